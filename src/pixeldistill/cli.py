@@ -1,0 +1,228 @@
+"""The command line. Thin: each command reads its arguments, calls one function and prints.
+
+Nothing here imports torch until a command needs it.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from pixeldistill.errors import Interrupted, PixelDistillError, RecipeError
+from pixeldistill.recipe import Recipe, expand, load_recipe
+
+app = typer.Typer(
+    help="Distil a large network on large images into a small network on small images.",
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+)  # fmt: skip
+
+RecipeFile = Annotated[Path, typer.Argument(help="A recipe (YAML).", metavar="RECIPE")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", help="Override a setting: a.b.0.c=value.", metavar="KEY=VALUE")
+]
+Workers = Annotated[int | None, typer.Option(min=0, help="Loader processes; by default cores − 1, four at most.")]
+Accelerator = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Quick = Annotated[bool, typer.Option("--quick", help="Trial: one epoch a stage on 400 images, in <run>-quick.")]
+
+
+class Which(StrEnum):
+    """Which epoch's weights."""
+
+    last = "last"
+    best = "best"
+
+
+@app.command()
+def train(
+    recipe: RecipeFile, set_: Overrides = None, quick: Quick = False, workers: Workers = None, accelerator: Accelerator = "auto"
+) -> None:
+    """Train the recipe's stages that learn from labels alone (its teacher, its student alone)."""
+    _run(_load(recipe, set_, quick), supervised_only=True, workers=workers, accelerator=accelerator)
+
+
+@app.command()
+def distill(
+    recipe: RecipeFile, set_: Overrides = None, quick: Quick = False, workers: Workers = None, accelerator: Accelerator = "auto"
+) -> None:
+    """Train all stages of the recipe: its teacher if need be, the controls, the distilled student."""
+    loaded = _load(recipe, set_, quick)
+    if loaded.teacher is None or loaded.student is None:
+        raise RecipeError(f"{recipe} has no {'student' if loaded.teacher else 'teacher'}: distilling needs both; use `train`")
+    _run(loaded, supervised_only=False, workers=workers, accelerator=accelerator)
+
+
+@app.command()
+def show(recipe: RecipeFile, set_: Overrides = None) -> None:
+    """Print the stages that the recipe stands for and, as a dry run, every shape that will meet."""
+    loaded = load_recipe(recipe, set_ or [])
+    _need_torch()
+    from pixeldistill.training.inspect import class_count, describe_stage
+
+    classes, data = class_count(loaded)
+    _print(data)
+    for number, stage in enumerate(expand(loaded), start=1):
+        seeds = ", ".join(map(str, stage.seeds))
+        _print(f"\n{number}. {stage.name}: {stage.schedule.epochs} epochs, seeds {seeds} → {loaded.run}/{number}-{stage.name}")
+        for line in describe_stage(stage, classes):
+            _print(f"   {line}")
+        _print(f"   schedule {stage.schedule.model_dump(mode='json', exclude_none=True)}")
+
+
+@app.command()
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="A run folder, or a stage or seed folder in it.", metavar="RUN")],
+    recipe: Annotated[
+        Path | None, typer.Option(help="Measure on this recipe's data and imaging instead of the run's own.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, per-class accuracy included.")] = False,
+    per_class: Annotated[bool, typer.Option(help="Print every class's accuracy.")] = False,
+    workers: Workers = None,
+    accelerator: Accelerator = "auto",
+) -> None:
+    """Measure a trained network on val and test, for its last and its best epoch."""
+    _need_torch()
+    from pixeldistill.training.measure import measure_run
+
+    found = measure_run(run, load_recipe(recipe) if recipe else None, workers=workers, accelerator=accelerator)
+    if as_json:
+        print(json.dumps({"run": str(found.folder), "classes": found.classes, "figures": found.figures}, indent=1))
+        return
+    names = ("top1", "top5", "nll", "calibration_error")
+    rows = [
+        [split, which, str(found.images[split]), *(f"{m[n]:.3f}" if n == "nll" else f"{100 * m[n]:.1f} %" for n in names)]
+        for split in found.images
+        for which, m in ((w, found.figures[w][split]) for w in ("last", "best"))
+    ]
+    _table(f"{found.folder}", ["split", "epoch", "images", "top-1", "top-5", "NLL (nats)", "calibration error"], rows)
+    if per_class:
+        columns = [(split, which) for split in found.images for which in ("last", "best")]
+        shares = [
+            [name, *(_share(found.figures[w][s]["per_class"][i]) for s, w in columns)]
+            for i, name in enumerate(found.classes)
+        ]
+        _table("accuracy of each class", ["class", *(f"{s} {w}" for s, w in columns)], shares)
+
+
+@app.command()
+def predict(
+    run: Annotated[Path, typer.Argument(help="A run folder, or a stage or seed folder in it.", metavar="RUN")],
+    files: Annotated[list[Path], typer.Argument(help="Images, or folders of them.", metavar="FILES...")],
+    top: Annotated[int, typer.Option(min=1, help="How many classes to print for an image.")] = 3,
+    weights: Annotated[Which, typer.Option(help="Which epoch's weights.")] = Which.last,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Predict images of any size with a trained network."""
+    _need_torch()
+    from pixeldistill.predict import Predictor
+
+    predictions = Predictor(run, weights.value).predict(files, top)
+    if as_json:
+        answers = [
+            {"file": str(p.path), "error": p.error}
+            if p.error
+            else {"file": str(p.path), "classes": [{"class": c, "probability": round(q, 6)} for c, q in p.classes]}
+            for p in predictions
+        ]
+        print(json.dumps(answers, indent=1, ensure_ascii=False))
+    else:
+        rows = [[str(p.path), *(f"{c} {100 * q:.1f} %" for c, q in p.classes)] for p in predictions if not p.error]
+        if rows:
+            _table("", ["file", *(f"{i}." for i in range(1, len(rows[0])))], rows)
+    errors = [p.error for p in predictions if p.error]
+    for error in errors:
+        print(f"pixeldistill: {error}", file=sys.stderr)
+    if errors:
+        raise typer.Exit(2)
+
+
+def _load(path: Path, overrides: list[str] | None, quick: bool) -> Recipe:
+    """Load a recipe; a quick one is the same recipe with one epoch a stage on a few images, in a run folder of its own."""
+    loaded = load_recipe(path, overrides or [])
+    if not quick:
+        return loaded
+    short = [f"run={loaded.run}-quick", "data.limit=400", f"seeds=[{loaded.seeds[0]}]"]
+    for key, schedule in (("schedule", loaded.schedule), ("teacher.schedule", loaded.teacher and loaded.teacher.schedule)):
+        if schedule:
+            once = schedule.model_dump(mode="json", exclude={"milestones"}, exclude_none=True)
+            once |= {"epochs": 1, "warmup_epochs": 0}
+            once |= {"decay": "cosine"} if schedule.decay == "step" else {}
+            short.append(f"{key}={json.dumps(once)}")
+    return load_recipe(path, [*(overrides or []), *short])
+
+
+def _run(recipe: Recipe, *, supervised_only: bool, workers: int | None, accelerator: str) -> None:
+    _need_torch()
+    from pixeldistill.report.summary import collect, to_markdown, to_rich
+    from pixeldistill.files import write_file
+    from pixeldistill.training.stages import run_recipe
+
+    console = Console()
+    results = run_recipe(
+        recipe, supervised_only=supervised_only, workers=workers, accelerator=accelerator, console=console
+    )
+    if int(os.environ.get("RANK", 0)) == 0:
+        found = collect(recipe.run)
+        write_file(recipe.run / "results.md", to_markdown(found))
+        console.print(to_rich(found, str(recipe.run)))
+        for picture in (result.folder / "reconstruction.png" for result in results):
+            if picture.is_file():
+                _print(f"picture: {picture}")
+        _print(f"table: {recipe.run / 'results.md'}")
+
+
+def _need_torch() -> None:
+    """Refuse in one line what the base install cannot do."""
+    from importlib.util import find_spec
+
+    if find_spec("torch") is None:
+        raise PixelDistillError("this command needs PyTorch: pip install 'pixeldistill[train]'")
+
+
+def _print(text: str) -> None:
+    Console(soft_wrap=True, highlight=False, markup=False).print(text)
+
+
+def _table(title: str, columns: list[str], rows: list[list[str]]) -> None:
+    table = Table(title=title or None)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+
+
+def _share(value: Any) -> str:  # noqa: ANN401
+    return "–" if value is None else f"{100 * value:.1f} %"
+
+
+def run_command(call: Callable[[], Any]) -> int:
+    """Run a command; gives the exit code: 2 and one line for what the user can mend, 130 when stopped."""
+    try:
+        call()
+    except Interrupted as stop:
+        print(f"pixeldistill: {stop}", file=sys.stderr)
+        return 130
+    except PixelDistillError as error:
+        if int(os.environ.get("RANK", 0)) == 0:
+            print(f"pixeldistill: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("pixeldistill: stopped; what was saved before is intact", file=sys.stderr)
+        return 130
+    return 0
+
+
+def main() -> None:
+    """Entry point of the program."""
+    sys.exit(run_command(app))
+
+
+if __name__ == "__main__":
+    main()

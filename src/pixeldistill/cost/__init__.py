@@ -1,0 +1,1 @@
+"""What a deployment pays: computation, memory, transmission."""

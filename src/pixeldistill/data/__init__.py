@@ -1,0 +1,1 @@
+"""Data: sources of labelled images, their checking, and the views that networks get of them."""

@@ -1,0 +1,242 @@
+"""Where labelled images come from: folders, lists, CUB-200-2011, FGVC-Aircraft, the demo. No torch.
+
+A reader gives `{split: [(path, class name)]}`, as the data states it; `load_splits` checks what it says and cuts the splits
+that are missing.
+"""
+
+import csv
+import hashlib
+from collections.abc import Callable
+from importlib import resources
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from pixeldistill.data.images import find_images
+from pixeldistill.errors import DataError
+from pixeldistill.recipe import Data
+
+SPLITS = ("train", "val", "test")
+
+
+class Sample(NamedTuple):
+    """An image file and its class index."""
+
+    path: Path
+    label: int
+
+
+class Splits(NamedTuple):
+    """Labelled images of each split; `test` is empty where the data has none. `notes` say what was decided."""
+
+    train: tuple[Sample, ...]
+    val: tuple[Sample, ...]
+    test: tuple[Sample, ...]
+    classes: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    def digest(self) -> str:
+        """Identify the classes and the samples of every split: a run goes on only with the data it began with."""
+        listing = repr((self.classes, [[(s.path.as_posix(), s.label) for s in getattr(self, n)] for n in SPLITS]))
+        return hashlib.sha256(listing.encode()).hexdigest()[:16]
+
+
+Named = list[tuple[Path, str]]
+
+
+def load_splits(data: Data) -> Splits:
+    """Read the data's splits, check that they fit together, and cut by seed those that are missing.
+
+    Raises:
+        DataError: a missing file, an empty class, labels with gaps, a class that train lacks, one image in two splits.
+    """
+    if data.root is not None and not data.root.is_dir():
+        raise DataError(f"data.root {data.root} is no folder")
+    named = _READERS[data.format](data)
+    notes: list[str] = []
+    rng = np.random.default_rng(data.split_seed)
+    if not named.get("train"):
+        raise DataError(f"data: the train split of {data.root or data.format} has no image")
+    if "test" not in named and data.format in ("folder", "demo") and "val" not in named:
+        named["train"], named["test"] = _cut(named["train"], data.test_fraction, rng)
+        notes.append(_cut_note("test", "the images", named["test"], data))
+    if not named.get("val"):
+        named["train"], named["val"] = _cut(named["train"], data.val_fraction, rng)
+        notes.append(_cut_note("val", "train", named["val"], data))
+    classes = _class_names(named["train"])
+    _check(named, classes)
+    index = {name: i for i, name in enumerate(classes)}
+    splits = []
+    for name in SPLITS:
+        samples = [Sample(path, index[label]) for path, label in named.get(name, [])]
+        if data.limit and len(samples) > data.limit:
+            keep = sorted(rng.permutation(len(samples))[: data.limit])
+            samples = [samples[i] for i in keep]
+            notes.append(f"{name}: {data.limit} images kept (data.limit)")
+        splits.append(tuple(samples))
+    return Splits(splits[0], splits[1], splits[2], classes, tuple(notes))
+
+
+def _cut_note(name: str, source: str, cut: Named, data: Data) -> str:
+    return f"no {name} split: {len(cut)} images cut from {source} by split_seed {data.split_seed}"
+
+
+def _cut(samples: Named, fraction: float, rng: np.random.Generator) -> tuple[Named, Named]:
+    """Take a fraction of every class away, at random but leaving each at least one image. Returns (rest, taken)."""
+    by_class: dict[str, list[int]] = {}
+    for i, (_, label) in enumerate(samples):
+        by_class.setdefault(label, []).append(i)
+    taken: set[int] = set()
+    for label in sorted(by_class):
+        members = by_class[label]
+        count = min(max(1, round(len(members) * fraction)), len(members) - 1)
+        taken.update(int(i) for i in rng.permutation(members)[:count])
+    if not taken:
+        raise DataError("data: every class has a single image, so none can be set aside to measure with")
+    return [s for i, s in enumerate(samples) if i not in taken], [samples[i] for i in sorted(taken)]
+
+
+def _class_names(train: Named) -> tuple[str, ...]:
+    """Sort the class names; names that are all whole numbers are sorted as numbers and must be 0, 1, 2, ..."""
+    names = {label for _, label in train}
+    if not all(name.isdigit() for name in names):
+        return tuple(sorted(names))
+    numbers = sorted(int(name) for name in names)
+    missing = sorted(set(range(len(numbers))) - set(numbers))
+    if missing:
+        shown = ", ".join(map(str, missing[:5]))
+        raise DataError(
+            f"data: numeric labels must be 0 to {len(numbers) - 1} without gaps, but train has no label {shown} and goes up "
+            f"to {numbers[-1]}: renumber them, or write class names instead"
+        )
+    return tuple(str(n) for n in numbers)
+
+
+def _check(named: dict[str, Named], classes: tuple[str, ...]) -> None:
+    if len(classes) < 2:
+        raise DataError(f"data: only one class ({classes[0]!r}): there is nothing to tell apart")
+    known, seen = set(classes), {}
+    for split in SPLITS:
+        for path, label in named.get(split, []):
+            if label not in known:
+                raise DataError(
+                    f"data: {split} has class {label!r} ({path}), which train lacks: add images of it to train, or remove it"
+                )
+            if path in seen:
+                where = f"twice in {split}" if seen[path] == split else f"both in {seen[path]} and in {split}"
+                raise DataError(f"data: {path} is {where}: figures on it would be worthless; remove one")
+            seen[path] = split
+    missing = [path for path in seen if not path.is_file()]
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise DataError(f"data: {missing[0]}{more} is listed but is not there")
+
+
+def _folder(data: Data) -> dict[str, Named]:
+    """`root/train/<class>/...` with `val` and `test` beside it, or `root/<class>/...` as one pool."""
+    assert data.root is not None
+    if not (data.root / "train").is_dir():
+        return {"train": _class_folders(data.root)}
+    return {name: _class_folders(data.root / name) for name in SPLITS if (data.root / name).is_dir()}
+
+
+def _class_folders(root: Path) -> Named:
+    named: Named = []
+    folders = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+    if not folders:
+        raise DataError(f"data: {root} has no class folders")
+    for folder in folders:
+        images = find_images(folder)
+        if not images:
+            raise DataError(f"data: class folder {folder} holds no image: fill it or remove it")
+        named += [(path, folder.name) for path in images]
+    return named
+
+
+def _list(data: Data) -> dict[str, Named]:
+    """Lists of `path, label[, other labels]` lines, paths relative to root."""
+    assert data.root is not None
+    named: dict[str, Named] = {}
+    for split in SPLITS:
+        name = getattr(data, split)
+        if name is None:
+            continue
+        with _text(data.root / name) as lines:
+            samples: Named = []
+            for number, row in enumerate(csv.reader(lines, skipinitialspace=True), start=1):
+                if not row:
+                    continue
+                if len(row) <= data.label_column or not row[data.label_column].strip():
+                    raise DataError(
+                        f"data: {data.root / name}, line {number}: expected `path, label` with the label in column "
+                        f"{data.label_column} (counted from 0), found {', '.join(row)!r}"
+                    )
+                samples.append((data.root / row[0].strip(), row[data.label_column].strip()))
+        if not samples:
+            raise DataError(f"data: {data.root / name} lists no image")
+        named[split] = samples
+    return named
+
+
+def _cub(data: Data) -> dict[str, Named]:
+    """CUB-200-2011 as distributed: images.txt, image_class_labels.txt, classes.txt, train_test_split.txt."""
+    assert data.root is not None
+    paths, labels, names, is_train = (
+        dict(_pairs(data.root / f"{file}.txt"))
+        for file in ("images", "image_class_labels", "classes", "train_test_split")
+    )
+    named: dict[str, Named] = {"train": [], "test": []}
+    for key, path in paths.items():
+        try:
+            label, split = names[labels[key]], "train" if is_train[key] == "1" else "test"
+        except KeyError as error:
+            raise DataError(f"data: {data.root}: image {key} or its class {error} is missing from the lists") from error
+        named[split].append((data.root / "images" / path, label))
+    return named
+
+
+def _aircraft(data: Data) -> dict[str, Named]:
+    """FGVC-Aircraft as distributed: data/images and data/images_variant_{train,val,test}.txt."""
+    assert data.root is not None
+    root = data.root / "data" if (data.root / "data").is_dir() else data.root
+    return {
+        split: [(root / "images" / f"{key}.jpg", label) for key, label in _pairs(root / f"images_variant_{split}.txt")]
+        for split in SPLITS
+    }
+
+
+def _demo(data: Data) -> dict[str, Named]:
+    """Photographs of solar cells from the package elpv-dataset, by the probability of a defect."""
+    if find_spec("elpv_dataset") is None:
+        raise DataError("data: the demo's photographs are not installed: pip install 'pixeldistill[demo]'")
+    root = Path(str(resources.files("elpv_dataset"))) / "data"
+    names = {"0.0": "intact", "0.3": "perhaps intact", "0.6": "perhaps defective", "1.0": "defective"}
+    named: Named = []
+    for row in (root / "labels.csv").read_text(encoding="utf-8").splitlines():
+        path, probability, _ = row.split()
+        named.append((root / path, names[probability[:3]]))
+    return {"train": named}
+
+
+def _pairs(path: Path) -> list[tuple[str, str]]:
+    """Read `key value` lines; the value may hold spaces."""
+    with _text(path) as lines:
+        pairs = [line.strip().partition(" ") for line in lines if line.strip()]
+    for key, _, value in pairs:
+        if not value:
+            raise DataError(f"data: {path}: expected `key value` lines, found {key!r}")
+    return [(key, value) for key, _, value in pairs]
+
+
+def _text(path: Path):  # type: ignore[no-untyped-def]  # noqa: ANN202
+    try:
+        return open(path, encoding="utf-8", newline="")
+    except OSError as error:
+        raise DataError(f"data: {path} cannot be read: {error.strerror}") from error
+
+
+_READERS: dict[str, Callable[[Data], dict[str, Named]]] = {
+    "folder": _folder, "list": _list, "cub": _cub, "aircraft": _aircraft, "demo": _demo,
+}  # fmt: skip

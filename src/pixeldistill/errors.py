@@ -1,0 +1,48 @@
+"""The errors that a user can mend, as one tree: every message is one line that says what to do."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class PixelDistillError(Exception):
+    """Base of all errors that come from the user's recipe, data, weights or machine rather than from a defect here."""
+
+
+class RecipeError(PixelDistillError):
+    """A recipe that cannot mean anything: unknown key, wrong type, impossible combination."""
+
+
+class DataError(PixelDistillError):
+    """Data that cannot be trained on: missing or broken files, labels that do not fit together."""
+
+
+class NetworkError(PixelDistillError):
+    """A network that cannot be served, or an image size that it cannot take."""
+
+
+class WeightsError(PixelDistillError):
+    """A weights file that cannot be read or does not fit the network."""
+
+
+class RunError(PixelDistillError):
+    """A run folder that is missing, in use, made by another recipe, or cannot be written."""
+
+
+class Interrupted(PixelDistillError):
+    """The run was asked to stop and has saved itself."""
+
+
+def nearest(name: str, valid: Iterable[str], limit: int = 3) -> str:
+    """Say which of the valid names resemble a wrong one, or list them all when they are few.
+
+    >>> nearest("isdr", ["pkd", "isrd"])
+    'did you mean isrd?'
+    >>> nearest("zzz", ["pkd", "isrd"])
+    'valid: isrd, pkd'
+    """
+    names = sorted(valid)
+    close = difflib.get_close_matches(name, names, n=limit, cutoff=0.6)
+    if close:
+        return f"did you mean {' or '.join(close)}?"
+    shown = ", ".join(names[:12])
+    return f"valid: {shown}" + (f", … ({len(names)} in all)" if len(names) > 12 else "")

@@ -1,0 +1,32 @@
+"""Reconstruction of the large image."""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+def normalise(image: Tensor, mean: tuple[float, ...] = IMAGENET_MEAN, std: tuple[float, ...] = IMAGENET_STD) -> Tensor:
+    """Normalise an image (N, 3, H, W) in [0, 1] channel by channel; ImageNet's statistics by default.
+
+    >>> import torch
+    >>> normalise(torch.full((1, 3, 1, 1), 0.5), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)).abs().max().item()
+    0.0
+    """
+    return (image - image.new_tensor(mean).view(1, -1, 1, 1)) / image.new_tensor(std).view(1, -1, 1, 1)
+
+
+def reconstruction_l1(reconstruction: Tensor, image: Tensor) -> Tensor:
+    """L1 between a reconstruction (N, 3, H, W) and the large image (N, 3, H, W) in [0, 1].
+
+    The target is normalised by ImageNet's statistics whatever the networks use, so that the term's weight means the
+    same for all of them (ours; with 0.5/0.5 the loss shrinks 2.2 times).
+
+    Returns:
+        A scalar, in ImageNet standard deviations.
+
+    Source:
+        L_ISRD of Pixel Distillation (TPAMI 2024).
+    """
+    return F.l1_loss(reconstruction, normalise(image))

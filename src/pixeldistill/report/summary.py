@@ -1,0 +1,88 @@
+"""A run's figures as a table: reads done.json files only. No torch."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from pixeldistill.errors import RunError
+
+Figures = Mapping[str, Any]
+
+
+def collect(run: Path) -> dict[str, list[Figures]]:
+    """Read what a run folder holds: the figures of every finished training, by stage, in the stages' order.
+
+    Raises:
+        RunError: nothing finished there.
+    """
+    found: dict[str, list[Figures]] = {}
+    for path in sorted(run.glob("*/seed-*/done.json"), key=lambda p: (int(p.parts[-3].split("-")[0]), p.parts[-2])):
+        figures = json.loads(path.read_text(encoding="utf-8"))
+        found.setdefault(path.parts[-3].split("-", 1)[1], []).append(figures)
+    if not found:
+        raise RunError(f"{run} holds no finished training")
+    return found
+
+
+def interval(values: Sequence[float]) -> tuple[float, float | None]:
+    """Give the mean and the half width of its 95 % interval (Student's t), None for a single value.
+
+    >>> interval([0.5])
+    (0.5, None)
+    """
+    mean = sum(values) / len(values)
+    if len(values) < 2:
+        return mean, None
+    from scipy.stats import t
+
+    deviation = math.sqrt(sum((v - mean) ** 2 for v in values) / (len(values) - 1))
+    return mean, float(t.ppf(0.975, len(values) - 1)) * deviation / math.sqrt(len(values))
+
+
+COLUMNS = (
+    "stage", "network", "side", "parameters", "MACs", "JPEG bytes", "seeds",
+    "val last", "val best", "test last", "test best",
+)  # fmt: skip
+
+
+def rows(found: Mapping[str, Sequence[Figures]]) -> list[tuple[str, ...]]:
+    """Make a row a stage: what it costs, and its top-1 for the last epoch and for the best by validation."""
+    table = []
+    for stage, trainings in found.items():
+        first = trainings[0]
+        accuracies = []
+        for split in ("val", "test"):
+            for which in ("last", "best"):
+                values = [f[which][split]["top1"] for f in trainings if split in f[which]]
+                accuracies.append(_percent(*interval(values)) if values else "–")
+        table.append(
+            (
+                stage, first["network"], str(first["side"]), f"{first['parameters'] / 1e6:.2f} M",
+                f"{first['macs'] / 1e6:.1f} M", f"{first['jpeg_bytes']:,.0f}", str(len(trainings)), *accuracies,
+            )
+        )  # fmt: skip
+    return table
+
+
+def to_rich(found: Mapping[str, Sequence[Figures]], title: str) -> Table:
+    """Make the table for the terminal."""
+    table = Table(title=title, caption="top-1 in %; last epoch is the headline; ± half of the 95 % interval over seeds")
+    for i, column in enumerate(COLUMNS):
+        table.add_column(column, justify="left" if i < 2 else "right")
+    for row in rows(found):
+        table.add_row(*row)
+    return table
+
+
+def to_markdown(found: Mapping[str, Sequence[Figures]]) -> str:
+    """Make the table for docs."""
+    lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows(found))]) + "\n"
+
+
+def _percent(mean: float, half: float | None) -> str:
+    return f"{100 * mean:.1f}" + ("" if half is None else f" ± {100 * half:.1f}")

@@ -1,0 +1,48 @@
+"""Classification: its loss and its metrics."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchmetrics.functional.classification import multiclass_accuracy, multiclass_calibration_error
+
+SELECT_BY = "top1"
+
+
+def supervised_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """Cross-entropy in nats; logits (N, classes), target indices (N,) or probabilities (N, classes)."""
+    return F.cross_entropy(logits, target)
+
+
+def smooth_labels(target: Tensor, classes: int, smoothing: float) -> Tensor:
+    """Turn indices (N,) into probabilities (N, classes) that give `smoothing` to all classes alike; 0 changes nothing.
+
+    >>> smooth_labels(torch.tensor([1]), 2, 0.5)
+    tensor([[0.2500, 0.7500]])
+    """
+    if smoothing == 0:
+        return target
+    return F.one_hot(target, classes).float() * (1 - smoothing) + smoothing / classes
+
+
+def metrics(logits: Tensor, target: Tensor) -> dict[str, float | list[float | None]]:
+    """Measure predictions.
+
+    Args:
+        logits: (N, classes).
+        target: class indices (N,).
+
+    Returns:
+        top1, top5 (equal to 1 where there are five classes or fewer), nll in nats, calibration_error (expected, 15 bins
+        of equal width), all as fractions; per_class, the share found of each class, None for a class without images.
+    """
+    classes = logits.shape[1]
+    probabilities = logits.float().softmax(dim=1)
+    counts = torch.bincount(target, minlength=classes)
+    found = torch.bincount(target[probabilities.argmax(dim=1) == target], minlength=classes)
+    return {
+        "top1": multiclass_accuracy(probabilities, target, classes, average="micro").item(),
+        "top5": multiclass_accuracy(probabilities, target, classes, average="micro", top_k=min(5, classes)).item(),
+        "nll": F.cross_entropy(logits.float(), target).item(),
+        "calibration_error": multiclass_calibration_error(probabilities, target, classes, n_bins=15).item(),
+        "per_class": [f / n if n else None for f, n in zip(found.tolist(), counts.tolist(), strict=True)],
+    }

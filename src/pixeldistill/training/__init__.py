@@ -1,0 +1,1 @@
+"""Training: the objective, the engine that steps, and the stages of a recipe."""

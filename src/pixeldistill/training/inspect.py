@@ -1,0 +1,60 @@
+"""The dry run: every shape that will meet in a stage, found by building it and running it once."""
+
+from pixeldistill.errors import DataError
+from pixeldistill.recipe import STAGE_REFERENCE, Data, Network, Recipe, Stage
+from pixeldistill.terms import build_term
+from pixeldistill.networks.classifier import Classifier, build_classifier
+from pixeldistill.training.stages import describe_data
+from pixeldistill.data.sources import load_splits
+
+_KNOWN_CLASSES = {"cub": 200, "aircraft": 100, "demo": 4}
+
+
+def describe_stage(stage: Stage, classes: int) -> list[str]:
+    """Say in lines what a stage's networks see and give, and how its terms bring them together.
+
+    Raises:
+        NetworkError, WeightsError: a network that cannot be built as the recipe says.
+    """
+    student = _build(stage.student, classes)
+    lines = [f"views: one crop at {stage.crop_side}×{stage.crop_side}, flipped once, then resized for each role"]
+    lines += _describe("student", stage.student, student)
+    teacher = None
+    if stage.teacher:
+        teacher = _build(stage.teacher, classes)
+        lines += _describe("teacher", stage.teacher, teacher)
+    for config in stage.terms:
+        term = build_term(config, student.spec, teacher.spec if teacher else None)
+        detail = f": {term.describe()}" if hasattr(term, "describe") else ""
+        lines.append(f"term {config.kind}, weight {config.weight:g}{detail}")
+    return lines
+
+
+def class_count(recipe: Recipe) -> tuple[int, str]:
+    """Find how many classes the data has, and say so; without the data, what its format is known to have."""
+    try:
+        splits = load_splits(recipe.data)
+        return len(splits.classes), describe_data(splits)
+    except DataError as error:
+        known = _known(recipe.data)
+        return known, f"{error}; shapes are shown for {known} classes"
+
+
+def _known(data: Data) -> int:
+    return _KNOWN_CLASSES.get(data.format, 10)
+
+
+def _build(network: Network, classes: int) -> Classifier:
+    """Build for the shapes alone: weights are not looked at."""
+    return build_classifier(network.network, classes, network.side, patch=network.patch, options=network.options)
+
+
+def _describe(role: str, network: Network, classifier: Classifier) -> list[str]:
+    spec = classifier.spec
+    origin = f"stage {network.weights[1:]}" if network.weights.startswith(STAGE_REFERENCE) else network.weights
+    maps = ", ".join(str(m) for m in spec.features)
+    return [
+        f"{role}: {network.network} (weights: {origin}) on 3×{network.side}×{network.side}",
+        f"  input feature {spec.input_feature} · maps {maps} · prediction {spec.classes}",
+        *(f"  note: {note}" for note in classifier.notes),
+    ]

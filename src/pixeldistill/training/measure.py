@@ -1,0 +1,67 @@
+"""Measuring a former run again: what `pixeldistill evaluate` does."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pixeldistill.data.dataset import check_images, default_workers
+from pixeldistill.data.sources import load_splits
+from pixeldistill.errors import DataError, RunError
+from pixeldistill.networks.classifier import build_classifier
+from pixeldistill.networks.weights import find_run, read_card, weights_file
+from pixeldistill.recipe import Data, Imaging, Recipe
+from pixeldistill.training.engine import make_fabric
+from pixeldistill.training.evaluate import TestImages, evaluate
+from pixeldistill.training.runs import RECORD
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Figures of a run: `figures[last | best][val | test]`, see `tasks.classification.metrics`."""
+
+    folder: Path
+    classes: tuple[str, ...]
+    images: Mapping[str, int]
+    figures: Mapping[str, Mapping[str, Any]]
+
+
+def measure_run(
+    run: Path, recipe: Recipe | None = None, *, workers: int | None = None, accelerator: str = "auto"
+) -> Measured:
+    """Measure a run's last and best weights on the val and test split of its own data, or of a recipe's.
+
+    Raises:
+        WeightsError: no finished training there.
+        DataError: the data is gone, or has other classes.
+    """
+    folder = find_run(run)
+    card = read_card(folder)
+    classes = tuple(card["classes"])
+    if recipe is None:
+        try:
+            data = Data(**json.loads((folder / RECORD).read_text(encoding="utf-8"))["data"])
+        except (OSError, ValueError, KeyError) as error:
+            raise RunError(f"{folder / RECORD} does not say what data to measure on: name a --recipe") from error
+        imaging = Imaging(**card["imaging"])
+    else:
+        data, imaging = recipe.data, recipe.imaging
+    workers = default_workers() if workers is None else workers
+    splits = check_images(load_splits(data), data, workers)
+    if splits.classes != classes:
+        raise DataError(f"{folder} knows {len(classes)} classes, the data has {len(splits.classes)}, and they are not the same")
+    fabric = make_fabric(accelerator=accelerator)
+    images = {
+        name: TestImages(samples, card["side"], imaging, workers, fabric)
+        for name in ("val", "test")
+        if (samples := getattr(splits, name))
+    }
+    figures = {}
+    for which in ("last", "best"):
+        network = build_classifier(
+            card["network"], len(classes), card["side"], weights=str(weights_file(folder, which)),
+            patch=card["patch"], options=card["options"], classes=classes, trained=True,
+        ).to(fabric.device)  # fmt: skip
+        figures[which] = {name: evaluate(network, split, fabric) for name, split in images.items()}
+    return Measured(folder, classes, {name: split.total for name, split in images.items()}, figures)

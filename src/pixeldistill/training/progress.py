@@ -1,0 +1,79 @@
+"""What the user sees while a network trains: a bar with the time left on a terminal, a line an epoch in a log."""
+
+import time
+from collections.abc import Callable, Mapping
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+
+class Progress:
+    """Progress of one fit, as a context manager.
+
+    Args:
+        console: where to write; a quiet one on all processes but the first.
+        title: what is trained.
+    """
+
+    def __init__(self, console: Console, title: str) -> None:
+        self.console, self.title = console, title
+        self._bar = Bar(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("steps ·"),
+            TimeRemainingColumn(compact=True), TextColumn("left · loss {task.fields[loss]}"),
+            console=console, transient=True, disable=not console.is_terminal or console.quiet,
+        )  # fmt: skip
+        self._done = self._first = self._total = 0
+        self._began = self._shown = time.monotonic()
+
+    def __enter__(self) -> "Progress":
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def start(self, total: int, done: int) -> None:
+        """Say how many steps there are and how many a former session has done."""
+        self._total, self._done, self._first = total, done, done
+        self._began = self._shown = time.monotonic()
+        self._task = self._bar.add_task(self.title, total=total, completed=done, loss="…")
+        if done:
+            self.note(f"{self.title}: goes on at step {done} of {total}")
+
+    def step(self, loss: Callable[[], float]) -> None:
+        """Count a step. The loss is asked for at most once a second, since asking waits for the device."""
+        self._done += 1
+        now = time.monotonic()
+        if now - self._shown >= 1:
+            self._shown = now
+            self._bar.update(self._task, completed=self._done, loss=f"{loss():.3f}")
+
+    def epoch(self, row: Mapping[str, float], epochs: int) -> None:
+        """Write an epoch's line, with the time left."""
+        shares = [f"{name.removeprefix('share_')} {v:.0%}" for name, v in row.items() if name.startswith("share_")]
+        terms = f" ({', '.join(shares)})" if len(shares) > 1 else ""
+        spent = time.monotonic() - self._began
+        left = spent / max(1, self._done - self._first) * (self._total - self._done)
+        validated = next((f"val {k.removeprefix('val_')} {v:.1%}" for k, v in row.items() if k.startswith("val_")), "")
+        self.note(f"{self.title}: epoch {row['epoch']:.0f}/{epochs} · loss {row['loss']:.3f}{terms} · {validated} · "
+                  f"{row['seconds']:.0f} s, {_duration(left)} left")  # fmt: skip
+
+    def note(self, text: str) -> None:
+        """Write a line above the bar."""
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def _duration(seconds: float) -> str:
+    """Write a time to the second, minute or hour.
+
+    >>> _duration(42), _duration(200), _duration(7300)
+    ('42 s', '3 min', '2 h 1 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = int(seconds // 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

@@ -1,0 +1,56 @@
+"""Optimisers and learning rates. The rate is a function of the step alone, so there is no scheduler to save."""
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from pixeldistill.recipe import Schedule
+
+
+def learning_rate(schedule: Schedule, step: int, steps_per_epoch: int) -> float:
+    """Give the learning rate of a step, counted from 0 over all epochs.
+
+    >>> learning_rate(Schedule(epochs=10, lr=0.1), 50, steps_per_epoch=10)
+    0.05
+    """
+    epoch = step / steps_per_epoch
+    if epoch < schedule.warmup_epochs:
+        return schedule.lr * (step + 1) / (schedule.warmup_epochs * steps_per_epoch + 1)
+    match schedule.decay:
+        case "cosine":
+            done = (epoch - schedule.warmup_epochs) / (schedule.epochs - schedule.warmup_epochs)
+            return schedule.lr * 0.5 * (1 + math.cos(math.pi * done))
+        case "step":
+            passed: int = sum(epoch >= milestone for milestone in schedule.milestones)
+            return schedule.lr * schedule.gamma**passed
+    return schedule.lr
+
+
+def set_learning_rate(optimizer: Optimizer, rate: float) -> None:
+    """Set the rate of all parameter groups."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
+def build_optimizer(module: nn.Module, schedule: Schedule) -> Optimizer:
+    """Build the optimiser of all that the module learns.
+
+    SGD decays every weight, as published; AdamW spares biases and norms, as is usual for it.
+    """
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    if schedule.optimizer == "sgd":
+        return torch.optim.SGD(
+            parameters, lr=schedule.lr, momentum=schedule.momentum, weight_decay=schedule.weight_decay
+        )
+    groups = [
+        {"params": _of(parameters, vectors=False), "weight_decay": schedule.weight_decay},
+        {"params": _of(parameters, vectors=True), "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=schedule.lr)
+
+
+def _of(parameters: Iterable[nn.Parameter], *, vectors: bool) -> list[nn.Parameter]:
+    return [p for p in parameters if (p.ndim <= 1) == vectors]

@@ -1,0 +1,60 @@
+"""What flows through a step: views of a batch in, outputs of a network out, and the shapes of both as data."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class View:
+    """One network's view of a batch.
+
+    `image` is (N, 3, H, W), RGB, float in [0, 1], not normalised: each network normalises for itself.
+    `target` holds class indices (N,), or class probabilities (N, classes).
+    """
+
+    image: Tensor
+    target: Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The views of one batch, keyed by role ("teacher", "student"): two roles may share a side."""
+
+    views: Mapping[str, View]
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a network says of a view.
+
+    `prediction`: logits (N, classes). `input_feature`: what its input module gives, (N, C, h, w).
+    `features`: its maps from early to late, each (N, C, h, w).
+    """
+
+    prediction: Tensor
+    input_feature: Tensor
+    features: tuple[Tensor, ...]
+
+
+class MapSpec(NamedTuple):
+    """Shape of a map, without the batch."""
+
+    channels: int
+    height: int
+    width: int
+
+    def __str__(self) -> str:
+        return f"{self.channels}×{self.height}×{self.width}"
+
+
+@dataclass(frozen=True)
+class FeatureSpec:
+    """The shapes of a network's outputs at its image size: all that a term needs to know to build its adapters."""
+
+    image_size: tuple[int, int]
+    classes: int
+    input_feature: MapSpec
+    features: tuple[MapSpec, ...]
