@@ -24,9 +24,7 @@ app = typer.Typer(
 )  # fmt: skip
 
 RecipeFile = Annotated[Path, typer.Argument(help="A recipe (YAML).", metavar="RECIPE")]
-Overrides = Annotated[
-    list[str] | None, typer.Option("--set", help="Override a setting: a.b.0.c=value.", metavar="KEY=VALUE")
-]
+Overrides = Annotated[list[str] | None, typer.Option("--set", help="Override a setting: a.b.0.c=value.", metavar="KEY=VALUE")]
 Workers = Annotated[int | None, typer.Option(min=0, help="Loader processes; by default cores − 1, four at most.")]
 Accelerator = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Quick = Annotated[bool, typer.Option("--quick", help="Trial: one epoch a stage on 400 images, in <run>-quick.")]
@@ -41,7 +39,11 @@ class Which(StrEnum):
 
 @app.command()
 def train(
-    recipe: RecipeFile, set_: Overrides = None, quick: Quick = False, workers: Workers = None, accelerator: Accelerator = "auto"
+    recipe: RecipeFile,
+    set_: Overrides = None,
+    quick: Quick = False,
+    workers: Workers = None,
+    accelerator: Accelerator = "auto",
 ) -> None:
     """Train the recipe's stages that learn from labels alone (its teacher, its student alone)."""
     _run(_load(recipe, set_, quick), supervised_only=True, workers=workers, accelerator=accelerator)
@@ -49,7 +51,11 @@ def train(
 
 @app.command()
 def distill(
-    recipe: RecipeFile, set_: Overrides = None, quick: Quick = False, workers: Workers = None, accelerator: Accelerator = "auto"
+    recipe: RecipeFile,
+    set_: Overrides = None,
+    quick: Quick = False,
+    workers: Workers = None,
+    accelerator: Accelerator = "auto",
 ) -> None:
     """Train all stages of the recipe: its teacher if need be, the controls, the distilled student."""
     loaded = _load(recipe, set_, quick)
@@ -96,7 +102,12 @@ def evaluate(
         return
     names = ("top1", "top5", "nll", "calibration_error")
     rows = [
-        [split, which, str(found.images[split]), *(f"{m[n]:.3f}" if n == "nll" else f"{100 * m[n]:.1f} %" for n in names)]
+        [
+            split,
+            which,
+            str(found.images[split]),
+            *(f"{m[n]:.3f}" if n == "nll" else f"{100 * m[n]:.1f} %" for n in names),
+        ]
         for split in found.images
         for which, m in ((w, found.figures[w][split]) for w in ("last", "best"))
     ]
@@ -104,8 +115,7 @@ def evaluate(
     if per_class:
         columns = [(split, which) for split in found.images for which in ("last", "best")]
         shares = [
-            [name, *(_share(found.figures[w][s]["per_class"][i]) for s, w in columns)]
-            for i, name in enumerate(found.classes)
+            [name, *(_share(found.figures[w][s]["per_class"][i]) for s, w in columns)] for i, name in enumerate(found.classes)
         ]
         _table("accuracy of each class", ["class", *(f"{s} {w}" for s, w in columns)], shares)
 
@@ -148,7 +158,10 @@ def _load(path: Path, overrides: list[str] | None, quick: bool) -> Recipe:
     if not quick:
         return loaded
     short = [f"run={loaded.run}-quick", "data.limit=400", f"seeds=[{loaded.seeds[0]}]"]
-    for key, schedule in (("schedule", loaded.schedule), ("teacher.schedule", loaded.teacher and loaded.teacher.schedule)):
+    for key, schedule in (
+        ("schedule", loaded.schedule),
+        ("teacher.schedule", loaded.teacher and loaded.teacher.schedule),
+    ):
         if schedule:
             once = schedule.model_dump(mode="json", exclude={"milestones"}, exclude_none=True)
             once |= {"epochs": 1, "warmup_epochs": 0}
@@ -159,15 +172,13 @@ def _load(path: Path, overrides: list[str] | None, quick: bool) -> Recipe:
 
 def _run(recipe: Recipe, *, supervised_only: bool, workers: int | None, accelerator: str) -> None:
     _need_torch()
-    from pixeldistill.report.summary import collect, to_markdown, to_rich
     from pixeldistill.files import write_file
+    from pixeldistill.report.summary import collect, to_markdown, to_rich
     from pixeldistill.training.stages import run_recipe
 
     console = Console()
-    results = run_recipe(
-        recipe, supervised_only=supervised_only, workers=workers, accelerator=accelerator, console=console
-    )
-    if int(os.environ.get("RANK", 0)) == 0:
+    results = run_recipe(recipe, supervised_only=supervised_only, workers=workers, accelerator=accelerator, console=console)
+    if int(os.environ.get("RANK", "0")) == 0:
         found = collect(recipe.run)
         write_file(recipe.run / "results.md", to_markdown(found))
         console.print(to_rich(found, str(recipe.run)))
@@ -210,7 +221,7 @@ def run_command(call: Callable[[], Any]) -> int:
         print(f"pixeldistill: {stop}", file=sys.stderr)
         return 130
     except PixelDistillError as error:
-        if int(os.environ.get("RANK", 0)) == 0:
+        if int(os.environ.get("RANK", "0")) == 0:
             print(f"pixeldistill: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -3,6 +3,7 @@
 Pure data: this file knows neither torch nor timm, so that `pixeldistill show` and the planner run on the base install.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -147,6 +148,7 @@ class ISRDTerm(_Term):
 
 
 Term = Annotated[SupervisedTerm | PKDTerm | ISRDTerm, Field(discriminator="kind")]
+_KINDS = ("supervised", "pkd", "isrd")
 _SEES_LABELS = ("supervised", "pkd")
 
 
@@ -315,20 +317,23 @@ _MODELS: dict[str, type[BaseModel]] = {
 def _explain(error: Any) -> str:  # noqa: ANN401  (pydantic's ErrorDetails)
     """Put one of pydantic's errors into a line: place, what was expected, what came, the nearest names."""
     location = list(error["loc"])
-    place = ".".join(str(part) for part in location if part not in ("supervised", "pkd", "isrd")) or "recipe"
-    given = error.get("input")
+    place = ".".join(str(part) for part in location if part not in _KINDS) or "recipe"
+    given, context = error.get("input"), error.get("ctx", {})
     match error["type"]:
         case "extra_forbidden":
             owner = next((_MODELS[p] for p in reversed(location[:-1]) if p in _MODELS), Recipe)
-            return f"{place}: unknown key, {nearest(str(location[-1]), owner.model_fields)}"
+            text = f"unknown key, {nearest(str(location[-1]), owner.model_fields)}"
         case "missing":
-            return f"{place}: missing; it must be given"
+            text = "missing; it must be given"
         case "literal_error":
-            return f"{place}: {given!r} is not valid, {nearest(str(given), error['ctx']['expected'].replace(chr(39), '').replace(' or ', ', ').split(', '))}"
+            valid = re.findall(r"'([^']*)'", context["expected"])
+            text = f"{given!r} is not valid, {nearest(str(given), valid)}"
         case "union_tag_invalid":
-            return f"{place}.kind: unknown term {error['ctx']['tag']!r}, {nearest(error['ctx']['tag'], ('supervised', 'pkd', 'isrd'))}"
+            place, text = f"{place}.kind", f"unknown term {context['tag']!r}, {nearest(context['tag'], _KINDS)}"
         case "union_tag_not_found":
-            return f"{place}: a term needs `kind`, for example {{kind: pkd}}"
+            text = "a term needs `kind`, for example {kind: pkd}"
         case "value_error":
-            return f"{place}: {error['ctx']['error']}"
-    return f"{place}: {error['msg'][0].lower()}{error['msg'][1:]}, not {given!r}"
+            text = str(context["error"])
+        case _:
+            text = f"{error['msg'][0].lower()}{error['msg'][1:]}, not {given!r}"
+    return f"{place}: {text}"

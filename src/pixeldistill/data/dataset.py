@@ -56,7 +56,7 @@ class CameraImages(Dataset[Item]):
         return {side: camera_view(image, side, self.imaging) for side in self.sides}, self.samples[index].label, index
 
 
-def load(dataset: Dataset[Item], batches: Iterable[Sequence[Any]], workers: int) -> Iterator[Raw]:
+def load(dataset: Dataset[Item], batches: Iterable[list[Any]], workers: int) -> Iterator[Raw]:
     """Iterate over batches of a dataset, prepared ahead by worker processes.
 
     Raises:
@@ -64,7 +64,7 @@ def load(dataset: Dataset[Item], batches: Iterable[Sequence[Any]], workers: int)
     """
     loader = DataLoader(
         dataset,
-        batch_sampler=batches,  # type: ignore[arg-type]  (any iterable of lists will do)
+        batch_sampler=batches,
         num_workers=workers,
         collate_fn=_collate,
         worker_init_fn=_init_worker,

@@ -28,10 +28,12 @@ def micro_batches(
     Args:
         images: how many the training split has.
         batch_size: images of one step over all processes; a multiple of `accumulate * world`.
+        accumulate: micro-batches of a step.
         seed: the run's seed.
         epochs: the epochs still to do.
         first_step: the step at which the first of them goes on.
-        rank: of this process, of `world` processes.
+        rank: of this process.
+        world: how many processes share the batch.
 
     >>> list(micro_batches(5, batch_size=2, accumulate=1, seed=0, epochs=range(1)))
     [[(0, 2), (0, 4)], [(0, 3), (0, 0)]]

@@ -117,7 +117,8 @@ def _class_names(train: Named) -> tuple[str, ...]:
 def _check(named: dict[str, Named], classes: tuple[str, ...]) -> None:
     if len(classes) < 2:
         raise DataError(f"data: only one class ({classes[0]!r}): there is nothing to tell apart")
-    known, seen = set(classes), {}
+    known = set(classes)
+    seen: dict[Path, str] = {}
     for split in SPLITS:
         for path, label in named.get(split, []):
             if label not in known:
@@ -184,8 +185,7 @@ def _cub(data: Data) -> dict[str, Named]:
     """CUB-200-2011 as distributed: images.txt, image_class_labels.txt, classes.txt, train_test_split.txt."""
     assert data.root is not None
     paths, labels, names, is_train = (
-        dict(_pairs(data.root / f"{file}.txt"))
-        for file in ("images", "image_class_labels", "classes", "train_test_split")
+        dict(_pairs(data.root / f"{file}.txt")) for file in ("images", "image_class_labels", "classes", "train_test_split")
     )
     named: dict[str, Named] = {"train": [], "test": []}
     for key, path in paths.items():

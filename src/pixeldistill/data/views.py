@@ -61,14 +61,16 @@ def camera_view(image: NDArray[np.uint8], side: int, imaging: Imaging) -> Tensor
     height, width = image.shape[:2]
     scale = short / min(height, width)
     tensor = resize(_to_tensor(image), max(short, round(height * scale)), max(short, round(width * scale)), imaging.kernel)
-    return F.center_crop(tensor, [side, side])
+    view: Tensor = F.center_crop(tensor, [side, side])
+    return view
 
 
 def resize(image: Tensor, height: int, width: int, kernel: str) -> Tensor:
     """Resize uint8 (..., 3, H, W), antialiased, to 8 bits again; a no-op at the size it has."""
     if image.shape[-2:] == (height, width):
         return image
-    return F.resize(image, [height, width], interpolation=InterpolationMode(kernel), antialias=True)
+    resized: Tensor = F.resize(image, [height, width], interpolation=InterpolationMode(kernel), antialias=True)
+    return resized
 
 
 def to_unit(image: Tensor) -> Tensor:

@@ -125,7 +125,7 @@ def _create(
         if name.startswith(TORCHVISION):
             return _create_torchvision(name, num_classes, download, options)
         if not timm.is_model(name):
-            raise NetworkError(f"unknown network {name!r}: {nearest(name.split('.')[0], timm.list_models())}")
+            raise NetworkError(f"unknown network {name!r}: {nearest(name.split('.', maxsplit=1)[0], timm.list_models())}")
         net = _create_timm(name, num_classes, side, download, options)
     except (AssertionError, ValueError, TypeError, RuntimeError, NotImplementedError) as error:
         raise NetworkError(f"{name} cannot be built at {side}×{side} with {options or 'no options'}: {_line(error)}") from error
@@ -143,16 +143,14 @@ def _create_timm(name: str, num_classes: int, side: int, download: bool, options
     """Create a timm network, telling it the image size if it wants to know."""
     settings = {"pretrained": download, "num_classes": num_classes, **options}
     try:
-        return cast(nn.Module, timm.create_model(name, img_size=side, **settings))
+        return timm.create_model(name, img_size=side, **settings)
     except TypeError as error:
         if "img_size" not in str(error):
             raise
-    return cast(nn.Module, timm.create_model(name, **settings))
+    return timm.create_model(name, **settings)
 
 
-def _create_torchvision(
-    name: str, num_classes: int, download: bool, options: dict[str, Any]
-) -> tuple[nn.Module, dict[str, Any]]:
+def _create_torchvision(name: str, num_classes: int, download: bool, options: dict[str, Any]) -> tuple[nn.Module, dict[str, Any]]:
     served = [f"{TORCHVISION}{model}" for model in torchvision.models.list_models(include="shufflenet_v2*")]
     if name not in served:
         raise NetworkError(f"unknown network {name!r}: of torchvision, {nearest(name, served)}; timm has the rest")
@@ -221,7 +219,15 @@ def _check(classifier: Classifier, name: str, side: int) -> None:
             classifier._clone_input = True
             outputs = classifier(image)
         plain = net(normalise(image, classifier.mean, classifier.std))
-    except (RuntimeError, AssertionError, ValueError, TypeError, NotImplementedError, IndexError, AttributeError) as error:
+    except (
+        RuntimeError,
+        AssertionError,
+        ValueError,
+        TypeError,
+        NotImplementedError,
+        IndexError,
+        AttributeError,
+    ) as error:
         raise NetworkError(f"it does not run there ({_line(error)}); try a larger side or another network") from error
     maps = (outputs.input_feature, *outputs.features)
     if any(m.ndim != 4 or min(m.shape) < 1 for m in maps):

@@ -57,7 +57,7 @@ def weights_file(run: Path, which: str = "last") -> Path:
 
 
 def _stage_number(folder: str) -> int:
-    number = folder.split("-")[0]
+    number = folder.split("-", maxsplit=1)[0]
     return int(number) if number.isdigit() else 0
 
 
@@ -115,7 +115,15 @@ def read_state(path: Path) -> dict[str, Tensor]:
         raise WeightsError(
             f"weights {path} hold more than tensors and were refused unread: save the bare state dict, best as safetensors"
         ) from error
-    except (safetensors.SafetensorError, OSError, RuntimeError, EOFError, ValueError, KeyError, UnicodeDecodeError) as error:
+    except (
+        safetensors.SafetensorError,
+        OSError,
+        RuntimeError,
+        EOFError,
+        ValueError,
+        KeyError,
+        UnicodeDecodeError,
+    ) as error:
         raise WeightsError(f"weights {path} cannot be read: {str(error).splitlines()[0][:200]}") from error
     for key in ("state_dict", "model", "net", "state_dict_ema"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
@@ -141,9 +149,7 @@ def state_bytes(net: nn.Module) -> bytes:
     return safetensors.torch.save({k: v.detach().cpu().contiguous().clone() for k, v in net.state_dict().items()})
 
 
-def _check_card(
-    card: dict[str, Any], run: Path, name: str, classes: tuple[str, ...] | None, trained: bool
-) -> None:
+def _check_card(card: dict[str, Any], run: Path, name: str, classes: tuple[str, ...] | None, trained: bool) -> None:
     if card["network"] != name:
         raise WeightsError(f"{run} trained {card['network']}, but the recipe says {name}: change one of them")
     if trained and classes is not None and tuple(card["classes"]) != classes:

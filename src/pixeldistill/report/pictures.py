@@ -41,5 +41,5 @@ def save_reconstructions(path: Path, large: Any, small: Any, rebuilt: Any, names
     for axis, name in zip(axes[0], names, strict=True):
         axis.set_title(name, fontsize=9)
     buffer = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(buffer)
+    FigureCanvasAgg(figure).print_png(buffer)  # type: ignore[no-untyped-call]
     write_file(path, buffer.getvalue())

@@ -34,9 +34,7 @@ class InputReconstructor(nn.Module):
     torch.Size([2, 3, 224, 224])
     """
 
-    def __init__(
-        self, channels: int, feature_size: Size, image_size: Size, *, fit: Literal["resize", "crop"] = "resize"
-    ) -> None:
+    def __init__(self, channels: int, feature_size: Size, image_size: Size, *, fit: Literal["resize", "crop"] = "resize") -> None:
         super().__init__()
         feature, image = _pair(feature_size), _pair(image_size)
         self.image_size = image

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -78,15 +79,18 @@ class State:
     best_epoch: int = 0
 
 
+_PRECISION: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
+
+
 def make_fabric(precision: str = "32", accelerator: str = "auto") -> Fabric:
     """Make the Fabric of this process: one device, or this process's share of a job started by torchrun."""
-    local, world = int(os.environ.get("LOCAL_WORLD_SIZE", 1)), int(os.environ.get("WORLD_SIZE", 1))
+    local, world = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), int(os.environ.get("WORLD_SIZE", "1"))
     fabric = Fabric(
         accelerator=accelerator,
         devices=local,
         num_nodes=max(1, world // local),
         strategy="ddp" if world > 1 else "auto",
-        precision={"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}[precision],  # type: ignore[arg-type]
+        precision=_PRECISION[precision],
     )
     fabric.launch()
     return fabric
@@ -107,8 +111,8 @@ def fit(fabric: Fabric, job: Job, progress: Progress) -> State:
     steps = _check_batch(job, fabric.world_size)
     optimizer = build_optimizer(job.objective, schedule)
     if schedule.channels_last:
-        job.objective.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    target = torch.compile(job.objective) if schedule.compile else job.objective
+        job.objective.to(memory_format=torch.channels_last)
+    target: Any = torch.compile(job.objective) if schedule.compile else job.objective
     module, stepper = fabric.setup(target, optimizer)
     state = _restore(fabric, job, stepper)
     names = list(state.sums)
@@ -128,7 +132,7 @@ def fit(fabric: Fabric, job: Job, progress: Progress) -> State:
                         losses = module(next(batches))
                         fabric.backward(losses["loss"] / schedule.accumulate)
                     terms = torch.stack([value.detach().float() for value in losses.values()]) / schedule.accumulate
-                    names, sums = list(losses), sums + terms if len(names) else terms
+                    names, sums = list(losses), sums + terms if names else terms
                 if schedule.clip_grad is not None:
                     fabric.clip_gradients(module, stepper, max_norm=schedule.clip_grad, error_if_nonfinite=False)
                 stepper.step()
@@ -145,9 +149,9 @@ def fit(fabric: Fabric, job: Job, progress: Progress) -> State:
                             f"stopped at epoch {state.epoch + 1}, step {state.step} of {steps}, and saved in {job.folder}: "
                             "the same command goes on from there"
                         )
-                progress.step(lambda: _finite(losses["loss"], job))
+                progress.step(partial(_finite, losses["loss"], job.folder))
             means = {name: total / steps for name, total in zip(names, _mean_over_processes(fabric, sums), strict=True)}
-            _finite(torch.tensor(means["loss"]), job)
+            _finite(torch.tensor(means["loss"]), job.folder)
             rate = learning_rate(schedule, state.epoch * steps + steps - 1, steps)
             _finish_epoch(job, state, means, rate, time.monotonic() - began, fabric, progress)
             log(state.history[-1])
@@ -163,7 +167,15 @@ def _finish_epoch(
     terms = {name: value for name, value in means.items() if name != "loss"}
     shares = {f"share_{name}": value / means["loss"] if means["loss"] else 0.0 for name, value in terms.items()}
     measured = {f"val_{name}": value for name, value in job.validate().items()}
-    row = {"epoch": state.epoch + 1, "lr": rate, "seconds": seconds, "loss": means["loss"], **terms, **shares, **measured}
+    row = {
+        "epoch": state.epoch + 1,
+        "lr": rate,
+        "seconds": seconds,
+        "loss": means["loss"],
+        **terms,
+        **shares,
+        **measured,
+    }
     state.epoch, state.step, state.sums = state.epoch + 1, 0, {}
     state.history.append(row)
     score = measured[f"val_{job.select_by}"]
@@ -213,20 +225,20 @@ def _agree(fabric: Fabric, step: int, order: int) -> int:
         return order
     if step % 10:
         return 0
-    orders = fabric.all_gather(torch.tensor(order, device=fabric.device))
-    return int(orders.max())  # type: ignore[union-attr]
+    orders: Any = fabric.all_gather(torch.tensor(order, device=fabric.device))
+    return int(orders.max())
 
 
 def _mean_over_processes(fabric: Fabric, sums: Tensor) -> list[float]:
-    mean = fabric.all_reduce(sums.clone(), reduce_op="mean")
-    return mean.tolist()  # type: ignore[no-any-return, union-attr]
+    mean: Any = fabric.all_reduce(sums.clone(), reduce_op="mean")
+    return list(mean.tolist())
 
 
-def _finite(loss: Tensor, job: Job) -> float:
+def _finite(loss: Tensor, folder: Path) -> float:
     value = loss.item()
     if not math.isfinite(value):
         raise RunError(
-            f"the loss of {job.folder} is {value}: lower schedule.lr, set schedule.clip_grad, or use precision 32; "
+            f"the loss of {folder} is {value}: lower schedule.lr, set schedule.clip_grad, or use precision 32; "
             "the last epoch's checkpoint is intact"
         )
     return value
@@ -258,7 +270,9 @@ def _restore(fabric: Fabric, job: Job, optimizer: Any) -> State:  # noqa: ANN401
         fabric.strategy.precision.load_state_dict(content["precision"])
         return State(**content["state"])
     except Exception as error:
-        raise RunError(f"checkpoint {path} cannot be read ({str(error).splitlines()[0][:120]}): remove it to begin anew") from error
+        raise RunError(
+            f"checkpoint {path} cannot be read ({str(error).splitlines()[0][:120]}): remove it to begin anew"
+        ) from error
 
 
 @contextmanager
@@ -268,7 +282,7 @@ def _stop_requests() -> Iterator[threading.Event]:
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def ask(number: int, frame: object) -> None:
         stop.set()
@@ -291,13 +305,13 @@ def _tensorboard(fabric: Fabric, job: Job, first_epoch: int) -> Iterator[Callabl
         return
     from torch.utils.tensorboard import SummaryWriter
 
-    writer = SummaryWriter(str(job.folder), purge_step=first_epoch + 1)  # type: ignore[no-untyped-call]
+    writer = SummaryWriter(str(job.folder), purge_step=first_epoch + 1)
 
     def log(row: Mapping[str, float]) -> None:
         for name, value in row.items():
-            writer.add_scalar(name, value, int(row["epoch"]))  # type: ignore[no-untyped-call]
+            writer.add_scalar(name, value, int(row["epoch"]))
 
     try:
         yield log
     finally:
-        writer.close()  # type: ignore[no-untyped-call]
+        writer.close()

@@ -1,11 +1,12 @@
 """The dry run: every shape that will meet in a stage, found by building it and running it once."""
 
+from pixeldistill.data.sources import load_splits
 from pixeldistill.errors import DataError
+from pixeldistill.networks.classifier import Classifier, build_classifier
 from pixeldistill.recipe import STAGE_REFERENCE, Data, Network, Recipe, Stage
 from pixeldistill.terms import build_term
-from pixeldistill.networks.classifier import Classifier, build_classifier
+from pixeldistill.terms.isrd import ISRD
 from pixeldistill.training.stages import describe_data
-from pixeldistill.data.sources import load_splits
 
 _KNOWN_CLASSES = {"cub": 200, "aircraft": 100, "demo": 4}
 
@@ -25,7 +26,7 @@ def describe_stage(stage: Stage, classes: int) -> list[str]:
         lines += _describe("teacher", stage.teacher, teacher)
     for config in stage.terms:
         term = build_term(config, student.spec, teacher.spec if teacher else None)
-        detail = f": {term.describe()}" if hasattr(term, "describe") else ""
+        detail = f": {term.describe()}" if isinstance(term, ISRD) else ""
         lines.append(f"term {config.kind}, weight {config.weight:g}{detail}")
     return lines
 

@@ -27,9 +27,7 @@ class Measured:
     figures: Mapping[str, Mapping[str, Any]]
 
 
-def measure_run(
-    run: Path, recipe: Recipe | None = None, *, workers: int | None = None, accelerator: str = "auto"
-) -> Measured:
+def measure_run(run: Path, recipe: Recipe | None = None, *, workers: int | None = None, accelerator: str = "auto") -> Measured:
     """Measure a run's last and best weights on the val and test split of its own data, or of a recipe's.
 
     Raises:

@@ -42,9 +42,7 @@ def build_optimizer(module: nn.Module, schedule: Schedule) -> Optimizer:
     """
     parameters = [p for p in module.parameters() if p.requires_grad]
     if schedule.optimizer == "sgd":
-        return torch.optim.SGD(
-            parameters, lr=schedule.lr, momentum=schedule.momentum, weight_decay=schedule.weight_decay
-        )
+        return torch.optim.SGD(parameters, lr=schedule.lr, momentum=schedule.momentum, weight_decay=schedule.weight_decay)
     groups = [
         {"params": _of(parameters, vectors=False), "weight_decay": schedule.weight_decay},
         {"params": _of(parameters, vectors=True), "weight_decay": 0.0},

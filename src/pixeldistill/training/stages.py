@@ -2,11 +2,10 @@
 
 import contextlib
 import platform
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from rich.console import Console
@@ -24,6 +23,7 @@ from pixeldistill.networks.weights import BEST, CARD, LAST, find_run, packaged_w
 from pixeldistill.recipe import STAGE_REFERENCE, Network, Recipe, Stage, expand
 from pixeldistill.report.pictures import save_reconstructions
 from pixeldistill.tasks import classification
+from pixeldistill.terms.isrd import ISRD
 from pixeldistill.training.engine import Fabric, Job, fit, make_fabric
 from pixeldistill.training.evaluate import TestImages, evaluate
 from pixeldistill.training.objective import Objective
@@ -148,7 +148,7 @@ def _run_stage(stage: Stage, seed: int, folder: Path, context: _Context) -> Mapp
     objective = Objective(student, teacher, stage.terms)
     objective.to_device(fabric.device)
     if teacher and stage.schedule.channels_last:
-        teacher.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        teacher.to(memory_format=torch.channels_last)
     if fabric.is_global_zero:
         write_json(folder / CARD, _card(stage, student, seed, context))
     test_images = {
@@ -179,9 +179,7 @@ def _run_stage(stage: Stage, seed: int, folder: Path, context: _Context) -> Mapp
         "side": stage.student.side,
         "parameters": parameters(student),
         "macs": macs(student),
-        "jpeg_bytes": bytes_per_image(
-            context.splits.test or context.splits.val, stage.student.side, recipe.imaging
-        ),
+        "jpeg_bytes": bytes_per_image(context.splits.test or context.splits.val, stage.student.side, recipe.imaging),
         "epochs": state.epoch,
         "best_epoch": state.best_epoch,
         "seconds": sum(row["seconds"] for row in state.history),
@@ -251,9 +249,7 @@ def _card(stage: Stage, student: Classifier, seed: int, context: _Context) -> di
     }
 
 
-def _batches(
-    stage: Stage, seed: int, epoch: int, step: int, context: _Context, fabric: Fabric
-) -> Iterator[Batch]:
+def _batches(stage: Stage, seed: int, epoch: int, step: int, context: _Context, fabric: Fabric) -> Iterator[Batch]:
     """Give this process's training batches from a step on: decoded by the workers, made into views on the device."""
     recipe, schedule, splits = context.recipe, stage.schedule, context.splits
     dataset = TrainingViews(splits.train, recipe.views, stage.crop_side, recipe.imaging.kernel)
@@ -276,10 +272,11 @@ def save_picture(objective: Objective, stage: Stage, path: Path, context: _Conte
     samples = context.splits.test or context.splits.val
     chosen: list[Sample] = [samples[i * (len(samples) - 1) // 3] for i in range(4)]
     sides = {"student": stage.student.side, "teacher": stage.teacher.side}
-    images, _, _ = next(load(CameraImages(chosen, sides.values(), context.recipe.imaging), [range(len(chosen))], workers=0))
+    images, _, _ = next(load(CameraImages(chosen, sides.values(), context.recipe.imaging), [list(range(len(chosen)))], workers=0))
     views = {role: to_unit(fabric.to_device(images[side])) for role, side in sides.items()}
     objective.eval()
     outputs = objective.student(views["student"])
-    rebuilt = objective.terms["isrd"].decoder(outputs.input_feature)  # type: ignore[union-attr, operator]
+    isrd = cast(ISRD, objective.terms["isrd"])
+    rebuilt = isrd.decoder(outputs.input_feature)
     names = [context.splits.classes[sample.label] for sample in chosen]
     save_reconstructions(path, views["teacher"].cpu(), views["student"].cpu(), rebuilt.cpu(), names)
