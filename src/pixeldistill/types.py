@@ -7,8 +7,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 
-@dataclass(frozen=True)
-class View:
+class View(NamedTuple):
     """One network's view of a batch.
 
     `image` is (N, 3, H, W), RGB, float in [0, 1], not normalised: each network normalises for itself.
@@ -19,15 +18,13 @@ class View:
     target: Tensor
 
 
-@dataclass(frozen=True)
-class Batch:
+class Batch(NamedTuple):
     """The views of one batch, keyed by role ("teacher", "student"): two roles may share a side."""
 
     views: Mapping[str, View]
 
 
-@dataclass(frozen=True)
-class Outputs:
+class Outputs(NamedTuple):
     """What a network says of a view.
 
     `prediction`: logits (N, classes). `input_feature`: what its input module gives, (N, C, h, w).

@@ -59,14 +59,14 @@ def load_splits(data: Data) -> Splits:
     rng = np.random.default_rng(data.split_seed)
     if not named.get("train"):
         raise DataError(f"data: the train split of {data.root or data.format} has no image")
+    classes = _class_names(named["train"])
+    _check(named, classes)
     if "test" not in named and data.format in ("folder", "demo") and "val" not in named:
         named["train"], named["test"] = _cut(named["train"], data.test_fraction, rng)
         notes.append(_cut_note("test", "the images", named["test"], data))
     if not named.get("val"):
         named["train"], named["val"] = _cut(named["train"], data.val_fraction, rng)
         notes.append(_cut_note("val", "train", named["val"], data))
-    classes = _class_names(named["train"])
-    _check(named, classes)
     index = {name: i for i, name in enumerate(classes)}
     splits = []
     for name in SPLITS:

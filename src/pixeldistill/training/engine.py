@@ -127,9 +127,10 @@ def fit(fabric: Fabric, job: Job, progress: Progress) -> State:
                 rate = learning_rate(schedule, state.epoch * steps + state.step, steps)
                 set_learning_rate(optimizer, rate)
                 for piece in range(schedule.accumulate):
+                    batch = next(batches)  # before the seeding: a loader that starts draws a random number of its own
                     _seed(job.seed, state.epoch, state.step, piece, fabric.global_rank)
                     with fabric.no_backward_sync(module, enabled=piece < schedule.accumulate - 1):
-                        losses = module(next(batches))
+                        losses = module(batch)
                         fabric.backward(losses["loss"] / schedule.accumulate)
                     terms = torch.stack([value.detach().float() for value in losses.values()]) / schedule.accumulate
                     names, sums = list(losses), sums + terms if names else terms

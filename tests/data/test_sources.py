@@ -1,0 +1,136 @@
+import pytest
+from PIL import Image
+
+from pixeldistill.data.dataset import check_images
+from pixeldistill.data.sources import load_splits
+from pixeldistill.errors import DataError
+from pixeldistill.recipe import Data
+from tests.conftest import make_images
+
+
+def picture(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (8, 8), (1, 2, 3)).save(path)
+
+
+def lists(root, **splits):
+    for split, rows in splits.items():
+        (root / f"{split}.txt").write_text("\n".join(f"{p}, {label}" for p, label in rows))
+        for path, _ in rows:
+            picture(root / path)
+    return Data(format="list", root=root, **{s: f"{s}.txt" for s in splits})
+
+
+def test_one_pool_of_class_folders_is_cut_by_seed(images):
+    data = Data(format="folder", root=images, val_fraction=0.25, test_fraction=0.2)
+    splits = load_splits(data)
+    assert splits.classes == ("across", "down")
+    assert [len(splits.test), len(splits.val), len(splits.train)] == [12, 12, 36]
+    assert {sum(s.label for s in part) for part in (splits.test, splits.val)} == {6}, "cut from every class alike"
+    assert len({s.path for part in splits[:3] for s in part}) == 60
+    assert any("test" in note for note in splits.notes)
+    assert any("val" in note for note in splits.notes)
+    assert load_splits(data) == splits
+    assert load_splits(data.model_copy(update={"split_seed": 1})).val != splits.val
+
+
+def test_split_folders_are_kept(tmp_path):
+    make_images(tmp_path / "train", {"a": 6, "b": 6})
+    make_images(tmp_path / "test", {"a": 2, "b": 2})
+    splits = load_splits(Data(format="folder", root=tmp_path))
+    assert (len(splits.train), len(splits.val), len(splits.test)) == (10, 2, 4)
+    assert len(splits.notes) == 1
+
+
+def test_lists_with_spaces_other_columns_and_numbers_in_order(tmp_path):
+    rows = [(f"im/{i}.png", f"{i % 11}, x{i}") for i in range(22)]
+    splits = load_splits(lists(tmp_path, train=rows, val=[("v.png", "10, y")]))
+    assert splits.classes == tuple(map(str, range(11))), "10 comes after 9"
+    assert splits.val[0].label == 10
+    assert splits.test == ()
+
+
+def test_cub_layout(tmp_path):
+    for i, (name, label, train) in enumerate([("a/1.jpg", 1, 1), ("a/2.jpg", 1, 1), ("b/3.jpg", 2, 1), ("b/4.jpg", 2, 1), ("b/5.jpg", 2, 0)]):  # fmt: skip
+        for file, value in (("images", name), ("image_class_labels", label), ("train_test_split", train)):
+            with (tmp_path / f"{file}.txt").open("a") as out:
+                out.write(f"{i + 1} {value}\n")
+        picture(tmp_path / "images" / name)
+    (tmp_path / "classes.txt").write_text("1 001.Albatross\n2 002.Auk\n")
+    splits = load_splits(Data(format="cub", root=tmp_path))
+    assert splits.classes == ("001.Albatross", "002.Auk")
+    assert [s.path.name for s in splits.test] == ["5.jpg"]
+    assert len(splits.train) == len(splits.val) == 2
+
+
+def test_aircraft_layout(tmp_path):
+    for split, rows in {"train": ["1 A 320", "2 B"], "val": ["3 A 320"], "test": ["4 B"]}.items():
+        path = tmp_path / "data" / f"images_variant_{split}.txt"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("\n".join(rows))
+        for row in rows:
+            picture(tmp_path / "data" / "images" / f"{row.split()[0]}.jpg")
+    splits = load_splits(Data(format="aircraft", root=tmp_path))
+    assert splits.classes == ("A 320", "B")
+    assert [len(splits.train), len(splits.val), len(splits.test)] == [2, 1, 1]
+
+
+def test_the_demos_photographs():
+    pytest.importorskip("elpv_dataset", reason="the demo's photographs are an extra")
+    splits = load_splits(Data(format="demo"))
+    assert len(splits.train) + len(splits.val) + len(splits.test) == 2624
+    assert len(splits.classes) == 4
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda d: d(train=[("a.png", 0), ("b.png", 2), ("c.png", 3)]), ["gaps", "no label 1", "renumber"]),
+        (lambda d: d(train=[("a.png", "x"), ("b.png", "y")], val=[("c.png", "z")]), ["val has class 'z'", "c.png", "train lacks"]),
+        (lambda d: d(train=[("a.png", "x"), ("b.png", "y")], test=[("a.png", "x")]), ["a.png", "both in train and in test"]),
+        (lambda d: d(train=[("a.png", "x"), ("a.png", "y")], test=[("b.png", "x")]), ["a.png", "twice in train"]),
+        (lambda d: d(train=[("a.png", "x"), ("b.png", "x")]), ["only one class"]),
+        (lambda d: d(train=[("a.png", "")]), ["line 1", "path, label"]),
+        (lambda d: d(train=[]), ["train.txt lists no image"]),
+        (lambda d: d(train=[("a.png", "x"), ("b.png", "y")]), ["single image"]),
+    ],
+)  # fmt: skip
+def test_lists_that_do_not_fit_together(tmp_path, change, words):
+    with pytest.raises(DataError) as caught:
+        load_splits(change(lambda **splits: lists(tmp_path, **splits)))
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_a_list_that_names_a_missing_file(tmp_path):
+    data = lists(tmp_path, train=[("a.png", "x"), ("b.png", "y"), ("c.png", "x"), ("d.png", "y")])
+    (tmp_path / "b.png").unlink()
+    with pytest.raises(DataError, match=r"b\.png is listed but is not there"):
+        load_splits(data)
+
+
+def test_an_empty_class_folder(tmp_path):
+    make_images(tmp_path, {"a": 3, "b": 3})
+    (tmp_path / "c").mkdir()
+    with pytest.raises(DataError, match=r"class folder .*c holds no image"):
+        load_splits(Data(format="folder", root=tmp_path))
+
+
+def test_bad_images_are_refused_or_skipped_and_counted(tmp_path):
+    make_images(tmp_path, {"a": 20, "b": 20})
+    data = Data(format="folder", root=tmp_path)
+    victims = [load_splits(data).train[0].path, load_splits(data).test[0].path]
+    victims[0].write_bytes(b"")
+    victims[1].write_bytes(victims[1].read_bytes()[:300])
+    with pytest.raises(DataError, match=r"and 1 more\), or set data.on_bad_image to skip"):
+        check_images(load_splits(data), data, workers=1)
+    data = data.model_copy(update={"on_bad_image": "skip"})
+    splits = check_images(load_splits(data), data, workers=1)
+    assert not {s.path for part in splits[:3] for s in part} & set(victims)
+    assert any("skipped 2 bad images" in note for note in splits.notes)
+
+
+def test_the_limit_is_said(images):
+    splits = load_splits(Data(format="folder", root=images, limit=8))
+    assert len(splits.train) == 8
+    assert any("8 images kept" in note for note in splits.notes)

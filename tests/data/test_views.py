@@ -1,0 +1,116 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from pixeldistill.data.dataset import TrainingViews, make_views
+from pixeldistill.data.sampler import micro_batches
+from pixeldistill.data.sources import Sample
+from pixeldistill.data.views import camera_view, draw_crop, large_view
+from pixeldistill.recipe import Imaging, Views
+
+PIXELS = np.random.default_rng(0).integers(0, 255, (60, 80, 3), dtype=np.uint8)
+
+
+def test_a_view_is_a_function_of_seed_epoch_and_index_alone(tmp_path):
+    Image.fromarray(PIXELS).save(tmp_path / "a.png")
+    samples = [Sample(tmp_path / "a.png", 0)] * 3
+
+    def view(epoch, index, seed=0):
+        return TrainingViews(samples, Views(seed=seed), 32, "bilinear")[epoch, index][0][32]
+
+    reference = view(1, 2)
+    torch.manual_seed(99)
+    np.random.seed(99)
+    view(0, 0)
+    assert torch.equal(view(1, 2), reference)
+    for other in (view(2, 2), view(1, 1), view(1, 2, seed=1)):
+        assert not torch.equal(other, reference)
+
+
+def test_views_do_not_depend_on_the_number_of_workers(tmp_path):
+    from pixeldistill.data.dataset import load
+
+    for i in range(6):
+        Image.fromarray(np.roll(PIXELS, 7 * i, 1)).save(tmp_path / f"{i}.png")
+    dataset = TrainingViews([Sample(tmp_path / f"{i}.png", i) for i in range(6)], Views(), 24, "bilinear")
+    keys = [[(0, 3), (0, 1)], [(1, 0), (1, 5)]]
+    for one, two in zip(load(dataset, keys, 0), load(dataset, keys, 2), strict=True):
+        assert torch.equal(one[0][24], two[0][24])
+        assert torch.equal(one[1], two[1])
+
+
+def test_crops_follow_their_settings():
+    crops = [draw_crop(Views(scale=(0.25, 0.5), ratio=(0.8, 1.25), flip=0.3), 0, i, 200, 300) for i in range(2000)]
+    areas = np.array([c.height * c.width / 60_000 for c in crops])
+    ratios = np.array([c.width / c.height for c in crops])
+    assert 0.245 < areas.min() < 0.26
+    assert 0.49 < areas.max() < 0.505
+    assert ratios.min() > 0.79
+    assert ratios.max() < 1.27
+    assert all(0 <= c.top <= 200 - c.height and 0 <= c.left <= 300 - c.width for c in crops)
+    assert np.mean([c.flip for c in crops]) == pytest.approx(0.3, abs=0.04)
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 500), (500, 1), (3, 2)])
+def test_a_crop_of_an_extreme_image_lies_within_it(height, width):
+    for i in range(50):
+        crop = draw_crop(Views(), 0, i, height, width)
+        assert 1 <= crop.height <= height - crop.top
+        assert 1 <= crop.width <= width - crop.left
+
+
+def test_the_small_view_is_the_large_view_made_smaller():
+    crop = draw_crop(Views(), 0, 0, 60, 80)
+    large = large_view(PIXELS, crop, 48, "bilinear")
+    batch = make_views(large[None], torch.tensor([0]), {"teacher": 48, "student": 12}, "bilinear", channels_last=False)
+    teacher, student = batch.views["teacher"].image, batch.views["student"].image
+    assert torch.equal(teacher[0], large.float() / 255)
+    expected = Image.fromarray(large.permute(1, 2, 0).numpy()).resize((12, 12), Image.Resampling.BILINEAR)
+    difference = student[0].permute(1, 2, 0).numpy() * 255 - np.asarray(expected, np.float32)
+    assert np.abs(difference).max() <= 1, "Pillow's antialiased resize, to a level"
+    assert batch.views["teacher"].target is batch.views["student"].target
+
+
+def test_the_large_view_is_the_crop_flipped_once():
+    crop = draw_crop(Views(flip=0), 0, 4, 60, 80)
+    plain = large_view(PIXELS, crop, 32, "bilinear")
+    assert torch.equal(large_view(PIXELS, crop._replace(flip=True), 32, "bilinear"), plain.flip(-1))
+    box = (crop.left, crop.top, crop.left + crop.width, crop.top + crop.height)
+    expected = Image.fromarray(PIXELS).crop(box).resize((32, 32), Image.Resampling.BILINEAR)
+    assert np.abs(plain.permute(1, 2, 0).numpy().astype(int) - np.asarray(expected, int)).max() <= 1
+
+
+@pytest.mark.parametrize(("height", "width"), [(60, 80), (90, 50), (10, 400)])
+@pytest.mark.parametrize("kernel", ["bilinear", "bicubic"])
+def test_the_cheap_camera_equals_pillow(height, width, kernel):
+    pixels = np.random.default_rng(1).integers(0, 255, (height, width, 3), dtype=np.uint8)
+    got = camera_view(pixels, 28, Imaging(kernel=kernel)).permute(1, 2, 0).numpy()
+    scale = 32 / min(height, width)
+    w, h = max(32, round(width * scale)), max(32, round(height * scale))
+    resized = Image.fromarray(pixels).resize((w, h), getattr(Image.Resampling, kernel.upper()))
+    top, left = round((h - 28) / 2), round((w - 28) / 2)
+    expected = np.asarray(resized)[top : top + 28, left : left + 28]
+    assert np.abs(got.astype(int) - expected.astype(int)).max() <= 1
+
+
+def test_every_image_once_an_epoch_and_the_ranks_share_the_batch():
+    def keys(rank, world, accumulate=1, **more):
+        return list(
+            micro_batches(10, batch_size=4, accumulate=accumulate, seed=3, epochs=range(2), rank=rank, world=world, **more)
+        )
+
+    alone = keys(0, 1)
+    assert len(alone) == 4
+    for epoch in (0, 1):
+        seen = [i for batch in alone[2 * epoch : 2 * epoch + 2] for e, i in batch]
+        assert len(set(seen)) == 8
+    for step, batch in enumerate(alone):
+        assert {k for rank in (0, 1) for k in keys(rank, 2)[step]} == set(batch)
+        assert set(sum(keys(0, 1, accumulate=2)[2 * step : 2 * step + 2], [])) == set(batch)
+
+
+def test_the_order_can_be_gone_back_to():
+    settings = dict(batch_size=4, accumulate=2, seed=5)
+    whole = list(micro_batches(13, epochs=range(3), **settings))
+    assert list(micro_batches(13, epochs=range(1, 3), first_step=2, **settings)) == whole[6 + 4 :]

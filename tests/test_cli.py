@@ -1,0 +1,223 @@
+"""The commands, from the user's side: answers, exit codes, one line an error."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from pixeldistill import cli
+from tests.conftest import recipe_content
+
+
+@pytest.fixture(scope="module")
+def trained(images, tmp_path_factory):
+    """A distilled run with controls and two seeds, on data with classes that can be learned."""
+    folder = tmp_path_factory.mktemp("trained")
+    content = recipe_content(images, folder / "run")
+    content |= {"controls": ["alone", "pkd"], "seeds": [0, 1]}
+    content["schedule"]["epochs"] = content["teacher"]["schedule"]["epochs"] = 6
+    path = folder / "recipe.yaml"
+    path.write_text(yaml.safe_dump(content))
+    call = [sys.executable, "-m", "pixeldistill.cli", "distill", str(path), "--workers", "0"]
+    done = subprocess.run(call, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    return folder / "run", path, done.stdout
+
+
+def command(*args):
+    """Run a command in this process; gives the exit code."""
+    return cli.run_command(lambda: cli.app([str(a) for a in args], standalone_mode=False))
+
+
+def error_line(capsys):
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("pixeldistill: ")
+    return lines[0]
+
+
+def test_help_and_import_do_without_torch():
+    code = (
+        "import sys, pixeldistill, pixeldistill.cli as c, pixeldistill.report.summary, pixeldistill.data.sources;"
+        "c.run_command(lambda: c.app(['--help'], standalone_mode=False)); assert not {'torch', 'timm'} & set(sys.modules)"
+    )
+    assert "distill" in subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+
+def test_without_torch_a_command_says_what_to_install(monkeypatch, capsys, write, content):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert command("distill", write(content)) == 2
+    assert "pixeldistill[train]" in error_line(capsys)
+
+
+def test_a_run_ends_with_a_table_and_leaves_all_that_is_promised(trained):
+    run, _, output = trained
+    for name in ("1-teacher/seed-0", "2-alone/seed-0", "2-alone/seed-1", "3-pkd/seed-1", "4-distilled/seed-1"):
+        for file in (
+            "stage.json",
+            "metrics.csv",
+            "last.ckpt",
+            "best.safetensors",
+            "last.safetensors",
+            "network.json",
+            "done.json",
+        ):
+            assert (run / name / file).is_file(), f"{name}/{file}"
+    assert not (run / "1-teacher/seed-1").exists(), "one teacher serves all seeds"
+    assert "±" in output
+    table = (run / "results.md").read_text().splitlines()
+    assert [row.split("|")[1].strip() for row in table[2:]] == ["teacher", "alone", "pkd", "distilled"]
+    assert Image.open(run / "4-distilled/seed-0/reconstruction.png").size[0] > 400
+    figures = json.loads((run / "4-distilled/seed-0/done.json").read_text())
+    assert figures["macs"] > 0
+    assert {"last", "best", "best_epoch", "seconds", "jpeg_bytes", "parameters", "machine"} <= figures.keys()
+    assert figures["last"]["test"]["top1"] > 0.8, "stripes can be learned"
+
+
+def test_the_best_is_what_the_log_says(trained):
+    run, _, _ = trained
+    for folder in run.glob("*/seed-*"):
+        figures = json.loads((folder / "done.json").read_text())
+        header, *rows = [line.split(",") for line in (folder / "metrics.csv").read_text().splitlines()]
+        scores = [float(row[header.index("val_top1")]) for row in rows]
+        assert figures["best"]["val"]["top1"] == pytest.approx(max(scores))
+        assert figures["last"]["val"]["top1"] == pytest.approx(scores[-1])
+        assert figures["best_epoch"] == scores.index(max(scores)) + 1
+
+
+def test_evaluate_repeats_the_figures(trained, capsys):
+    run, _, _ = trained
+    assert command("evaluate", run, "--json", "--workers", "0") == 0
+    found = json.loads(capsys.readouterr().out)
+    recorded = json.loads((run / "4-distilled/seed-0/done.json").read_text())
+    for which in ("last", "best"):
+        for split in ("val", "test"):
+            assert found["figures"][which][split] == pytest.approx(recorded[which][split], rel=1e-4)
+    assert command("evaluate", run / "2-alone", "--per-class", "--workers", "0") == 0
+    out = capsys.readouterr().out
+    for word in ("top-1", "calibration", "across", "down", "val", "test"):
+        assert word in out
+
+
+def test_predict_takes_files_folders_and_any_size(trained, tmp_path, capsys):
+    run, _, _ = trained
+    for i, (height, width) in enumerate([(40, 46), (300, 17), (5, 5)]):
+        stripes = (np.arange(width) // 4 % 2 * 200).astype(np.uint8)
+        Image.fromarray(np.repeat(np.repeat(stripes[None], height, 0)[..., None], 3, 2)).save(tmp_path / f"{i}.png")
+    assert command("predict", run, tmp_path, tmp_path / "0.png", "--json", "--top", "2") == 0
+    answers = json.loads(capsys.readouterr().out)
+    assert len(answers) == 4
+    assert answers[0] == answers[3]
+    assert answers[0]["classes"][0]["class"] == "across"
+    assert sum(c["probability"] for c in answers[0]["classes"]) == pytest.approx(1, abs=1e-4)
+    assert command("predict", run, tmp_path / "0.png", "--weights", "best") == 0
+    assert "across" in capsys.readouterr().out
+
+
+def test_predict_says_which_file_is_bad_and_answers_for_the_rest(trained, tmp_path, capsys, images):
+    run, _, _ = trained
+    good = next(images.glob("down/*.png"))
+    (tmp_path / "bad.png").write_text("x")
+    assert command("predict", run, good, tmp_path / "bad.png", "--json") == 2
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)[0]["classes"]
+    assert "bad.png" in captured.err
+
+
+def test_the_api_in_five_lines(trained, images):
+    import pixeldistill
+
+    run, path, _ = trained
+    recipe = pixeldistill.load_recipe(path)
+    results = pixeldistill.distill(recipe)
+    predictor = pixeldistill.Predictor(run)
+    prediction = predictor.predict([next(images.glob("down/*.png"))])[0]
+    assert (
+        results[-1].figures["last"]["test"]["top1"]
+        == json.loads((run / "4-distilled/seed-1/done.json").read_text())["last"]["test"]["top1"]
+    )
+    assert prediction.classes[0][0] == "down"
+
+
+def test_a_former_run_teaches_and_its_classes_must_agree(trained, content, write, tmp_path, capsys):
+    run, _, _ = trained
+    content["teacher"] = {"network": "test_resnet", "side": 32, "weights": str(run / "1-teacher")}
+    content["schedule"]["epochs"] = 1
+    path = write(content)
+    assert command("distill", path, "--workers", "0") == 0
+    capsys.readouterr()
+    from tests.conftest import make_images
+
+    other = make_images(tmp_path / "other", {"across": 12, "left": 12})
+    assert command("distill", path, "--set", f"data.root={other}", "--set", "run=runs/x", "--workers", "0") == 2
+    assert "not the same" in error_line(capsys)
+    assert command("distill", path, "--set", "teacher.network=test_vit", "--set", "run=runs/x", "--workers", "0") == 2
+    assert "trained test_resnet, but the recipe says test_vit" in error_line(capsys)
+
+
+def test_train_runs_the_stages_without_a_teacher(content, write, tmp_path, capsys):
+    content["controls"] = ["alone"]
+    content["schedule"]["epochs"] = 1
+    assert command("train", write(content), "--workers", "0") == 0
+    assert sorted(p.name for p in (tmp_path / "run").iterdir() if p.is_dir()) == ["1-teacher", "2-alone"]
+
+
+def test_quick_is_a_trial_in_a_folder_of_its_own(content, write, tmp_path):
+    content["schedule"] |= {"epochs": 9, "decay": "step", "milestones": [3]}
+    assert command("distill", write(content), "--quick", "--workers", "0") == 0
+    assert not (tmp_path / "run").exists()
+    figures = json.loads((tmp_path / "run-quick/2-distilled/seed-0/done.json").read_text())
+    assert figures["epochs"] == 1
+
+
+def test_show_prints_every_shape(content, write, capsys):
+    content["student"] |= {"network": "vit_tiny_patch16_224", "side": 24, "options": {"depth": 2}}
+    assert command("show", write(content)) == 0
+    out = capsys.readouterr().out
+    for words in (
+        "1. teacher", "2. distilled", "one crop at 32×32", "3×24×24", "3×32×32", "input feature 192×1×1",
+        "1×1 convolution 192 → 3072 channels, pixel shuffle by 32 → 3×32×32", "leave 8 of 24 pixels unseen", "2 classes",
+    ):  # fmt: skip
+        assert words in out, words
+
+
+def test_show_works_without_the_data(content, write, capsys):
+    content["data"] = {"format": "cub", "root": "nowhere"}
+    assert command("show", write(content)) == 0
+    assert "shapes are shown for 200 classes" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (["student.network=resnet19"], ["unknown network", "resnet18"]),
+        (["student.network=inception_v3"], ["inception_v3", "16×16", "larger side"]),
+        (["teacher.weights=none.pth"], ["none.pth"]),
+        (["student.weights=none.pth"], ["none.pth"]),
+        (["data.root=nowhere"], ["data.root nowhere is no folder"]),
+        (["schedule.batch_size=9999"], ["9999", "training images"]),
+        (["run=/proc/x"], ["/proc/x", "cannot be written"]),
+    ],
+)
+def test_what_cannot_work_is_said_in_a_line_before_any_training(content, write, capsys, tmp_path, settings, words):
+    overrides = [part for setting in settings for part in ("--set", setting)]
+    assert command("distill", write(content), "--workers", "0", *overrides) == 2
+    line = error_line(capsys)
+    for word in words:
+        assert word in line
+    assert not list(tmp_path.glob("run/*/*/last.ckpt")), "nothing was trained before the error was found"
+
+
+def test_a_run_folder_that_is_none(tmp_path, capsys):
+    for name in ("evaluate", "predict"):
+        assert command(name, tmp_path, *([tmp_path / "a.png"] if name == "predict" else [])) == 2
+        assert "is no run folder" in error_line(capsys)
+
+
+def test_usage_errors_exit_with_two(program):
+    assert program("distil", "x").returncode == 2
+    assert program("distill").returncode == 2

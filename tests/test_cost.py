@@ -1,0 +1,27 @@
+import io
+
+import pytest
+from PIL import Image
+
+from pixeldistill.cost.measure import macs, parameters
+from pixeldistill.cost.transmission import bytes_per_image
+from pixeldistill.data.sources import Sample
+from pixeldistill.networks import build_classifier
+from pixeldistill.recipe import Imaging
+
+
+@pytest.mark.parametrize(
+    ("name", "giga", "million"), [("resnet18", 1.81, 11.69), ("resnet50", 4.09, 25.56), ("vit_tiny_patch16_224", 1.25, 5.72)]
+)
+def test_published_figures(name, giga, million):
+    network = build_classifier(name, 1000, 224)
+    assert macs(network) / 1e9 == pytest.approx(giga, abs=0.01)
+    assert parameters(network) / 1e6 == pytest.approx(million, abs=0.01)
+    assert next(network.parameters()).device.type == "cpu", "counting leaves the network as it is"
+
+
+def test_bytes_are_those_of_the_encoded_image(tmp_path):
+    Image.new("RGB", (64, 64), (200, 10, 10)).save(tmp_path / "a.png")
+    buffer = io.BytesIO()
+    Image.new("RGB", (28, 28), (200, 10, 10)).save(buffer, "JPEG", quality=85)
+    assert bytes_per_image([Sample(tmp_path / "a.png", 0)], 28, Imaging()) == buffer.tell()

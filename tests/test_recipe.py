@@ -1,0 +1,97 @@
+from pathlib import Path
+
+import pytest
+
+from pixeldistill.errors import RecipeError
+from pixeldistill.recipe import expand, load_recipe, parse_recipe
+
+RECIPES = sorted((Path(__file__).parent.parent / "recipes").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)
+def test_every_recipe_is_valid_and_short(path):
+    assert expand(load_recipe(path))
+    lines = [line for line in path.read_text().splitlines() if line.strip() and not line.startswith("#")]
+    assert len(lines) <= 15
+
+
+def test_stages_of_a_recipe_with_controls(content):
+    stages = expand(parse_recipe(content | {"controls": ["alone", "pkd"], "seeds": [3, 4]}))
+    assert [s.name for s in stages] == ["teacher", "alone", "pkd", "distilled"]
+    assert [s.seeds for s in stages] == [(3,), (3, 4), (3, 4), (3, 4)]
+    assert [[t.kind for t in s.terms] for s in stages] == [["supervised"], ["supervised"], ["pkd"], ["pkd", "isrd"]]
+    assert {s.crop_side for s in stages} == {32}, "a control must see the distilled student's crops"
+    assert stages[1].schedule == stages[2].schedule == stages[3].schedule
+    assert stages[3].teacher.weights == "@teacher"
+
+
+def test_a_student_alone_is_one_stage(content):
+    content.pop("teacher")
+    (stage,) = expand(parse_recipe(content))
+    assert (stage.name, stage.teacher, stage.crop_side) == ("alone", None, 16)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "words"),
+    [
+        ("shedule", {}, ["shedule", "unknown key", "schedule"]),
+        ("schedule.epoch", 3, ["schedule.epoch", "unknown key", "epochs"]),
+        ("schedule.epochs", "many", ["schedule.epochs", "integer", "'many'"]),
+        ("schedule.lr", -1, ["schedule.lr", "greater than 0", "-1"]),
+        ("schedule.decay", "cosin", ["schedule.decay", "did you mean cosine?"]),
+        ("schedule.decay", "step", ["schedule", "milestones"]),
+        ("schedule.accumulate", 3, ["accumulate 3", "batch_size 8"]),
+        ("schedule.warmup_epochs", 5, ["warmup_epochs 5"]),
+        ("terms", [{"kind": "isdr"}], ["terms.0.kind", "did you mean isrd?"]),
+        ("terms", [{"kind": "isrd", "wieght": 2}], ["terms.0.wieght", "unknown key", "weight"]),
+        ("terms", [{"weight": 2}], ["terms.0", "kind"]),
+        ("terms", [{"kind": "isrd"}], ["labels", "pkd"]),
+        ("terms", [{"kind": "pkd"}, {"kind": "pkd"}], ["twice", "pkd"]),
+        ("student.side", 64, ["student.side 64", "larger", "teacher.side 32"]),
+        ("data.format", "folders", ["data.format", "did you mean folder?"]),
+        ("data.root", None, ["data", "root"]),
+        ("data.train", "a.txt", ["format: list"]),
+        ("teacher.schedule", None, ["teacher.schedule", "train it first"]),
+        ("seeds", [], ["seeds"]),
+        ("views", {"scale": [0.5, 0.2]}, ["scale", "low <= high"]),
+    ],
+)
+def test_a_wrong_recipe_is_an_error_that_names_place_and_fix(content, write, setting, value, words):
+    import yaml
+
+    path = write(content)
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(path, [f"{setting}={yaml.safe_dump(value, default_flow_style=True).removesuffix('...').strip()}"])
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+
+
+def test_overrides_reach_mappings_lists_and_new_keys(content, write):
+    content["terms"] = [{"kind": "pkd"}, {"kind": "isrd", "weight": 1}]
+    recipe = load_recipe(write(content), ["terms.1.weight=20", "schedule.lr=0.5", "views.flip=0", "student.patch=8"])
+    assert recipe.terms[1].weight == 20
+    assert recipe.schedule.lr == 0.5
+    assert recipe.views.flip == 0
+    assert recipe.student.patch == 8
+
+
+@pytest.mark.parametrize("override", ["terms", "a..b=1", "schedule.lr.x=1", "seeds.7=1", "=1"])
+def test_a_wrong_override_is_refused(content, write, override):
+    content["seeds"] = [0]
+    with pytest.raises(RecipeError, match="--set"):
+        load_recipe(write(content), [override])
+
+
+@pytest.mark.parametrize("text", ["", "- a list", "a: [", "\x00"])
+def test_a_file_that_is_no_recipe_is_refused(tmp_path, text):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text)
+    with pytest.raises(RecipeError, match="recipe"):
+        load_recipe(path)
+
+
+def test_a_missing_file_is_refused(tmp_path):
+    with pytest.raises(RecipeError, match="No such file"):
+        load_recipe(tmp_path / "none.yaml")

@@ -1,0 +1,174 @@
+"""What the engine promises: a big batch in pieces, a stopped run that goes on exactly, a teacher that does not change."""
+
+import math
+
+import pytest
+import torch
+from rich.console import Console
+from torch import nn
+
+from pixeldistill.errors import Interrupted, RecipeError, RunError
+from pixeldistill.networks import build_classifier
+from pixeldistill.recipe import ISRDTerm, PKDTerm, Schedule
+from pixeldistill.training import engine
+from pixeldistill.training.engine import CHECKPOINT, Job, fit, make_fabric
+from pixeldistill.training.objective import Objective
+from pixeldistill.training.progress import Progress
+from pixeldistill.types import Batch, View
+
+IMAGES, SIDE = 24, 16
+
+
+def data():
+    generator = torch.Generator().manual_seed(0)
+    return torch.rand(IMAGES, 3, SIDE, SIDE, generator=generator), torch.randint(0, 3, (IMAGES,), generator=generator)
+
+
+def train(folder, schedule, *, student="test_vit", dropout=0.0, stop_at=None, teacher=None):
+    """Fit a distillation of random images; `stop_at` sends the signal after that many micro-batches."""
+    import os
+    import signal
+
+    from pixeldistill.data.sampler import micro_batches
+
+    torch.manual_seed(0)
+    options = {"drop_rate": dropout} if dropout else {}
+    network = build_classifier(student, 3, SIDE, options=options)
+    teacher = teacher or build_classifier("test_vit", 3, SIDE)
+    objective = Objective(network, teacher, (PKDTerm(kind="pkd"), ISRDTerm(kind="isrd", weight=2)))
+    images, target = data()
+    count = 0
+
+    def batches(epoch, step):
+        nonlocal count
+        keys = micro_batches(
+            IMAGES, batch_size=schedule.batch_size, accumulate=schedule.accumulate, seed=1,
+            epochs=range(epoch, schedule.epochs), first_step=step,
+        )  # fmt: skip
+        for batch in keys:
+            index = torch.tensor([i for _, i in batch])
+            view = View(images[index], target[index])
+            count += 1
+            if count == stop_at:
+                os.kill(os.getpid(), signal.SIGINT)
+            yield Batch({"student": view, "teacher": view})
+
+    job = Job(
+        objective=objective, batches=batches, validate=lambda: {"top1": float(count % 5)}, select_by="top1",
+        serialise=lambda: b"weights", images=IMAGES, schedule=schedule, seed=1, folder=folder,
+    )  # fmt: skip
+    with Progress(Console(quiet=True), "test") as progress:
+        state = fit(make_fabric(schedule.precision, "cpu"), job, progress)
+    return state, objective
+
+
+def same(a: nn.Module, b: nn.Module) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+
+
+def test_accumulation_equals_the_big_batch(tmp_path):
+    """On a network without batch statistics."""
+    _, whole = train(tmp_path / "a", Schedule(epochs=2, lr=0.1, batch_size=8))
+    _, pieces = train(tmp_path / "b", Schedule(epochs=2, lr=0.1, batch_size=8, accumulate=4))
+    _, other = train(tmp_path / "c", Schedule(epochs=2, lr=0.1, batch_size=12))
+    difference = [(x - y).abs().max().item() for x, y in zip(whole.parameters(), pieces.parameters(), strict=True)]
+    assert max(difference) < 1e-5
+    assert max((x - y).abs().max().item() for x, y in zip(whole.parameters(), other.parameters(), strict=True)) > 1e-3
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("stop_at", [1, 4, 6])
+def test_a_stopped_run_goes_on_exactly(tmp_path, optimizer, stop_at):
+    """With batch norm, dropout, accumulation, clipping and warm-up; stopped within an epoch and at its end."""
+    schedule = Schedule(epochs=3, lr=0.05, batch_size=8, accumulate=2, optimizer=optimizer, clip_grad=1.0, warmup_epochs=1)
+    whole_state, whole = train(tmp_path / "whole", schedule, student="test_resnet", dropout=0.3)
+    with pytest.raises(Interrupted, match="the same command goes on"):
+        train(tmp_path / "parts", schedule, student="test_resnet", dropout=0.3, stop_at=stop_at)
+    with pytest.raises(Interrupted):
+        train(tmp_path / "parts", schedule, student="test_resnet", dropout=0.3, stop_at=5)
+    state, parts = train(tmp_path / "parts", schedule, student="test_resnet", dropout=0.3)
+    assert same(whole, parts)
+    for a, b in zip(whole_state.history, state.history, strict=True):
+        for name in ("loss", "pkd", "isrd", "share_isrd", "lr"):
+            assert a[name] == pytest.approx(b[name], rel=1e-6)
+
+
+def test_the_teacher_stays_frozen_and_in_eval_mode(tmp_path):
+    torch.manual_seed(5)
+    teacher = build_classifier("test_resnet", 3, SIDE)
+    before = {k: v.clone() for k, v in teacher.state_dict().items()}
+    _, objective = train(tmp_path, Schedule(epochs=2, lr=0.1, batch_size=8, weight_decay=0.1), teacher=teacher)
+    assert all(torch.equal(v, before[k]) for k, v in teacher.state_dict().items()), "weights and batch statistics"
+    assert not teacher.training
+    assert objective.training
+    assert not any("teacher" in name for name in objective.state_dict())
+
+
+def test_the_log_tells_every_terms_share(tmp_path):
+    state, _ = train(tmp_path, Schedule(epochs=2, lr=0.1, batch_size=8))
+    for row in state.history:
+        assert row["loss"] == pytest.approx(row["pkd"] + row["isrd"], rel=1e-5)
+        assert row["share_pkd"] + row["share_isrd"] == pytest.approx(1, rel=1e-5)
+    lines = (tmp_path / "metrics.csv").read_text().splitlines()
+    assert len(lines) == 3
+    assert lines[0].startswith("epoch,lr,seconds,loss,pkd,isrd,share_pkd,share_isrd,val_top1")
+    assert list(tmp_path.glob("events.out.tfevents*"))
+
+
+def test_a_term_that_drowns_the_others_is_said(tmp_path, capsys):
+    torch.manual_seed(0)
+    notes = []
+    progress = Progress(Console(quiet=True), "x")
+    progress.note = notes.append
+    objective = nn.Linear(1, 1)
+    job = Job(objective, None, lambda: {"top1": 0.5}, "top1", lambda: b"", 8, Schedule(epochs=2, lr=1), 0, tmp_path)
+    engine._finish_epoch(
+        job, engine.State(), {"loss": 100.0, "pkd": 1.0, "isrd": 99.0}, 0.1, 1.0, make_fabric("32", "cpu"), progress
+    )
+    assert any("isrd makes 99%" in note and "lower its weight" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"batch_size": 64}, "more than the 24 training images"),
+        ({"batch_size": 4, "accumulate": 4}, "batch norm cannot learn"),
+    ],
+)
+def test_a_batch_that_cannot_be(tmp_path, settings, words):
+    with pytest.raises(RecipeError, match=words):
+        train(tmp_path, Schedule(epochs=1, lr=0.1, **settings), student="test_resnet")
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(tmp_path):
+    with pytest.raises(RunError, match=r"loss .* is (nan|inf): lower schedule.lr"):
+        train(tmp_path, Schedule(epochs=3, lr=1e9, batch_size=8))
+
+
+def test_a_damaged_checkpoint_is_refused(tmp_path):
+    train(tmp_path, Schedule(epochs=1, lr=0.1, batch_size=8))
+    (tmp_path / CHECKPOINT).write_bytes((tmp_path / CHECKPOINT).read_bytes()[:1000])
+    with pytest.raises(RunError, match="remove it to begin anew"):
+        train(tmp_path, Schedule(epochs=1, lr=0.1, batch_size=8))
+
+
+def test_the_best_epoch_is_the_first_with_the_highest_score(tmp_path):
+    state, _ = train(tmp_path, Schedule(epochs=4, lr=0.01, batch_size=8))
+    scores = [row["val_top1"] for row in state.history]
+    assert state.best == max(scores)
+    assert state.best_epoch == scores.index(max(scores)) + 1
+    assert (tmp_path / "best.safetensors").is_file()
+
+
+def test_mixed_precision_and_clipping_train(tmp_path):
+    state, _ = train(tmp_path, Schedule(epochs=2, lr=0.05, batch_size=8, precision="bf16", clip_grad=0.5))
+    assert math.isfinite(state.history[-1]["loss"])
+
+
+@pytest.mark.slow
+def test_compiled_equals_plain(tmp_path):
+    _, plain = train(tmp_path / "a", Schedule(epochs=1, lr=0.05, batch_size=8))
+    _, compiled = train(tmp_path / "b", Schedule(epochs=1, lr=0.05, batch_size=8, compile=True))
+    assert list(plain.state_dict()) == list(compiled.state_dict())
+    difference = [(x - y).abs().max().item() for x, y in zip(plain.parameters(), compiled.parameters(), strict=True)]
+    assert max(difference) < 1e-3

@@ -1,0 +1,43 @@
+import pytest
+import torch
+
+from pixeldistill.recipe import Schedule
+from pixeldistill.training.schedule import build_optimizer, learning_rate
+
+
+def test_cosine_equals_torchs():
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    reference = torch.optim.SGD([parameter], lr=0.3)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(reference, T_max=50)
+    for step in range(50):
+        assert learning_rate(Schedule(epochs=5, lr=0.3), step, 10) == pytest.approx(reference.param_groups[0]["lr"])
+        reference.step()
+        scheduler.step()
+
+
+def test_steps_fall_at_the_milestones():
+    schedule = Schedule(epochs=120, lr=0.01, decay="step", milestones=[30, 60, 90])
+    rates = [learning_rate(schedule, epoch * 7, 7) for epoch in (0, 29, 30, 59, 60, 90, 119)]
+    assert rates == pytest.approx([1e-2, 1e-2, 1e-3, 1e-3, 1e-4, 1e-5, 1e-5])
+    assert learning_rate(schedule, 30 * 7 - 1, 7) == pytest.approx(1e-2)
+
+
+def test_warm_up_rises_to_the_rate_and_meets_the_decay():
+    schedule = Schedule(epochs=10, lr=1.0, warmup_epochs=2)
+    rates = [learning_rate(schedule, step, 10) for step in range(100)]
+    assert rates[0] == pytest.approx(1 / 21)
+    assert all(b > a for a, b in zip(rates[:20], rates[1:21], strict=True))
+    assert rates[20] == pytest.approx(1.0)
+    assert all(b < a for a, b in zip(rates[20:], rates[21:], strict=False))
+
+
+def test_adamw_spares_vectors_and_sgd_decays_all():
+    module = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.BatchNorm1d(3))
+    decays = {
+        p.ndim: group["weight_decay"]
+        for group in build_optimizer(module, Schedule(epochs=1, lr=1, optimizer="adamw", weight_decay=0.05)).param_groups
+        for p in group["params"]
+    }
+    assert decays == {2: 0.05, 1: 0.0}
+    (group,) = build_optimizer(module, Schedule(epochs=1, lr=1)).param_groups
+    assert (len(group["params"]), group["weight_decay"], group["momentum"]) == (4, 5e-4, 0.9)
