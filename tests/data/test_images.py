@@ -15,7 +15,10 @@ def picture(mode="RGB", size=(6, 4)):
 
 @pytest.mark.parametrize(
     ("name", "mode", "tolerance"),
-    [("a.png", "RGB", 0), ("a.jpg", "RGB", 8), ("a.webp", "RGB", 12), ("a.png", "P", 8), ("a.gif", "P", 8), ("a.tif", "CMYK", 3), ("a.jpg", "CMYK", 8)],
+    [
+        ("a.png", "RGB", 0), ("a.jpg", "RGB", 8), ("a.webp", "RGB", 12), ("a.png", "P", 8), ("a.gif", "P", 8),
+        ("a.tif", "CMYK", 3), ("a.jpg", "CMYK", 8),
+    ],
 )  # fmt: skip
 def test_colours_survive_every_mode(tmp_path, name, mode, tolerance):
     picture(mode).save(tmp_path / name)

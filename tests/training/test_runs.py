@@ -150,7 +150,7 @@ def test_two_processes_equal_one(content, write, program, tmp_path):
     done = program("distill", recipe, "--set", "run=one", "--workers", "0", "--accelerator", "cpu")
     assert done.returncode == 0, done.stderr
     process = torchrun(recipe, "two", tmp_path, 29611)
-    out, error = process.communicate(timeout=240)
+    _, error = process.communicate(timeout=240)
     assert process.returncode == 0, error
     one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
     assert max((one[k] - two[k]).abs().max().item() for k in one) < 1e-5

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -26,9 +28,9 @@ def test_warm_up_rises_to_the_rate_and_meets_the_decay():
     schedule = Schedule(epochs=10, lr=1.0, warmup_epochs=2)
     rates = [learning_rate(schedule, step, 10) for step in range(100)]
     assert rates[0] == pytest.approx(1 / 21)
-    assert all(b > a for a, b in zip(rates[:20], rates[1:21], strict=True))
+    assert all(b > a for a, b in pairwise(rates[:21]))
     assert rates[20] == pytest.approx(1.0)
-    assert all(b < a for a, b in zip(rates[20:], rates[21:], strict=False))
+    assert all(b < a for a, b in pairwise(rates[20:]))
 
 
 def test_adamw_spares_vectors_and_sgd_decays_all():

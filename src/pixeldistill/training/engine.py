@@ -36,7 +36,7 @@ CHECKPOINT = "last.ckpt"
 CHECKPOINT_SECONDS = 300.0  # at most this much work is done again after a kill
 DROWNING = 0.95  # a term with more than this share of the loss leaves nothing to the others
 
-__all__ = ["CHECKPOINT", "Fabric", "Job", "fit", "make_fabric"]
+__all__ = ["CHECKPOINT", "Fabric", "Job", "check_batch", "fit", "make_fabric"]
 
 
 class Batches(Protocol):
@@ -108,7 +108,8 @@ def fit(fabric: Fabric, job: Job, progress: Progress) -> State:
         RunError: a checkpoint that cannot be written or read, or a loss that is no longer finite.
     """
     schedule = job.schedule
-    steps = _check_batch(job, fabric.world_size)
+    check_batch(schedule, job.images, job.objective, fabric.world_size)
+    steps = steps_per_epoch(job.images, schedule.batch_size)
     optimizer = build_optimizer(job.objective, schedule)
     if schedule.channels_last:
         job.objective.to(memory_format=torch.channels_last)
@@ -197,23 +198,24 @@ def _finish_epoch(
             )
 
 
-def _check_batch(job: Job, world: int) -> int:
-    """Check that the batch can be divided; gives the steps of an epoch."""
-    size, pieces = job.schedule.batch_size, job.schedule.accumulate * world
+def check_batch(schedule: Schedule, images: int, objective: nn.Module, world: int) -> None:
+    """Check that a batch can be drawn from the images, divided over processes and pieces, and learned from.
+
+    Raises:
+        RecipeError: it cannot.
+    """
+    size, pieces = schedule.batch_size, schedule.accumulate * world
     if size % pieces:
         raise RecipeError(
-            f"schedule.batch_size {size} cannot be divided over {world} processes × {job.schedule.accumulate} pieces: "
+            f"schedule.batch_size {size} cannot be divided over {world} processes × {schedule.accumulate} pieces: "
             f"make it a multiple of {pieces}"
         )
-    if size > job.images:
-        raise RecipeError(
-            f"schedule.batch_size {size} is more than the {job.images} training images: set it to {job.images} or fewer"
-        )
-    if size == pieces and any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in job.objective.modules()):
+    if size > images:
+        raise RecipeError(f"schedule.batch_size {size} is more than the {images} training images: set it to {images} or fewer")
+    if size == pieces and any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in objective.modules()):
         raise RecipeError(
             f"schedule.batch_size {size} leaves one image a piece, of which batch norm cannot learn: make it {2 * pieces} or more"
         )
-    return steps_per_epoch(job.images, size)
 
 
 def _seed(*numbers: int) -> None:

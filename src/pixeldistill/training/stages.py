@@ -24,7 +24,7 @@ from pixeldistill.recipe import STAGE_REFERENCE, Network, Recipe, Stage, expand
 from pixeldistill.report.pictures import save_reconstructions
 from pixeldistill.tasks import classification
 from pixeldistill.terms.isrd import ISRD
-from pixeldistill.training.engine import Fabric, Job, fit, make_fabric
+from pixeldistill.training.engine import Fabric, Job, check_batch, fit, make_fabric
 from pixeldistill.training.evaluate import TestImages, evaluate
 from pixeldistill.training.objective import Objective
 from pixeldistill.training.progress import Progress
@@ -90,7 +90,7 @@ def run_recipe(
     with locked(recipe.run) if fabric.is_global_zero else contextlib.nullcontext():
         fabric.barrier()
         for stage in chosen:
-            _check_stage(stage, context)
+            _check_stage(stage, context, fabric)
         results = []
         for number, stage in enumerate(stages, start=1):
             if stage in chosen:
@@ -114,7 +114,7 @@ def build_network(network: Network, classes: tuple[str, ...], *, trained: bool, 
     )  # fmt: skip
 
 
-def _check_stage(stage: Stage, context: _Context) -> None:
+def _check_stage(stage: Stage, context: _Context, fabric: Fabric) -> None:
     """Build everything once, before the first stage is trained: what cannot work is said now."""
     classes = context.splits.classes
     student = build_network(stage.student, classes, trained=False)
@@ -122,7 +122,8 @@ def _check_stage(stage: Stage, context: _Context) -> None:
     if stage.teacher:
         untrained = stage.teacher.weights.startswith(STAGE_REFERENCE)
         teacher = build_network(stage.teacher, classes, trained=not untrained, weights="none" if untrained else None)
-    Objective(student, teacher, stage.terms)
+    objective = Objective(student, teacher, stage.terms)
+    check_batch(stage.schedule, len(context.splits.train), objective, fabric.world_size)
     for note in dict.fromkeys([*student.notes, *(teacher.notes if teacher else [])]):
         context.console.print(f"{stage.name}: note: {note}", highlight=False, markup=False, soft_wrap=True)
 
