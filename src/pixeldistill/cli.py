@@ -69,16 +69,16 @@ def show(recipe: RecipeFile, set_: Overrides = None) -> None:
     """Print the stages that the recipe stands for and, as a dry run, every shape that will meet."""
     loaded = load_recipe(recipe, set_ or [])
     _need_torch()
-    from pixeldistill.training.inspect import class_count, describe_stage
+    from pixeldistill.training.inspect import class_count, describe_schedule, describe_stage
 
     classes, data = class_count(loaded)
     _print(data)
     for number, stage in enumerate(expand(loaded), start=1):
         seeds = ", ".join(map(str, stage.seeds))
-        _print(f"\n{number}. {stage.name}: {stage.schedule.epochs} epochs, seeds {seeds} → {loaded.run}/{number}-{stage.name}")
+        _print(f"\n{number}. {stage.name}: seeds {seeds} → {loaded.run}/{number}-{stage.name}")
         for line in describe_stage(stage, classes):
             _print(f"   {line}")
-        _print(f"   schedule {stage.schedule.model_dump(mode='json', exclude_none=True)}")
+        _print(f"   schedule: {describe_schedule(stage.schedule)}")
 
 
 @app.command()

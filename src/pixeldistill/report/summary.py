@@ -69,12 +69,18 @@ def rows(found: Mapping[str, Sequence[Figures]]) -> list[tuple[str, ...]]:
 
 
 def to_rich(found: Mapping[str, Sequence[Figures]], title: str) -> Table:
-    """Make the table for the terminal."""
-    table = Table(title=title, caption="top-1 in %; last epoch is the headline; ± half of the 95 % interval over seeds")
-    for i, column in enumerate(COLUMNS):
-        table.add_column(column, justify="left" if i < 2 else "right")
+    """Make the table for the terminal: what fits into 80 columns."""
+    table = Table(
+        title=title,
+        caption="test and val: top-1 in %, last epoch (best: the best epoch by val)"
+        + ("; ± is half of the 95 % interval over seeds" if any(len(t) > 1 for t in found.values()) else ""),
+        padding=(0, 0),
+    )
+    shown = ("stage", "side", "JPEG bytes", "MACs", "parameters", "val last", "test last", "test best")
+    for column in shown:
+        table.add_column(column, justify="left" if column == "stage" else "right", no_wrap=True)
     for row in rows(found):
-        table.add_row(*row)
+        table.add_row(*(row[COLUMNS.index(column)] for column in shown))
     return table
 
 

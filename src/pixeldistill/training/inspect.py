@@ -3,7 +3,7 @@
 from pixeldistill.data.sources import load_splits
 from pixeldistill.errors import DataError
 from pixeldistill.networks.classifier import Classifier, build_classifier
-from pixeldistill.recipe import STAGE_REFERENCE, Data, Network, Recipe, Stage
+from pixeldistill.recipe import STAGE_REFERENCE, Data, Network, Recipe, Schedule, Stage
 from pixeldistill.terms import build_term
 from pixeldistill.terms.isrd import ISRD
 from pixeldistill.training.stages import describe_data
@@ -29,6 +29,26 @@ def describe_stage(stage: Stage, classes: int) -> list[str]:
         detail = f": {term.describe()}" if isinstance(term, ISRD) else ""
         lines.append(f"term {config.kind}, weight {config.weight:g}{detail}")
     return lines
+
+
+def describe_schedule(schedule: Schedule) -> str:
+    """Say in a line how a stage is trained."""
+    rule = {"step": f"× {schedule.gamma:g} at epochs {', '.join(map(str, schedule.milestones))}"}.get(
+        schedule.decay, schedule.decay
+    )
+    parts = [
+        f"{schedule.epochs} epochs of {schedule.optimizer}",
+        f"lr {schedule.lr:g} {rule}",
+        f"warm-up {schedule.warmup_epochs:g} epochs" if schedule.warmup_epochs else "",
+        f"batch {schedule.batch_size}" + (f" in {schedule.accumulate} pieces" if schedule.accumulate > 1 else ""),
+        f"weight decay {schedule.weight_decay:g}",
+        f"label smoothing {schedule.label_smoothing:g}" if schedule.label_smoothing else "",
+        f"gradients clipped at {schedule.clip_grad:g}" if schedule.clip_grad else "",
+        f"precision {schedule.precision}",
+        "channels last" if schedule.channels_last else "",
+        "compiled" if schedule.compile else "",
+    ]
+    return ", ".join(part for part in parts if part)
 
 
 def class_count(recipe: Recipe) -> tuple[int, str]:

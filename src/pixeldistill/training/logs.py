@@ -1,0 +1,58 @@
+"""The log of a training: metrics.csv and TensorBoard, a row an epoch."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from pixeldistill.files import write_file
+
+DROWNING = 0.95  # a term with more than this share of the loss leaves nothing to the others
+
+Row = Mapping[str, float]
+
+
+def terms_of(means: Row) -> dict[str, float]:
+    """Give every term's weighted mean and its share of the loss, as columns."""
+    terms = {name: value for name, value in means.items() if name != "loss"}
+    shares = {f"share_{name}": value / means["loss"] if means["loss"] else 0.0 for name, value in terms.items()}
+    return {**terms, **shares}
+
+
+def drowning(row: Row) -> str | None:
+    """Warn of a term that leaves nothing to the others.
+
+    >>> drowning({"share_pkd": 0.01, "share_isrd": 0.99})
+    'warning: term isrd makes 99% of the loss and drowns the others: lower its weight, or raise theirs'
+    >>> drowning({"share_pkd": 0.4, "share_isrd": 0.6})
+    >>> drowning({"share_supervised": 1.0})
+    """
+    shares = {name.removeprefix("share_"): value for name, value in row.items() if name.startswith("share_")}
+    if len(shares) < 2 or max(shares.values()) <= DROWNING:
+        return None
+    name = max(shares, key=lambda term: shares[term])
+    return f"warning: term {name} makes {shares[name]:.0%} of the loss and drowns the others: lower its weight, or raise theirs"
+
+
+def write_csv(path: Path, history: Sequence[Row]) -> None:
+    """Write the whole history anew: it comes from the checkpoint's state, so that a crash leaves no row twice."""
+    columns = list(history[-1])
+    lines = [",".join(columns), *(",".join(f"{row.get(c, math.nan):.8g}" for c in columns) for row in history)]
+    write_file(path, "\n".join(lines) + "\n")
+
+
+@contextmanager
+def tensorboard(folder: Path, first_epoch: int) -> Iterator[Callable[[Row], None]]:
+    """Open the TensorBoard log; rows that a crash left behind the checkpoint are purged."""
+    from torch.utils.tensorboard import SummaryWriter
+
+    writer = SummaryWriter(str(folder), purge_step=first_epoch + 1)
+
+    def log(row: Row) -> None:
+        for name, value in row.items():
+            writer.add_scalar(name, value, int(row["epoch"]))
+
+    try:
+        yield log
+    finally:
+        writer.close()
