@@ -178,7 +178,7 @@ def _run(recipe: Recipe, *, supervised_only: bool, workers: int | None, accelera
 
     console = Console()
     results = run_recipe(recipe, supervised_only=supervised_only, workers=workers, accelerator=accelerator, console=console)
-    if int(os.environ.get("RANK", "0")) == 0:
+    if _first_process():
         found = collect(recipe.run)
         write_file(recipe.run / "results.md", to_markdown(found))
         console.print(to_rich(found, str(recipe.run)))
@@ -186,6 +186,10 @@ def _run(recipe: Recipe, *, supervised_only: bool, workers: int | None, accelera
             if picture.is_file():
                 _print(f"picture: {picture}")
         _print(f"table: {recipe.run / 'results.md'}")
+
+
+def _first_process() -> bool:
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _need_torch() -> None:
@@ -217,13 +221,10 @@ def run_command(call: Callable[[], Any]) -> int:
     """Run a command; gives the exit code: 2 and one line for what the user can mend, 130 when stopped."""
     try:
         call()
-    except Interrupted as stop:
-        print(f"pixeldistill: {stop}", file=sys.stderr)
-        return 130
     except PixelDistillError as error:
-        if int(os.environ.get("RANK", "0")) == 0:
+        if _first_process():
             print(f"pixeldistill: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        return 130 if isinstance(error, Interrupted) else 2
     except KeyboardInterrupt:
         print("pixeldistill: stopped; what was saved before is intact", file=sys.stderr)
         return 130

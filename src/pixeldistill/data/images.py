@@ -12,7 +12,10 @@ from pixeldistill.errors import DataError
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"})
 _SIXTEEN_BIT = ("I;16", "I;16B", "I;16L", "I;16N")
-_UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning)
+_UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
+
+# Pillow warns of odd metadata, which is no concern of the user's, and of huge images, which are refused here.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
@@ -59,15 +62,15 @@ def _open(path: Path) -> Image.Image:
     try:
         if path.stat().st_size == 0:
             raise DataError(f"{path} is empty (zero bytes): remove or replace it")
-        with warnings.catch_warnings():
-            # A bomb is refused, not warned about; and Pillow's notes on odd metadata are no concern of the user's.
-            warnings.simplefilter("ignore")
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            return Image.open(path)
+        image = Image.open(path)
     except UnidentifiedImageError as error:
         raise DataError(f"{path} is not an image that can be read: remove or replace it") from error
     except _UNREADABLE as error:
         raise DataError(f"{path} cannot be read: {_reason(error)}") from error
+    pixels, most = image.width * image.height, Image.MAX_IMAGE_PIXELS
+    if most and pixels > most:
+        raise DataError(f"{path} has {pixels / 1e6:.0f} million pixels, more than {most / 1e6:.0f}: make it smaller")
+    return image
 
 
 def _load(image: Image.Image, path: Path) -> None:

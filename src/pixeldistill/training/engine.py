@@ -217,6 +217,7 @@ class _Loop:
         job, state = self.job, self.state
         means = {name: total / self.steps for name, total in self._means().items()}
         _finite(torch.tensor(means["loss"]), job.folder)
+        self._share_buffers()
         measured = {f"val_{name}": value for name, value in job.validate().items()}
         row = {
             "epoch": state.epoch + 1,
@@ -239,6 +240,12 @@ class _Loop:
             write_csv(job.folder / "metrics.csv", state.history)
         self.save()
         return row
+
+    def _share_buffers(self) -> None:
+        """Give every process the first one's batch statistics: all measure, and the first saves, the same network."""
+        if self.fabric.world_size > 1:
+            for buffer in self.job.objective.buffers():
+                torch.distributed.broadcast(buffer, src=0)
 
     def _means(self) -> dict[str, float]:
         """Give the sums over the epoch's steps so far, averaged over the processes."""
