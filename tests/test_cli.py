@@ -161,6 +161,24 @@ def test_a_former_run_teaches_and_its_classes_must_agree(trained, content, write
     assert "trained test_resnet, but the recipe says test_vit" in error_line(capsys)
 
 
+def test_lists_are_trained_and_evaluated_as_recorded(content, write, images, tmp_path, capsys):
+    rows = {"train": [], "test": []}
+    for i, path in enumerate(sorted(images.rglob("*.png"))):
+        rows["test" if i % 3 == 0 else "train"].append(f"{path.relative_to(images)}, ignored, {path.parent.name}")
+    for split, lines in rows.items():
+        (tmp_path / f"{split}.txt").write_text("\n".join(lines))
+    content["data"] = {"format": "list", "root": str(images), "label_column": 2, "split_seed": 3}
+    content["data"] |= {split: str(tmp_path / f"{split}.txt") for split in rows}
+    content |= {"controls": ["alone"]}
+    content["schedule"]["epochs"] = 1
+    assert command("train", write(content), "--workers", "0") == 0
+    assert "no val split: 4 images cut from train by split_seed 3" in capsys.readouterr().out
+    assert command("evaluate", tmp_path / "run", "--json", "--workers", "0") == 0
+    found = json.loads(capsys.readouterr().out)
+    recorded = json.loads((tmp_path / "run/2-alone/seed-0/done.json").read_text())
+    assert found["figures"]["last"]["test"]["nll"] == pytest.approx(recorded["last"]["test"]["nll"], rel=1e-4)
+
+
 def test_train_runs_the_stages_without_a_teacher(content, write, tmp_path, capsys):
     content["controls"] = ["alone"]
     content["schedule"]["epochs"] = 1

@@ -161,8 +161,8 @@ def test_two_processes_equal_one(content, write, program, tmp_path):
 
 
 def test_two_processes_killed_go_on_exactly(content, write, tmp_path):
-    """With dropout: each process has its own randomness, and has it again."""
-    content["student"] |= {"network": "test_vit", "options": {"drop_rate": 0.1}}
+    """With dropout and batch norm: each process has its own randomness, and has it again."""
+    content["student"] |= {"network": "test_resnet", "options": {"drop_rate": 0.1}}
     content["schedule"] |= {"epochs": 8}
     recipe = write(content)
     process = torchrun(recipe, "whole", tmp_path, 29612)

@@ -30,11 +30,6 @@ class Objective(nn.Module):
         """The frozen teacher, if there is one."""
         return self._teacher[0] if self._teacher else None
 
-    def to_device(self, device: torch.device) -> None:
-        """Move the teacher: as no child, it does not move along by itself."""
-        if self.teacher:
-            self.teacher.to(device)
-
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Compute the loss of a batch and every term's weighted share of it."""
         student = self.student(batch.views["student"].image)

@@ -131,41 +131,25 @@ def _check_stage(stage: Stage, context: _Context, fabric: Fabric) -> None:
 def _run_stage(stage: Stage, seed: int, folder: Path, context: _Context) -> Mapping[str, Any]:
     """Train one stage with one seed, or give the result that is there already."""
     fabric = make_fabric(stage.schedule.precision, context.accelerator)
-    recipe, classes = context.recipe, context.splits.classes
     title = f"{folder.parent.name} seed {seed}"
-    done = None
-    if fabric.is_global_zero:
-        done = claim(folder, _record(stage, seed, context))
-    done = fabric.broadcast(done)
+    done = fabric.broadcast(claim(folder, _record(stage, seed, context)) if fabric.is_global_zero else None)
     if done:
         context.console.print(f"{title}: done before, {folder}", highlight=False, markup=False, soft_wrap=True)
         return done
     torch.manual_seed(seed)
-    student = build_network(stage.student, classes, trained=False)
-    teacher = None
-    if stage.teacher:
-        weights = _resolve(stage.teacher.weights, context)
-        teacher = build_network(stage.teacher, classes, trained=True, weights=weights)
-    objective = Objective(student, teacher, stage.terms)
-    objective.to_device(fabric.device)
-    if teacher and stage.schedule.channels_last:
-        teacher.to(memory_format=torch.channels_last)
+    objective = _build_objective(stage, context, fabric)
+    student = objective.student
     if fabric.is_global_zero:
         write_json(folder / CARD, _card(stage, student, seed, context))
-    test_images = {
-        name: TestImages(samples, stage.student.side, recipe.imaging, context.workers, fabric)
-        for name in ("val", "test")
-        if (samples := getattr(context.splits, name))
+    splits = {name: samples for name in ("val", "test") if (samples := getattr(context.splits, name))}
+    images = {
+        name: TestImages(samples, stage.student.side, context.recipe.imaging, context.workers, fabric)
+        for name, samples in splits.items()
     }
-
-    def validate() -> dict[str, float]:
-        figures = evaluate(student, test_images["val"], fabric)
-        return {name: value for name, value in figures.items() if name != "per_class"}
-
     job = Job(
         objective=objective,
         batches=lambda epoch, step: _batches(stage, seed, epoch, step, context, fabric),
-        validate=validate,
+        validate=lambda: {k: v for k, v in evaluate(student, images["val"], fabric).items() if k != "per_class"},
         select_by=classification.SELECT_BY,
         serialise=lambda: state_bytes(student.net),
         images=len(context.splits.train),
@@ -175,28 +159,49 @@ def _run_stage(stage: Stage, seed: int, folder: Path, context: _Context) -> Mapp
     )
     with Progress(context.console, title) as progress:
         state = fit(fabric, job, progress)
+    if fabric.is_global_zero:
+        write_file(folder / LAST, state_bytes(student.net))
+        save_picture(objective, stage, folder / "reconstruction.png", context, fabric)
+    fabric.barrier()
+    best = build_network(stage.student, context.splits.classes, trained=True, weights=str(folder / BEST)).to(fabric.device)
     figures: dict[str, Any] = {
-        "network": stage.student.network,
-        "side": stage.student.side,
-        "parameters": parameters(student),
-        "macs": macs(student),
-        "jpeg_bytes": bytes_per_image(context.splits.test or context.splits.val, stage.student.side, recipe.imaging),
+        **_costs(stage, student, context),
         "epochs": state.epoch,
         "best_epoch": state.best_epoch,
         "seconds": sum(row["seconds"] for row in state.history),
         "machine": f"{platform.machine()}, {fabric.world_size} × {fabric.device.type}, {torch.get_num_threads()} threads, "
         f"torch {torch.__version__}",
-        "last": {name: evaluate(student, images, fabric) for name, images in test_images.items()},
+        "last": {name: evaluate(student, split, fabric) for name, split in images.items()},
+        "best": {name: evaluate(best, split, fabric) for name, split in images.items()},
     }
-    if fabric.is_global_zero:
-        write_file(folder / LAST, state_bytes(student.net))
-        save_picture(objective, stage, folder / "reconstruction.png", context, fabric)
-    fabric.barrier()
-    best = build_network(stage.student, classes, trained=True, weights=str(folder / BEST)).to(fabric.device)
-    figures["best"] = {name: evaluate(best, images, fabric) for name, images in test_images.items()}
     if fabric.is_global_zero:
         write_json(folder / DONE, figures)
     return figures
+
+
+def _build_objective(stage: Stage, context: _Context, fabric: Fabric) -> Objective:
+    """Build student, teacher and terms; the teacher goes to the device at once, as no child it is not moved along."""
+    classes = context.splits.classes
+    student = build_network(stage.student, classes, trained=False)
+    teacher = None
+    if stage.teacher:
+        teacher = build_network(stage.teacher, classes, trained=True, weights=_resolve(stage.teacher.weights, context))
+        teacher.to(fabric.device)
+        if stage.schedule.channels_last:
+            teacher.to(memory_format=torch.channels_last)
+    return Objective(student, teacher, stage.terms)
+
+
+def _costs(stage: Stage, student: Classifier, context: _Context) -> dict[str, Any]:
+    """Say what the deployed student costs."""
+    images = context.splits.test or context.splits.val
+    return {
+        "network": stage.student.network,
+        "side": stage.student.side,
+        "parameters": parameters(student),
+        "macs": macs(student),
+        "jpeg_bytes": bytes_per_image(images, stage.student.side, context.recipe.imaging),
+    }
 
 
 def _record(stage: Stage, seed: int, context: _Context) -> dict[str, Any]:
@@ -208,7 +213,7 @@ def _record(stage: Stage, seed: int, context: _Context) -> dict[str, Any]:
     return {
         "stage": record,
         "seed": seed,
-        "data": recipe.data.model_dump(mode="json", include={"format", "root"}),
+        "data": recipe.data.model_dump(mode="json"),
         "data_digest": context.splits.digest(),
         "views": recipe.views.model_dump(mode="json"),
         "imaging": recipe.imaging.model_dump(mode="json"),
