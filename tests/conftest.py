@@ -80,7 +80,7 @@ def write(tmp_path):
 def program(tmp_path):
     """Run `pixeldistill ARGS...`; gives the finished process."""
 
-    def run(*args, timeout=240, **settings):
+    def run(*args, timeout=900, **settings):
         command = [sys.executable, "-m", "pixeldistill.cli", *map(str, args)]
         return subprocess.run(command, capture_output=True, text=True, timeout=timeout, cwd=tmp_path, check=False, **settings)
 

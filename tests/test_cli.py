@@ -23,7 +23,7 @@ def trained(images, tmp_path_factory):
     path = folder / "recipe.yaml"
     path.write_text(yaml.safe_dump(content))
     call = [sys.executable, "-m", "pixeldistill.cli", "distill", str(path), "--workers", "0"]
-    done = subprocess.run(call, capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run(call, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stderr
     return folder / "run", path, done.stdout
 

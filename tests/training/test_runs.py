@@ -52,7 +52,7 @@ def start(recipe, run, *more, cwd, prefix=()):
     return subprocess.Popen([*command, *more], cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def wait_for_epoch(run, process, epochs=1, timeout=120):
+def wait_for_epoch(run, process, epochs=1, timeout=600):
     """Wait until the distilled student has finished some epochs."""
     folder = Path(run) / "2-distilled/seed-0"
     end = time.monotonic() + timeout
@@ -68,7 +68,7 @@ def wait_for_epoch(run, process, epochs=1, timeout=120):
 def whole(recipe):
     """The same recipe, run without an interruption, without a loader process."""
     run = recipe.parent / "whole"
-    _, error = (process := start(recipe, run, cwd=recipe.parent)).communicate(timeout=240)
+    _, error = (process := start(recipe, run, cwd=recipe.parent)).communicate(timeout=900)
     assert process.returncode == 0, error
     return run
 
@@ -77,7 +77,7 @@ def test_ctrl_c_and_kill_leave_a_run_that_goes_on_exactly(recipe, program, tmp_p
     process = start(recipe, "parts", cwd=tmp_path)
     wait_for_epoch(tmp_path / "parts", process)
     process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=60)
+    _, error = process.communicate(timeout=300)
     if process.returncode != 0:  # else it had finished before the signal came
         assert process.returncode == 130
         assert "the same command goes on" in error
@@ -134,7 +134,7 @@ def test_a_full_disk_ends_in_a_line_and_loses_nothing(recipe, program, tmp_path,
     assert_same(whole, tmp_path / "full")
 
 
-def torchrun(recipe, run, tmp_path, port, timeout=240):
+def torchrun(recipe, run, tmp_path, port, timeout=900):
     prefix = ["-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port", str(port), "--local_ranks_filter", "0"]
     command = [sys.executable, *prefix, "-m", "pixeldistill.cli", "distill", str(recipe), "--set", f"run={run}"]
     command += ["--workers", "0", "--accelerator", "cpu"]
@@ -150,7 +150,7 @@ def test_two_processes_equal_one(content, write, program, tmp_path):
     done = program("distill", recipe, "--set", "run=one", "--workers", "0", "--accelerator", "cpu")
     assert done.returncode == 0, done.stderr
     process = torchrun(recipe, "two", tmp_path, 29611)
-    _, error = process.communicate(timeout=240)
+    _, error = process.communicate(timeout=900)
     assert process.returncode == 0, error
     one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
     assert max((one[k] - two[k]).abs().max().item() for k in one) < 1e-5
@@ -166,14 +166,14 @@ def test_two_processes_killed_go_on_exactly(content, write, tmp_path):
     content["schedule"] |= {"epochs": 8}
     recipe = write(content)
     process = torchrun(recipe, "whole", tmp_path, 29612)
-    assert process.wait(timeout=240) == 0, process.communicate()
+    assert process.wait(timeout=900) == 0, process.communicate()
     process = torchrun(recipe, "parts", tmp_path, 29613)
     wait_for_epoch(tmp_path / "parts", process)
     subprocess.run(["pkill", "-9", "-f", "run=parts"], check=False)
     process.communicate()
     assert not (tmp_path / "parts/2-distilled/seed-0/done.json").exists()
     process = torchrun(recipe, "parts", tmp_path, 29614)
-    _, error = process.communicate(timeout=240)
+    _, error = process.communicate(timeout=900)
     assert process.returncode == 0, error
     assert_same(tmp_path / "whole", tmp_path / "parts")
 
