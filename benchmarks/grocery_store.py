@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pixeldistill.cli import run_command
 from pixeldistill.recipe import load_recipe
-from pixeldistill.report.summary import collect, to_markdown
+from pixeldistill.report.summary import by_stage, to_markdown
 from pixeldistill.training.stages import run_recipe
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "grocery_store.yaml"
@@ -32,10 +32,8 @@ def main() -> None:
             f"teacher.weights={small.run}/1-teacher",  # trained once, with the first seed
         ],
     )
-    for recipe in (small, middle):
-        run_recipe(recipe)
-    for recipe in (small, middle):
-        print(f"\n{recipe.run}\n{to_markdown(collect(recipe.run))}")
+    for recipe, results in [(recipe, run_recipe(recipe)) for recipe in (small, middle)]:
+        print(f"\n{recipe.run}\n{to_markdown(by_stage((r.stage.name, r.figures) for r in results))}")
 
 
 if __name__ == "__main__":

@@ -161,6 +161,61 @@ def test_a_former_run_teaches_and_its_classes_must_agree(trained, content, write
     assert "trained test_resnet, but the recipe says test_vit" in error_line(capsys)
 
 
+def test_evaluate_refuses_data_that_has_changed(trained, content, write, tmp_path, capsys, images):
+    import shutil
+
+    data = shutil.copytree(images, tmp_path / "images")
+    content["data"]["root"] = str(data)
+    content["controls"], content["schedule"]["epochs"] = ["alone"], 1
+    assert command("train", write(content), "--workers", "0") == 0
+    shutil.copy(next(images.glob("down/*.png")), data / "down" / "new.png")
+    capsys.readouterr()
+    assert command("evaluate", tmp_path / "run", "--workers", "0") == 2
+    assert "has changed since it was trained" in error_line(capsys)
+
+
+def test_a_student_goes_with_its_teacher_and_an_added_control_moves_no_result(content, write, tmp_path, capsys):
+    content["schedule"]["epochs"] = 1
+    path = write(content)
+    assert command("distill", path, "--workers", "0") == 0
+    before = (tmp_path / "run/2-distilled/seed-0/last.safetensors").stat().st_mtime_ns
+    assert command("distill", path, "--set", "controls=[alone]", "--workers", "0") == 0
+    assert (tmp_path / "run/3-distilled/seed-0/last.safetensors").stat().st_mtime_ns == before
+    assert not (tmp_path / "run/2-distilled").exists()
+    assert "±" not in (tmp_path / "run/results.md").read_text()
+    capsys.readouterr()
+    import shutil
+
+    shutil.rmtree(tmp_path / "run/1-teacher")
+    changed = ["--set", "controls=[alone]", "--set", "teacher.schedule.lr=0.01"]
+    assert command("distill", path, "--workers", "0", *changed) == 2
+    line = error_line(capsys)
+    assert "3-distilled" in line
+    assert "weights_digest.teacher" in line
+
+
+def test_names_with_brackets_are_printed_as_they_are(trained, tmp_path, capsys, images):
+    run, _, _ = trained
+    import shutil
+
+    odd = shutil.copy(next(images.glob("down/*.png")), tmp_path / "q[b].png")
+    assert command("predict", run, odd) == 0
+    assert "q[b].png" in capsys.readouterr().out.replace("\n", "").replace(" ", "").replace("│", "")
+    assert command("predict", run, tmp_path / "q[/zz].png") == 2
+
+
+def test_an_accelerator_that_is_not_there(content, write, capsys):
+    assert command("distill", write(content), "--accelerator", "abacus", "--workers", "0") == 2
+    assert "accelerator 'abacus' cannot be used here" in error_line(capsys)
+
+
+def test_a_teacher_of_another_side_is_refused(trained, content, write, capsys):
+    run, _, _ = trained
+    content["teacher"] = {"network": "test_resnet", "side": 32, "weights": str(run)}
+    assert command("distill", write(content), "--workers", "0") == 2
+    assert "was trained at side 16, not 32" in error_line(capsys)
+
+
 def test_lists_are_trained_and_evaluated_as_recorded(content, write, images, tmp_path, capsys):
     rows = {"train": [], "test": []}
     for i, path in enumerate(sorted(images.rglob("*.png"))):

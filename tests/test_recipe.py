@@ -53,6 +53,12 @@ def test_a_student_alone_is_one_stage(content):
         ("data.train", "a.txt", ["format: list"]),
         ("teacher.schedule", None, ["teacher.schedule", "train it first"]),
         ("seeds", [], ["seeds"]),
+        ("seeds", 3, ["seeds", "expected a list"]),
+        ("schedule.epochs", True, ["schedule", "epochs is true"]),
+        ("schedule.lr", float("inf"), ["schedule.lr", "finite"]),
+        ("student.side", 4, ["student.side", "8"]),
+        ("student.options", {"num_classes": 7}, ["options.num_classes", "classes come from the data"]),
+        ("teacher.weights", "@alone", ["teacher.weights", "reserved"]),
         ("views", {"scale": [0.5, 0.2]}, ["scale", "low <= high"]),
     ],
 )
@@ -77,7 +83,19 @@ def test_overrides_reach_mappings_lists_and_new_keys(content, write):
     assert recipe.student.patch == 8
 
 
-@pytest.mark.parametrize("override", ["terms", "a..b=1", "schedule.lr.x=1", "seeds.7=1", "=1"])
+def test_precision_may_be_written_as_a_number(content):
+    content["schedule"]["precision"] = 32
+    assert parse_recipe(content).schedule.precision == "32"
+
+
+def test_a_key_given_twice_is_refused(write, content):
+    path = write(content)
+    path.write_text(path.read_text() + "schedule: {epochs: 1, lr: 1}\n")
+    with pytest.raises(RecipeError, match="'schedule' is given twice"):
+        load_recipe(path)
+
+
+@pytest.mark.parametrize("override", ["terms.0.weight=2", "terms", "a..b=1", "schedule.lr.x=1", "seeds.7=1", "=1"])
 def test_a_wrong_override_is_refused(content, write, override):
     content["seeds"] = [0]
     with pytest.raises(RecipeError, match="--set"):

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from pixeldistill.errors import Interrupted, PixelDistillError, RecipeError
 from pixeldistill.recipe import Recipe, expand, load_recipe
@@ -157,7 +158,7 @@ def _load(path: Path, overrides: list[str] | None, quick: bool) -> Recipe:
     loaded = load_recipe(path, overrides or [])
     if not quick:
         return loaded
-    short = [f"run={loaded.run}-quick", "data.limit=400", f"seeds=[{loaded.seeds[0]}]"]
+    short = [f"run={loaded.run}-quick", f"data.limit={min(400, loaded.data.limit or 400)}", f"seeds=[{loaded.seeds[0]}]"]
     for key, schedule in (
         ("schedule", loaded.schedule),
         ("teacher.schedule", loaded.teacher and loaded.teacher.schedule),
@@ -173,13 +174,13 @@ def _load(path: Path, overrides: list[str] | None, quick: bool) -> Recipe:
 def _run(recipe: Recipe, *, supervised_only: bool, workers: int | None, accelerator: str) -> None:
     _need_torch()
     from pixeldistill.files import write_file
-    from pixeldistill.report.summary import collect, to_markdown, to_rich
+    from pixeldistill.report.summary import by_stage, to_markdown, to_rich
     from pixeldistill.training.stages import run_recipe
 
     console = Console()
     results = run_recipe(recipe, supervised_only=supervised_only, workers=workers, accelerator=accelerator, console=console)
     if _first_process():
-        found = collect(recipe.run)
+        found = by_stage((result.stage.name, result.figures) for result in results)
         write_file(recipe.run / "results.md", to_markdown(found))
         console.print(to_rich(found, str(recipe.run)))
         for picture in (result.folder / "reconstruction.png" for result in results):
@@ -205,11 +206,11 @@ def _print(text: str) -> None:
 
 
 def _table(title: str, columns: list[str], rows: list[list[str]]) -> None:
-    table = Table(title=title or None)
+    table = Table(title=Text(title) if title else None)
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(Text(column), overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(Text, row))
     Console().print(table)
 
 

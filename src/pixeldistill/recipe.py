@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
 from pixeldistill.errors import RecipeError, nearest
 
@@ -18,7 +18,18 @@ STAGE_REFERENCE = "@"
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_truth_as_number(cls, values: Any) -> Any:  # noqa: ANN401
+        """Refuse true and false where a number is meant: pydantic would take them for 1 and 0."""
+        if isinstance(values, dict):
+            for name, value in values.items():
+                field = cls.model_fields.get(name)
+                if isinstance(value, bool) and field is not None and field.annotation is not bool:
+                    raise ValueError(f"{name} is {str(value).lower()}, which is no value of it")
+        return values
 
 
 class Data(_Strict):
@@ -87,7 +98,7 @@ class Schedule(_Strict):
     label_smoothing: float = Field(0, ge=0, lt=1)
     clip_grad: float | None = Field(None, gt=0, description="largest norm of all gradients together")
     accumulate: PositiveInt = Field(1, description="pieces in which one batch is computed")
-    precision: Literal["32", "bf16", "16"] = "32"
+    precision: Annotated[Literal["32", "bf16", "16"], BeforeValidator(str)] = "32"
     channels_last: bool = True
     compile: bool = False
 
@@ -106,14 +117,24 @@ class Schedule(_Strict):
         return self
 
 
+_TAKEN = {"num_classes", "pretrained", "img_size", "patch_size", "in_chans", "features_only", "checkpoint_path"}
+_TAKEN_FIX = "the classes come from the data; use `side`, `patch` and `weights` for the rest"
+
+
 class Network(_Strict):
     """A network, the side of the square image it reads, and where its weights come from."""
 
     network: str = Field(description="a timm name, or torchvision/shufflenet_v2_x1_0")
-    side: PositiveInt
+    side: int = Field(ge=8, description="pixels")
     weights: str = Field("pretrained", description="none | pretrained | a weights file | a run folder")
     patch: PositiveInt | None = Field(None, description="patch size of a ViT")
     options: dict[str, Any] = Field(default_factory=dict, description="passed on to timm.create_model")
+
+    @model_validator(mode="after")
+    def _own_settings(self) -> "Network":
+        if taken := sorted(_TAKEN & self.options.keys()):
+            raise ValueError(f"options.{taken[0]} is not for you to set: {_TAKEN_FIX}")
+        return self
 
 
 class Teacher(Network):
@@ -196,6 +217,11 @@ class Recipe(_Strict):
                 f"teacher.weights {self.teacher.weights!r} has not seen these classes: "
                 "give teacher.schedule to train it first, or the weights of a trained one"
             )
+        for role, network in (("teacher", self.teacher), ("student", self.student)):
+            if network and network.weights.startswith(STAGE_REFERENCE):
+                raise ValueError(
+                    f"{role}.weights {network.weights!r}: {STAGE_REFERENCE} is reserved; name a file or a run folder"
+                )
         if self.teacher is None and ("terms" in self.model_fields_set or self.controls):
             raise ValueError("`terms` and `controls` compare the student with a teacher: add `teacher`")
         if not any(term.kind in _SEES_LABELS for term in self.terms):
@@ -245,6 +271,16 @@ def _pkd_of(terms: Sequence[Term]) -> PKDTerm:
     return next((term for term in terms if isinstance(term, PKDTerm)), PKDTerm(kind="pkd"))
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML that refuses a key given twice instead of taking the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        if twice := next((key for i, key in enumerate(keys) if key in keys[:i]), None):
+            raise yaml.constructor.ConstructorError(None, None, f"{twice!r} is given twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read and validate a recipe.
 
@@ -257,7 +293,7 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """
     path = Path(path)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise RecipeError(f"recipe {path} cannot be read: {reason}") from error
@@ -304,6 +340,10 @@ def _override(content: dict[str, Any], override: str) -> None:
             node[slot] = value
         else:
             if isinstance(node, dict) and node.get(slot) is None:
+                if keys[depth + 1].isdigit():
+                    raise RecipeError(
+                        f"--set {override}: the recipe has no list {'.'.join(keys[: depth + 1])!r}: write it out there"
+                    )
                 node[slot] = {}
             node = node[slot]
 
@@ -334,6 +374,8 @@ def _explain(error: Any) -> str:  # noqa: ANN401  (pydantic's ErrorDetails)
             text = "a term needs `kind`, for example {kind: pkd}"
         case "value_error":
             text = str(context["error"])
+        case "tuple_type":
+            text = f"expected a list, not {given!r}"
         case _:
             text = f"{error['msg'][0].lower()}{error['msg'][1:]}, not {given!r}"
     return f"{place}: {text}"

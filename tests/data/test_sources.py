@@ -83,6 +83,50 @@ def test_the_demos_photographs():
     assert len(splits.classes) == 4
 
 
+def test_class_folders_may_have_numbers_as_names(tmp_path):
+    make_images(tmp_path, {"00": 4, "²": 4, "7": 4})
+    assert load_splits(Data(format="folder", root=tmp_path)).classes == ("00", "7", "²")
+
+
+def test_a_list_with_a_byte_order_mark_is_read_and_another_encoding_is_refused(tmp_path):
+    data = lists(tmp_path, train=[(f"{i}.png", "xé"[i % 2]) for i in range(8)])
+    text = (tmp_path / "train.txt").read_text()
+    (tmp_path / "train.txt").write_text(text, encoding="utf-8-sig")
+    assert len(load_splits(data).classes) == 2
+    (tmp_path / "train.txt").write_text(text, encoding="latin-1")
+    with pytest.raises(DataError, match="not UTF-8"):
+        load_splits(data)
+
+
+@pytest.mark.parametrize("folders", [("train", "validation"), ("val", "test")])
+def test_split_folders_with_other_names_are_refused(tmp_path, folders):
+    for folder in folders:
+        make_images(tmp_path / folder, {"a": 3, "b": 3})
+    with pytest.raises(DataError, match="name the splits train, val and test"):
+        load_splits(Data(format="folder", root=tmp_path))
+
+
+def test_a_listed_file_that_is_missing_may_be_skipped(tmp_path):
+    data = lists(tmp_path, train=[(f"{i}.png", "xy"[i % 2]) for i in range(8)]).model_copy(update={"on_bad_image": "skip"})
+    (tmp_path / "3.png").unlink()
+    splits = load_splits(data)
+    assert len(splits.train) + len(splits.val) == 7
+    assert any("skipped 1 images that are listed" in note for note in splits.notes)
+
+
+def test_the_digest_is_of_the_data_wherever_it_lies(tmp_path, images):
+    import shutil
+
+    data = Data(format="folder", root=images)
+    moved = shutil.copytree(images, tmp_path / "moved")
+    digest = load_splits(data).digest(images)
+    other = data.model_copy(update={"root": moved})
+    assert load_splits(other).digest(moved) == digest
+    with next(moved.rglob("*.png")).open("ab") as file:
+        file.write(b"x")
+    assert load_splits(other).digest(moved) != digest
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

@@ -86,13 +86,10 @@ def _to_rgb(image: Image.Image, path: Path) -> Image.Image:
         upright = ImageOps.exif_transpose(image)
     except (*_UNREADABLE, KeyError, TypeError):  # a broken EXIF block says nothing about the pixels
         upright = image
-    if upright.mode in _SIXTEEN_BIT or upright.mode == "I":
-        values = np.asarray(upright)
-        if values.size and values.max() > np.iinfo(np.uint16).max:
-            raise DataError(f"{path} has 32-bit pixels: convert it to 8 or 16 bits")
-        return Image.fromarray((values >> 8).astype(np.uint8)).convert("RGB")
-    if upright.mode == "F":
-        raise DataError(f"{path} has floating-point pixels: convert it to 8 or 16 bits")
+    if upright.mode in _SIXTEEN_BIT:
+        return Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8)).convert("RGB")
+    if upright.mode in ("I", "F"):
+        raise DataError(f"{path} has {'32-bit' if upright.mode == 'I' else 'floating-point'} pixels: convert it to 8 or 16 bits")
     if upright.has_transparency_data:
         layer = upright.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")

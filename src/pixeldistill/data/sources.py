@@ -6,6 +6,7 @@ that are missing.
 
 import csv
 import hashlib
+import os
 from collections.abc import Callable
 from importlib import resources
 from importlib.util import find_spec
@@ -37,9 +38,17 @@ class Splits(NamedTuple):
     classes: tuple[str, ...]
     notes: tuple[str, ...]
 
-    def digest(self) -> str:
-        """Identify the classes and the samples of every split: a run goes on only with the data it began with."""
-        listing = repr((self.classes, [[(s.path.as_posix(), s.label) for s in getattr(self, n)] for n in SPLITS]))
+    def digest(self, root: Path | None) -> str:
+        """Identify the data: a run goes on only with what it began with, wherever that lies now.
+
+        Looked at are the classes, and of every split's images the path below root, the size in bytes and the label.
+        """
+        base = root or Path()
+        samples = [
+            [(os.path.relpath(s.path, base) if root else s.path.name, s.path.stat().st_size, s.label) for s in getattr(self, n)]
+            for n in SPLITS
+        ]
+        listing = repr((self.classes, samples))
         return hashlib.sha256(listing.encode()).hexdigest()[:16]
 
 
@@ -59,7 +68,9 @@ def load_splits(data: Data) -> Splits:
     rng = np.random.default_rng(data.split_seed)
     if not named.get("train"):
         raise DataError(f"data: the train split of {data.root or data.format} has no image")
-    classes = _class_names(named["train"])
+    if data.on_bad_image == "skip":
+        notes += _without_missing(named)
+    classes = _class_names(named["train"], numbers=data.format == "list")
     _check(named, classes)
     if "test" not in named and data.format in ("folder", "demo") and "val" not in named:
         named["train"], named["test"] = _cut(named["train"], data.test_fraction, rng)
@@ -67,6 +78,8 @@ def load_splits(data: Data) -> Splits:
     if not named.get("val"):
         named["train"], named["val"] = _cut(named["train"], data.val_fraction, rng)
         notes.append(_cut_note("val", "train", named["val"], data))
+    if not named.get("test"):
+        notes.append("no test split: figures are of val alone")
     index = {name: i for i, name in enumerate(classes)}
     splits = []
     for name in SPLITS:
@@ -98,20 +111,30 @@ def _cut(samples: Named, fraction: float, rng: np.random.Generator) -> tuple[Nam
     return [s for i, s in enumerate(samples) if i not in taken], [samples[i] for i in sorted(taken)]
 
 
-def _class_names(train: Named) -> tuple[str, ...]:
-    """Sort the class names; names that are all whole numbers are sorted as numbers and must be 0, 1, 2, ..."""
+def _without_missing(named: dict[str, Named]) -> list[str]:
+    """Leave out, in place, what is listed but is not there; gives a note that counts it."""
+    missing = [path for samples in named.values() for path, _ in samples if not path.is_file()]
+    for split, samples in named.items():
+        named[split] = [(path, label) for path, label in samples if path.is_file()]
+        if samples and not named[split]:
+            raise DataError(f"data: no image of the {split} split is there; the first: {missing[0]}")
+    return [f"skipped {len(missing)} images that are listed but are not there; the first: {missing[0]}"] if missing else []
+
+
+def _class_names(train: Named, *, numbers: bool) -> tuple[str, ...]:
+    """Sort the class names; in lists, names that are all numbers are sorted as such and must be 0, 1, 2, ..."""
     names = {label for _, label in train}
-    if not all(name.isdigit() for name in names):
+    if not numbers or not all(name.isascii() and name.isdecimal() and str(int(name)) == name for name in names):
         return tuple(sorted(names))
-    numbers = sorted(int(name) for name in names)
-    missing = sorted(set(range(len(numbers))) - set(numbers))
+    found = sorted(int(name) for name in names)
+    missing = sorted(set(range(len(found))) - set(found))
     if missing:
         shown = ", ".join(map(str, missing[:5]))
         raise DataError(
-            f"data: numeric labels must be 0 to {len(numbers) - 1} without gaps, but train has no label {shown} and goes up "
-            f"to {numbers[-1]}: renumber them, or write class names instead"
+            f"data: numeric labels must be 0 to {len(found) - 1} without gaps, but train has no label {shown} and goes up "
+            f"to {found[-1]}: renumber them, or write class names instead"
         )
-    return tuple(str(n) for n in numbers)
+    return tuple(str(n) for n in found)
 
 
 def _check(named: dict[str, Named], classes: tuple[str, ...]) -> None:
@@ -138,8 +161,13 @@ def _check(named: dict[str, Named], classes: tuple[str, ...]) -> None:
 def _folder(data: Data) -> dict[str, Named]:
     """`root/train/<class>/...` with `val` and `test` beside it, or `root/<class>/...` as one pool."""
     assert data.root is not None
-    if not (data.root / "train").is_dir():
+    folders = {p.name for p in data.root.iterdir() if p.is_dir() and not p.name.startswith(".")}
+    if "train" not in folders:
+        if named := sorted(folders & {"val", "test", "valid", "validation", "training"}):
+            raise DataError(f"data: {data.root} has a folder {named[0]!r} but no `train`: name the splits train, val and test")
         return {"train": _class_folders(data.root)}
+    if unknown := sorted(folders - set(SPLITS)):
+        raise DataError(f"data: {data.root} has a folder {unknown[0]!r} beside `train`: name the splits train, val and test")
     return {name: _class_folders(data.root / name) for name in SPLITS if (data.root / name).is_dir()}
 
 
@@ -164,17 +192,16 @@ def _list(data: Data) -> dict[str, Named]:
         name = getattr(data, split)
         if name is None:
             continue
-        with _text(data.root / name) as lines:
-            samples: Named = []
-            for number, row in enumerate(csv.reader(lines, skipinitialspace=True), start=1):
-                if not row:
-                    continue
-                if len(row) <= data.label_column or not row[data.label_column].strip():
-                    raise DataError(
-                        f"data: {data.root / name}, line {number}: expected `path, label` with the label in column "
-                        f"{data.label_column} (counted from 0), found {', '.join(row)!r}"
-                    )
-                samples.append((data.root / row[0].strip(), row[data.label_column].strip()))
+        samples: Named = []
+        for number, row in enumerate(csv.reader(_lines(data.root / name), skipinitialspace=True), start=1):
+            if not row:
+                continue
+            if len(row) <= data.label_column or not row[data.label_column].strip():
+                raise DataError(
+                    f"data: {data.root / name}, line {number}: expected `path, label` with the label in column "
+                    f"{data.label_column} (counted from 0), found {', '.join(row)!r}"
+                )
+            samples.append((data.root / row[0].strip(), row[data.label_column].strip()))
         if not samples:
             raise DataError(f"data: {data.root / name} lists no image")
         named[split] = samples
@@ -222,17 +249,18 @@ def _demo(data: Data) -> dict[str, Named]:
 
 def _pairs(path: Path) -> list[tuple[str, str]]:
     """Read `key value` lines; the value may hold spaces."""
-    with _text(path) as lines:
-        pairs = [line.strip().partition(" ") for line in lines if line.strip()]
+    pairs = [line.strip().partition(" ") for line in _lines(path) if line.strip()]
     for key, _, value in pairs:
         if not value:
             raise DataError(f"data: {path}: expected `key value` lines, found {key!r}")
     return [(key, value) for key, _, value in pairs]
 
 
-def _text(path: Path):  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _lines(path: Path) -> list[str]:
     try:
-        return open(path, encoding="utf-8", newline="")
+        return path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise DataError(f"data: {path} is not UTF-8 text: save it as UTF-8") from error
     except OSError as error:
         raise DataError(f"data: {path} cannot be read: {error.strerror}") from error
 

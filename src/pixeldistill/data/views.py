@@ -15,6 +15,8 @@ from torchvision.transforms.v2 import functional as F
 
 from pixeldistill.recipe import Imaging, Views
 
+MAX_ASPECT = 100
+
 
 class Crop(NamedTuple):
     """A rectangle of the image in pixels, and whether it is flipped."""
@@ -59,6 +61,11 @@ def camera_view(image: NDArray[np.uint8], side: int, imaging: Imaging) -> Tensor
     """
     short = round(side / imaging.crop)
     height, width = image.shape[:2]
+    if max(height, width) > MAX_ASPECT * min(height, width):  # only the centre will be seen: do not enlarge the rest
+        most = MAX_ASPECT * min(height, width)
+        top, left = max(0, (height - most) // 2), max(0, (width - most) // 2)
+        image = image[top : top + most, left : left + most]
+        height, width = image.shape[:2]
     scale = short / min(height, width)
     tensor = resize(_to_tensor(image), max(short, round(height * scale)), max(short, round(width * scale)), imaging.kernel)
     view: Tensor = F.center_crop(tensor, [side, side])

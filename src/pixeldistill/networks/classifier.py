@@ -105,7 +105,7 @@ def build_classifier(
     if weights == "pretrained" and (package := packaged_weights(name)):
         load_weights(net, package, name, num_classes, trained=False)
     elif weights not in ("none", "pretrained"):
-        load_weights(net, weights, name, num_classes, trained=trained, classes=classes)
+        load_weights(net, weights, name, num_classes, trained=trained, side=image_size, classes=classes)
     try:
         classifier = Classifier(net, config["mean"], config["std"])
         _check(classifier, name, image_size)

@@ -40,7 +40,7 @@ def find_run(path: Path) -> Path:
     """
     if (path / CARD).is_file():
         return path
-    cards = sorted(path.glob(f"*/{CARD}")) or sorted(path.glob(f"*/*/{CARD}"))
+    cards = sorted([*path.glob(f"*/{CARD}")] or [*path.glob(f"*/*/{CARD}")], key=lambda card: _last_number(card.parent.name))
     if not cards:
         raise WeightsError(f"{path} is no run folder: no {CARD} in it; train it first, or name the run that did")
     stage = max(cards, key=lambda card: _stage_number(card.relative_to(path).parts[0])).relative_to(path).parts[0]
@@ -55,6 +55,11 @@ def weights_file(run: Path, which: str = "last") -> Path:
     return path
 
 
+def _last_number(folder: str) -> int:
+    number = folder.rsplit("-", maxsplit=1)[-1]
+    return int(number) if number.isdigit() else 0
+
+
 def _stage_number(folder: str) -> int:
     number = folder.split("-", maxsplit=1)[0]
     return int(number) if number.isdigit() else 0
@@ -67,6 +72,7 @@ def load_weights(
     num_classes: int,
     *,
     trained: bool,
+    side: int | None = None,
     classes: tuple[str, ...] | None = None,
 ) -> None:
     """Load a weights file or a former run into a network, in place.
@@ -83,7 +89,7 @@ def load_weights(
     elif not path.is_file():
         raise WeightsError(f"weights {source!r} is neither none, nor pretrained, nor a file, nor a run folder")
     if (path.parent / CARD).is_file():
-        _check_card(read_card(path.parent), path.parent, name, classes, trained)
+        _check_card(read_card(path.parent), path.parent, name, side if trained else None, classes if trained else None)
     state = read_state(path)
     own = net.state_dict()
     if packaged_weights(name) == str(path):
@@ -129,7 +135,7 @@ def read_card(run: Path) -> dict[str, Any]:
     """Read a run's network.json. Raises WeightsError."""
     try:
         card = json.loads((run / CARD).read_text(encoding="utf-8"))
-        if {"network", "side", "classes", "patch", "options", "imaging"} <= card.keys():
+        if {"network", "side", "classes", "patch", "options", "imaging", "data"} <= card.keys():
             return cast(dict[str, Any], card)
     except (OSError, ValueError, AttributeError) as error:
         raise WeightsError(f"{run / CARD} cannot be read: {error}") from error
@@ -141,10 +147,13 @@ def state_bytes(net: nn.Module) -> bytes:
     return safetensors.torch.save({k: v.detach().cpu().contiguous().clone() for k, v in net.state_dict().items()})
 
 
-def _check_card(card: dict[str, Any], run: Path, name: str, classes: tuple[str, ...] | None, trained: bool) -> None:
+def _check_card(card: dict[str, Any], run: Path, name: str, side: int | None, classes: tuple[str, ...] | None) -> None:
+    """Compare what a run trained with what is asked of it; side and classes where they must agree."""
     if card["network"] != name:
         raise WeightsError(f"{run} trained {card['network']}, but the recipe says {name}: change one of them")
-    if trained and classes is not None and tuple(card["classes"]) != classes:
+    if side is not None and card["side"] != side:
+        raise WeightsError(f"{run} was trained at side {card['side']}, not {side}: name the folder of the stage that you mean")
+    if classes is not None and tuple(card["classes"]) != classes:
         other = next((a for a, b in zip(card["classes"], classes, strict=False) if a != b), None)
         detail = f"it has {other!r} where the data has another" if other else "the data has others"
         raise WeightsError(

@@ -1,30 +1,24 @@
-"""A run's figures as a table: reads done.json files only. No torch."""
+"""A run's figures as a table. No torch."""
 
-import json
 import math
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
-
-from pixeldistill.errors import RunError
+from rich.text import Text
 
 Figures = Mapping[str, Any]
 
 
-def collect(run: Path) -> dict[str, list[Figures]]:
-    """Read what a run folder holds: the figures of every finished training, by stage, in the stages' order.
+def by_stage(figures: Iterable[tuple[str, Figures]]) -> dict[str, list[Figures]]:
+    """Group the figures of trainings by their stage's name, in the order given.
 
-    Raises:
-        RunError: nothing finished there.
+    >>> by_stage([("alone", {"seed": 0}), ("alone", {"seed": 1})])
+    {'alone': [{'seed': 0}, {'seed': 1}]}
     """
     found: dict[str, list[Figures]] = {}
-    for path in sorted(run.glob("*/seed-*/done.json"), key=lambda p: (int(p.parts[-3].split("-")[0]), p.parts[-2])):
-        figures = json.loads(path.read_text(encoding="utf-8"))
-        found.setdefault(path.parts[-3].split("-", 1)[1], []).append(figures)
-    if not found:
-        raise RunError(f"{run} holds no finished training")
+    for name, training in figures:
+        found.setdefault(name, []).append(training)
     return found
 
 
@@ -71,7 +65,7 @@ def rows(found: Mapping[str, Sequence[Figures]]) -> list[tuple[str, ...]]:
 def to_rich(found: Mapping[str, Sequence[Figures]], title: str) -> Table:
     """Make the table for the terminal: what fits into 80 columns."""
     table = Table(
-        title=title,
+        title=Text(title),
         caption="test and val: top-1 in %, last epoch (best: the best epoch by val)"
         + ("; ± is half of the 95 % interval over seeds" if any(len(t) > 1 for t in found.values()) else ""),
         padding=(0, 0),
@@ -80,7 +74,7 @@ def to_rich(found: Mapping[str, Sequence[Figures]], title: str) -> Table:
     for column in shown:
         table.add_column(column, justify="left" if column == "stage" else "right", no_wrap=True)
     for row in rows(found):
-        table.add_row(*(row[COLUMNS.index(column)] for column in shown))
+        table.add_row(*(Text(row[COLUMNS.index(column)]) for column in shown))
     return table
 
 

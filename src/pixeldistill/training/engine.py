@@ -82,13 +82,18 @@ class State:
 def make_fabric(precision: str = "32", accelerator: str = "auto") -> Fabric:
     """Make the Fabric of this process: one device, or this process's share of a job started by torchrun."""
     local, world = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), int(os.environ.get("WORLD_SIZE", "1"))
-    fabric = Fabric(
-        accelerator=accelerator,
-        devices=local,
-        num_nodes=max(1, world // local),
-        strategy="ddp" if world > 1 else "auto",
-        precision=_PRECISION[precision],
-    )
+    try:
+        fabric = Fabric(
+            accelerator=accelerator,
+            devices=local,
+            num_nodes=max(1, world // local),
+            strategy="ddp" if world > 1 else "auto",
+            precision=_PRECISION[precision],
+        )
+    except (ValueError, RuntimeError) as error:  # Fabric's own class of error for a missing device is a RuntimeError
+        raise RunError(f"accelerator {accelerator!r} cannot be used here: {str(error).splitlines()[0]}") from error
+    if precision == "16" and fabric.device.type == "cpu":
+        raise RecipeError("schedule.precision 16 needs a GPU: use bf16 or 32")
     fabric.launch()
     return fabric
 
@@ -202,12 +207,16 @@ class _Loop:
             raise
 
     def agree(self, order: int) -> int:
-        """Let all processes do the same: go on, save, or save and stop. Several ask each other only every ten steps."""
+        """Let all processes do the same: go on, save, or save and stop.
+
+        Several processes ask each other at every step; on GPUs, which would have to be waited for, at every tenth.
+        """
         if order == GO_ON and time.monotonic() - self.saved_at > CHECKPOINT_SECONDS:
             order = SAVE
         if self.fabric.world_size == 1:
             return order
-        if self.state.step % 10:
+        every = 1 if self.fabric.device.type == "cpu" else 10
+        if (self.state.epoch * self.steps + self.state.step) % every:
             return GO_ON
         orders: Any = self.fabric.all_gather(torch.tensor(order, device=self.fabric.device))
         return int(orders.max())
@@ -257,6 +266,8 @@ class _Loop:
     def save(self) -> None:
         """Write the checkpoint, on the first process; the others wait."""
         self.state.sums = self._means()
+        if self.state.sums:
+            _finite(torch.tensor(self.state.sums["loss"]), self.job.folder)
         if self.fabric.is_global_zero:
             buffer = io.BytesIO()
             content = {
@@ -294,7 +305,7 @@ def _finite(loss: Tensor, folder: Path) -> float:
     value = loss.item()
     if not math.isfinite(value):
         raise RunError(
-            f"the loss of {folder} is {value}: lower schedule.lr, set schedule.clip_grad, or use precision 32; "
-            "the last epoch's checkpoint is intact"
+            f"the loss of {folder} is {value}: lower schedule.lr, set schedule.clip_grad or use precision 32, in another `run` "
+            "or after removing that folder"
         )
     return value

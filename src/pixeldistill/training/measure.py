@@ -39,14 +39,19 @@ def measure_run(run: Path, recipe: Recipe | None = None, *, workers: int | None 
     classes = tuple(card["classes"])
     if recipe is None:
         try:
-            data = Data(**json.loads((folder / RECORD).read_text(encoding="utf-8"))["data"])
-        except (OSError, ValueError, KeyError) as error:
-            raise RunError(f"{folder / RECORD} does not say what data to measure on: name a --recipe") from error
-        imaging = Imaging(**card["imaging"])
+            data, imaging = Data(**card["data"]), Imaging(**card["imaging"])
+            began_with = json.loads((folder / RECORD).read_text(encoding="utf-8"))["data_digest"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RunError(f"{folder} does not say what data to measure on: name a --recipe") from error
     else:
-        data, imaging = recipe.data, recipe.imaging
+        data, imaging, began_with = recipe.data, recipe.imaging, None
     workers = default_workers() if workers is None else workers
     splits = check_images(load_splits(data), data, workers)
+    if began_with not in (None, splits.digest(data.root)):
+        raise DataError(
+            f"the data of {folder} has changed since it was trained, so that its test images may be training images: "
+            "put it back, or name a --recipe with other data"
+        )
     if splits.classes != classes:
         raise DataError(f"{folder} knows {len(classes)} classes, the data has {len(splits.classes)}, and they are not the same")
     fabric = make_fabric(accelerator=accelerator)

@@ -21,6 +21,15 @@ def stage_folder(run: Path, number: int, name: str, seed: int) -> Path:
     return run / f"{number}-{name}" / f"seed-{seed}"
 
 
+def renumber(run: Path, names: list[str]) -> None:
+    """Give the stages' folders the numbers that the recipe gives them now: a control that was added moves the others."""
+    for number, name in enumerate(names, start=1):
+        for folder in run.glob(f"*-{name}"):
+            wanted = run / f"{number}-{name}"
+            if folder.name.split("-", 1)[0].isdigit() and folder.name.split("-", 1)[1] == name and not wanted.exists():
+                folder.rename(wanted)
+
+
 @contextmanager
 def locked(run: Path) -> Iterator[None]:
     """Hold a run folder for this process; the lock goes with the process, however it ends.

@@ -28,7 +28,7 @@ from pixeldistill.training.engine import Fabric, Job, check_batch, fit, make_fab
 from pixeldistill.training.evaluate import TestImages, evaluate
 from pixeldistill.training.objective import Objective
 from pixeldistill.training.progress import Progress
-from pixeldistill.training.runs import DONE, claim, file_digest, locked, stage_folder
+from pixeldistill.training.runs import DONE, claim, file_digest, locked, renumber, stage_folder
 from pixeldistill.types import Batch
 
 
@@ -88,6 +88,8 @@ def run_recipe(
     folders = {s.name: stage_folder(recipe.run, n, s.name, s.seeds[0]) for n, s in enumerate(stages, start=1)}
     context = _Context(recipe, splits, folders, workers, accelerator, console)
     with locked(recipe.run) if fabric.is_global_zero else contextlib.nullcontext():
+        if fabric.is_global_zero:
+            renumber(recipe.run, [stage.name for stage in stages])
         fabric.barrier()
         for stage in chosen:
             _check_stage(stage, context, fabric)
@@ -209,24 +211,23 @@ def _record(stage: Stage, seed: int, context: _Context) -> dict[str, Any]:
     recipe = context.recipe
     record = stage.model_dump(mode="json", exclude={"seeds"})
     sources = {role: getattr(stage, role) and getattr(stage, role).weights for role in ("student", "teacher")}
-    digests = {role: _digest(weights, role, stage) for role, weights in sources.items() if weights}
+    digests = {role: _digest(_resolve(weights, context), getattr(stage, role)) for role, weights in sources.items() if weights}
     return {
         "stage": record,
         "seed": seed,
-        "data": recipe.data.model_dump(mode="json"),
-        "data_digest": context.splits.digest(),
+        "data": recipe.data.model_dump(mode="json", exclude={"root"}),
+        "data_digest": context.splits.digest(recipe.data.root),
         "views": recipe.views.model_dump(mode="json"),
         "imaging": recipe.imaging.model_dump(mode="json"),
         "weights_digest": digests,
     }
 
 
-def _digest(weights: str, role: str, stage: Stage) -> str:
-    network = getattr(stage, role)
+def _digest(weights: str, network: Network) -> str:
     if weights == "pretrained":
         package = packaged_weights(network.network)
         return file_digest(Path(package)) if package else "timm"
-    if weights == "none" or weights.startswith(STAGE_REFERENCE):
+    if weights == "none":
         return weights
     path = Path(weights)
     return file_digest(weights_file(find_run(path)) if path.is_dir() else path)
@@ -250,6 +251,7 @@ def _card(stage: Stage, student: Classifier, seed: int, context: _Context) -> di
         "mean": list(student.mean),
         "std": list(student.std),
         "imaging": context.recipe.imaging.model_dump(mode="json"),
+        "data": context.recipe.data.model_dump(mode="json"),
         "stage": stage.name,
         "seed": seed,
     }
