@@ -72,7 +72,7 @@ def test_a_run_ends_with_a_table_and_leaves_all_that_is_promised(trained):
             assert (run / name / file).is_file(), f"{name}/{file}"
     assert not (run / "1-teacher/seed-1").exists(), "one teacher serves all seeds"
     assert "±" in output
-    table = (run / "results.md").read_text().splitlines()
+    table = (run / "results.md").read_text().splitlines()[2:]
     assert [row.split("|")[1].strip() for row in table[2:]] == ["teacher", "alone", "pkd", "distilled"]
     assert Image.open(run / "4-distilled/seed-0/reconstruction.png").size[0] > 400
     figures = json.loads((run / "4-distilled/seed-0/done.json").read_text())
@@ -263,7 +263,16 @@ def test_show_prints_every_shape(content, write, capsys):
 def test_show_works_without_the_data(content, write, capsys):
     content["data"] = {"format": "cub", "root": "nowhere"}
     assert command("show", write(content)) == 0
-    assert "shapes are shown for 200 classes" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "shapes are shown for 200 classes" in out
+    assert "warning: the data cannot be read" in out
+
+
+def test_show_warns_of_what_distill_would_refuse(content, write, capsys):
+    assert command("show", write(content), "--set", "schedule.batch_size=99", "--set", "student.weights=gone.pth") == 0
+    out = capsys.readouterr().out
+    assert "batch_size 99 is more than the 43 training images" in out
+    assert "weights gone.pth are not there" in out
 
 
 @pytest.mark.parametrize(
@@ -273,7 +282,7 @@ def test_show_works_without_the_data(content, write, capsys):
         (["student.network=inception_v3"], ["inception_v3", "16×16", "larger side"]),
         (["teacher.weights=none.pth"], ["none.pth"]),
         (["student.weights=none.pth"], ["none.pth"]),
-        (["data.root=nowhere"], ["data.root nowhere is no folder"]),
+        (["data.root=nowhere"], ["data.root nowhere (/", "nowhere) is no folder"]),
         (["schedule.batch_size=9999"], ["9999", "training images"]),
         (["run=/proc/x"], ["/proc/x", "cannot be written"]),
     ],

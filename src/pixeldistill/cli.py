@@ -63,6 +63,8 @@ def distill(
     if loaded.teacher is None or loaded.student is None:
         raise RecipeError(f"{recipe} has no {'student' if loaded.teacher else 'teacher'}: distilling needs both; use `train`")
     _run(loaded, supervised_only=False, workers=workers, accelerator=accelerator)
+    if quick:
+        _print("a trial: one epoch on few images shows that everything runs; its figures mean nothing")
 
 
 @app.command()
@@ -70,16 +72,20 @@ def show(recipe: RecipeFile, set_: Overrides = None) -> None:
     """Print the stages that the recipe stands for and, as a dry run, every shape that will meet."""
     loaded = load_recipe(recipe, set_ or [])
     _need_torch()
-    from pixeldistill.training.inspect import class_count, describe_schedule, describe_stage
+    from pixeldistill.training.inspect import class_count, describe_schedule, describe_stage, doubts
 
-    classes, data = class_count(loaded)
+    classes, images, data = class_count(loaded)
     _print(data)
+    warnings = []
     for number, stage in enumerate(expand(loaded), start=1):
         seeds = ", ".join(map(str, stage.seeds))
         _print(f"\n{number}. {stage.name}: seeds {seeds} → {loaded.run}/{number}-{stage.name}")
         for line in describe_stage(stage, classes):
             _print(f"   {line}")
         _print(f"   schedule: {describe_schedule(stage.schedule)}")
+        warnings += doubts(loaded, stage, images)
+    for warning in dict.fromkeys(warnings):
+        _print(f"\nwarning: {warning}")
 
 
 @app.command()
@@ -133,7 +139,8 @@ def predict(
     _need_torch()
     from pixeldistill.predict import Predictor
 
-    predictions = Predictor(run, weights.value).predict(files, top)
+    predictor = Predictor(run, weights.value)
+    predictions = predictor.predict(files, top)
     if as_json:
         answers = [
             {"file": str(p.path), "error": p.error}
@@ -145,7 +152,7 @@ def predict(
     else:
         rows = [[str(p.path), *(f"{c} {100 * q:.1f} %" for c, q in p.classes)] for p in predictions if not p.error]
         if rows:
-            _table("", ["file", *(f"{i}." for i in range(1, len(rows[0])))], rows)
+            _table(f"{predictor.folder}, {weights.value} epoch", ["file", *(f"{i}." for i in range(1, len(rows[0])))], rows)
     errors = [p.error for p in predictions if p.error]
     for error in errors:
         print(f"pixeldistill: {error}", file=sys.stderr)
@@ -165,7 +172,7 @@ def _load(path: Path, overrides: list[str] | None, quick: bool) -> Recipe:
     ):
         if schedule:
             once = schedule.model_dump(mode="json", exclude={"milestones"}, exclude_none=True)
-            once |= {"epochs": 1, "warmup_epochs": 0}
+            once |= {"epochs": 1, "warmup_epochs": 0, "batch_size": min(16, schedule.batch_size), "accumulate": 1}
             once |= {"decay": "cosine"} if schedule.decay == "step" else {}
             short.append(f"{key}={json.dumps(once)}")
     return load_recipe(path, [*(overrides or []), *short])
@@ -181,7 +188,7 @@ def _run(recipe: Recipe, *, supervised_only: bool, workers: int | None, accelera
     results = run_recipe(recipe, supervised_only=supervised_only, workers=workers, accelerator=accelerator, console=console)
     if _first_process():
         found = by_stage((result.stage.name, result.figures) for result in results)
-        write_file(recipe.run / "results.md", to_markdown(found))
+        write_file(recipe.run / "results.md", to_markdown(found, str(recipe.run)))
         console.print(to_rich(found, str(recipe.run)))
         for picture in (result.folder / "reconstruction.png" for result in results):
             if picture.is_file():

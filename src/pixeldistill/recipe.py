@@ -357,7 +357,7 @@ _MODELS: dict[str, type[BaseModel]] = {
 def _explain(error: Any) -> str:  # noqa: ANN401  (pydantic's ErrorDetails)
     """Put one of pydantic's errors into a line: place, what was expected, what came, the nearest names."""
     location = list(error["loc"])
-    place = ".".join(str(part) for part in location if part not in _KINDS) or "recipe"
+    place = ".".join(str(part) for part in location if part not in _KINDS) or "the whole"
     given, context = error.get("input"), error.get("ctx", {})
     match error["type"]:
         case "extra_forbidden":

@@ -96,7 +96,7 @@ def test_a_done_run_is_skipped_and_a_changed_recipe_says_what_changed(recipe, pr
     assert again.stdout.count("done before") == 2
     changed = program("distill", recipe, "--set", f"run={whole}", "--set", "schedule.lr=0.01")
     assert changed.returncode == 2
-    assert "stage.schedule.lr was 0.05, is 0.01" in changed.stderr
+    assert "its schedule.lr was 0.05, is 0.01" in changed.stderr
     assert len(changed.stderr.strip().splitlines()) == 1
 
 

@@ -62,7 +62,7 @@ def load_splits(data: Data) -> Splits:
         DataError: a missing file, an empty class, labels with gaps, a class that train lacks, one image in two splits.
     """
     if data.root is not None and not data.root.is_dir():
-        raise DataError(f"data.root {data.root} is no folder")
+        raise DataError(f"data.root {data.root} ({data.root.resolve()}) is no folder")
     named = _READERS[data.format](data)
     notes: list[str] = []
     rng = np.random.default_rng(data.split_seed)
@@ -74,7 +74,7 @@ def load_splits(data: Data) -> Splits:
     _check(named, classes)
     if "test" not in named and data.format in ("folder", "demo") and "val" not in named:
         named["train"], named["test"] = _cut(named["train"], data.test_fraction, rng)
-        notes.append(_cut_note("test", "the images", named["test"], data))
+        notes.append(_cut_note("test", "all images", named["test"], data))
     if not named.get("val"):
         named["train"], named["val"] = _cut(named["train"], data.val_fraction, rng)
         notes.append(_cut_note("val", "train", named["val"], data))

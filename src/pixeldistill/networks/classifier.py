@@ -133,8 +133,8 @@ def _create(
         if not download:
             raise
         raise NetworkError(
-            f"the pretrained weights of {name} could not be downloaded ({_line(error)}): "
-            "connect to the network, or give weights: a file, or weights: none"
+            f"the pretrained weights of {name} could not be downloaded ({type(error).__name__}): "
+            f"connect to the network, or set the `weights` of {name} to a file, a former run or none"
         ) from error
     return net, cast(Any, net).pretrained_cfg
 

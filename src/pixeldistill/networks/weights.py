@@ -42,7 +42,7 @@ def find_run(path: Path) -> Path:
         return path
     cards = sorted([*path.glob(f"*/{CARD}")] or [*path.glob(f"*/*/{CARD}")], key=lambda card: _last_number(card.parent.name))
     if not cards:
-        raise WeightsError(f"{path} is no run folder: no {CARD} in it; train it first, or name the run that did")
+        raise WeightsError(f"{path} is no run folder: nothing was trained in it; train it first, or name the run that did")
     stage = max(cards, key=lambda card: _stage_number(card.relative_to(path).parts[0])).relative_to(path).parts[0]
     return next(card for card in cards if card.relative_to(path).parts[0] == stage).parent
 

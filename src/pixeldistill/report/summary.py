@@ -78,9 +78,10 @@ def to_rich(found: Mapping[str, Sequence[Figures]], title: str) -> Table:
     return table
 
 
-def to_markdown(found: Mapping[str, Sequence[Figures]]) -> str:
+def to_markdown(found: Mapping[str, Sequence[Figures]], title: str = "") -> str:
     """Make the table for docs."""
-    lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
+    lines = [f"{title}: top-1 in %, ± half of the 95 % interval over seeds\n"] if title else []
+    lines += ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
     return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows(found))]) + "\n"
 
 

@@ -1,5 +1,7 @@
 """The dry run: every shape that will meet in a stage, found by building it and running it once."""
 
+from pathlib import Path
+
 from pixeldistill.data.sources import load_splits
 from pixeldistill.errors import DataError
 from pixeldistill.networks.classifier import Classifier, build_classifier
@@ -19,7 +21,7 @@ def describe_stage(stage: Stage, classes: int) -> list[str]:
     """
     student = _build(stage.student, classes)
     lines = [f"views: one crop at {stage.crop_side}×{stage.crop_side}, flipped once, then resized for each role"]
-    lines += _describe("student", stage.student, student)
+    lines += _describe("student" if stage.teacher else "network", stage.student, student)
     teacher = None
     if stage.teacher:
         teacher = _build(stage.teacher, classes)
@@ -51,14 +53,28 @@ def describe_schedule(schedule: Schedule) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def class_count(recipe: Recipe) -> tuple[int, str]:
-    """Find how many classes the data has, and say so; without the data, what its format is known to have."""
+def class_count(recipe: Recipe) -> tuple[int, int | None, str]:
+    """Find how many classes and training images the data has, and say so; without the data, what its format is known to have."""
     try:
         splits = load_splits(recipe.data)
-        return len(splits.classes), describe_data(splits)
+        return len(splits.classes), len(splits.train), describe_data(splits)
     except DataError as error:
         known = _known(recipe.data)
-        return known, f"{error}; shapes are shown for {known} classes"
+        return known, None, f"warning: {error}; shapes are shown for {known} classes"
+
+
+def doubts(recipe: Recipe, stage: Stage, images: int | None) -> list[str]:
+    """Name what `distill` would refuse though the shapes fit: data or weights that are not there, a batch too large."""
+    found = []
+    if images is None:
+        found.append(f"the data cannot be read ({recipe.data.root})")
+    elif stage.schedule.batch_size > images:
+        found.append(f"stage {stage.name}: batch_size {stage.schedule.batch_size} is more than the {images} training images")
+    for network in (stage.student, stage.teacher):
+        named = network and network.weights not in ("none", "pretrained") and not network.weights.startswith(STAGE_REFERENCE)
+        if network and named and not Path(network.weights).exists():
+            found.append(f"stage {stage.name}: weights {network.weights} are not there")
+    return found
 
 
 def _known(data: Data) -> int:

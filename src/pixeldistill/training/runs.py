@@ -62,10 +62,12 @@ def claim(folder: Path, record: dict[str, Any]) -> dict[str, Any] | None:
     if path.is_file():
         before = _read(path)
         if before != record:
-            changes = list(_differences(before, record, ""))
+            if before | {"data_digest": record["data_digest"]} == record:
+                raise RunError(f"the data of {folder} has changed since it was begun: put it back, or choose another `run`")
+            changes = [change.removeprefix("stage.") for change in _differences(before, record, "")]
             more = f" and {len(changes) - 3} more" if len(changes) > 3 else ""
             raise RunError(
-                f"{folder} was made with another recipe: {'; '.join(changes[:3])}{more}. "
+                f"{folder} was made with another recipe: its {'; '.join(changes[:3])}{more}. "
                 "Choose another `run`, or remove that folder"
             )
     else:

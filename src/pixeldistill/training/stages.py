@@ -241,7 +241,7 @@ def _resolve(weights: str, context: _Context) -> str:
 
 def _card(stage: Stage, student: Classifier, seed: int, context: _Context) -> dict[str, Any]:
     """Describe the deployed network: all that it takes to rebuild it and to feed it."""
-    network = stage.student
+    network, root = stage.student, context.recipe.data.root
     return {
         "network": network.network,
         "side": network.side,
@@ -251,7 +251,7 @@ def _card(stage: Stage, student: Classifier, seed: int, context: _Context) -> di
         "mean": list(student.mean),
         "std": list(student.std),
         "imaging": context.recipe.imaging.model_dump(mode="json"),
-        "data": context.recipe.data.model_dump(mode="json"),
+        "data": context.recipe.data.model_dump(mode="json") | ({"root": str(root.resolve())} if root else {}),
         "stage": stage.name,
         "seed": seed,
     }
