@@ -3,7 +3,7 @@
 >>> import pixeldistill
 >>> recipe = pixeldistill.load_recipe("recipes/demo.yaml")
 >>> recipe.student.side
-32
+40
 """
 
 from typing import TYPE_CHECKING, Any
