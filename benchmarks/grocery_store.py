@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from pixeldistill.cli import run_command
-from pixeldistill.recipe import load_recipe
+from pixeldistill.reading import load_recipe
 from pixeldistill.report.summary import by_stage, to_markdown
 from pixeldistill.training.stages import run_recipe
 

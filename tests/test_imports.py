@@ -8,6 +8,7 @@ import pytest
 ROOT = Path(__file__).parent.parent / "src" / "pixeldistill"
 FORBIDDEN = {
     "recipe.py": ["torch", "timm", "torchvision"],
+    "reading.py": ["torch", "timm", "torchvision"],
     "errors.py": ["torch", "timm"],
     "cli.py": ["torch", "timm"],
     "data/images.py": ["torch", "timm"],

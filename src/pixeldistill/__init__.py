@@ -9,7 +9,8 @@
 from typing import TYPE_CHECKING, Any
 
 from pixeldistill.errors import PixelDistillError
-from pixeldistill.recipe import Recipe, load_recipe
+from pixeldistill.reading import load_recipe
+from pixeldistill.recipe import Recipe
 
 if TYPE_CHECKING:
     from pixeldistill.predict import Predictor

@@ -17,7 +17,8 @@ from rich.table import Table
 from rich.text import Text
 
 from pixeldistill.errors import Interrupted, PixelDistillError, RecipeError
-from pixeldistill.recipe import Recipe, expand, load_recipe
+from pixeldistill.reading import load_recipe
+from pixeldistill.recipe import Recipe, expand
 
 app = typer.Typer(
     help="Distil a large network on large images into a small network on small images.",

@@ -1,0 +1,134 @@
+"""Reading recipes: YAML in, overrides applied, errors that name the place and the fix. Neither torch nor timm."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from pixeldistill.errors import RecipeError, nearest
+from pixeldistill.recipe import (
+    KINDS,
+    Data,
+    Imaging,
+    ISRDTerm,
+    Network,
+    PKDTerm,
+    Recipe,
+    Schedule,
+    SupervisedTerm,
+    Teacher,
+    Views,
+)
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML that refuses a key given twice instead of taking the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        if twice := next((key for i, key in enumerate(keys) if key in keys[:i]), None):
+            raise yaml.constructor.ConstructorError(None, None, f"{twice!r} is given twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read and validate a recipe.
+
+    Args:
+        path: a YAML file.
+        overrides: `a.b.0.c=value` settings, applied to the YAML before validation; the value is itself YAML.
+
+    Raises:
+        RecipeError: naming the place, what was expected, the nearest valid names and the fix.
+    """
+    path = Path(path)
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise RecipeError(f"recipe {path} cannot be read: {reason}") from error
+    except yaml.YAMLError as error:
+        raise RecipeError(f"recipe {path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise RecipeError(f"recipe {path} must be a mapping of settings, not {type(content).__name__}")
+    for override in overrides:
+        _override(content, override)
+    return parse_recipe(content, source=str(path))
+
+
+def parse_recipe(content: Mapping[str, Any], source: str = "recipe") -> Recipe:
+    """Validate a recipe given as a mapping. Raises RecipeError."""
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        raise RecipeError(f"{source}: " + "; ".join(_explain(e) for e in error.errors()[:5])) from None
+
+
+def _override(content: dict[str, Any], override: str) -> None:
+    """Apply one `a.b.0.c=value` in place; mappings on the way are made, list items must exist."""
+    place, sign, text = override.partition("=")
+    keys = place.split(".")
+    if not sign or not all(keys):
+        raise RecipeError(f"--set {override}: expected a.b.0.c=value")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"--set {override}: {text!r} is not YAML") from error
+    node: Any = content
+    for depth, key in enumerate(keys):
+        last = depth == len(keys) - 1
+        if isinstance(node, list):
+            if not key.isdigit() or int(key) >= len(node):
+                raise RecipeError(f"--set {override}: {key!r} is no item of the list of {len(node)} at "
+                                  f"{'.'.join(keys[:depth])}")  # fmt: skip
+            slot: Any = int(key)
+        elif isinstance(node, dict):
+            slot = key
+        else:
+            raise RecipeError(f"--set {override}: {'.'.join(keys[:depth])} is {node!r}, which has no {key!r}")
+        if last:
+            node[slot] = value
+        else:
+            if isinstance(node, dict) and node.get(slot) is None:
+                if keys[depth + 1].isdigit():
+                    raise RecipeError(
+                        f"--set {override}: the recipe has no list {'.'.join(keys[: depth + 1])!r}: write it out there"
+                    )
+                node[slot] = {}
+            node = node[slot]
+
+
+_MODELS: dict[str, type[BaseModel]] = {
+    "data": Data, "teacher": Teacher, "student": Network, "schedule": Schedule, "views": Views, "imaging": Imaging,
+    "supervised": SupervisedTerm, "pkd": PKDTerm, "isrd": ISRDTerm,
+}  # fmt: skip
+
+
+def _explain(error: Any) -> str:  # noqa: ANN401  (pydantic's ErrorDetails)
+    """Put one of pydantic's errors into a line: place, what was expected, what came, the nearest names."""
+    location = list(error["loc"])
+    place = ".".join(str(part) for part in location if part not in KINDS) or "the whole"
+    given, context = error.get("input"), error.get("ctx", {})
+    match error["type"]:
+        case "extra_forbidden":
+            owner = next((_MODELS[p] for p in reversed(location[:-1]) if p in _MODELS), Recipe)
+            text = f"unknown key, {nearest(str(location[-1]), owner.model_fields)}"
+        case "missing":
+            text = "missing; it must be given"
+        case "literal_error":
+            valid = re.findall(r"'([^']*)'", context["expected"])
+            text = f"{given!r} is not valid, {nearest(str(given), valid)}"
+        case "union_tag_invalid":
+            place, text = f"{place}.kind", f"unknown term {context['tag']!r}, {nearest(context['tag'], KINDS)}"
+        case "union_tag_not_found":
+            text = "a term needs `kind`, for example {kind: pkd}"
+        case "value_error":
+            text = str(context["error"])
+        case "tuple_type":
+            text = f"expected a list, not {given!r}"
+        case _:
+            text = f"{error['msg'][0].lower()}{error['msg'][1:]}, not {given!r}"
+    return f"{place}: {text}"
