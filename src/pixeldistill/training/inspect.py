@@ -35,9 +35,8 @@ def describe_stage(stage: Stage, classes: int) -> list[str]:
 
 def describe_schedule(schedule: Schedule) -> str:
     """Say in a line how a stage is trained."""
-    rule = {"step": f"× {schedule.gamma:g} at epochs {', '.join(map(str, schedule.milestones))}"}.get(
-        schedule.decay, schedule.decay
-    )
+    steps = f"× {schedule.gamma:g} at epochs {', '.join(map(str, schedule.milestones))}"
+    rule = steps if schedule.decay == "step" else schedule.decay
     parts = [
         f"{schedule.epochs} epochs of {schedule.optimizer}",
         f"lr {schedule.lr:g} {rule}",
