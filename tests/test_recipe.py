@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from pixeldistill.errors import RecipeError
+from pixeldistill.expansion import expand
 from pixeldistill.reading import load_recipe, parse_recipe
-from pixeldistill.recipe import expand
 
 RECIPES = sorted((Path(__file__).parent.parent / "recipes").glob("*.yaml"))
 

@@ -17,8 +17,9 @@ from rich.table import Table
 from rich.text import Text
 
 from pixeldistill.errors import Interrupted, PixelDistillError, RecipeError
+from pixeldistill.expansion import expand
 from pixeldistill.reading import load_recipe
-from pixeldistill.recipe import Recipe, expand
+from pixeldistill.recipe import Recipe
 
 app = typer.Typer(
     help="Distil a large network on large images into a small network on small images.",

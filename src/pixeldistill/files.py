@@ -1,8 +1,10 @@
-"""Writing so that a crash at any moment leaves the old file or the new one, never half of one."""
+"""Writing so that a crash at any moment leaves the old file or the new one, and two programs do not write one folder."""
 
 import json
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,3 +40,42 @@ def write_file(path: Path, content: bytes | str) -> None:
 def write_json(path: Path, content: Any) -> None:  # noqa: ANN401
     """Replace a JSON file as a whole."""
     write_file(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
+@contextmanager
+def locked(folder: Path, taken: str) -> Iterator[None]:
+    """Hold a folder for this process; the lock goes with the process, however it ends.
+
+    Raises:
+        RunError: another process holds it (saying `taken`), or it cannot be made.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / ".lock")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise RunError(taken) from error
+    except OSError as error:
+        raise RunError(f"folder {folder} cannot be written: {error.strerror}") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def differences(before: Any, after: Any, place: str = "") -> Iterator[str]:  # noqa: ANN401
+    """Name every setting that differs between two contents of a JSON file.
+
+    >>> list(differences({"a": {"b": 1}, "c": 2}, {"a": {"b": 3}, "c": 2}))
+    ['a.b was 1, is 3']
+    """
+    if isinstance(before, dict) and isinstance(after, dict):
+        for key in sorted(before.keys() | after.keys()):
+            yield from differences(before.get(key), after.get(key), f"{place}.{key}" if place else str(key))
+    elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        for i, (a, b) in enumerate(zip(before, after, strict=True)):
+            yield from differences(a, b, f"{place}.{i}")
+    elif before != after:
+        yield f"{place} was {json.dumps(before)}, is {json.dumps(after)}"

@@ -1,9 +1,8 @@
-"""Recipes: what the user writes (YAML), validated strictly, and the stages it stands for.
+"""Recipes: what the user writes (YAML), validated strictly; `expansion` says which stages it stands for.
 
 Pure data: this file knows neither torch nor timm, so that `pixeldistill show` and the planner run on the base install.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -42,6 +41,11 @@ class Data(_Strict):
     split_seed: int = 0
     limit: PositiveInt | None = Field(None, description="at most this many images a split, for a trial run")
     on_bad_image: Literal["error", "skip"] = "error"
+    decode: Literal["reduced", "full"] = Field(
+        "reduced", description="JPEG views: decoded no larger than the crop needs, or whole"
+    )
+    store: PositiveInt | None = Field(None, description="keep the training images decoded, their shorter side at so many pixels")
+    store_folder: Path | None = Field(None, description="where; by default <run>/store")
 
     @model_validator(mode="after")
     def _complete(self) -> "Data":
@@ -49,6 +53,8 @@ class Data(_Strict):
             raise ValueError(f"format {self.format!r} needs `root`, the folder of the data")
         if self.format == "list" and self.train is None:
             raise ValueError("format 'list' needs `train`, a file of `path, label` lines")
+        if self.store_folder and not self.store:
+            raise ValueError("`store_folder` needs `store`, the stored images' shorter side in pixels")
         if self.format != "list" and (self.train or self.val or self.test):
             raise ValueError("`train`, `val` and `test` name list files: they need `format: list`")
         return self
@@ -60,6 +66,7 @@ class Views(_Strict):
     scale: tuple[float, float] = Field((0.08, 1.0), description="area of the crop as a share of the image")
     ratio: tuple[float, float] = Field((0.75, 4 / 3), description="width / height of the crop")
     flip: float = Field(0.5, ge=0, le=1, description="probability of a horizontal flip")
+    mixup: float = Field(0, ge=0, description="α of the Beta distribution of mixed pairs of views; 0 mixes nothing")
     seed: int = Field(0, ge=0)
 
     @model_validator(mode="after")
@@ -133,10 +140,38 @@ class Network(_Strict):
         return self
 
 
+class Student(Network):
+    """The small network; `name` tells two of the same network and side apart."""
+
+    name: str | None = Field(None, pattern=r"^[\w.-]+$")
+
+    @property
+    def label(self) -> str:
+        """What the student is called among others."""
+        return self.name or f"{self.network.rsplit('/', maxsplit=1)[-1]}-{self.side}"
+
+
 class Teacher(Network):
     """The large network. With a schedule it is trained first; without, its weights must know the classes already."""
 
     schedule: Schedule | None = None
+
+
+class PooledMap(_Strict):
+    """A feature map of the teacher to be stored: which (as in a list, -1 is the last), average-pooled to side × side."""
+
+    index: int
+    side: PositiveInt
+
+
+class Bank(_Strict):
+    """The teacher's outputs for every training view, computed once and kept on disk (half precision)."""
+
+    views: PositiveInt | Literal["exact"] = Field(
+        description="distinct views of an image, after which they repeat; exact: no repeat"
+    )
+    folder: Path | None = Field(None, description="where; by default <run>/bank")
+    maps: tuple[PooledMap, ...] = Field((), description="feature maps to be stored beside the logits")
 
 
 class _Term(_Strict):
@@ -178,90 +213,85 @@ class Stage(_Strict):
     terms: tuple[Term, ...]
     schedule: Schedule
     crop_side: PositiveInt = Field(description="side at which every view is cropped before it is made smaller")
+    distinct_views: PositiveInt | None = Field(None, description="epochs after which the views repeat")
+    bank: Bank | None = None
+    order_seed: int | None = Field(None, description="of the order of the images; by default each seed has its own order")
     seeds: tuple[int, ...] = (0,)
 
 
 class Recipe(_Strict):
-    """What the user asks for; `expand` says which stages that is."""
+    """What the user asks for; `expansion.expand` says which stages that is."""
 
     task: Literal["classification"] = "classification"
     data: Data
     teacher: Teacher | None = None
-    student: Network | None = None
+    student: Student | None = None
+    students: tuple[Student, ...] = Field((), description="several, instead of `student`")
     method: Literal["ts"] = "ts"
     terms: tuple[Term, ...] = Field((PKDTerm(kind="pkd"), ISRDTerm(kind="isrd", weight=10.0)), min_length=1)
     controls: tuple[Literal["alone", "pkd"], ...] = Field(
         (), description="the same student and schedule: trained alone, by plain PKD"
     )
     schedule: Schedule
+    bank: Bank | None = None
     views: Views = Views()
     imaging: Imaging = Imaging()
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0,), min_length=1)
+    order_seed: int | None = Field(None, ge=0, description="one order of the images for all seeds, which then share a pass")
+    one_pass: bool = Field(True, description="train what sees the same views side by side")
     run: Path
 
     @model_validator(mode="after")
     def _possible(self) -> "Recipe":
-        if self.teacher is None and self.student is None:
+        if self.student and self.students:
+            raise ValueError("`student` is one, `students` are several: give one of the two")
+        if self.teacher is None and not self.all_students:
             raise ValueError("a recipe needs a `student`, a `teacher`, or both")
-        if self.teacher and self.student and self.student.side > self.teacher.side:
-            raise ValueError(
-                f"student.side {self.student.side} is larger than teacher.side {self.teacher.side}: "
-                "pixel distillation goes from large images to small ones; exchange them"
-            )
+        for student in self.all_students:
+            if self.teacher and student.side > self.teacher.side:
+                raise ValueError(
+                    f"student.side {student.side} is larger than teacher.side {self.teacher.side}: "
+                    "pixel distillation goes from large images to small ones; exchange them"
+                )
         if self.teacher and self.teacher.schedule is None and self.teacher.weights in ("none", "pretrained"):
             raise ValueError(
                 f"teacher.weights {self.teacher.weights!r} has not seen these classes: "
                 "give teacher.schedule to train it first, or the weights of a trained one"
             )
-        for role, network in (("teacher", self.teacher), ("student", self.student)):
+        for role, network in (("teacher", self.teacher), *(("student", student) for student in self.all_students)):
             if network and network.weights.startswith(STAGE_REFERENCE):
                 raise ValueError(
                     f"{role}.weights {network.weights!r}: {STAGE_REFERENCE} is reserved; name a file or a run folder"
                 )
         if self.teacher is None and ("terms" in self.model_fields_set or self.controls):
             raise ValueError("`terms` and `controls` compare the student with a teacher: add `teacher`")
+        self._check_bank()
         if not any(term.kind in _SEES_LABELS for term in self.terms):
             raise ValueError("no term sees the labels: add {kind: pkd} or {kind: supervised}")
         for name, values in (
             ("terms", [t.kind for t in self.terms]),
             ("seeds", self.seeds),
             ("controls", self.controls),
+            ("students", [student.label for student in self.all_students]),
         ):
             if len(set(values)) < len(values):
-                raise ValueError(f"{name} names one thing twice: {', '.join(map(str, values))}")
+                fix = "; give each a `name`" if name == "students" else ""
+                raise ValueError(f"{name} names one thing twice: {', '.join(map(str, values))}{fix}")
         return self
 
+    @property
+    def all_students(self) -> tuple[Student, ...]:
+        """The students, whichever way they are written."""
+        return (self.student,) if self.student else self.students
 
-def expand(recipe: Recipe) -> tuple[Stage, ...]:
-    """Give the stages that a recipe stands for, in the order in which they are trained.
-
-    Every stage crops its views at the recipe's largest side, so that a control sees exactly the distilled student's views.
-    """
-    crop_side = max(n.side for n in (recipe.teacher, recipe.student) if n is not None)
-    supervised: tuple[Term, ...] = (SupervisedTerm(kind="supervised"),)
-    stages = []
-    teacher = recipe.teacher and Network(**recipe.teacher.model_dump(exclude={"schedule"}))
-    if recipe.teacher and recipe.teacher.schedule and teacher:
-        stages.append(
-            Stage(name="teacher", student=teacher, terms=supervised, schedule=recipe.teacher.schedule,
-                  crop_side=crop_side, seeds=recipe.seeds[:1])
-        )  # fmt: skip
-        teacher = teacher.model_copy(update={"weights": f"{STAGE_REFERENCE}teacher"})
-    if recipe.student:
-
-        def student_stage(name: str, terms: tuple[Term, ...], teacher: Network | None) -> Stage:
-            assert recipe.student is not None
-            return Stage(name=name, student=recipe.student, teacher=teacher, terms=terms, schedule=recipe.schedule,
-                         crop_side=crop_side, seeds=recipe.seeds)  # fmt: skip
-
-        if teacher is None or "alone" in recipe.controls:
-            stages.append(student_stage("alone", supervised, None))
-        if "pkd" in recipe.controls:
-            stages.append(student_stage("pkd", (_pkd_of(recipe.terms),), teacher))
-        if teacher:
-            stages.append(student_stage("distilled", recipe.terms, teacher))
-    return tuple(stages)
-
-
-def _pkd_of(terms: Sequence[Term]) -> PKDTerm:
-    return next((term for term in terms if isinstance(term, PKDTerm)), PKDTerm(kind="pkd"))
+    def _check_bank(self) -> None:
+        if self.bank and (self.teacher is None or not self.all_students):
+            raise ValueError("`bank` keeps the teacher's outputs for a student: it needs both")
+        if self.bank and self.views.mixup:
+            raise ValueError(
+                "`bank` cannot serve views.mixup: it holds what the teacher says of single views, and mixed ones are new in "
+                "every step; remove one of the two"
+            )
+        largest = max(n.side for n in (self.teacher, *self.all_students) if n)
+        if self.data.store and self.data.store < largest:
+            raise ValueError(f"data.store {self.data.store} is smaller than the views, {largest}: nothing would be left to crop")

@@ -18,12 +18,6 @@ class View(NamedTuple):
     target: Tensor
 
 
-class Batch(NamedTuple):
-    """The views of one batch, keyed by role ("teacher", "student"): two roles may share a side."""
-
-    views: Mapping[str, View]
-
-
 class Outputs(NamedTuple):
     """What a network says of a view.
 
@@ -34,6 +28,17 @@ class Outputs(NamedTuple):
     prediction: Tensor
     input_feature: Tensor
     features: tuple[Tensor, ...]
+
+
+class Batch(NamedTuple):
+    """One student's share of a step.
+
+    `views`: keyed by role ("teacher", "student"), since two roles may share a side; a role that no term looks at is left out.
+    `teacher`: what the teacher says of its view, computed once for all students of a pass, or read from a bank.
+    """
+
+    views: Mapping[str, View]
+    teacher: Outputs | None = None
 
 
 class MapSpec(NamedTuple):

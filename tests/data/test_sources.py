@@ -1,7 +1,7 @@
 import pytest
 from PIL import Image
 
-from pixeldistill.data.dataset import check_images
+from pixeldistill.data.check import check_images
 from pixeldistill.data.sources import load_splits
 from pixeldistill.errors import DataError
 from pixeldistill.recipe import Data
@@ -119,12 +119,35 @@ def test_the_digest_is_of_the_data_wherever_it_lies(tmp_path, images):
 
     data = Data(format="folder", root=images)
     moved = shutil.copytree(images, tmp_path / "moved")
-    digest = load_splits(data).digest(images)
+
+    def digest(data):
+        return check_images(load_splits(data), data, 1).digest()
+
+    before = digest(data)
     other = data.model_copy(update={"root": moved})
-    assert load_splits(other).digest(moved) == digest
-    with next(moved.rglob("*.png")).open("ab") as file:
-        file.write(b"x")
-    assert load_splits(other).digest(moved) != digest
+    assert digest(other) == before
+    path = next(moved.rglob("*.png"))
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + b"x")  # as many bytes as before
+    assert digest(other) != before
+    path.write_bytes(content)
+    assert digest(other) == before
+
+
+def test_a_test_image_that_train_holds_under_another_name_is_said(tmp_path, images):
+    import shutil
+
+    for split in ("train", "val", "test"):
+        shutil.copytree(images, tmp_path / split)
+    for i, path in enumerate(sorted((tmp_path / "test").rglob("*.png"))):
+        if i:
+            Image.new("RGB", (9, 9), (i, 0, 0)).save(path)
+        else:
+            path.rename(path.with_name("renamed.png"))
+    data = Data(format="folder", root=tmp_path)
+    notes = check_images(load_splits(data), data, 1).notes
+    assert any(note.startswith("warning: 1 images of test are in train too, byte for byte (the first: ") for note in notes)
+    assert any("60 images of val are in train too" in note for note in notes)
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,13 @@ import pytest
 import torch
 from PIL import Image
 
-from pixeldistill.data.dataset import TrainingViews, make_views
+from pixeldistill.data.dataset import TrainingViews
+from pixeldistill.data.loading import load
 from pixeldistill.data.sampler import micro_batches
 from pixeldistill.data.sources import Sample
-from pixeldistill.data.views import camera_view, draw_crop, large_view
+from pixeldistill.data.views import camera_view, draw_crop, resize_batch, resize_image
 from pixeldistill.recipe import Imaging, Views
+from pixeldistill.training.stream import image_at, mix
 
 PIXELS = np.random.default_rng(0).integers(0, 255, (60, 80, 3), dtype=np.uint8)
 
@@ -17,7 +19,7 @@ def test_a_view_is_a_function_of_seed_epoch_and_index_alone(tmp_path):
     samples = [Sample(tmp_path / "a.png", 0)] * 3
 
     def view(epoch, index, seed=0):
-        return TrainingViews(samples, Views(seed=seed), 32, "bilinear")[epoch, index][0][32]
+        return TrainingViews(samples, Views(seed=seed), 32, "bilinear")[[(epoch, index)]].images[0]
 
     reference = view(1, 2)
     torch.manual_seed(99)
@@ -29,15 +31,14 @@ def test_a_view_is_a_function_of_seed_epoch_and_index_alone(tmp_path):
 
 
 def test_views_do_not_depend_on_the_number_of_workers(tmp_path):
-    from pixeldistill.data.dataset import load
-
     for i in range(6):
         Image.fromarray(np.roll(PIXELS, 7 * i, 1)).save(tmp_path / f"{i}.png")
     dataset = TrainingViews([Sample(tmp_path / f"{i}.png", i) for i in range(6)], Views(), 24, "bilinear")
     keys = [[(0, 3), (0, 1)], [(1, 0), (1, 5)]]
     for one, two in zip(load(dataset, keys, 0), load(dataset, keys, 2), strict=True):
-        assert torch.equal(one[0][24], two[0][24])
-        assert torch.equal(one[1], two[1])
+        assert torch.equal(one.images, two.images)
+        assert torch.equal(one.target, two.target)
+        assert torch.equal(one.keys, two.keys)
 
 
 def test_crops_follow_their_settings():
@@ -60,25 +61,91 @@ def test_a_crop_of_an_extreme_image_lies_within_it(height, width):
         assert 1 <= crop.width <= width - crop.left
 
 
-def test_the_small_view_is_the_large_view_made_smaller():
-    crop = draw_crop(Views(), 0, 0, 60, 80)
-    large = large_view(PIXELS, crop, 48, "bilinear")
-    batch = make_views(large[None], torch.tensor([0]), {"teacher": 48, "student": 12}, "bilinear", channels_last=False)
-    teacher, student = batch.views["teacher"].image, batch.views["student"].image
-    assert torch.equal(teacher[0], large.float() / 255)
-    expected = Image.fromarray(large.permute(1, 2, 0).numpy()).resize((12, 12), Image.Resampling.BILINEAR)
-    difference = student[0].permute(1, 2, 0).numpy() * 255 - np.asarray(expected, np.float32)
+@pytest.fixture
+def one_image(tmp_path):
+    Image.fromarray(PIXELS).save(tmp_path / "a.png")
+    return [Sample(tmp_path / "a.png", 0)]
+
+
+def test_the_small_view_is_the_large_view_made_smaller(one_image):
+    large = TrainingViews(one_image, Views(), 48, "bilinear")[[(0, 0)]].images
+    assert torch.equal(image_at(large, 48, "bilinear", channels_last=False), large.float() / 255)
+    small = image_at(large, 12, "bilinear", channels_last=True)
+    expected = Image.fromarray(large[0].permute(1, 2, 0).numpy()).resize((12, 12), Image.Resampling.BILINEAR)
+    difference = small[0].permute(1, 2, 0).numpy() * 255 - np.asarray(expected, np.float32)
     assert np.abs(difference).max() <= 1, "Pillow's antialiased resize, to a level"
-    assert batch.views["teacher"].target is batch.views["student"].target
 
 
-def test_the_large_view_is_the_crop_flipped_once():
+def test_the_large_view_is_the_crop_flipped_once(one_image):
     crop = draw_crop(Views(flip=0), 0, 4, 60, 80)
-    plain = large_view(PIXELS, crop, 32, "bilinear")
-    assert torch.equal(large_view(PIXELS, crop._replace(flip=True), 32, "bilinear"), plain.flip(-1))
+    plain = TrainingViews(one_image * 5, Views(flip=0), 32, "bilinear")[[(0, 4)]].images[0]
+    flipped = TrainingViews(one_image * 5, Views(flip=1), 32, "bilinear")[[(0, 4)]].images[0]
+    assert torch.equal(flipped, plain.flip(-1))
     box = (crop.left, crop.top, crop.left + crop.width, crop.top + crop.height)
     expected = Image.fromarray(PIXELS).crop(box).resize((32, 32), Image.Resampling.BILINEAR)
     assert np.abs(plain.permute(1, 2, 0).numpy().astype(int) - np.asarray(expected, int)).max() <= 1
+
+
+@pytest.mark.parametrize("kernel", ["bilinear", "bicubic"])
+def test_views_that_the_device_finishes_are_the_workers(tmp_path, kernel):
+    """Crops of all sizes, larger and smaller than the view, in one batch."""
+    rng = np.random.default_rng(2)
+    samples = []
+    for i, (height, width) in enumerate([(60, 80), (200, 30), (20, 20), (150, 170)]):
+        Image.fromarray(rng.integers(0, 255, (height, width, 3), dtype=np.uint8)).save(tmp_path / f"{i}.png")
+        samples.append(Sample(tmp_path / f"{i}.png", i))
+    keys = [(epoch, i) for epoch in range(5) for i in range(4)]
+    worker = TrainingViews(samples, Views(), 32, kernel)[keys]
+    raw = TrainingViews(samples, Views(), 32, kernel, finished=False)[keys]
+    device = resize_batch(raw.images, raw.windows, 32, kernel)
+    difference = (device.int() - worker.images.int()).abs()
+    assert difference.max() <= 1
+    assert difference.float().mean() < 0.05
+    assert torch.equal(raw.target, worker.target)
+
+
+def test_views_repeat_after_the_distinct_ones(one_image):
+    dataset = TrainingViews(one_image, Views(), 32, "bilinear", distinct=3)
+    views = [dataset[[(epoch, 0)]].images for epoch in range(6)]
+    assert torch.equal(views[1], views[4])
+    assert not torch.equal(views[0], views[1])
+
+
+def test_a_jpeg_decoded_at_the_scale_that_the_crop_needs(tmp_path):
+    """A smooth photograph's views differ by little, and the crop is the same part of the image."""
+    y, x = np.mgrid[0:900, 0:1200]
+    pixels = np.stack([127 + 100 * np.sin(x / 60), 127 + 100 * np.cos(y / 45), (x + y) / 9], axis=2).clip(0, 255)
+    image = Image.fromarray(pixels.astype(np.uint8))
+    exif = image.getexif()
+    exif[0x0112] = 6  # lies on its side
+    image.save(tmp_path / "a.jpg", quality=95, exif=exif)
+    samples = [Sample(tmp_path / "a.jpg", 0)]
+    keys = [(epoch, 0) for epoch in range(12)]
+    whole = TrainingViews(samples, Views(), 48, "bilinear", reduced=False)[keys].images.float()
+    reduced = TrainingViews(samples, Views(), 48, "bilinear")[keys].images.float()
+    assert not torch.equal(whole, reduced), "some crops are large enough to be reduced"
+    assert (whole - reduced).abs().mean() < 1.5
+    assert (whole - reduced).abs().amax() < 20
+
+
+def test_mixing_is_the_same_at_every_side_and_for_every_run():
+    images = {8: torch.rand(4, 3, 8, 8), 4: torch.rand(4, 3, 4, 4)}
+    labels = torch.tensor([0, 1, 2, 0])
+    mixed, target = mix(images, labels, 3, 0.8, (0, 1, 5))
+    again, _ = mix(images, labels, 3, 0.8, (0, 1, 5))
+    other, _ = mix(images, labels, 3, 0.8, (0, 1, 6))
+    assert torch.equal(mixed[8], again[8])
+    assert not torch.equal(mixed[8], other[8])
+    assert torch.allclose(target.sum(dim=1), torch.ones(4))
+    rng = np.random.default_rng((0, 1, 5))
+    share, partner = rng.beta(0.8, 0.8), rng.permutation(4)
+    for side, image in images.items():
+        assert torch.allclose(mixed[side], share * image + (1 - share) * image[partner], atol=1e-6)
+    assert target[1, 1] >= share - 1e-6
+
+
+def test_resizing_to_the_size_it_has_changes_nothing():
+    assert np.array_equal(resize_image(PIXELS, 60, 80, "bilinear"), PIXELS)
 
 
 @pytest.mark.parametrize(("height", "width"), [(60, 80), (90, 50), (10, 400)])

@@ -1,18 +1,27 @@
 """What the engine promises: a big batch in pieces, a stopped run that goes on exactly, a teacher that does not change."""
 
 import math
+import os
+import signal
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from rich.console import Console
 from torch import nn
 
+from pixeldistill.data.sampler import micro_batches
 from pixeldistill.errors import DataError, Interrupted, RecipeError, RunError
 from pixeldistill.networks import build_classifier
 from pixeldistill.recipe import ISRDTerm, PKDTerm, Schedule
-from pixeldistill.training.engine import CHECKPOINT, Job, fit, make_fabric
+from pixeldistill.training.engine import fit
+from pixeldistill.training.fabric import make_fabric
 from pixeldistill.training.objective import Objective
 from pixeldistill.training.progress import Progress
+from pixeldistill.training.teacher import LiveTeacher
+from pixeldistill.training.trainee import CHECKPOINT, Job
 from pixeldistill.types import Batch, View
 
 IMAGES, SIDE = 24, 16
@@ -23,18 +32,23 @@ def data():
     return torch.rand(IMAGES, 3, SIDE, SIDE, generator=generator), torch.randint(0, 3, (IMAGES,), generator=generator)
 
 
-def train(folder, schedule, *, student="test_vit", dropout=0.0, stop_at=None, teacher=None, isrd_weight=2, fail_at=None):
-    """Fit a distillation of random images; `stop_at` sends the signal after that many micro-batches."""
-    import os
-    import signal
+@dataclass
+class Student:
+    """A network to train in a folder; what differs between those of a pass."""
 
-    from pixeldistill.data.sampler import micro_batches
+    folder: Path
+    network: str = "test_vit"
+    side: int = SIDE
+    seed: int = 1
+    isrd_weight: float = 2
+    dropout: float = 0.0
 
+
+def train_all(students, schedule, *, stop_at=None, teacher=None, fail_at=None):
+    """Fit distillations of random images side by side; `stop_at` sends the signal after that many micro-batches."""
     torch.manual_seed(0)
-    options = {"drop_rate": dropout} if dropout else {}
-    network = build_classifier(student, 3, SIDE, options=options)
-    teacher = teacher or build_classifier("test_vit", 3, SIDE)
-    objective = Objective(network, teacher, (PKDTerm(kind="pkd"), ISRDTerm(kind="isrd", weight=isrd_weight)))
+    fabric = make_fabric(schedule.precision, "cpu")
+    live = LiveTeacher(teacher or build_classifier("test_vit", 3, SIDE), fabric, channels_last=False)
     images, target = data()
     count = 0
 
@@ -46,21 +60,41 @@ def train(folder, schedule, *, student="test_vit", dropout=0.0, stop_at=None, te
         )  # fmt: skip
         for batch in keys:
             index = torch.tensor([i for _, i in batch])
-            view = View(images[index], target[index])
             count += 1
             if count == fail_at:
                 raise DataError("vanished")
             if count == stop_at:
                 os.kill(os.getpid(), signal.SIGINT)
-            yield Batch({"student": view, "teacher": view})
+            large = View(images[index], target[index])
+            outputs = live(large.image, torch.tensor(batch))
+            small = {s.side: View(F.interpolate(large.image, s.side, mode="area"), large.target) for s in students}
+            yield [Batch({"student": small[s.side], "teacher": large}, outputs) for s in students]
 
-    job = Job(
-        objective=objective, batches=batches, validate=lambda: {"top1": float(count % 5)}, select_by="top1",
-        serialise=lambda: b"weights", images=IMAGES, schedule=schedule, seed=1, folder=folder,
-    )  # fmt: skip
+    jobs = []
+    for student in students:
+        torch.manual_seed(student.seed)
+        options = {"drop_rate": student.dropout} if student.dropout else {}
+        network = build_classifier(student.network, 3, student.side, options=options)
+        objective = Objective(network, live.spec, (PKDTerm(kind="pkd"), ISRDTerm(kind="isrd", weight=student.isrd_weight)))
+        jobs.append(
+            Job(
+                name=student.folder.name,
+                objective=objective,
+                validate=lambda: {"top1": float(count % 5)},
+                select_by="top1",
+                serialise=lambda: b"weights",
+                seed=student.seed,
+                folder=student.folder,
+            )
+        )
     with Progress(Console(quiet=True), "test") as progress:
-        state = fit(make_fabric(schedule.precision, "cpu"), job, progress)
-    return state, objective
+        states = fit(fabric, jobs, batches, schedule, IMAGES, progress)
+    return [(state, job.objective) for state, job in zip(states, jobs, strict=True)]
+
+
+def train(folder, schedule, *, student="test_vit", dropout=0.0, isrd_weight=2, **more):
+    """Fit one distillation."""
+    return train_all([Student(folder, student, dropout=dropout, isrd_weight=isrd_weight)], schedule, **more)[0]
 
 
 def test_an_image_that_vanishes_loses_nothing(tmp_path):
@@ -168,6 +202,67 @@ def test_the_best_epoch_is_the_first_with_the_highest_score(tmp_path):
 def test_mixed_precision_and_clipping_train(tmp_path):
     state, _ = train(tmp_path, Schedule(epochs=2, lr=0.05, batch_size=8, precision="bf16", clip_grad=0.5))
     assert math.isfinite(state.history[-1]["loss"])
+
+
+STUDENTS = [("a", "test_vit", 16, 1), ("b", "test_resnet", 16, 2), ("c", "test_resnet", 8, 2)]
+
+
+def students(folder):
+    return [Student(folder / name, network, side, seed, dropout=0.2) for name, network, side, seed in STUDENTS]
+
+
+def test_students_side_by_side_equal_their_single_runs(tmp_path):
+    """Other networks, sides and seeds, with dropout, batch norm, accumulation and clipping."""
+    schedule = Schedule(epochs=2, lr=0.05, batch_size=8, accumulate=2, clip_grad=1.0)
+    together = train_all(students(tmp_path / "together"), schedule)
+    for student, (state, objective) in zip(students(tmp_path / "single"), together, strict=True):
+        ((alone_state, alone),) = train_all([student], schedule)
+        assert same(alone, objective)
+        assert [row["loss"] for row in state.history] == [row["loss"] for row in alone_state.history]
+
+
+def test_students_that_are_not_equally_far_meet_again(tmp_path):
+    """One was stopped early, one late, one never began: as after a kill between two checkpoints, or a student added later."""
+    schedule = Schedule(epochs=3, lr=0.05, batch_size=8)
+    whole = train_all(students(tmp_path / "whole"), schedule)
+    parts = students(tmp_path / "parts")
+    with pytest.raises(Interrupted):
+        train_all(parts[:1], schedule, stop_at=2)
+    with pytest.raises(Interrupted):
+        train_all(parts[1:2], schedule, stop_at=7)
+    for (_, one), (_, other) in zip(whole, train_all(parts, schedule), strict=True):
+        assert same(one, other)
+
+
+def test_a_student_that_diverges_does_not_take_the_others_along(tmp_path):
+    schedule = Schedule(epochs=2, lr=0.05, batch_size=8)
+    _, alone = train(tmp_path / "alone", schedule)
+    with pytest.raises(RunError, match=r"bad is (nan|inf)"):
+        train_all([Student(tmp_path / "bad", isrd_weight=1e38), Student(tmp_path / "good")], schedule)
+    content = torch.load(tmp_path / "good" / CHECKPOINT, weights_only=True)
+    assert content["state"]["epoch"] == 2
+    assert all(torch.equal(v, content["objective"][k]) for k, v in alone.state_dict().items())
+
+
+def test_no_step_waits_for_the_device(tmp_path):
+    """Reading a number off a tensor does: it must happen as often in many steps as in few."""
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Reads(TorchDispatchMode):
+        count = 0
+
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            Reads.count += function in (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default)
+            return function(*args, **(kwargs or {}))
+
+    counts = []
+    for batch_size in (12, 2):
+        Reads.count = 0
+        with Reads():
+            train(tmp_path / str(batch_size), Schedule(epochs=1, lr=0.01, batch_size=batch_size, clip_grad=1.0))
+        counts.append(Reads.count)
+    few, many = counts
+    assert many - few <= 3, f"{few} reads in 2 steps, {many} in 12"
 
 
 @pytest.mark.slow

@@ -13,8 +13,7 @@ import torch
 import yaml
 
 from pixeldistill.errors import RunError
-from pixeldistill.files import write_file
-from pixeldistill.training.runs import locked
+from pixeldistill.files import locked, write_file
 from tests.conftest import recipe_content
 
 
@@ -101,7 +100,7 @@ def test_a_done_run_is_skipped_and_a_changed_recipe_says_what_changed(recipe, pr
 
 
 def test_a_run_folder_in_use(recipe, program, tmp_path):
-    with locked(tmp_path / "busy"):
+    with locked(tmp_path / "busy", "taken"):
         refused = program("distill", recipe, "--set", "run=busy")
     assert refused.returncode == 2
     assert "in use by another run" in refused.stderr

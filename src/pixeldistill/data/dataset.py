@@ -1,135 +1,118 @@
-"""From files to batches: what the loader's workers do, and how their 8-bit images become views on the device.
+"""From files, or from a store, to 8-bit batches: what the loader's workers do."""
 
-A worker hands an error over as an item rather than raising it, so that the user sees its one line and not a worker's traceback.
-"""
+from collections.abc import Sequence
+from typing import NamedTuple
 
-import os
-import signal
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
-
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
-from pixeldistill.data.images import check_image, read_image
+from pixeldistill.data.images import read_image
 from pixeldistill.data.sampler import Key
-from pixeldistill.data.sources import SPLITS, Sample, Splits
-from pixeldistill.data.views import camera_view, draw_crop, large_view, resize, to_unit
-from pixeldistill.errors import DataError, PixelDistillError
-from pixeldistill.recipe import Data, Imaging, Views
-from pixeldistill.types import Batch, View
-
-Item = tuple[dict[int, Tensor], int, int] | PixelDistillError  # ({side: uint8 image}, label, index)
-Raw = tuple[dict[int, Tensor], Tensor, Tensor]  # the same, stacked
+from pixeldistill.data.sources import Sample
+from pixeldistill.data.store import ImageStore
+from pixeldistill.data.views import Crop, camera_view, draw_crop, jpeg_reduction, resize_image
+from pixeldistill.errors import PixelDistillError
+from pixeldistill.recipe import Imaging, Views
 
 
-class TrainingViews(Dataset[Item]):
-    """Random views: item `(epoch, index)` is the crop of that image in that epoch, at the large side."""
+class Raw(NamedTuple):
+    """A batch of 8-bit images as a worker hands it over.
 
-    def __init__(self, samples: Sequence[Sample], views: Views, side: int, kernel: str) -> None:
+    `images`: uint8 (N, 3, H, W). `target`: class indices (N,). `keys`: (N, 2), epoch and index.
+    `windows`: None where the images are finished; else (N, 3), of each the height and width of the crop in the upper left of its
+    image, still to be resized, and whether it is to be flipped: see `views.resize_batch`.
+    """
+
+    images: Tensor
+    target: Tensor
+    keys: Tensor
+    windows: Tensor | None = None
+
+
+class TrainingViews(Dataset[Raw | PixelDistillError]):
+    """Random views: item `[(epoch, index), ...]` is a batch of those images' crops in those epochs, at the large side.
+
+    Args:
+        samples: the training split.
+        views: how the crops are drawn.
+        side: of the large view.
+        kernel: of the resizing.
+        distinct: after so many epochs the views repeat.
+        reduced: whether JPEGs may be decoded at the reduced scale that the crop needs.
+        store: where the images are kept decoded.
+        finished: whether the worker resizes and flips the crops, or leaves that to the device.
+    """
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        views: Views,
+        side: int,
+        kernel: str,
+        *,
+        distinct: int | None = None,
+        reduced: bool = True,
+        store: ImageStore | None = None,
+        finished: bool = True,
+    ) -> None:
         self.samples, self.views, self.side, self.kernel = samples, views, side, kernel
+        self.distinct, self.reduced, self.store, self.finished = distinct, reduced, store, finished
 
-    def __getitem__(self, key: Key) -> Item:
-        epoch, index = key
+    def __getitem__(self, keys: Sequence[Key]) -> Raw | PixelDistillError:
         try:
-            image = read_image(self.samples[index].path)
+            crops = [self._crop(*key) for key in keys]
         except PixelDistillError as error:
             return error
-        crop = draw_crop(self.views, epoch, index, *image.shape[:2])
-        return {self.side: large_view(image, crop, self.side, self.kernel)}, self.samples[index].label, index
+        target = torch.tensor([self.samples[index].label for _, index in keys])
+        if self.finished:
+            batch = np.empty((len(crops), self.side, self.side, 3), np.uint8)
+            for row, (part, flip) in zip(batch, crops, strict=True):
+                view = resize_image(part, self.side, self.side, self.kernel)
+                row[...] = view[:, ::-1] if flip else view
+            return Raw(_channels_first(batch), target, torch.tensor(keys))
+        height, width = (max(part.shape[axis] for part, _ in crops) for axis in (0, 1))
+        batch = np.zeros((len(crops), height, width, 3), np.uint8)
+        for row, (part, _) in zip(batch, crops, strict=True):
+            row[: part.shape[0], : part.shape[1]] = part
+        windows = torch.tensor([[*part.shape[:2], flip] for part, flip in crops])
+        return Raw(_channels_first(batch), target, torch.tensor(keys), windows)
+
+    def _crop(self, epoch: int, index: int) -> tuple[NDArray[np.uint8], bool]:
+        """Cut a view's crop out of its image, (h, w, 3), and say whether it is to be flipped."""
+        view = epoch % self.distinct if self.distinct else epoch
+        if self.store is not None:
+            image = self.store[index]
+            crop = draw_crop(self.views, view, index, *image.shape[:2])
+        else:
+            drawn: dict[tuple[int, int], Crop] = {}
+
+            def reduction(height: int, width: int) -> int:
+                crop = drawn[height, width] = draw_crop(self.views, view, index, height, width)
+                return jpeg_reduction(crop.height, crop.width, self.side) if self.reduced else 1
+
+            image = read_image(self.samples[index].path, reduction)
+            ((of, crop),) = drawn.items()
+            crop = crop.within(image.shape[0], image.shape[1], of)
+        return image[crop.top : crop.top + crop.height, crop.left : crop.left + crop.width], crop.flip
 
 
-class CameraImages(Dataset[Item]):
-    """Test images, decoded once and delivered at every side that is asked for."""
+class CameraImages(Dataset[Raw | PixelDistillError]):
+    """Test images as a camera of one side delivers them: item `[index, ...]` is a batch."""
 
-    def __init__(self, samples: Sequence[Sample], sides: Iterable[int], imaging: Imaging) -> None:
-        self.samples, self.sides, self.imaging = samples, tuple(sorted(set(sides))), imaging
+    def __init__(self, samples: Sequence[Sample], side: int, imaging: Imaging) -> None:
+        self.samples, self.side, self.imaging = samples, side, imaging
 
-    def __getitem__(self, index: int) -> Item:
+    def __getitem__(self, indices: Sequence[int]) -> Raw | PixelDistillError:
         try:
-            image = read_image(self.samples[index].path)
+            images = torch.stack([camera_view(read_image(self.samples[i].path), self.side, self.imaging) for i in indices])
         except PixelDistillError as error:
             return error
-        return {side: camera_view(image, side, self.imaging) for side in self.sides}, self.samples[index].label, index
+        target = torch.tensor([self.samples[i].label for i in indices])
+        return Raw(images, target, torch.tensor([(0, i) for i in indices]))
 
 
-def load(dataset: Dataset[Item], batches: Iterable[list[Any]], workers: int) -> Iterator[Raw]:
-    """Iterate over batches of a dataset, prepared ahead by worker processes.
-
-    Raises:
-        DataError: the first image of a batch that cannot be read.
-    """
-    loader = DataLoader(
-        dataset,
-        batch_sampler=batches,
-        num_workers=workers,
-        collate_fn=_collate,
-        worker_init_fn=_init_worker,
-        pin_memory=torch.cuda.is_available(),
-    )
-    for raw in loader:
-        if isinstance(raw, PixelDistillError):
-            raise raw
-        yield raw
-
-
-def _collate(items: Sequence[Item]) -> Raw | PixelDistillError:
-    good = []
-    for item in items:
-        if isinstance(item, PixelDistillError):
-            return item
-        good.append(item)
-    images = {side: torch.stack([item[0][side] for item in good]) for side in good[0][0]}
-    return images, torch.tensor([item[1] for item in good]), torch.tensor([item[2] for item in good])
-
-
-def _init_worker(_: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's to answer: it saves, then ends us
-
-
-def make_views(large: Tensor, target: Tensor, sides: Mapping[str, int], kernel: str, *, channels_last: bool) -> Batch:
-    """Make every role's view from the large one, uint8 (N, 3, S, S), on the device it is on.
-
-    Small views are 8-bit images too, as a camera delivers them.
-    """
-    images: dict[int, Tensor] = {}
-    layout = torch.channels_last if channels_last else torch.contiguous_format
-    for side in set(sides.values()):
-        images[side] = to_unit(resize(large, side, side, kernel)).contiguous(memory_format=layout)
-    return Batch({role: View(images[side], target) for role, side in sides.items()})
-
-
-def check_images(splits: Splits, data: Data, workers: int) -> Splits:
-    """Decode every image once before any work starts.
-
-    Returns:
-        The splits, without the broken images if the recipe says `on_bad_image: skip`; a note counts them.
-
-    Raises:
-        DataError: naming the first broken image and the number of all.
-    """
-    paths = [sample.path for name in SPLITS for sample in getattr(splits, name)]
-    with ThreadPoolExecutor(max(1, workers)) as pool:  # decoding leaves the interpreter free
-        problems = dict(zip(paths, pool.map(check_image, paths), strict=True))
-    bad = {path: problem for path, problem in problems.items() if problem}
-    if not bad:
-        return splits
-    first = next(iter(bad.values()))
-    if data.on_bad_image == "error":
-        more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
-        raise DataError(f"data: {first}{more}, or set data.on_bad_image to skip")
-    kept = {name: tuple(s for s in getattr(splits, name) if s.path not in bad) for name in SPLITS}
-    for name in SPLITS:
-        if getattr(splits, name) and not kept[name]:
-            raise DataError(f"data: no image of the {name} split can be read; the first: {first}")
-    lost = set(range(len(splits.classes))) - {sample.label for sample in kept["train"]}
-    if lost:
-        raise DataError(f"data: no image of class {splits.classes[min(lost)]!r} in train can be read; the first: {first}")
-    return splits._replace(**kept, notes=(*splits.notes, f"skipped {len(bad)} bad images; the first: {first}"))
-
-
-def default_workers() -> int:
-    """Loader processes where the user names none: the cores but one, four at most, at least one."""
-    return max(1, min(4, len(os.sched_getaffinity(0)) - 1)) if hasattr(os, "sched_getaffinity") else 2
+def _channels_first(batch: NDArray[np.uint8]) -> Tensor:
+    return torch.from_numpy(batch).permute(0, 3, 1, 2)

@@ -6,11 +6,11 @@ that are missing.
 
 import csv
 import hashlib
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -37,19 +37,15 @@ class Splits(NamedTuple):
     test: tuple[Sample, ...]
     classes: tuple[str, ...]
     notes: tuple[str, ...]
+    content: Mapping[Path, str] = MappingProxyType({})  # what each file holds, as a hash; known once they have been checked
 
-    def digest(self, root: Path | None) -> str:
-        """Identify the data: a run goes on only with what it began with, wherever that lies now.
+    def digest(self, *names: str) -> str:
+        """Identify the data: a run goes on only with what it began with, wherever that lies now and whatever the files' names.
 
-        Looked at are the classes, and of every split's images the path below root, the size in bytes and the label.
+        Looked at are the classes, and the content and label of every image of the splits (all of them, or those named).
         """
-        base = root or Path()
-        samples = [
-            [(os.path.relpath(s.path, base) if root else s.path.name, s.path.stat().st_size, s.label) for s in getattr(self, n)]
-            for n in SPLITS
-        ]
-        listing = repr((self.classes, samples))
-        return hashlib.sha256(listing.encode()).hexdigest()[:16]
+        samples = [[(self.content[s.path], s.label) for s in getattr(self, name)] for name in names or SPLITS]
+        return hashlib.sha256(repr((self.classes, samples)).encode()).hexdigest()[:16]
 
 
 Named = list[tuple[Path, str]]

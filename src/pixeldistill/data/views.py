@@ -16,6 +16,7 @@ from torchvision.transforms.v2 import functional as F
 from pixeldistill.recipe import Imaging, Views
 
 MAX_ASPECT = 100
+MARGIN = 2
 
 
 class Crop(NamedTuple):
@@ -26,6 +27,14 @@ class Crop(NamedTuple):
     height: int
     width: int
     flip: bool
+
+    def within(self, height: int, width: int, of: tuple[int, int]) -> "Crop":
+        """Give the same part of a smaller copy, (height, width), of the image `of`, to the nearest pixel."""
+        if (height, width) == of:
+            return self
+        y, x = height / of[0], width / of[1]
+        h, w = max(1, round(self.height * y)), max(1, round(self.width * x))
+        return Crop(min(round(self.top * y), height - h), min(round(self.left * x), width - w), h, w, self.flip)
 
 
 def draw_crop(views: Views, epoch: int, index: int, height: int, width: int) -> Crop:
@@ -47,11 +56,15 @@ def draw_crop(views: Views, epoch: int, index: int, height: int, width: int) -> 
     return Crop((height - h) // 2, (width - w) // 2, h, w, flip)
 
 
-def large_view(image: NDArray[np.uint8], crop: Crop, side: int, kernel: str) -> Tensor:
-    """Cut the crop out of an image (H, W, 3), resize and flip it: uint8 (3, side, side)."""
-    part = image[crop.top : crop.top + crop.height, crop.left : crop.left + crop.width]
-    view = resize(_to_tensor(part), side, side, kernel)
-    return view.flip(-1) if crop.flip else view
+def jpeg_reduction(height: int, width: int, side: int) -> int:
+    """Say by which factor (1, 2, 4, 8) a JPEG may be decoded smaller when this much of it is to become a view of a side.
+
+    Twice the side is left in either direction, so that the antialiased resize still decides what the view looks like.
+
+    >>> jpeg_reduction(1000, 900, 224), jpeg_reduction(800, 3000, 224)
+    (2, 1)
+    """
+    return next((factor for factor in (8, 4, 2) if min(height, width) >= factor * MARGIN * side), 1)
 
 
 def camera_view(image: NDArray[np.uint8], side: int, imaging: Imaging) -> Tensor:
@@ -78,6 +91,52 @@ def resize(image: Tensor, height: int, width: int, kernel: str) -> Tensor:
         return image
     resized: Tensor = F.resize(image, [height, width], interpolation=InterpolationMode(kernel), antialias=True)
     return resized
+
+
+def resize_image(image: NDArray[np.uint8], height: int, width: int, kernel: str) -> NDArray[np.uint8]:
+    """Resize one image (H, W, 3), antialiased, to 8 bits again."""
+    return resize(_to_tensor(image), height, width, kernel).permute(1, 2, 0).numpy()
+
+
+def resize_batch(images: Tensor, windows: Tensor, side: int, kernel: str) -> Tensor:
+    """Resize and flip many crops of different sizes at once, on the device they are on.
+
+    An antialiased resize is a small matrix from the left and one from the right; this is what accelerators are made for. Between
+    the two the image is 8-bit again, as in PyTorch's own resize, whose result this is to one level.
+
+    Args:
+        images: uint8 (N, 3, H, W); of each the upper left part of its window's size is looked at.
+        windows: (N, 3): height and width of the crop, and whether it is flipped.
+        side: of the result in pixels.
+        kernel: bilinear or bicubic.
+
+    Returns:
+        uint8 (N, 3, side, side).
+    """
+    rows = _resize_matrix(windows[:, 0], images.shape[2], side, kernel)
+    columns = _resize_matrix(windows[:, 1], images.shape[3], side, kernel)
+    columns = torch.where(windows[:, 2, None, None] > 0, columns.flip(1), columns)
+    narrow = (images.float() @ columns[:, None].transpose(2, 3)).round_().clamp_(0, 255)
+    return (rows[:, None] @ narrow).round_().clamp_(0, 255).to(torch.uint8)
+
+
+def _resize_matrix(sizes: Tensor, longest: int, side: int, kernel: str) -> Tensor:
+    """Give what turns the first `size` of `longest` pixels into `side`: (N, side, longest), rows summing to 1.
+
+    The weights are those of PyTorch's (and Pillow's) antialiased resize: the kernel, stretched by the factor of the reduction.
+    """
+    scale = (sizes.double() / side)[:, None, None]
+    stretch = scale.clamp(min=1)
+    centre = (torch.arange(side, device=sizes.device, dtype=torch.float64)[None, :, None] + 0.5) * scale
+    pixel = torch.arange(longest, device=sizes.device, dtype=torch.float64)[None, None, :] + 0.5
+    x = ((pixel - centre) / stretch).abs()
+    if kernel == "bilinear":
+        weights = (1 - x).clamp(min=0)
+    else:
+        near, far = (1.5 * x - 2.5) * x * x + 1, ((-0.5 * x + 2.5) * x - 4) * x + 2
+        weights = torch.where(x < 1, near, torch.where(x < 2, far, torch.zeros_like(x)))
+    weights = weights * (pixel < sizes[:, None, None])
+    return (weights / weights.sum(dim=2, keepdim=True)).float()
 
 
 def to_unit(image: Tensor) -> Tensor:

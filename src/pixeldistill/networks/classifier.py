@@ -43,7 +43,7 @@ class Classifier(nn.Module):
         self._clone_input = False
         self._indices: list[int] | None = None
         self._input: Tensor | None = None
-        module, self._tokens = _input_module(net)
+        module, self._tokens = input_module(net)
         module.register_forward_hook(self._keep_input)
 
     def _keep_input(self, module: nn.Module, args: Any, output: Tensor) -> None:  # noqa: ANN401
@@ -159,7 +159,7 @@ def _create_torchvision(name: str, num_classes: int, download: bool, options: di
     return net, {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}
 
 
-def _input_module(net: nn.Module) -> tuple[nn.Module, bool]:
+def input_module(net: nn.Module) -> tuple[nn.Module, bool]:
     """Find the module whose output is the input feature, and tell whether that output is tokens.
 
     CNN: the first convolution. ViT: the position embedding's dropout, so that patch and position are both in.
@@ -249,7 +249,7 @@ def _check(classifier: Classifier, name: str, side: int) -> None:
 def _overwritten(classifier: Classifier, image: Tensor, feature: Tensor) -> bool:
     """Tell whether a later in-place operation (VGG's ReLU) changes the input feature after it was kept."""
     kept: list[Tensor] = []
-    module, _ = _input_module(classifier.net)
+    module, _ = input_module(classifier.net)
     handle = module.register_forward_hook(lambda _module, _args, output: kept.append(output.clone()))
     try:
         classifier(image)

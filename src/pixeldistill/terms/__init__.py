@@ -1,5 +1,6 @@
 """Loss terms: a function and what it learns. Each is built from its recipe entry and two `FeatureSpec`s."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
@@ -16,3 +17,8 @@ def build_term(config: Term, student: FeatureSpec, teacher: FeatureSpec | None) 
     """Build the term that a recipe entry names; called as `term(student: Outputs, teacher: Outputs, batch) → scalar`."""
     term: nn.Module = TERMS[config.kind](config, student, teacher)
     return term
+
+
+def needs_teacher_view(terms: Sequence[Term]) -> bool:
+    """Tell whether some term looks at the teacher's image itself, and not only at what the teacher says of it."""
+    return any(getattr(TERMS[term.kind], "needs_teacher_view", False) for term in terms)

@@ -6,13 +6,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pixeldistill.data.dataset import CameraImages, Raw, load
+from pixeldistill.data.dataset import CameraImages, Raw
+from pixeldistill.data.loading import load
 from pixeldistill.data.sources import Sample
 from pixeldistill.data.views import to_unit
 from pixeldistill.networks.classifier import Classifier
 from pixeldistill.recipe import Imaging
 from pixeldistill.tasks import classification
-from pixeldistill.training.engine import Fabric
+from pixeldistill.training.fabric import Fabric
 
 BATCH = 128
 CACHE_BYTES = 2**28
@@ -27,7 +28,7 @@ class TestImages:
 
     def __init__(self, samples: tuple[Sample, ...], side: int, imaging: Imaging, workers: int, fabric: Fabric) -> None:
         self.total, self.side, self.workers = len(samples), side, workers
-        self.dataset = CameraImages(samples, [side], imaging)
+        self.dataset = CameraImages(samples, side, imaging)
         share = -(-len(samples) // fabric.world_size)  # every process the same number: what is too many is cut off again
         mine = [(fabric.global_rank + i * fabric.world_size) % len(samples) for i in range(share)]
         self._batches = [mine[i : i + BATCH] for i in range(0, share, BATCH)]
@@ -49,11 +50,11 @@ def evaluate(network: Classifier, images: TestImages, fabric: Fabric) -> Metrics
     was_training = network.training
     network.eval()
     logits, targets = [], []
-    for views, target, _ in images:
-        image = to_unit(fabric.to_device(views[images.side]))
+    for raw in images:
+        image = to_unit(fabric.to_device(raw.images))
         with fabric.autocast():
             logits.append(network(image).prediction.float())
-        targets.append(fabric.to_device(target))
+        targets.append(fabric.to_device(raw.target))
     network.train(was_training)
     return classification.metrics(
         _gather(fabric, torch.cat(logits), images.total), _gather(fabric, torch.cat(targets), images.total)

@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pixeldistill.data.dataset import check_images, default_workers
+from pixeldistill.data.check import check_images
+from pixeldistill.data.loading import default_workers
 from pixeldistill.data.sources import load_splits
 from pixeldistill.errors import DataError, RunError
 from pixeldistill.networks.classifier import build_classifier
 from pixeldistill.networks.weights import find_run, read_card, weights_file
 from pixeldistill.recipe import Data, Imaging, Recipe
-from pixeldistill.training.engine import make_fabric
 from pixeldistill.training.evaluate import TestImages, evaluate
+from pixeldistill.training.fabric import make_fabric
 from pixeldistill.training.runs import RECORD
 
 
@@ -47,7 +48,7 @@ def measure_run(run: Path, recipe: Recipe | None = None, *, workers: int | None 
         data, imaging, began_with = recipe.data, recipe.imaging, None
     workers = default_workers() if workers is None else workers
     splits = check_images(load_splits(data), data, workers)
-    if began_with not in (None, splits.digest(data.root)):
+    if began_with not in (None, splits.digest()):
         raise DataError(
             f"the data of {folder} has changed since it was trained, so that its test images may be training images: "
             "put it back, or name a --recipe with other data"

@@ -1,7 +1,8 @@
 """What the user sees while a network trains: a bar with the time left on a terminal, a line an epoch in a log."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from types import TracebackType
 
 from rich.console import Console
@@ -14,7 +15,7 @@ class Progress:
 
     Args:
         console: where to write; a quiet one on all processes but the first.
-        title: what is trained.
+        title: what is trained, all students of the pass together.
     """
 
     def __init__(self, console: Console, title: str) -> None:
@@ -39,8 +40,6 @@ class Progress:
         self._total, self._done, self._first = total, done, done
         self._began = self._shown = time.monotonic()
         self._task = self._bar.add_task(self.title, total=total, completed=done, loss="…")
-        if done:
-            self.note(f"{self.title}: goes on at step {done} of {total}")
 
     def step(self, loss: Callable[[], float]) -> None:
         """Count a step. The loss is asked for at most once a second, since asking waits for the device."""
@@ -50,19 +49,32 @@ class Progress:
             self._shown = now
             self._bar.update(self._task, completed=self._done, loss=f"{loss():.3f}")
 
-    def epoch(self, row: Mapping[str, float], epochs: int) -> None:
-        """Write an epoch's line, with the time left."""
+    def epoch(self, name: str, row: Mapping[str, float], epochs: int) -> None:
+        """Write the line of a student's epoch, with the time left."""
         shares = [f"{name.removeprefix('share_')} {v:.0%}" for name, v in row.items() if name.startswith("share_")]
         terms = f" ({', '.join(shares)})" if len(shares) > 1 else ""
         spent = time.monotonic() - self._began
         left = spent / max(1, self._done - self._first) * (self._total - self._done)
         validated = next((f"val {k.removeprefix('val_')} {v:.1%}" for k, v in row.items() if k.startswith("val_")), "")
-        self.note(f"{self.title}: epoch {row['epoch']:.0f}/{epochs} · loss {row['loss']:.3f}{terms} · {validated} · "
+        self.note(f"{name}: epoch {row['epoch']:.0f}/{epochs} · loss {row['loss']:.3f}{terms} · {validated} · "
                   f"{row['seconds']:.0f} s, {_duration(left)} left")  # fmt: skip
 
     def note(self, text: str) -> None:
         """Write a line above the bar."""
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+@contextmanager
+def counting(console: Console, title: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar for other work than training; gives what is to be told (done, total)."""
+    bar = Bar(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(f"{unit} ·"),
+        TimeRemainingColumn(compact=True), TextColumn("left"),
+        console=console, transient=True, disable=not console.is_terminal or console.quiet,
+    )  # fmt: skip
+    with bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _duration(seconds: float) -> str:

@@ -1,0 +1,82 @@
+"""Folding a frozen network's batch norms into its convolutions: the same outputs for less arithmetic."""
+
+import copy
+from collections import Counter
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+from pixeldistill.networks.classifier import Classifier, input_module
+
+
+@torch.no_grad()
+def fold_norms(network: Classifier) -> tuple[Classifier, int]:
+    """Fold every batch norm that directly follows a convolution into it; the input module stays as it is.
+
+    Which norms these are is found by running the network once. The result is compared with the original; where folding changed
+    what the network says (a convolution whose output goes elsewhere too), the original is given back.
+
+    Args:
+        network: frozen and in eval mode.
+
+    Returns:
+        The folded copy and how many norms were folded.
+    """
+    folded = copy.deepcopy(network)
+    image = torch.rand(2, 3, *network.spec.image_size, generator=torch.Generator().manual_seed(0))
+    image = image.to(next(network.parameters()).device)
+    pairs = _pairs(folded, image)
+    for name, convolution, norm in pairs:
+        convolution.weight, convolution.bias = fuse_conv_bn_weights(
+            convolution.weight, convolution.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
+        )  # fmt: skip
+        parent, _, child = name.rpartition(".")
+        setattr(folded.net.get_submodule(parent), child, _rest(norm))
+    folded.requires_grad_(False)
+    before, after = network(image), folded(image)
+    if not pairs or not _close(before.prediction, after.prediction):
+        return network, 0
+    if not all(_close(a, b) for a, b in zip(before.features, after.features, strict=True)):
+        return network, 0
+    return folded, len(pairs)
+
+
+def _pairs(network: Classifier, image: Tensor) -> list[tuple[str, nn.Conv2d, Any]]:
+    """List the norms, by name, whose input is a convolution's output; both run once in a forward pass."""
+    made: dict[int, tuple[nn.Conv2d, Tensor]] = {}  # the outputs are kept, so that no other tensor gets their id
+    found: list[tuple[str, nn.Conv2d, Any]] = []
+    runs: Counter[nn.Module] = Counter()
+    kept = input_module(network.net)[0]
+    handles = []
+    for name, module in network.net.named_modules():
+        if isinstance(module, nn.Conv2d) and module is not kept:
+
+            def after(conv: nn.Conv2d, args: Any, output: Tensor) -> None:  # noqa: ANN401
+                runs[conv] += 1
+                made[id(output)] = (conv, output)
+
+            handles.append(module.register_forward_hook(after))
+        elif isinstance(module, nn.BatchNorm2d) and module is not kept and module.running_mean is not None:
+
+            def before(norm: nn.Module, args: tuple[Tensor, ...], name: str = name) -> None:
+                runs[norm] += 1
+                if id(args[0]) in made:
+                    found.append((name, made[id(args[0])][0], norm))
+
+            handles.append(module.register_forward_pre_hook(before))
+    network(image)
+    for handle in handles:
+        handle.remove()
+    return [pair for pair in found if runs[pair[1]] == 1 and runs[pair[2]] == 1]
+
+
+def _rest(norm: nn.Module) -> nn.Module:
+    """Give what is left of a norm without its norm: timm's have dropout and activation within."""
+    parts = [part for name in ("drop", "act") if isinstance(part := getattr(norm, name, None), nn.Module)]
+    return nn.Sequential(*parts) if parts else nn.Identity()
+
+
+def _close(a: Tensor, b: Tensor) -> bool:
+    return torch.allclose(a, b, rtol=1e-3, atol=1e-3 * float(a.abs().max()))

@@ -1,0 +1,71 @@
+"""Which trainings are done side by side: those that see the same batches and the same teacher."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pixeldistill.recipe import STAGE_REFERENCE, Recipe, Stage
+from pixeldistill.training.runs import stage_folder
+
+
+class Training(NamedTuple):
+    """One stage with one seed."""
+
+    order: int  # among all trainings of the recipe
+    stage: Stage
+    seed: int
+    folder: Path
+
+    @property
+    def title(self) -> str:
+        """What the user reads of it."""
+        return f"{self.folder.parent.name} seed {self.seed}"
+
+    @property
+    def order_seed(self) -> int:
+        """Seed of the order of its images."""
+        return self.seed if self.stage.order_seed is None else self.stage.order_seed
+
+
+def passes(recipe: Recipe, stages: Sequence[Stage]) -> list[list[Training]]:
+    """Group all trainings of a recipe into passes over the data, none before what it starts from.
+
+    Side by side go trainings with the same schedule, crops and order of images, and with the same teacher or none.
+    """
+    groups: list[list[Training]] = []
+    pass_of: dict[str, int] = {}  # the last pass in which a stage is trained
+    order = 0
+    for number, stage in enumerate(stages, start=1):
+        sources = [
+            n.weights.removeprefix(STAGE_REFERENCE)
+            for n in (stage.student, stage.teacher)
+            if n and n.weights.startswith(STAGE_REFERENCE)
+        ]
+        earliest = max((pass_of[source] + 1 for source in sources), default=0)
+        for seed in stage.seeds:
+            training = Training(order, stage, seed, stage_folder(recipe.run, number, stage.name, seed))
+            order += 1
+            place = next((i for i in range(earliest, len(groups)) if recipe.one_pass and _together(groups[i], training)), None)
+            if place is None:
+                place = len(groups)
+                groups.append([])
+            groups[place].append(training)
+            pass_of[stage.name] = max(place, pass_of.get(stage.name, 0))
+    return groups
+
+
+def _together(group: Sequence[Training], training: Training) -> bool:
+    if _stream(group[0]) != _stream(training):
+        return False
+    return all(
+        t.stage.teacher is None or training.stage.teacher is None or _teacher(t.stage) == _teacher(training.stage) for t in group
+    )
+
+
+def _stream(training: Training) -> tuple[Any, ...]:
+    stage = training.stage
+    return stage.schedule, stage.crop_side, stage.distinct_views, training.order_seed
+
+
+def _teacher(stage: Stage) -> tuple[Any, ...]:
+    return stage.teacher, stage.bank

@@ -1,0 +1,77 @@
+"""What a training's folder says of it: the record that decides whether it may be gone on with, and the network's card."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pixeldistill.data.sources import Splits
+from pixeldistill.networks.classifier import Classifier
+from pixeldistill.networks.weights import find_run, packaged_weights, weights_file
+from pixeldistill.recipe import STAGE_REFERENCE, Network, Recipe, Stage
+from pixeldistill.training.runs import file_digest
+
+
+def stage_record(stage: Stage, seed: int, recipe: Recipe, splits: Splits, folders: Mapping[str, Path]) -> dict[str, Any]:
+    """Name all that decides a training's result: a folder is gone on with only by the same."""
+    networks = {role: network for role, network in (("student", stage.student), ("teacher", stage.teacher)) if network}
+    return {
+        "stage": stage.model_dump(mode="json", exclude={"seeds": True, "bank": {"folder"}}),
+        "seed": seed,
+        "data": recipe.data.model_dump(mode="json", exclude={"root", "store_folder"}),
+        "data_digest": splits.digest(),
+        "views": recipe.views.model_dump(mode="json"),
+        "imaging": recipe.imaging.model_dump(mode="json"),
+        "weights_digest": {role: weights_digest(network, folders) for role, network in networks.items()},
+    }
+
+
+def bank_key(stage: Stage, recipe: Recipe, splits: Splits, folders: Mapping[str, Path]) -> dict[str, Any]:
+    """Name all that decides what a stage's teacher says of the training views."""
+    assert stage.teacher is not None
+    return {
+        "teacher": stage.teacher.model_dump(mode="json", exclude={"weights"})
+        | {"weights": weights_digest(stage.teacher, folders)},
+        "views": recipe.views.model_dump(mode="json"),
+        "crop_side": stage.crop_side,
+        "kernel": recipe.imaging.kernel,
+        "decode": recipe.data.decode,
+        "store": recipe.data.store,
+        "images": splits.digest("train"),
+    }
+
+
+def network_card(stage: Stage, student: Classifier, seed: int, recipe: Recipe, splits: Splits) -> dict[str, Any]:
+    """Describe the deployed network: all that it takes to rebuild it and to feed it."""
+    network, root = stage.student, recipe.data.root
+    return {
+        "network": network.network,
+        "side": network.side,
+        "patch": network.patch,
+        "options": network.options,
+        "classes": list(splits.classes),
+        "mean": list(student.mean),
+        "std": list(student.std),
+        "imaging": recipe.imaging.model_dump(mode="json"),
+        "data": recipe.data.model_dump(mode="json") | ({"root": str(root.resolve())} if root else {}),
+        "stage": stage.name,
+        "seed": seed,
+    }
+
+
+def resolve(weights: str, folders: Mapping[str, Path]) -> str:
+    """Name the folder that a reference to an earlier stage means; anything else as it is."""
+    if weights.startswith(STAGE_REFERENCE):
+        return str(folders[weights.removeprefix(STAGE_REFERENCE)])
+    return weights
+
+
+def weights_digest(network: Network, folders: Mapping[str, Path]) -> str:
+    """Identify the weights that a network starts from."""
+    weights = resolve(network.weights, folders)
+    if weights == "pretrained":
+        package = packaged_weights(network.network)
+        return file_digest(Path(package)) if package else "timm"
+    if weights == "none":
+        return weights
+    path = Path(weights)
+    return file_digest(weights_file(find_run(path)) if path.is_dir() else path)

@@ -1,0 +1,118 @@
+"""The stream of batches that a pass lives on: decoded, cropped, made small and seen by the teacher once for all its students."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pixeldistill.data.dataset import TrainingViews
+from pixeldistill.data.loading import load
+from pixeldistill.data.sampler import Key, micro_batches
+from pixeldistill.data.views import resize, resize_batch, to_unit
+from pixeldistill.recipe import Stage
+from pixeldistill.tasks import classification
+from pixeldistill.terms import needs_teacher_view
+from pixeldistill.training.fabric import Fabric
+from pixeldistill.training.teacher import Teacher
+from pixeldistill.types import Batch, Outputs, View
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Batches for several students; called as `stream(epoch, step)`, see `training.engine.Batches`.
+
+    stages: of the students, in order; schedule and crop are the same in all.
+    dataset: the training views.
+    teacher: of those students that have one.
+    classes: how many there are.
+    order_seed: of the order of the images.
+    """
+
+    stages: Sequence[Stage]
+    dataset: TrainingViews
+    teacher: Teacher | None
+    classes: int
+    order_seed: int
+    workers: int
+    fabric: Fabric
+
+    def __call__(self, epoch: int, step: int) -> Iterator[Sequence[Batch]]:
+        """Begin at a step of an epoch."""
+        schedule = self.stages[0].schedule
+        keys = micro_batches(
+            len(self.dataset.samples), batch_size=schedule.batch_size, accumulate=schedule.accumulate, seed=self.order_seed,
+            epochs=range(epoch, schedule.epochs), first_step=step, rank=self.fabric.global_rank, world=self.fabric.world_size,
+        )  # fmt: skip
+        for large, target, rows in large_views(self.dataset, keys, self.workers, self.fabric):
+            labels = classification.smooth_labels(target, self.classes, schedule.label_smoothing)
+            images = {
+                side: image_at(large, side, self.dataset.kernel, channels_last=schedule.channels_last) for side in self._sides()
+            }
+            if self.dataset.views.mixup:
+                images, labels = mix(images, labels, self.classes, self.dataset.views.mixup, _mixing_seed(self.dataset, rows))
+            outputs = None
+            if self.teacher:
+                outputs = self.teacher(images[self._teacher_side] if self.teacher.sees_image else None, rows)
+            yield [self._batch(stage, images, labels, outputs) for stage in self.stages]
+
+    @property
+    def _teacher_side(self) -> int:
+        return next(stage.teacher.side for stage in self.stages if stage.teacher)
+
+    def _sides(self) -> set[int]:
+        """Name the sides at which somebody looks at the view."""
+        sides = {stage.student.side for stage in self.stages}
+        if self.teacher and self.teacher.sees_image:
+            sides.add(self._teacher_side)
+        return sides | {s.teacher.side for s in self.stages if s.teacher and needs_teacher_view(s.terms)}
+
+    def _batch(self, stage: Stage, images: dict[int, Tensor], labels: Tensor, outputs: Outputs | None) -> Batch:
+        views = {"student": View(images[stage.student.side], labels)}
+        if stage.teacher is None:
+            return Batch(views)
+        if stage.teacher.side in images:
+            views["teacher"] = View(images[stage.teacher.side], labels)
+        return Batch(views, outputs)
+
+
+def large_views(
+    dataset: TrainingViews, keys: Iterable[list[Key]], workers: int, fabric: Fabric
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Give batches of large views, uint8 (N, 3, S, S), with their class indices, on the device; and their keys."""
+    for raw in load(dataset, keys, workers):
+        images = fabric.to_device(raw.images)
+        if raw.windows is not None:
+            images = resize_batch(images, fabric.to_device(raw.windows), dataset.side, dataset.kernel)
+        yield images, fabric.to_device(raw.target), raw.keys
+
+
+def image_at(large: Tensor, side: int, kernel: str, *, channels_last: bool) -> Tensor:
+    """Make a view of a side from the large one, uint8 (N, 3, S, S): float (N, 3, side, side) in [0, 1].
+
+    Small views are 8-bit images too, as a camera delivers them.
+    """
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    return to_unit(resize(large, side, side, kernel)).contiguous(memory_format=layout)
+
+
+def mix(
+    images: dict[int, Tensor], labels: Tensor, classes: int, alpha: float, seed: Sequence[int]
+) -> tuple[dict[int, Tensor], Tensor]:
+    """Mix every view with another of the batch, at all sides alike; labels become class probabilities.
+
+    Source:
+        mixup, Zhang et al., ICLR 2018; one share for the whole batch, its partner and share seeded (ours).
+    """
+    rng = np.random.default_rng(seed)
+    share = float(rng.beta(alpha, alpha))
+    partner = torch.from_numpy(rng.permutation(len(labels))).to(labels.device)
+    labels = labels if labels.ndim > 1 else torch.nn.functional.one_hot(labels, classes).float()
+    mixed = {side: torch.lerp(image[partner], image, share) for side, image in images.items()}
+    return mixed, torch.lerp(labels[partner], labels, share)
+
+
+def _mixing_seed(dataset: TrainingViews, keys: Tensor) -> tuple[int, ...]:
+    """Draw from the view seed and the batch's first view: the same batch is mixed the same way in every run."""
+    return (dataset.views.seed, 1, *(int(n) for n in keys[0]))

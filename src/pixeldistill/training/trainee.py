@@ -1,0 +1,224 @@
+"""One network under way: its steps, its epochs, its checkpoint. It goes on exactly where it was.
+
+Everything random in a step (dropout, stochastic depth) is seeded by (seed, epoch, step, piece, rank): there is no random state to
+save, a step done again is the same step, and a network gives the same result alone or beside others.
+"""
+
+import io
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pixeldistill.errors import RunError
+from pixeldistill.files import write_file
+from pixeldistill.recipe import Schedule
+from pixeldistill.training.fabric import Fabric
+from pixeldistill.training.logs import drowning, tensorboard, terms_of, write_csv
+from pixeldistill.training.progress import Progress
+from pixeldistill.training.schedule import build_optimizer, learning_rate, set_learning_rate
+from pixeldistill.types import Batch
+
+CHECKPOINT = "last.ckpt"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One network to fit.
+
+    name: what the user calls it.
+    objective: called with a Batch, gives {"loss": scalar, "<term>": weighted share}.
+    validate: measures the student as it stands; `select_by` names the figure that decides which epoch is the best.
+    serialise: gives the deployed network's weights as a file's content.
+    """
+
+    name: str
+    objective: nn.Module
+    validate: Callable[[], Mapping[str, float]]
+    select_by: str
+    serialise: Callable[[], bytes]
+    seed: int
+    folder: Path
+
+
+@dataclass
+class State:
+    """How far a fit has come: with the weights and the optimiser, all that it takes to go on."""
+
+    epoch: int = 0
+    step: int = 0
+    sums: dict[str, float] = field(default_factory=dict)  # of the epoch under way, over its steps
+    history: list[dict[str, float]] = field(default_factory=list)
+    best: float = -math.inf
+    best_epoch: int = 0
+
+
+class Trainee:
+    """A job under way: its network, its optimiser, how far it is."""
+
+    def __init__(
+        self, fabric: Fabric, job: Job, schedule: Schedule, steps: int, progress: Progress, stack: ExitStack
+    ) -> None:  # fmt: skip
+        self.fabric, self.job, self.schedule, self.steps, self.progress = fabric, job, schedule, steps, progress
+        if schedule.channels_last:
+            job.objective.to(memory_format=torch.channels_last)
+        target: Any = torch.compile(job.objective) if schedule.compile else job.objective
+        optimizer = build_optimizer(job.objective, schedule)
+        self.module, self.optimizer = fabric.setup(target, optimizer)
+        self.state = _restore(fabric, job, self.optimizer)
+        self.names = list(self.state.sums)
+        self.sums = torch.tensor(list(self.state.sums.values()), device=fabric.device)
+        self.loss = torch.zeros(())
+        self.failure: RunError | None = None
+        self.began = time.monotonic()
+        self.log = stack.enter_context(tensorboard(job.folder, self.state.epoch)) if fabric.is_global_zero else (lambda row: None)
+        if self.position:
+            progress.note(f"{job.name}: goes on at step {self.position} of {schedule.epochs * steps}")
+
+    @property
+    def position(self) -> int:
+        """Steps done, over all epochs."""
+        return self.state.epoch * self.steps + self.state.step
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.failure is not None or self.state.epoch >= self.schedule.epochs
+
+    def learn(self, batch: Batch, piece: int) -> None:
+        """Add a micro-batch's gradients."""
+        pieces = self.schedule.accumulate
+        self.module.train()
+        _seed(self.job.seed, self.state.epoch, self.state.step, piece, self.fabric.global_rank)
+        with self.fabric.no_backward_sync(self.module, enabled=piece < pieces - 1):
+            losses = self.module(batch)
+            self.fabric.backward(losses["loss"] / pieces)
+        terms = torch.stack([value.detach().float() for value in losses.values()]) / pieces
+        self.sums = self.sums + terms if self.names else terms
+        self.names = list(losses)
+        self.loss = losses["loss"].detach()
+
+    def update(self) -> None:
+        """Do the optimiser's step."""
+        set_learning_rate(self.optimizer, learning_rate(self.schedule, self.position, self.steps))
+        if self.schedule.clip_grad is not None:
+            self.fabric.clip_gradients(
+                self.module, self.optimizer, max_norm=self.schedule.clip_grad, error_if_nonfinite=False
+            )  # fmt: skip
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.state.step += 1
+
+    def finish_epoch(self) -> None:
+        """Validate, note the epoch, keep the best weights, save."""
+        job, state = self.job, self.state
+        means = {name: total / self.steps for name, total in self._means().items()}
+        check_finite(torch.tensor(means["loss"]), job.folder)
+        self._share_buffers()
+        measured = {f"val_{name}": value for name, value in job.validate().items()}
+        row = {
+            "epoch": state.epoch + 1,
+            "lr": learning_rate(self.schedule, (state.epoch + 1) * self.steps - 1, self.steps),
+            "seconds": time.monotonic() - self.began,
+            "loss": means["loss"],
+            **terms_of(means),
+            **measured,
+        }
+        state.history.append(row)
+        state.epoch, state.step = state.epoch + 1, 0
+        self.names = []
+        score = measured[f"val_{job.select_by}"]
+        better = score > state.best
+        if better:
+            state.best, state.best_epoch = score, state.epoch
+        if self.fabric.is_global_zero:
+            if better:
+                write_file(job.folder / "best.safetensors", job.serialise())
+            write_csv(job.folder / "metrics.csv", state.history)
+        self.save()
+        self.log(row)
+        self.progress.epoch(job.name, row, self.schedule.epochs)
+        if state.epoch == 1 and (warning := drowning(row)):
+            self.progress.note(f"{job.name}: {warning}")
+
+    def _share_buffers(self) -> None:
+        """Give every process the first one's batch statistics: all measure, and the first saves, the same network."""
+        if self.fabric.world_size > 1:
+            for buffer in self.job.objective.buffers():
+                torch.distributed.broadcast(buffer, src=0)
+
+    def _means(self) -> dict[str, float]:
+        """Give the sums over the epoch's steps so far, averaged over the processes."""
+        if not self.names:
+            return {}
+        mean: Any = self.fabric.all_reduce(self.sums.clone(), reduce_op="mean")
+        return dict(zip(self.names, mean.tolist(), strict=True))
+
+    def save(self) -> None:
+        """Write the checkpoint, on the first process; the others wait."""
+        self.state.sums = self._means()
+        if self.state.sums:
+            check_finite(torch.tensor(self.state.sums["loss"]), self.job.folder)
+        if self.fabric.is_global_zero:
+            buffer = io.BytesIO()
+            content = {
+                "objective": self.job.objective.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "precision": self.fabric.strategy.precision.state_dict(),
+                "state": asdict(self.state),
+            }
+            torch.save(content, buffer)
+            write_file(self.job.folder / CHECKPOINT, buffer.getvalue())
+        self.fabric.barrier()
+
+
+class Diverged(RunError):
+    """A loss that is no longer finite: this job's end, not that of the jobs beside it."""
+
+
+@contextmanager
+def ending_alone(trainee: Trainee) -> Iterator[None]:
+    """Let a job that diverges end alone. Several processes could not agree when: there the whole run ends."""
+    try:
+        yield
+    except Diverged as error:
+        if trainee.fabric.world_size > 1:
+            raise
+        trainee.failure = error
+        trainee.progress.note(f"{trainee.job.name}: given up: {error}")
+
+
+def _restore(fabric: Fabric, job: Job, optimizer: Any) -> State:  # noqa: ANN401
+    path = job.folder / CHECKPOINT
+    if not path.is_file():
+        return State()
+    try:
+        content = torch.load(path, map_location=fabric.device, weights_only=True)
+        job.objective.load_state_dict(content["objective"])
+        optimizer.load_state_dict(content["optimizer"])
+        fabric.strategy.precision.load_state_dict(content["precision"])
+        return State(**content["state"])
+    except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
+        raise RunError(f"checkpoint {path} cannot be read ({reason}): remove it to begin anew") from error
+
+
+def _seed(*numbers: int) -> None:
+    torch.manual_seed(int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1))
+
+
+def check_finite(loss: Tensor, folder: Path) -> None:
+    """Wait for a loss, and refuse one that is not a number."""
+    value = loss.item()
+    if not math.isfinite(value):
+        raise Diverged(
+            f"the loss of {folder} is {value}: lower schedule.lr, set schedule.clip_grad or use precision 32, in another `run` "
+            "or after removing that folder"
+        )
