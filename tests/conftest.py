@@ -13,7 +13,7 @@ from PIL import Image
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test may reach for the network
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="session")
 def one_thread():
     """Tiny networks run fastest on one thread, and results do not depend on the machine's cores."""
     import torch

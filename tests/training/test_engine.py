@@ -20,8 +20,9 @@ from pixeldistill.training.engine import fit
 from pixeldistill.training.fabric import make_fabric
 from pixeldistill.training.objective import Objective
 from pixeldistill.training.progress import Progress
+from pixeldistill.training.runs import CHECKPOINT
 from pixeldistill.training.teacher import LiveTeacher
-from pixeldistill.training.trainee import CHECKPOINT, Job
+from pixeldistill.training.trainee import Job
 from pixeldistill.types import Batch, View
 
 IMAGES, SIDE = 24, 16

@@ -8,6 +8,7 @@ from typing import Any
 from pixeldistill.errors import RunError
 from pixeldistill.files import differences, write_json
 
+CHECKPOINT = "last.ckpt"
 RECORD = "stage.json"
 DONE = "done.json"
 
@@ -29,6 +30,8 @@ def renumber(run: Path, names: list[str]) -> None:
 def claim(folder: Path, record: dict[str, Any]) -> dict[str, Any] | None:
     """Begin or go on with a training: its result if it is done, or None.
 
+    Where nothing has been trained yet, another recipe may take the folder.
+
     Raises:
         RunError: the folder was made by another recipe; says what changed.
     """
@@ -36,7 +39,9 @@ def claim(folder: Path, record: dict[str, Any]) -> dict[str, Any] | None:
     path = folder / RECORD
     if path.is_file():
         before = _read(path)
-        if before != record:
+        if before != record and not _begun(folder):
+            write_json(path, record)
+        elif before != record:
             if before | {"data_digest": record["data_digest"]} == record:
                 raise RunError(f"the data of {folder} has changed since it was begun: put it back, or choose another `run`")
             changes = [change.removeprefix("stage.") for change in differences(before, record)]
@@ -48,6 +53,10 @@ def claim(folder: Path, record: dict[str, Any]) -> dict[str, Any] | None:
     else:
         write_json(path, record)
     return _read(folder / DONE) if (folder / DONE).is_file() else None
+
+
+def _begun(folder: Path) -> bool:
+    return (folder / CHECKPOINT).exists() or (folder / DONE).exists()
 
 
 def file_digest(path: Path) -> str:

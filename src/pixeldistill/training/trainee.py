@@ -23,10 +23,9 @@ from pixeldistill.recipe import Schedule
 from pixeldistill.training.fabric import Fabric
 from pixeldistill.training.logs import drowning, tensorboard, terms_of, write_csv
 from pixeldistill.training.progress import Progress
+from pixeldistill.training.runs import CHECKPOINT
 from pixeldistill.training.schedule import build_optimizer, learning_rate, set_learning_rate
 from pixeldistill.types import Batch
-
-CHECKPOINT = "last.ckpt"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,209 @@
+"""The teacher's bank and the image store: they serve what the live teacher and the files give, and refuse the rest."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+from pixeldistill.archive import Archive
+from pixeldistill.errors import RecipeError, RunError
+from pixeldistill.networks.weights import read_state
+from pixeldistill.reading import parse_recipe
+from pixeldistill.training.stages import run_recipe
+from tests.conftest import recipe_content
+
+
+def run(content, folder, **changes):
+    """Train a recipe in this process; gives the results by stage and seed."""
+    recipe = parse_recipe({**content, **changes, "run": str(folder)})
+    results = run_recipe(recipe, workers=0, accelerator="cpu", console=Console(quiet=True))
+    return {(r.stage.name, r.seed): r for r in results}
+
+
+def weights(result):
+    return read_state(result.folder / "last.safetensors")
+
+
+def difference(one, other):
+    a, b = weights(one), weights(other)
+    return max((a[k].float() - b[k].float()).abs().max().item() for k in a)
+
+
+@pytest.fixture(scope="module")
+def content(images, tmp_path_factory):
+    """A student without batch statistics, which would make much of little differences; its teacher is trained once."""
+    folder = tmp_path_factory.mktemp("teacher")
+    content = recipe_content(images, folder / "run")
+    content["student"] |= {"network": "test_vit"}
+    content["schedule"] |= {"epochs": 4}
+    content["data"] |= {"limit": 24}
+    run({**content, "student": None}, folder / "run")
+    content["teacher"] |= {"weights": str(folder / "run"), "schedule": None}
+    return content
+
+
+@pytest.fixture(scope="module")
+def live(content, tmp_path_factory):
+    return run(content, tmp_path_factory.mktemp("live") / "run")["distilled", 0]
+
+
+def test_exact_views_train_as_the_live_teacher_does(content, live, tmp_path):
+    banked = run(content, tmp_path / "run", bank={"views": "exact"})["distilled", 0]
+    assert 0 < difference(live, banked) < 5e-5, "half precision, after twelve steps"
+    losses = [float(line.split(",")[3]) for line in (banked.folder / "metrics.csv").read_text().splitlines()[1:]]
+    expected = [float(line.split(",")[3]) for line in (live.folder / "metrics.csv").read_text().splitlines()[1:]]
+    assert losses == pytest.approx(expected, rel=1e-3)
+
+
+def test_fewer_views_repeat_and_the_control_sees_the_same(content, live, tmp_path):
+    banked = run(content, tmp_path / "run", bank={"views": 2}, controls=["alone"])
+    assert difference(live, banked["distilled", 0]) > 5e-4, "other views"
+    for stage in ("alone", "distilled"):
+        assert banked[stage, 0].stage.distinct_views == 2
+    assert np.load(tmp_path / "run/bank/logits.npy").shape == (2, 24, 2)
+
+
+def test_one_bank_serves_many_students_and_seeds(content, tmp_path, monkeypatch):
+    bank = {"views": 2, "folder": str(tmp_path / "bank")}
+    run(content, tmp_path / "a", bank=bank)
+    before = (tmp_path / "bank/logits.npy").stat().st_mtime_ns
+    run(content, tmp_path / "b", bank=bank, seeds=[3, 4], student={"network": "test_resnet", "side": 16, "weights": "none"})
+    assert (tmp_path / "bank/logits.npy").stat().st_mtime_ns == before
+
+
+def test_a_bank_of_something_else_is_refused_with_what_changed(content, tmp_path):
+    bank = {"views": 2, "folder": str(tmp_path / "bank")}
+    run(content, tmp_path / "a", bank=bank)
+    with pytest.raises(RunError, match=r"teacher's bank .* its views.seed was 0, is 7"):
+        run(content, tmp_path / "b", bank=bank, views={"seed": 7})
+    with pytest.raises(RunError, match=r"its views_per_image was 2, is 3. Name another bank.folder"):
+        run(content, tmp_path / "b", bank={**bank, "views": 3})
+    with pytest.raises(RunError, match="its store was null, is 32"):
+        run({**content, "data": content["data"] | {"store": 32}}, tmp_path / "b", bank=bank)
+    with pytest.raises(RunError, match="its images was"):
+        run({**content, "data": content["data"] | {"limit": 23}}, tmp_path / "b", bank=bank)
+    other = shutil.copytree(content["teacher"]["weights"], tmp_path / "teacher")
+    file = next(other.rglob("last.safetensors"))
+    file.write_bytes(file.read_bytes()[:-4] + b"\0\0\0\0")
+    with pytest.raises(RunError, match=r"its teacher.weights was"):
+        run({**content, "teacher": content["teacher"] | {"weights": str(other)}}, tmp_path / "b", bank=bank)
+
+
+def test_a_bank_that_holds_other_figures_is_refused(content, tmp_path):
+    bank = {"views": 2, "folder": str(tmp_path / "bank")}
+    run(content, tmp_path / "a", bank=bank)
+    logits = np.load(tmp_path / "bank/logits.npy", mmap_mode="r+")
+    logits += np.float16(0.1)
+    logits.flush()
+    with pytest.raises(RunError, match=r"does not hold what the teacher says: its logits differ by"):
+        run(content, tmp_path / "b", bank=bank)
+
+
+def test_a_bank_goes_on_where_it_was_stopped(content, tmp_path, monkeypatch):
+    """Its blocks that are marked are not asked for again, the others are."""
+    monkeypatch.setattr("pixeldistill.training.bank.BLOCK", 8)
+    bank = {"views": 2, "folder": str(tmp_path / "bank")}
+    run(content, tmp_path / "a", bank=bank)
+    filled = np.load(tmp_path / "bank/filled.npy", mmap_mode="r+")
+    logits = np.load(tmp_path / "bank/logits.npy", mmap_mode="r+")
+    whole = logits.copy()
+    assert filled.tolist() == [1] * 6
+    filled[4], logits[1, 8:16] = 0, 0
+    filled.flush()
+    logits.flush()
+    asked = []
+    finish = Archive.finish
+    monkeypatch.setattr(Archive, "finish", lambda self, block: (asked.append(block), finish(self, block)))
+    run(content, tmp_path / "b", bank=bank)
+    assert asked == [4]
+    assert np.array_equal(np.load(tmp_path / "bank/logits.npy"), whole)
+
+
+def test_stored_maps_are_the_teachers_pooled(content, tmp_path):
+    """And what the bank says of a view is what the teacher says of it."""
+    from pixeldistill.data.dataset import TrainingViews
+    from pixeldistill.data.sources import load_splits
+    from pixeldistill.networks.classifier import build_classifier
+
+    bank = {"views": 3, "maps": [{"index": -1, "side": 1}, {"index": 0, "side": 4}]}
+    recipe = parse_recipe({**content, "bank": bank, "run": str(tmp_path / "run")})
+    run(content, tmp_path / "run", bank=bank)
+    views = TrainingViews(load_splits(recipe.data).train, recipe.views, 32, "bilinear")[[(2, 5), (1, 3)]]
+    teacher = build_classifier("test_resnet", 2, 32, weights=content["teacher"]["weights"], trained=True).eval()
+    with torch.no_grad():
+        outputs = teacher(views.images.float() / 255)
+    for name, expected in (
+        ("logits", outputs.prediction),
+        ("map-0", outputs.features[-1].mean(dim=(2, 3), keepdim=True)),
+        ("map-1", torch.nn.functional.avg_pool2d(outputs.features[0], outputs.features[0].shape[-1] // 4)),
+    ):
+        stored = torch.from_numpy(np.load(tmp_path / f"run/bank/{name}.npy")[[2, 1], [5, 3]]).float()
+        assert torch.allclose(stored, expected, rtol=2e-3, atol=2e-3 * expected.abs().max().item()), name
+    for maps, words in (
+        ([{"index": 9, "side": 1}], "has 5 maps"),
+        ([{"index": -1, "side": 64}], "larger than the teacher's map"),
+    ):
+        with pytest.raises(RecipeError, match=words):
+            run(content, tmp_path / "other", bank={"views": 1, "maps": maps})
+
+
+def test_what_a_bank_cannot_serve_is_refused(content, tmp_path):
+    with pytest.raises(RecipeError, match=r"cannot serve views.mixup.*remove one of the two"):
+        run(content, tmp_path / "run", bank={"views": 2}, views={"mixup": 0.2})
+
+
+def test_no_room_is_said_before_anything_is_written(content, tmp_path, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr("pixeldistill.archive.shutil.disk_usage", lambda path: usage._replace(free=100))
+    with pytest.raises(RunError, match=r"needs 194 B, 100 B are free there: make room, or name another bank.folder"):
+        run(content, tmp_path / "run", bank={"views": 2})
+    assert not list((tmp_path / "run/bank").glob("*.npy"))
+
+
+def test_a_store_of_the_images_own_size_changes_nothing(content, live, tmp_path):
+    data = content["data"] | {"store": 40}
+    stored = run({**content, "data": data}, tmp_path / "run")["distilled", 0]
+    assert difference(live, stored) == 0
+    assert json.loads((tmp_path / "run/store/key.json").read_text())["side"] == 40
+    assert sum(np.load(tmp_path / "run/store/filled.npy")) == 1
+
+
+def test_a_smaller_store_changes_the_views_and_the_bank_follows(content, live, tmp_path):
+    data = content["data"] | {"store": 32, "store_folder": str(tmp_path / "store")}
+    stored = run({**content, "data": data}, tmp_path / "a")["distilled", 0]
+    assert difference(live, stored) > 5e-4
+    banked = run({**content, "data": data}, tmp_path / "b", bank={"views": "exact"})["distilled", 0]
+    assert difference(stored, banked) < 5e-5
+    with pytest.raises(RunError, match=r"image store .* its side was 32, is 36. Name another data.store_folder"):
+        run({**content, "data": data | {"store": 36}}, tmp_path / "c")
+    with pytest.raises(RecipeError, match="smaller than the views, 32"):
+        run({**content, "data": data | {"store": 20}}, tmp_path / "c")
+
+
+def test_several_students_share_a_pass_and_equal_their_single_runs(content, tmp_path, monkeypatch):
+    """Networks, sides, controls and, with one order for all, seeds; the teacher is asked once a batch."""
+    from pixeldistill.training.teacher import LiveTeacher
+
+    asked = []
+    call = LiveTeacher.__call__
+    monkeypatch.setattr(LiveTeacher, "__call__", lambda self, image, keys: (asked.append(1), call(self, image, keys))[1])
+    students = [
+        {"network": "test_vit", "side": 16, "weights": "none"},
+        {"network": "test_resnet", "side": 16, "weights": "none"},
+        {"network": "test_resnet", "side": 24, "weights": "none"},
+    ]
+    common = {**content, "controls": ["alone", "pkd"], "seeds": [0, 1], "order_seed": 5}
+    single = {**common, "student": None, "students": students}
+    together = run(single, tmp_path / "together")
+    assert len(together) == 18
+    assert len(asked) == 4 * 3, "four epochs of three steps"
+    assert {result.figures["side_by_side"] for result in together.values()} == {18}
+    alone = run(single, tmp_path / "single", one_pass=False)
+    assert all(result.figures["side_by_side"] == 1 for result in alone.values())
+    for key, result in together.items():
+        assert difference(result, alone[key]) == 0, key
+    own = run(common | {"order_seed": None, "student": students[0]}, tmp_path / "own")
+    assert {result.figures["side_by_side"] for result in own.values()} == {3}, "seeds with orders of their own go one by one"
