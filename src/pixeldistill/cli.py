@@ -74,18 +74,21 @@ def show(recipe: RecipeFile, set_: Overrides = None) -> None:
     """Print the stages that the recipe stands for and, as a dry run, every shape that will meet."""
     loaded = load_recipe(recipe, set_ or [])
     _need_torch()
-    from pixeldistill.training.inspect import class_count, describe_schedule, describe_stage, doubts
+    from pixeldistill.training.inspect import class_count, describe_passes, describe_schedule, describe_stage, doubts
 
     classes, images, data = class_count(loaded)
     _print(data)
     warnings = []
-    for number, stage in enumerate(expand(loaded), start=1):
+    stages = expand(loaded)
+    for number, stage in enumerate(stages, start=1):
         seeds = ", ".join(map(str, stage.seeds))
         _print(f"\n{number}. {stage.name}: seeds {seeds} → {loaded.run}/{number}-{stage.name}")
-        for line in describe_stage(stage, classes):
+        for line in describe_stage(stage, classes, images):
             _print(f"   {line}")
         _print(f"   schedule: {describe_schedule(stage.schedule)}")
         warnings += doubts(loaded, stage, images)
+    for line in describe_passes(loaded, stages):
+        _print(f"\n{line}")
     for warning in dict.fromkeys(warnings):
         _print(f"\nwarning: {warning}")
 
@@ -167,7 +170,14 @@ def _load(path: Path, overrides: list[str] | None, quick: bool) -> Recipe:
     loaded = load_recipe(path, overrides or [])
     if not quick:
         return loaded
-    short = [f"run={loaded.run}-quick", f"data.limit={min(400, loaded.data.limit or 400)}", f"seeds=[{loaded.seeds[0]}]"]
+    short = [
+        f"run={loaded.run}-quick",
+        "data.store_folder=null",
+        f"data.limit={min(400, loaded.data.limit or 400)}",
+        f"seeds=[{loaded.seeds[0]}]",
+    ]
+    if loaded.bank:
+        short.append("bank.folder=null")
     for key, schedule in (
         ("schedule", loaded.schedule),
         ("teacher.schedule", loaded.teacher and loaded.teacher.schedule),

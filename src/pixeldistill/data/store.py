@@ -70,7 +70,7 @@ def open_store(
         DataError: an image that cannot be read.
     """
     with ThreadPoolExecutor(max(1, workers)) as pool:
-        sizes = np.array([_stored(*size, side) for size in pool.map(image_size, (s.path for s in samples))], dtype=np.int64)
+        sizes = np.array([stored_size(*size, side) for size in pool.map(image_size, (s.path for s in samples))], dtype=np.int64)
     total = int(_bytes(sizes).sum())
     blocks = [range(i, min(i + BLOCK, len(samples))) for i in range(0, len(samples), BLOCK)]
 
@@ -115,10 +115,10 @@ class _Reduced(Dataset[list[NDArray[np.uint8]] | PixelDistillError]):
         return resize_image(image, height, width, self.kernel)
 
 
-def _stored(height: int, width: int, side: int) -> tuple[int, int]:
+def stored_size(height: int, width: int, side: int) -> tuple[int, int]:
     """Give the size at which an image is stored.
 
-    >>> _stored(480, 640, 240), _stored(100, 300, 240)
+    >>> stored_size(480, 640, 240), stored_size(100, 300, 240)
     ((240, 320), (100, 300))
     """
     scale = min(1.0, side / min(height, width))

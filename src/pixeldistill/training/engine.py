@@ -82,7 +82,7 @@ def fit(
     with ExitStack() as stack:
         trainees = [Trainee(fabric, job, schedule, steps, progress, stack) for job in jobs]
         stop = stack.enter_context(stop_requests())
-        loop = _Loop(fabric, trainees, batches, schedule, steps)
+        loop = Loop(fabric, trainees, batches, schedule, steps)
         progress.start(schedule.epochs * steps, loop.position)
         loop.finish_epochs()  # those that were stopped at an epoch's last step
         while loop.unfinished():
@@ -104,19 +104,21 @@ def fit(
     return [trainee.state for trainee in trainees]
 
 
-class _Loop:
+class Loop:
     """The steps that jobs take together; `position` is the stream's, that of the job which is least far."""
 
     def __init__(self, fabric: Fabric, trainees: Sequence[Trainee], batches: Batches, schedule: Schedule, steps: int) -> None:
         self.fabric, self.trainees, self.source, self.schedule, self.steps = fabric, trainees, batches, schedule, steps
         self.saved_at = time.monotonic()
-        self._go_to(min((t.position for t in self.unfinished()), default=schedule.epochs * steps))
+        self.go_to(min((t.position for t in self.unfinished()), default=schedule.epochs * steps))
 
-    def _go_to(self, position: int) -> None:
+    def go_to(self, position: int) -> None:
+        """Begin the stream at a step, counted over all epochs."""
         self.position = position
         self.batches = self.source(*divmod(position, self.steps))
 
     def unfinished(self) -> list[Trainee]:
+        """List the jobs that are under way."""
         return [trainee for trainee in self.trainees if not trainee.finished]
 
     def _due(self) -> list[tuple[int, Trainee]]:
@@ -161,7 +163,7 @@ class _Loop:
                 self.saved_at = time.monotonic()
         nearest = min((t.position for t in self.unfinished()), default=self.position)
         if nearest > self.position:
-            self._go_to(nearest)
+            self.go_to(nearest)
 
     def save(self) -> None:
         """Save all that is under way."""

@@ -1,33 +1,49 @@
 """The dry run: every shape that will meet in a stage, found by building it and running it once."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from pixeldistill.data.sources import load_splits
+from pixeldistill.archive import in_bytes
+from pixeldistill.data.images import image_size
+from pixeldistill.data.sources import Splits, load_splits
+from pixeldistill.data.store import stored_size
 from pixeldistill.errors import DataError
 from pixeldistill.networks.classifier import Classifier, build_classifier
 from pixeldistill.recipe import STAGE_REFERENCE, Data, Network, Recipe, Schedule, Stage
 from pixeldistill.terms import build_term
 from pixeldistill.terms.isrd import ISRD
+from pixeldistill.training.bank import bank_bytes, bank_spec
+from pixeldistill.training.passes import passes
 from pixeldistill.training.stages import describe_data
 
 _KNOWN_CLASSES = {"cub": 200, "aircraft": 100, "demo": 4}
 
 
-def describe_stage(stage: Stage, classes: int) -> list[str]:
+def describe_stage(stage: Stage, classes: int, images: int | None) -> list[str]:
     """Say in lines what a stage's networks see and give, and how its terms bring them together.
 
     Raises:
         NetworkError, WeightsError: a network that cannot be built as the recipe says.
+        RecipeError: a bank of maps that the teacher does not have.
     """
     student = _build(stage.student, classes)
-    lines = [f"views: one crop at {stage.crop_side}×{stage.crop_side}, flipped once, then resized for each role"]
+    distinct = stage.distinct_views
+    repeat = f"; they repeat after {distinct} epochs" if distinct and distinct < stage.schedule.epochs else ""
+    lines = [f"views: one crop at {stage.crop_side}×{stage.crop_side}, flipped once, then resized for each role{repeat}"]
     lines += _describe("student" if stage.teacher else "network", stage.student, student)
-    teacher = None
+    spec = None
     if stage.teacher:
         teacher = _build(stage.teacher, classes)
         lines += _describe("teacher", stage.teacher, teacher)
+        spec = teacher.spec
+    if spec and stage.bank:
+        assert isinstance(stage.bank.views, int)
+        spec = bank_spec(spec, stage.bank.maps)
+        maps = "".join(f", map {wanted.index} as {m}" for wanted, m in zip(stage.bank.maps, spec.features, strict=True))
+        size = in_bytes(bank_bytes(spec, stage.bank.views, images)) if images else "?"
+        lines.append(f"  asked once: bank of {stage.bank.views} views an image, {size} (prediction{maps})")
     for config in stage.terms:
-        term = build_term(config, student.spec, teacher.spec if teacher else None)
+        term = build_term(config, student.spec, spec)
         detail = f": {term.describe()}" if isinstance(term, ISRD) else ""
         lines.append(f"term {config.kind}, weight {config.weight:g}{detail}")
     return lines
@@ -56,10 +72,16 @@ def class_count(recipe: Recipe) -> tuple[int, int | None, str]:
     """Find how many classes and training images the data has, and say so; without the data, what its format is known to have."""
     try:
         splits = load_splits(recipe.data)
-        return len(splits.classes), len(splits.train), describe_data(splits)
+        return len(splits.classes), len(splits.train), "\n".join([describe_data(splits), *_describe_store(recipe.data, splits)])
     except DataError as error:
         known = _known(recipe.data)
         return known, None, f"warning: {error}; shapes are shown for {known} classes"
+
+
+def describe_passes(recipe: Recipe, stages: Sequence[Stage]) -> list[str]:
+    """Say which trainings share a pass over the data."""
+    shared = [group for group in passes(recipe, stages) if len(group) > 1]
+    return [f"side by side, on one stream of views: {', '.join(training.title for training in group)}" for group in shared]
 
 
 def doubts(recipe: Recipe, stage: Stage, images: int | None) -> list[str]:
@@ -74,6 +96,16 @@ def doubts(recipe: Recipe, stage: Stage, images: int | None) -> list[str]:
         if network and named and not Path(network.weights).exists():
             found.append(f"stage {stage.name}: weights {network.weights} are not there")
     return found
+
+
+def _describe_store(data: Data, splits: Splits) -> list[str]:
+    """Estimate the image store's size by some of its images."""
+    if data.store is None:
+        return []
+    some = splits.train[:: max(1, len(splits.train) // 64)]
+    sizes = [stored_size(*image_size(sample.path), data.store) for sample in some]
+    mean = 3 * sum(height * width for height, width in sizes) / len(sizes)
+    return [f"image store: shorter side {data.store}, about {in_bytes(mean * len(splits.train))}"]
 
 
 def _known(data: Data) -> int:

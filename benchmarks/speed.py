@@ -1,0 +1,328 @@
+"""How fast distilling is: against the published code, against the student alone, against the arithmetic that nobody can avoid.
+
+    .venv/bin/python benchmarks/speed.py PATH/TO/grocery_store --published PATH/TO/PixelDistillation
+
+ResNet-50 at 224 teaches ResNet-18 at 56, PKD + ISRD, end to end from JPEG files. All contestants take turns in one process, round
+after round, so that a machine that is slower for a minute is so for all of them; figures are ratios within a round, median and
+range over the rounds. Weights are random: they cost the same.
+"""
+
+import argparse
+import random
+import statistics
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import torch
+from published import Published, lay_out_as_cub
+from rich.console import Console
+
+from pixeldistill.data.check import check_images
+from pixeldistill.data.dataset import TrainingViews
+from pixeldistill.data.images import read_image
+from pixeldistill.data.loading import default_workers
+from pixeldistill.data.sources import Splits, load_splits
+from pixeldistill.data.store import ImageStore, open_store
+from pixeldistill.networks.classifier import build_classifier
+from pixeldistill.recipe import Bank, Data, ISRDTerm, Network, PKDTerm, Schedule, Stage, SupervisedTerm, Views
+from pixeldistill.training.bank import open_bank
+from pixeldistill.training.engine import Loop
+from pixeldistill.training.fabric import Fabric, make_fabric
+from pixeldistill.training.objective import Objective
+from pixeldistill.training.progress import Progress
+from pixeldistill.training.stream import Stream, image_at, large_views
+from pixeldistill.training.teacher import LiveTeacher, Teacher
+from pixeldistill.training.trainee import Job, Trainee
+from pixeldistill.types import Batch
+
+TERMS: dict[str, Any] = {
+    "alone": (SupervisedTerm(kind="supervised"),),
+    "pkd": (PKDTerm(kind="pkd"),),
+    "isrd": (PKDTerm(kind="pkd"), ISRDTerm(kind="isrd", weight=50)),
+}
+STUDENTS = [(name, side) for side in (56, 40) for name in ("resnet18", "tf_efficientnet_lite0", "mobilenetv2_100", "resnet26")]
+LARGE, SMALL, KERNEL = 224, 56, "bilinear"
+Turn = Callable[[float], float]  # works for about so many seconds; gives images a second
+
+
+class Bench:
+    """What the contestants share."""
+
+    def __init__(self, args: argparse.Namespace, folder: Path, stack: ExitStack) -> None:
+        self.args, self.folder, self.stack = args, folder, stack
+        self.fabric: Fabric = make_fabric(args.precision, args.accelerator)
+        data = Data(format="list", root=args.data, train="train.txt", val="val.txt", test="test.txt", limit=args.images)
+        self.splits: Splits = check_images(load_splits(data), data, default_workers())
+        self.classes = len(self.splits.classes)
+        self.schedule = Schedule(epochs=1000, lr=0.01, batch_size=args.batch, precision=args.precision)
+        self.store: ImageStore = open_store(
+            folder / "store", self.splits.train, self.splits.digest("train"), side=256, kernel=KERNEL,
+            workers=default_workers(), note=print,
+        )  # fmt: skip
+        network = build_classifier("resnet50", self.classes, LARGE)
+        self.teacher_network = Network(network="resnet50", side=LARGE)
+        self.live = LiveTeacher(network, self.fabric, channels_last=True)
+        self.stored = self.views(self.store)
+        began = time.perf_counter()
+        self.bank: Teacher = open_bank(
+            Bank(views=1), folder / "bank", {}, LiveTeacher(network, make_fabric("32", args.accelerator), channels_last=True),
+            len(self.splits.train), self._teacher_views, self.fabric, print,
+        )  # fmt: skip
+        print(f"filled in {time.perf_counter() - began:.0f} s")
+
+    def views(self, store: ImageStore | None) -> TrainingViews:
+        finished = store is None or self.fabric.device.type == "cpu"
+        return TrainingViews(self.splits.train, Views(), LARGE, KERNEL, distinct=1, store=store, finished=finished)
+
+    def _teacher_views(self, batches: Sequence[list[tuple[int, int]]]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        for large, _, keys in large_views(self.stored, batches, default_workers(), self.fabric):
+            yield image_at(large, LARGE, KERNEL, channels_last=True), keys
+
+    def trainee(self, terms: str, teacher: Teacher | None, network: str, side: int) -> tuple[Stage, Trainee]:
+        name = f"{terms}-{network}-{side}-{len(list(self.folder.iterdir()))}"
+        stage = Stage(
+            name=name, student=Network(network=network, side=side), teacher=self.teacher_network if teacher else None,
+            terms=TERMS[terms], schedule=self.schedule, crop_side=LARGE, distinct_views=1,
+        )  # fmt: skip
+        student = build_classifier(network, self.classes, side)
+        objective = Objective(student, teacher.spec if teacher else None, stage.terms)
+        (self.folder / name).mkdir()
+        job = Job(name, objective, lambda: {"top1": 0.0}, "top1", lambda: b"", 0, self.folder / name)
+        steps = len(self.splits.train) // self.args.batch
+        progress = Progress(Console(quiet=True), name)
+        return stage, Trainee(self.fabric, job, self.schedule, steps, progress, self.stack)
+
+    def training(
+        self,
+        terms: str,
+        dataset: TrainingViews,
+        teacher: Teacher | None,
+        students: Sequence[tuple[str, int]] = (("resnet18", SMALL),),
+    ) -> Turn:
+        """Train students from files or the store, as `pixeldistill distill` does."""
+        made = [self.trainee(terms, teacher, *student) for student in students]
+        stream = Stream([s for s, _ in made], dataset, teacher, self.classes, 0, self.args.workers, self.fabric)
+        trainees = [trainee for _, trainee in made]
+        loop = Loop(self.fabric, trainees, stream, self.schedule, trainees[0].steps)
+
+        def turn(seconds: float) -> float:
+            for trainee in trainees:
+                trainee.state.step = 0
+            loop.go_to(0)
+            rate = self.timed(loop.step, seconds, most=trainees[0].steps)
+            loop.batches.close()
+            return rate
+
+        loop.batches.close()
+        return turn
+
+    def floor(self, terms: str, network: str = "resnet18", side: int = SMALL) -> Turn:
+        """Do the student's forward and backward pass with its terms, on one batch in memory, and nothing else."""
+        stage, trainee = self.trainee(terms, self.bank if terms != "alone" else None, network, side)
+        teacher = self.bank if terms != "alone" else None
+        stream = Stream([stage], self.stored, teacher, self.classes, 0, 0, self.fabric)
+        batches = stream(0, 0)
+        batch: Batch = next(batches)[0]
+        batches.close()
+        module = trainee.module
+
+        def step() -> None:
+            module.train()
+            loss = module(batch)["loss"]
+            self.fabric.backward(loss)
+            trainee.optimizer.zero_grad(set_to_none=True)
+
+        return lambda seconds: self.timed(step, seconds)
+
+    def loading(self, prepare: Callable[[], Iterator[Any]]) -> Turn:
+        """Iterate over data in this process, on one thread."""
+
+        def turn(seconds: float) -> float:
+            threads = torch.get_num_threads()
+            torch.set_num_threads(1)
+            batches = prepare()
+            rate = self.timed(lambda: next(batches), seconds, most=len(self.splits.train) // self.args.batch)
+            torch.set_num_threads(threads)
+            return rate
+
+        return turn
+
+    def timed(self, step: Callable[[], Any], seconds: float, most: int = 10**9) -> float:
+        for _ in range(2):
+            step()
+        self._wait()
+        began, count = time.perf_counter(), 0
+        while time.perf_counter() - began < seconds and count < most - 2:
+            step()
+            count += 1
+            if self.fabric.device.type == "cuda" and count % 20 == 0:
+                self._wait()
+        self._wait()
+        return count * self.args.batch / (time.perf_counter() - began)
+
+    def _wait(self) -> None:
+        if self.fabric.device.type == "cuda":
+            torch.cuda.synchronize()
+
+
+def ours_on_one_core(bench: Bench, dataset: TrainingViews) -> Callable[[], Iterator[Any]]:
+    def batches() -> Iterator[Any]:
+        size = bench.args.batch
+        for start in range(0, len(bench.splits.train) - size + 1, size):
+            raw = dataset[[(0, i) for i in range(start, start + size)]]
+            yield [image_at(raw.images, side, KERNEL, channels_last=True) for side in (LARGE, SMALL)]
+
+    return batches
+
+
+def decoding(bench: Bench) -> Callable[[], Iterator[Any]]:
+    def batches() -> Iterator[Any]:
+        size = bench.args.batch
+        for start in range(0, len(bench.splits.train) - size + 1, size):
+            yield [read_image(sample.path) for sample in bench.splits.train[start : start + size]]
+
+    return batches
+
+
+def contestants(bench: Bench) -> dict[str, Turn]:
+    args = bench.args
+    files = bench.views(None)
+    turns: dict[str, Turn] = {
+        "alone, store": bench.training("alone", bench.stored, None),
+        "PKD, bank and store": bench.training("pkd", bench.stored, bench.bank),
+        "PKD + ISRD, bank and store": bench.training("isrd", bench.stored, bench.bank),
+        "PKD + ISRD, live, from files": bench.training("isrd", files, bench.live),
+        "floor: alone": bench.floor("alone"),
+        "floor: PKD": bench.floor("pkd"),
+        "floor: PKD + ISRD": bench.floor("isrd"),
+        "one core: decoding alone": bench.loading(decoding(bench)),
+        "one core: views from files": bench.loading(ours_on_one_core(bench, files)),
+        "one core: views from the store": bench.loading(ours_on_one_core(bench, bench.stored)),
+    }
+    if args.published:
+        lay_out_as_cub(bench.folder / "published", [(s.path, s.label) for s in bench.splits.train])
+        theirs = Published(
+            args.published, bench.folder / "published", bench.classes, args.batch, args.workers, bench.fabric.device
+        )
+
+        def turn(seconds: float) -> float:
+            batches = theirs.loader()
+            rate = bench.timed(lambda: theirs.step(next(batches)), seconds, most=len(bench.splits.train) // args.batch)
+            del batches
+            return rate
+
+        def their_batches() -> Iterator[Any]:
+            workers, theirs.workers = theirs.workers, 0
+            yield from theirs.loader()
+            theirs.workers = workers
+
+        turns["published: PKD + ISRD"] = turn
+        turns["one core: published views"] = bench.loading(their_batches)
+    return turns
+
+
+def play(turns: dict[str, Turn], rounds: int, seconds: float) -> dict[str, list[float]]:
+    """Let all take turns, in another order every round; the first round warms up and does not count."""
+    rates: dict[str, list[float]] = {name: [] for name in turns}
+    for number in range(rounds + 1):
+        for name in random.Random(number).sample(list(turns), len(turns)):
+            rate = turns[name](seconds if number else min(seconds, 2))
+            if number:
+                rates[name].append(rate)
+        print(f"round {number} of {rounds}", flush=True)
+    return rates
+
+
+def spread(values: Sequence[float], digits: int = 2) -> str:
+    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f}–{max(values):.{digits}f})"
+
+
+def ratio(rates: dict[str, list[float]], one: str, other: str) -> str:
+    return spread([a / b for a, b in zip(rates[one], rates[other], strict=True)])
+
+
+def report(rates: dict[str, list[float]]) -> None:
+    print("\n| | images/s, median (range) |\n|---|---|")
+    for name, values in rates.items():
+        print(f"| {name} | {spread(values, 1)} |")
+    isrd, pkd, alone, live = "PKD + ISRD, bank and store", "PKD, bank and store", "alone, store", "PKD + ISRD, live, from files"
+    pairs = [
+        (isrd, "floor: PKD + ISRD", "rate, of its floor"),
+        (pkd, "floor: PKD", "rate, of its floor"),
+        (isrd, "published: PKD + ISRD", "rate, of the published"),
+        (live, "published: PKD + ISRD", "rate, of the published"),
+        (alone, pkd, "PKD's time, of the student's alone"),
+        (alone, isrd, "PKD + ISRD's time, of the student's alone"),
+        ("one core: views from the store", "one core: published views", "rate, of the published loader"),
+        ("one core: views from files", "one core: published views", "rate, of the published loader"),
+    ]
+    print("\n| ratio within a round | of | median (range) |\n|---|---|---|")
+    for one, other, what in pairs:
+        if one in rates and other in rates:
+            first = one if what.startswith("rate") else other
+            print(f"| {first}: {what} | {other if first == one else one} | {ratio(rates, one, other)} |")
+
+
+def many_students(bench: Bench) -> None:
+    """Show how a pass's time grows with its students, against the sum of their floors and one decoding."""
+    floors = {student: bench.floor("isrd", *student) for student in STUDENTS}
+    turns: dict[str, Turn] = {f"floor {name} at {side}": floors[name, side] for name, side in STUDENTS}
+    turns |= {f"pass of {n}": bench.training("isrd", bench.stored, bench.bank, STUDENTS[:n]) for n in (1, 2, 4, 8)}
+    turns["one decoding"] = bench.loading(decoding(bench))
+    rates = play(turns, bench.args.rounds, bench.args.seconds)
+    print("\n| students in a pass | ms an image, median (range) | of the sum of their floors and one decoding |\n|---|---|---|")
+    for n in (1, 2, 4, 8):
+        spent = [1000 / rate for rate in rates[f"pass of {n}"]]
+        parts = [rates[f"floor {name} at {side}"] for name, side in STUDENTS[:n]]
+        least = [1000 * (sum(1 / p[i] for p in parts) + 1 / rates["one decoding"][i]) for i in range(len(spent))]
+        print(f"| {n} | {spread(spent, 1)} | {spread([a / b for a, b in zip(spent, least, strict=True)])} |")
+
+
+def memory(bench: Bench) -> None:
+    """Watch the process over five epochs."""
+    stage, trainee = bench.trainee("isrd", bench.bank, "resnet18", SMALL)
+    stream = Stream([stage], bench.stored, bench.bank, bench.classes, 0, bench.args.workers, bench.fabric)
+    loop = Loop(bench.fabric, [trainee], stream, bench.schedule, trainee.steps)
+    page = 4096 / 1e6
+    used = []
+    for _ in range(5):
+        for _ in range(trainee.steps):
+            loop.step()
+        trainee.state.epoch, trainee.state.step = trainee.state.epoch + 1, 0
+        used.append(int(Path("/proc/self/statm").read_text().split()[1]) * page)
+    loop.batches.close()
+    print(f"\nmemory after each of 5 epochs: {', '.join(f'{m:.0f}' for m in used)} MB")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, help="folder of grocery_store")
+    parser.add_argument("--published", type=Path, help="checkout of gyguo/PixelDistillation")
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--images", type=int, default=1024)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=8)
+    parser.add_argument("--workers", type=int, default=default_workers())
+    parser.add_argument("--precision", default="32")
+    parser.add_argument("--accelerator", default="auto")
+    parser.add_argument("--only", choices=["main", "students", "memory"])
+    args = parser.parse_args()
+    warnings.filterwarnings("ignore", category=UserWarning)
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        bench = Bench(args, Path(folder), stack)
+        print(f"{bench.fabric.device}, {torch.get_num_threads()} threads, torch {torch.__version__}, batch {args.batch}")
+        if args.only in (None, "main"):
+            report(play(contestants(bench), args.rounds, args.seconds))
+        if args.only in (None, "memory"):
+            memory(bench)
+        if args.only in (None, "students"):
+            many_students(bench)
+
+
+if __name__ == "__main__":
+    main()
