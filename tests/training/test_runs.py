@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -141,7 +142,12 @@ def torchrun(recipe, run, tmp_path, port, timeout=900):
 
 
 def test_two_processes_equal_one(content, write, program, tmp_path):
-    """On a network without batch statistics and without dropout, whose terms are means over the samples."""
+    """On a network without batch statistics and without dropout, whose terms are means over the samples.
+
+    With a bank and a store, which the two fill together.
+    """
+    content["bank"] = {"views": "exact"}
+    content["data"]["store"] = 36
     content["student"]["network"] = content["teacher"]["network"] = "test_vit"
     content["schedule"] |= {"epochs": 2}
     recipe = write(content)
@@ -152,6 +158,10 @@ def test_two_processes_equal_one(content, write, program, tmp_path):
     assert process.returncode == 0, error
     one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
     assert max((one[k] - two[k]).abs().max().item() for k in one) < 1e-5
+    banks = [np.load(tmp_path / run / "bank/logits.npy") for run in ("one", "two")]
+    assert np.abs(banks[0]).min(axis=2).all(), "every view was asked for"
+    assert np.allclose(*banks, atol=1e-3)
+    assert np.array_equal(*(np.load(tmp_path / run / "store/pixels.npy") for run in ("one", "two")))
     a, b = figures(tmp_path / "one"), figures(tmp_path / "two")
     for split in ("val", "test"):
         assert a["last"][split]["nll"] == pytest.approx(b["last"][split]["nll"], rel=1e-4)
