@@ -36,7 +36,7 @@ def main() -> None:
     if args.epochs:
         common.append(f"schedule.epochs={args.epochs}")
         name += f"-epochs{args.epochs}"
-    teacher = load_recipe(RECIPE, [*common, "student=null", "terms=null", "controls=[]", f"run={TEACHER}"])
+    teacher = load_recipe(RECIPE, [*common, "student=null", "controls=[]", f"run={TEACHER}"])
     began = time.monotonic()
     run_recipe(teacher)
     print(f"teacher: {time.monotonic() - began:.0f} s")

@@ -29,6 +29,7 @@ from pixeldistill.data.loading import default_workers
 from pixeldistill.data.sources import Splits, load_splits
 from pixeldistill.data.store import ImageStore, open_store
 from pixeldistill.networks.classifier import build_classifier
+from pixeldistill.networks.folding import fold_norms
 from pixeldistill.recipe import Bank, Data, ISRDTerm, Network, PKDTerm, Schedule, Stage, SupervisedTerm, Views
 from pixeldistill.training.bank import open_bank
 from pixeldistill.training.engine import Loop
@@ -299,6 +300,52 @@ def memory(bench: Bench) -> None:
     print(f"\nmemory after each of 5 epochs: {', '.join(f'{m:.0f}' for m in used)} MB")
 
 
+def layouts(bench: Bench) -> None:
+    """Compare the memory layouts, and the folded teacher with the plain one: what the defaults were chosen by."""
+    turns: dict[str, Turn] = {}
+
+    def learn(network: str, side: int, layout: torch.memory_format) -> Turn:
+        module = build_classifier(network, bench.classes, side).to(bench.fabric.device, memory_format=layout)
+        image = torch.rand(bench.args.batch, 3, side, side, device=bench.fabric.device).contiguous(memory_format=layout)
+
+        def step() -> None:
+            module.zero_grad(set_to_none=True)
+            with bench.fabric.autocast():
+                loss = module(image).prediction.square().mean()
+            loss.backward()
+
+        return lambda seconds: bench.timed(step, seconds)
+
+    def ask(network: str, folded: bool, layout: torch.memory_format) -> Turn:
+        module = build_classifier(network, bench.classes, LARGE).eval().requires_grad_(False)
+        module = (fold_norms(module)[0] if folded else module).to(bench.fabric.device, memory_format=layout)
+        image = torch.rand(bench.args.batch, 3, LARGE, LARGE, device=bench.fabric.device).contiguous(memory_format=layout)
+
+        def step() -> None:
+            with bench.fabric.autocast(), torch.no_grad():
+                module(image)
+
+        return lambda seconds: bench.timed(step, seconds)
+
+    plain, last = torch.contiguous_format, torch.channels_last
+    students = ["resnet18", "tf_efficientnet_lite0", "mobilenetv2_100", "convnext_atto", "vit_tiny_patch16_224"]
+    teachers = ["resnet50", "tf_efficientnet_lite2", "vit_tiny_patch16_224"]
+    for name in students:
+        turns |= {f"{name} plain": learn(name, SMALL, plain), f"{name} channels last": learn(name, SMALL, last)}
+    for name in teachers:
+        turns |= {f"{name} asked, plain": ask(name, False, plain), f"{name} asked, channels last": ask(name, False, last)}
+        turns[f"{name} asked, folded, channels last"] = ask(name, True, last)
+    rates = play(turns, bench.args.rounds, bench.args.seconds / 2)
+    print("\n| network | images/s, plain | channels last, of plain | folded and channels last, of plain |\n|---|---|---|---|")
+    for name in students:
+        print(f"| {name} at {SMALL}, trained | {spread(rates[f'{name} plain'], 1)} | "
+              f"{ratio(rates, f'{name} channels last', f'{name} plain')} | |")  # fmt: skip
+    for name in teachers:
+        base = f"{name} asked, plain"
+        print(f"| {name} at {LARGE}, asked | {spread(rates[base], 1)} | {ratio(rates, f'{name} asked, channels last', base)} | "
+              f"{ratio(rates, f'{name} asked, folded, channels last', base)} |")  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder of grocery_store")
@@ -310,7 +357,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=default_workers())
     parser.add_argument("--precision", default="32")
     parser.add_argument("--accelerator", default="auto")
-    parser.add_argument("--only", choices=["main", "students", "memory"])
+    parser.add_argument("--only", choices=["main", "students", "memory", "layouts"])
     args = parser.parse_args()
     warnings.filterwarnings("ignore", category=UserWarning)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
@@ -322,6 +369,8 @@ def main() -> None:
             memory(bench)
         if args.only in (None, "students"):
             many_students(bench)
+        if args.only in (None, "layouts"):
+            layouts(bench)
 
 
 if __name__ == "__main__":
