@@ -11,6 +11,10 @@ import json
 import time
 from pathlib import Path
 
+from pixeldistill.process import tune_process
+
+tune_process()
+
 from pixeldistill.cli import run_command
 from pixeldistill.reading import load_recipe
 from pixeldistill.report.summary import by_stage, to_markdown

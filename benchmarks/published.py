@@ -1,15 +1,24 @@
 """The published one-stage ISRD training, from a checkout of gyguo/PixelDistillation: its own modules, called here.
 
-Nothing of it is copied. Its scripts assert a CUDA device; its datasets, networks, decoder and loss do not.
+Nothing of it is copied. Its scripts assert a CUDA device; its datasets, networks, decoder and loss do not. It runs in a process
+of its own, which is as Python and PyTorch make it, or tuned as ours is: `speed.py` starts it and tells it when to work.
 """
 
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from pixeldistill.process import tune_process
+
+if "--tuned" in sys.argv:
+    tune_process()
+
 import torch
+from timing import timed
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.tensorboard import SummaryWriter
@@ -90,3 +99,56 @@ class Published:
         self.steps += 1
         self.logger.add_scalar("loss_iter/train", loss.item(), self.steps)
         self.logger.add_scalar("eval_iter/train_eval", right, self.steps)
+
+
+class Server:
+    """The published code in a process of its own."""
+
+    def __init__(self, checkout: Path, root: Path, classes: int, batch: int, workers: int, device: str, *, tuned: bool) -> None:
+        command = [sys.executable, __file__, str(checkout), str(root), str(classes), str(batch), str(workers), device]
+        natural = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"}
+        self.process = subprocess.Popen(
+            [*command, "--tuned"] if tuned else command, env=natural, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    def ask(self, what: str, seconds: float) -> float:
+        """Let it train ("train") or load on one thread ("load") for so many seconds; gives images a second."""
+        assert self.process.stdin and self.process.stdout
+        print(what, seconds, file=self.process.stdin, flush=True)
+        for line in self.process.stdout:  # its modules print, too
+            if line.startswith("rate "):
+                return float(line.split()[1])
+        raise RuntimeError("the published code has stopped: see its error with benchmarks/published.py")
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+def turn(theirs: Published, seconds: float, *, training: bool) -> float:
+    """Work through its batches for so many seconds; gives images a second."""
+    batches = theirs.loader()
+
+    def step() -> None:
+        batch = next(batches)
+        if training:
+            theirs.step(batch)
+
+    return timed(step, seconds, theirs.batch, most=len(theirs.dataset) // theirs.batch)  # type: ignore[arg-type]
+
+
+def serve(theirs: Published) -> None:
+    """Work as standard input says, and print the rates."""
+    threads, workers = torch.get_num_threads(), theirs.workers
+    for line in sys.stdin:
+        what, seconds = line.split()
+        loading = what == "load"
+        torch.set_num_threads(1 if loading else threads)
+        theirs.workers = 0 if loading else workers
+        print("rate", turn(theirs, float(seconds), training=not loading), flush=True)
+
+
+if __name__ == "__main__":
+    checkout, root, classes, batch, workers, device = sys.argv[1:7]
+    serve(Published(Path(checkout), Path(root), int(classes), int(batch), int(workers), torch.device(device)))

@@ -18,6 +18,7 @@ from rich.text import Text
 
 from pixeldistill.errors import Interrupted, PixelDistillError, RecipeError
 from pixeldistill.expansion import expand
+from pixeldistill.process import tune_process
 from pixeldistill.reading import load_recipe
 from pixeldistill.recipe import Recipe
 
@@ -253,6 +254,7 @@ def run_command(call: Callable[[], Any]) -> int:
 
 def main() -> None:
     """Entry point of the program."""
+    tune_process()
     sys.exit(run_command(app))
 
 
