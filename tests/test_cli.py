@@ -216,6 +216,16 @@ def test_a_teacher_of_another_side_is_refused(trained, content, write, capsys):
     assert "was trained at side 16, not 32" in error_line(capsys)
 
 
+def test_several_students_from_one_command(trained, content, write, capsys):
+    students = [{"network": "test_resnet", "side": side, "weights": "none"} for side in (16, 24)]
+    content |= {"student": None, "students": students, "controls": ["pkd"]}
+    content["teacher"] |= {"weights": str(trained[0] / "1-teacher"), "schedule": None}
+    assert command("distill", write(content), "--workers", "0") == 0
+    said = capsys.readouterr().out
+    for name in ("pkd-test_resnet-16", "pkd-test_resnet-24", "distilled-test_resnet-16", "distilled-test_resnet-24"):
+        assert f"{name} seed 0: epoch" in said
+
+
 def test_lists_are_trained_and_evaluated_as_recorded(content, write, images, tmp_path, capsys):
     rows = {"train": [], "test": []}
     for i, path in enumerate(sorted(images.rglob("*.png"))):

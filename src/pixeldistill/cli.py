@@ -63,7 +63,7 @@ def distill(
 ) -> None:
     """Train all stages of the recipe: its teacher if need be, the controls, the distilled student."""
     loaded = _load(recipe, set_, quick)
-    if loaded.teacher is None or loaded.student is None:
+    if loaded.teacher is None or not loaded.all_students:
         raise RecipeError(f"{recipe} has no {'student' if loaded.teacher else 'teacher'}: distilling needs both; use `train`")
     _run(loaded, supervised_only=False, workers=workers, accelerator=accelerator)
     if quick:
