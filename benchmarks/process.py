@@ -24,7 +24,7 @@ def child(how: str) -> None:
     from timing import timed
 
     from pixeldistill.networks.classifier import build_classifier
-    from pixeldistill.recipe import ISRDTerm, PKDTerm, SupervisedTerm
+    from pixeldistill.losses import ISRDTerm, PKDTerm, SupervisedTerm
     from pixeldistill.training.objective import Objective
     from pixeldistill.types import Batch, FeatureSpec, MapSpec, Outputs, View
 
@@ -41,7 +41,7 @@ def child(how: str) -> None:
         "alone": (SupervisedTerm(kind="supervised"),),
         "isrd": (PKDTerm(kind="pkd"), ISRDTerm(kind="isrd")),
     }.items():
-        objective = Objective(student, spec, terms).to(memory_format=torch.channels_last)
+        objective = Objective(student, spec, terms, 1).to(memory_format=torch.channels_last)
 
         def step(objective: Objective = objective) -> None:
             objective(batch)["loss"].backward()

@@ -36,7 +36,8 @@ from pixeldistill.data.sources import Splits, load_splits
 from pixeldistill.data.store import ImageStore, open_store
 from pixeldistill.networks.classifier import build_classifier
 from pixeldistill.networks.folding import fold_norms
-from pixeldistill.recipe import Bank, Data, ISRDTerm, Network, PKDTerm, Schedule, Stage, SupervisedTerm, Views
+from pixeldistill.losses import ISRDTerm, PKDTerm, SupervisedTerm
+from pixeldistill.recipe import Bank, Data, Network, Schedule, Stage, Views
 from pixeldistill.training.bank import open_bank
 from pixeldistill.training.engine import Loop
 from pixeldistill.training.fabric import Fabric, make_fabric
@@ -73,11 +74,11 @@ class Bench:
         )  # fmt: skip
         network = build_classifier("resnet50", self.classes, LARGE)
         self.teacher_network = Network(network="resnet50", side=LARGE)
-        self.live = LiveTeacher(network, self.fabric, channels_last=True)
+        self.live = LiveTeacher(network, self.fabric, [], channels_last=True)
         self.stored = self.views(self.store)
         began = time.perf_counter()
         self.bank: Teacher = open_bank(
-            Bank(views=1), folder / "bank", {}, LiveTeacher(network, make_fabric("32", args.accelerator), channels_last=True),
+            Bank(views=1), folder / "bank", {}, LiveTeacher(network, make_fabric("32", args.accelerator), [], channels_last=True),
             len(self.splits.train), self._teacher_views, self.fabric, print,
         )  # fmt: skip
         print(f"filled in {time.perf_counter() - began:.0f} s")
@@ -97,7 +98,7 @@ class Bench:
             terms=TERMS[terms], schedule=self.schedule, crop_side=LARGE, distinct_views=1,
         )  # fmt: skip
         student = build_classifier(network, self.classes, side)
-        objective = Objective(student, teacher.spec if teacher else None, stage.terms)
+        objective = Objective(student, self.live.spec if teacher else None, stage.terms, self.schedule.epochs)
         (self.folder / name).mkdir()
         job = Job(name, objective, lambda: {"top1": 0.0}, "top1", lambda: b"", 0, self.folder / name)
         steps = len(self.splits.train) // self.args.batch
@@ -113,7 +114,7 @@ class Bench:
     ) -> Turn:
         """Train students from files or the store, as `pixeldistill distill` does."""
         made = [self.trainee(terms, teacher, *student) for student in students]
-        stream = Stream([s for s, _ in made], dataset, teacher, self.classes, 0, self.args.workers, self.fabric)
+        stream = Stream([s for s, _ in made], [()] * len(made), dataset, teacher, self.classes, 0, self.args.workers, self.fabric)
         trainees = [trainee for _, trainee in made]
         loop = Loop(self.fabric, trainees, stream, self.schedule, trainees[0].steps)
 
@@ -132,7 +133,7 @@ class Bench:
         """Do the student's forward and backward pass with its terms, on one batch in memory, and nothing else."""
         stage, trainee = self.trainee(terms, self.bank if terms != "alone" else None, network, side)
         teacher = self.bank if terms != "alone" else None
-        stream = Stream([stage], self.stored, teacher, self.classes, 0, 0, self.fabric)
+        stream = Stream([stage], [()], self.stored, teacher, self.classes, 0, 0, self.fabric)
         batches = stream(0, 0)
         batch: Batch = next(batches)[0]
         batches.close()
@@ -273,7 +274,7 @@ def many_students(bench: Bench) -> None:
 def memory(bench: Bench) -> None:
     """Watch the process over five epochs."""
     stage, trainee = bench.trainee("isrd", bench.bank, "resnet18", SMALL)
-    stream = Stream([stage], bench.stored, bench.bank, bench.classes, 0, bench.args.workers, bench.fabric)
+    stream = Stream([stage], [()], bench.stored, bench.bank, bench.classes, 0, bench.args.workers, bench.fabric)
     loop = Loop(bench.fabric, [trainee], stream, bench.schedule, trainee.steps)
     page = 4096 / 1e6
     used = []

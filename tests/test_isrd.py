@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
+from pixeldistill.losses import ISRDTerm
 from pixeldistill.networks import build_classifier
-from pixeldistill.recipe import ISRDTerm
 from pixeldistill.terms.isrd import ISRD, InputReconstructor
 from pixeldistill.types import Batch, View
 

@@ -46,7 +46,7 @@ def test_a_student_alone_is_one_stage(content):
         ("terms", [{"kind": "isdr"}], ["terms.0.kind", "did you mean isrd?"]),
         ("terms", [{"kind": "isrd", "wieght": 2}], ["terms.0.wieght", "unknown key", "weight"]),
         ("terms", [{"weight": 2}], ["terms.0", "kind"]),
-        ("terms", [{"kind": "isrd"}], ["labels", "pkd"]),
+        ("terms", [{"kind": "isrd"}], ["stage distilled", "no term trains the prediction", "pkd"]),
         ("terms", [{"kind": "pkd"}, {"kind": "pkd"}], ["twice", "pkd"]),
         ("student.side", 64, ["student.side 64", "larger", "teacher.side 32"]),
         ("data.format", "folders", ["data.format", "did you mean folder?"]),

@@ -20,6 +20,10 @@ class NetworkError(PixelDistillError):
     """A network that cannot be served, or an image size that it cannot take."""
 
 
+class ShapeError(PixelDistillError):
+    """Two maps that a loss cannot compare."""
+
+
 class WeightsError(PixelDistillError):
     """A weights file that cannot be read or does not fit the network."""
 

@@ -10,8 +10,8 @@ from torch import Tensor
 from pixeldistill.data.images import find_images, read_image
 from pixeldistill.data.views import camera_view, to_unit
 from pixeldistill.errors import DataError, PixelDistillError
-from pixeldistill.networks.classifier import Classifier, build_classifier
-from pixeldistill.networks.weights import find_run, read_card, weights_file
+from pixeldistill.networks.classifier import Classifier, load_classifier
+from pixeldistill.networks.weights import find_run, read_card
 from pixeldistill.recipe import Imaging
 
 BATCH = 64
@@ -42,10 +42,7 @@ class Predictor:
         self.classes: tuple[str, ...] = tuple(card["classes"])
         self.side: int = card["side"]
         self.imaging = Imaging(**card["imaging"])
-        self.network: Classifier = build_classifier(
-            card["network"], len(self.classes), self.side, weights=str(weights_file(self.folder, weights)),
-            patch=card["patch"], options=card["options"], trained=True,
-        ).eval()  # fmt: skip
+        self.network: Classifier = load_classifier(self.folder, weights).eval()
 
     def predict(self, files: Sequence[str | Path], top: int = 5) -> list[Prediction]:
         """Predict image files, and the images in folders, of any size.

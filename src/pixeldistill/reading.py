@@ -9,19 +9,9 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from pixeldistill.errors import RecipeError, nearest
-from pixeldistill.recipe import (
-    KINDS,
-    Data,
-    Imaging,
-    ISRDTerm,
-    Network,
-    PKDTerm,
-    Recipe,
-    Schedule,
-    SupervisedTerm,
-    Teacher,
-    Views,
-)
+from pixeldistill.expansion import expand
+from pixeldistill.losses import KINDS
+from pixeldistill.recipe import Assistant, Bank, Data, Imaging, Recipe, Schedule, StageEntry, Student, Teacher, Views
 
 
 class _Loader(yaml.SafeLoader):
@@ -62,9 +52,13 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
 def parse_recipe(content: Mapping[str, Any], source: str = "recipe") -> Recipe:
     """Validate a recipe given as a mapping. Raises RecipeError."""
     try:
-        return Recipe.model_validate(content)
+        recipe = Recipe.model_validate(content)
+        expand(recipe)
     except ValidationError as error:
-        raise RecipeError(f"{source}: " + "; ".join(_explain(e) for e in error.errors()[:5])) from None
+        raise RecipeError(f"{source}: " + "; ".join(_explanations(error.errors())[:5])) from None
+    except RecipeError as error:
+        raise RecipeError(f"{source}: {error}") from None
+    return recipe
 
 
 def _override(content: dict[str, Any], override: str) -> None:
@@ -102,15 +96,30 @@ def _override(content: dict[str, Any], override: str) -> None:
 
 
 _MODELS: dict[str, type[BaseModel]] = {
-    "data": Data, "teacher": Teacher, "student": Network, "schedule": Schedule, "views": Views, "imaging": Imaging,
-    "supervised": SupervisedTerm, "pkd": PKDTerm, "isrd": ISRDTerm,
+    "data": Data, "teacher": Teacher, "assistant": Assistant, "student": Student, "students": Student, "stages": StageEntry,
+    "schedule": Schedule, "bank": Bank, "views": Views, "imaging": Imaging, **KINDS,
 }  # fmt: skip
+
+
+def _explanations(errors: Sequence[Any]) -> list[str]:
+    """Explain each error once: not a list's length that is wrong because of an item, nor every branch of a union."""
+    found: dict[str, str] = {}
+    for error in errors:
+        inner = any(other["loc"][: len(error["loc"])] == error["loc"] for other in errors if other is not error)
+        if error["type"] != "too_short" or not inner:
+            found.setdefault(_place(error), _explain(error))
+    return list(found.values())
+
+
+def _place(error: Any) -> str:  # noqa: ANN401  (pydantic's ErrorDetails)
+    parts = [str(part) for part in error["loc"] if part not in KINDS and "[" not in str(part)]
+    return ".".join(parts) or "the whole"
 
 
 def _explain(error: Any) -> str:  # noqa: ANN401  (pydantic's ErrorDetails)
     """Put one of pydantic's errors into a line: place, what was expected, what came, the nearest names."""
     location = list(error["loc"])
-    place = ".".join(str(part) for part in location if part not in KINDS) or "the whole"
+    place = _place(error)
     given, context = error.get("input"), error.get("ctx", {})
     match error["type"]:
         case "extra_forbidden":

@@ -6,28 +6,17 @@ Pure data: this file knows neither torch nor timm, so that `pixeldistill show` a
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import BeforeValidator, Field, PositiveInt, model_validator
+
+from pixeldistill.losses import ATTerm, ISRDTerm, PKDTerm, Term, UpsampledTerm
+from pixeldistill.strict import Strict
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 STAGE_REFERENCE = "@"
+ASSISTANT = "assistant"
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _no_truth_as_number(cls, values: Any) -> Any:  # noqa: ANN401
-        """Refuse true and false where a number is meant: pydantic would take them for 1 and 0."""
-        if isinstance(values, dict):
-            for name, value in values.items():
-                field = cls.model_fields.get(name)
-                if isinstance(value, bool) and field is not None and field.annotation is not bool:
-                    raise ValueError(f"{name} is {str(value).lower()}, which is no value of it")
-        return values
-
-
-class Data(_Strict):
+class Data(Strict):
     """Where the images and labels are. `root` is relative to the folder the command runs in."""
 
     format: Literal["folder", "list", "cub", "aircraft", "demo"]
@@ -60,7 +49,7 @@ class Data(_Strict):
         return self
 
 
-class Views(_Strict):
+class Views(Strict):
     """The random view of a training image: a crop and a flip, drawn from (seed, epoch, index) alone."""
 
     scale: tuple[float, float] = Field((0.08, 1.0), description="area of the crop as a share of the image")
@@ -78,14 +67,14 @@ class Views(_Strict):
         return self
 
 
-class Imaging(_Strict):
+class Imaging(Strict):
     """The cheap camera: how an image of the network's side comes from the scene."""
 
     kernel: Literal["bilinear", "bicubic"] = Field("bilinear", description="always antialiased")
     crop: float = Field(0.875, gt=0, le=1, description="test time: side of the centre crop / shorter side (224 / 256)")
 
 
-class Schedule(_Strict):
+class Schedule(Strict):
     """How a network is trained. Defaults are the published ones (METHOD: SGD 0.9, 5e-4, batch 64)."""
 
     epochs: PositiveInt
@@ -124,7 +113,7 @@ _TAKEN = {"num_classes", "pretrained", "img_size", "patch_size", "in_chans", "fe
 _TAKEN_FIX = "the classes come from the data; use `side`, `patch` and `weights` for the rest"
 
 
-class Network(_Strict):
+class Network(Strict):
     """A network, the side of the square image it reads, and where its weights come from."""
 
     network: str = Field(description="a timm name, or torchvision/shufflenet_v2_x1_0")
@@ -132,9 +121,13 @@ class Network(_Strict):
     weights: str = Field("pretrained", description="none | pretrained | a weights file | a run folder")
     patch: PositiveInt | None = Field(None, description="patch size of a ViT")
     options: dict[str, Any] = Field(default_factory=dict, description="passed on to timm.create_model")
+    enlarge: PositiveInt | None = Field(None, description="a control: the image is enlarged to this side before the network")
+    stem_stride: PositiveInt | None = Field(None, description="a control: stride of the first convolution")
 
     @model_validator(mode="after")
     def _own_settings(self) -> "Network":
+        if self.enlarge is not None and self.enlarge <= self.side:
+            raise ValueError(f"enlarge {self.enlarge} does not enlarge an image of side {self.side}")
         if taken := sorted(_TAKEN & self.options.keys()):
             raise ValueError(f"options.{taken[0]} is not for you to set: {_TAKEN_FIX}")
         return self
@@ -157,54 +150,16 @@ class Teacher(Network):
     schedule: Schedule | None = None
 
 
-class PooledMap(_Strict):
-    """A feature map of the teacher to be stored: which (as in a list, -1 is the last), average-pooled to side × side."""
-
-    index: int
-    side: PositiveInt
-
-
-class Bank(_Strict):
+class Bank(Strict):
     """The teacher's outputs for every training view, computed once and kept on disk (half precision)."""
 
     views: PositiveInt | Literal["exact"] = Field(
         description="distinct views of an image, after which they repeat; exact: no repeat"
     )
     folder: Path | None = Field(None, description="where; by default <run>/bank")
-    maps: tuple[PooledMap, ...] = Field((), description="feature maps to be stored beside the logits")
 
 
-class _Term(_Strict):
-    weight: float = Field(1.0, ge=0)
-
-
-class SupervisedTerm(_Term):
-    """Cross-entropy with the labels."""
-
-    kind: Literal["supervised"]
-
-
-class PKDTerm(_Term):
-    """Distillation of the prediction, the labels' cross-entropy included (METHOD: L_PKD)."""
-
-    kind: Literal["pkd"]
-    temperature: float = Field(4.0, gt=0)
-    alpha: float = Field(0.9, ge=0, le=1)
-
-
-class ISRDTerm(_Term):
-    """Input spatial representation distillation (METHOD: L_ISRD)."""
-
-    kind: Literal["isrd"]
-    fit: Literal["resize", "crop"] = "resize"
-
-
-Term = Annotated[SupervisedTerm | PKDTerm | ISRDTerm, Field(discriminator="kind")]
-KINDS = ("supervised", "pkd", "isrd")
-_SEES_LABELS = ("supervised", "pkd")
-
-
-class Stage(_Strict):
+class Stage(Strict):
     """One training: a student, what teaches it, and how. Recipes expand to these."""
 
     name: str
@@ -219,7 +174,37 @@ class Stage(_Strict):
     seeds: tuple[int, ...] = (0,)
 
 
-class Recipe(_Strict):
+class Assistant(Strict):
+    """The middle of a two-stage chain: large images, the student's architecture."""
+
+    network: str | None = Field(None, description="by default each student's own")
+    side: int | None = Field(None, ge=8, description="by default the teacher's")
+    weights: str = Field("pretrained", description="what it starts from; or, without a schedule, a trained one that is given")
+    patch: PositiveInt | None = None
+    options: dict[str, Any] = Field(default_factory=dict)
+    terms: tuple[Term, ...] = Field((PKDTerm(kind="pkd"), ATTerm(kind="at", weight=1000)), min_length=1)
+    schedule: Schedule | None = Field(None, description="by default the recipe's")
+
+    @property
+    def given(self) -> bool:
+        """Whether it is trained already."""
+        return self.schedule is None and self.weights not in ("none", "pretrained")
+
+
+class StageEntry(Strict):
+    """One stage as a recipe writes it: `teacher` names an earlier stage, or is a network whose weights know the classes."""
+
+    name: str = Field(pattern=r"^[\w.-]+$")
+    student: Network
+    teacher: str | Network | None = None
+    terms: tuple[Term, ...] = Field(min_length=1)
+    schedule: Schedule | None = Field(None, description="by default the recipe's")
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
+        None, description="by default the recipe's, or its first for what later stages start from"
+    )
+
+
+class Recipe(Strict):
     """What the user asks for; `expansion.expand` says which stages that is."""
 
     task: Literal["classification"] = "classification"
@@ -227,8 +212,10 @@ class Recipe(_Strict):
     teacher: Teacher | None = None
     student: Student | None = None
     students: tuple[Student, ...] = Field((), description="several, instead of `student`")
-    method: Literal["ts"] = "ts"
-    terms: tuple[Term, ...] = Field((PKDTerm(kind="pkd"), ISRDTerm(kind="isrd", weight=10.0)), min_length=1)
+    method: Literal["ts", "tas"] = "ts"
+    assistant: Assistant | None = Field(None, description="of method tas")
+    stages: tuple[StageEntry, ...] = Field((), description="any chain, instead of teacher, student, method, terms and controls")
+    terms: tuple[Term, ...] | None = Field(None, min_length=1, description="of the last stage")
     controls: tuple[Literal["alone", "pkd"], ...] = Field(
         (), description="the same student and schedule: trained alone, by plain PKD"
     )
@@ -245,34 +232,22 @@ class Recipe(_Strict):
     def _possible(self) -> "Recipe":
         if self.student and self.students:
             raise ValueError("`student` is one, `students` are several: give one of the two")
-        if self.teacher is None and not self.all_students:
-            raise ValueError("a recipe needs a `student`, a `teacher`, or both")
-        for student in self.all_students:
-            if self.teacher and student.side > self.teacher.side:
-                raise ValueError(
-                    f"student.side {student.side} is larger than teacher.side {self.teacher.side}: "
-                    "pixel distillation goes from large images to small ones; exchange them"
-                )
-        if self.teacher and self.teacher.schedule is None and self.teacher.weights in ("none", "pretrained"):
+        if self.stages:
+            self._check_stages()
+        elif self.teacher is None and not self.all_students:
+            raise ValueError("a recipe needs a `student`, a `teacher`, or both; or `stages`")
+        else:
+            self._check_networks()
+        if self.bank and self.views.mixup:
             raise ValueError(
-                f"teacher.weights {self.teacher.weights!r} has not seen these classes: "
-                "give teacher.schedule to train it first, or the weights of a trained one"
+                "`bank` cannot serve views.mixup: it holds what the teacher says of single views, and mixed ones are new in "
+                "every step; remove one of the two"
             )
-        for role, network in (("teacher", self.teacher), *(("student", student) for student in self.all_students)):
-            if network and network.weights.startswith(STAGE_REFERENCE):
-                raise ValueError(
-                    f"{role}.weights {network.weights!r}: {STAGE_REFERENCE} is reserved; name a file or a run folder"
-                )
-        if self.teacher is None and ("terms" in self.model_fields_set or self.controls):
-            raise ValueError("`terms` and `controls` compare the student with a teacher: add `teacher`")
-        self._check_bank()
-        if not any(term.kind in _SEES_LABELS for term in self.terms):
-            raise ValueError("no term sees the labels: add {kind: pkd} or {kind: supervised}")
         for name, values in (
-            ("terms", [t.kind for t in self.terms]),
             ("seeds", self.seeds),
             ("controls", self.controls),
             ("students", [student.label for student in self.all_students]),
+            ("stages", [stage.name for stage in self.stages]),
         ):
             if len(set(values)) < len(values):
                 fix = "; give each a `name`" if name == "students" else ""
@@ -284,14 +259,49 @@ class Recipe(_Strict):
         """The students, whichever way they are written."""
         return (self.student,) if self.student else self.students
 
-    def _check_bank(self) -> None:
+    @property
+    def last_terms(self) -> tuple[Term, ...]:
+        """The last stage's terms, those of its method unless the recipe says otherwise."""
+        return self.terms or _TERMS[self.method]
+
+    def _check_stages(self) -> None:
+        """Refuse what `stages` say already."""
+        spelt = ("teacher", "student", "students", "terms", "controls", "assistant", "method")
+        if also := [name for name in spelt if name in self.model_fields_set and getattr(self, name)]:
+            raise ValueError(f"`stages` say all that `{also[0]}` says: give one of the two")
+
+    def _check_networks(self) -> None:
+        for student in self.all_students:
+            if self.teacher and student.side > self.teacher.side:
+                raise ValueError(
+                    f"student.side {student.side} is larger than teacher.side {self.teacher.side}: "
+                    "pixel distillation goes from large images to small ones; exchange them"
+                )
+        if self.teacher and self.teacher.schedule is None and self.teacher.weights in ("none", "pretrained"):
+            raise ValueError(
+                f"teacher.weights {self.teacher.weights!r} has not seen these classes: "
+                "give teacher.schedule to train it first, or the weights of a trained one"
+            )
+        for role, network in (
+            ("teacher", self.teacher),
+            ("assistant", self.assistant),
+            *(("student", s) for s in self.all_students),
+        ):
+            if network and network.weights.startswith(STAGE_REFERENCE):
+                raise ValueError(
+                    f"{role}.weights {network.weights!r}: {STAGE_REFERENCE} is reserved for `stages`; name a file or a run folder"
+                )
+            if role == "student" and network and network.weights == ASSISTANT and self.method != "tas":
+                raise ValueError(f"student.weights {ASSISTANT!r} is the start of the second stage: it needs `method: tas`")
+        if self.teacher is None and (self.terms or self.controls or self.method != "ts"):
+            raise ValueError("`terms`, `controls` and `method` compare the student with a teacher: add `teacher`")
+        if self.assistant and self.method != "tas":
+            raise ValueError("`assistant` is the middle of two stages: it needs `method: tas`")
         if self.bank and (self.teacher is None or not self.all_students):
             raise ValueError("`bank` keeps the teacher's outputs for a student: it needs both")
-        if self.bank and self.views.mixup:
-            raise ValueError(
-                "`bank` cannot serve views.mixup: it holds what the teacher says of single views, and mixed ones are new in "
-                "every step; remove one of the two"
-            )
-        largest = max(n.side for n in (self.teacher, *self.all_students) if n)
-        if self.data.store and self.data.store < largest:
-            raise ValueError(f"data.store {self.data.store} is smaller than the views, {largest}: nothing would be left to crop")
+
+
+_TERMS: dict[str, tuple[Term, ...]] = {
+    "ts": (PKDTerm(kind="pkd"), ISRDTerm(kind="isrd", weight=10)),
+    "tas": (PKDTerm(kind="pkd"), UpsampledTerm(kind="upsampled"), ISRDTerm(kind="isrd", weight=10)),
+}

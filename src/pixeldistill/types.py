@@ -34,11 +34,22 @@ class Batch(NamedTuple):
     """One student's share of a step.
 
     `views`: keyed by role ("teacher", "student"), since two roles may share a side; a role that no term looks at is left out.
-    `teacher`: what the teacher says of its view, computed once for all students of a pass, or read from a bank.
+    `teacher`: what the teacher says of its view, computed once for all students of a pass, or read from a bank: its prediction,
+    and of its maps those that the student's terms want; the others, and its input feature, are empty.
+    `epoch`: how far the training is, counted in epochs from 0, with its fraction.
     """
 
     views: Mapping[str, View]
     teacher: Outputs | None = None
+    epoch: float = 0.0
+
+
+class WantedMap(NamedTuple):
+    """A map that terms ask of the teacher: its number, and the size to which it may be average-pooled."""
+
+    number: int
+    height: int
+    width: int
 
 
 class MapSpec(NamedTuple):

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from pixeldistill.errors import NetworkError
+from pixeldistill.losses import ISRDTerm, PKDTerm
 from pixeldistill.networks import build_classifier
-from pixeldistill.recipe import ISRDTerm, PKDTerm
 from pixeldistill.training.objective import Objective
 from pixeldistill.types import Batch, View
 
@@ -34,7 +34,7 @@ def test_forward_backward_and_isrd(name, patch, options, side):
     torch.manual_seed(0)
     student = build_classifier(name, 5, side, patch=patch, options=options)
     teacher = build_classifier("test_resnet", 5, 224)
-    objective = Objective(student, teacher.spec, (PKDTerm(kind="pkd"), ISRDTerm(kind="isrd", weight=10)))
+    objective = Objective(student, teacher.spec, (PKDTerm(kind="pkd"), ISRDTerm(kind="isrd", weight=10)), epochs=1)
     objective.train()
     target = torch.tensor([0, 1, 2])
     views = {"student": View(torch.rand(3, 3, side, side), target), "teacher": View(torch.rand(3, 3, 224, 224), target)}

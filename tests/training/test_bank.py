@@ -63,15 +63,15 @@ def test_fewer_views_repeat_and_the_control_sees_the_same(content, live, tmp_pat
     assert difference(live, banked["distilled", 0]) > 5e-4, "other views"
     for stage in ("alone", "distilled"):
         assert banked[stage, 0].stage.distinct_views == 2
-    assert np.load(tmp_path / "run/bank/logits.npy").shape == (2, 24, 2)
+    assert np.load(tmp_path / "run/bank/test_resnet-32/logits/values.npy").shape == (2, 24, 2)
 
 
 def test_one_bank_serves_many_students_and_seeds(content, tmp_path, monkeypatch):
     bank = {"views": 2, "folder": str(tmp_path / "bank")}
     run(content, tmp_path / "a", bank=bank)
-    before = (tmp_path / "bank/logits.npy").stat().st_mtime_ns
+    before = (tmp_path / "bank/test_resnet-32/logits/values.npy").stat().st_mtime_ns
     run(content, tmp_path / "b", bank=bank, seeds=[3, 4], student={"network": "test_resnet", "side": 16, "weights": "none"})
-    assert (tmp_path / "bank/logits.npy").stat().st_mtime_ns == before
+    assert (tmp_path / "bank/test_resnet-32/logits/values.npy").stat().st_mtime_ns == before
 
 
 def test_a_bank_of_something_else_is_refused_with_what_changed(content, tmp_path):
@@ -95,10 +95,10 @@ def test_a_bank_of_something_else_is_refused_with_what_changed(content, tmp_path
 def test_a_bank_that_holds_other_figures_is_refused(content, tmp_path):
     bank = {"views": 2, "folder": str(tmp_path / "bank")}
     run(content, tmp_path / "a", bank=bank)
-    logits = np.load(tmp_path / "bank/logits.npy", mmap_mode="r+")
+    logits = np.load(tmp_path / "bank/test_resnet-32/logits/values.npy", mmap_mode="r+")
     logits += np.float16(0.1)
     logits.flush()
-    with pytest.raises(RunError, match=r"does not hold what the teacher says: its logits differ by"):
+    with pytest.raises(RunError, match=r"logits does not hold what the teacher says: it differs by"):
         run(content, tmp_path / "b", bank=bank)
 
 
@@ -107,8 +107,8 @@ def test_a_bank_goes_on_where_it_was_stopped(content, tmp_path, monkeypatch):
     monkeypatch.setattr("pixeldistill.training.bank.BLOCK", 8)
     bank = {"views": 2, "folder": str(tmp_path / "bank")}
     run(content, tmp_path / "a", bank=bank)
-    filled = np.load(tmp_path / "bank/filled.npy", mmap_mode="r+")
-    logits = np.load(tmp_path / "bank/logits.npy", mmap_mode="r+")
+    filled = np.load(tmp_path / "bank/test_resnet-32/logits/filled.npy", mmap_mode="r+")
+    logits = np.load(tmp_path / "bank/test_resnet-32/logits/values.npy", mmap_mode="r+")
     whole = logits.copy()
     assert filled.tolist() == [1] * 6
     filled[4], logits[1, 8:16] = 0, 0
@@ -119,35 +119,45 @@ def test_a_bank_goes_on_where_it_was_stopped(content, tmp_path, monkeypatch):
     monkeypatch.setattr(Archive, "finish", lambda self, block: (asked.append(block), finish(self, block)))
     run(content, tmp_path / "b", bank=bank)
     assert asked == [4]
-    assert np.array_equal(np.load(tmp_path / "bank/logits.npy"), whole)
+    assert np.array_equal(np.load(tmp_path / "bank/test_resnet-32/logits/values.npy"), whole)
 
 
-def test_stored_maps_are_the_teachers_pooled(content, tmp_path):
-    """And what the bank says of a view is what the teacher says of it."""
+def test_a_term_that_wants_maps_has_them_added_to_the_bank(content, tmp_path, monkeypatch):
+    """What is there is not computed again, and what the bank says of a view is what the teacher says of it."""
     from pixeldistill.data.dataset import TrainingViews
     from pixeldistill.data.sources import load_splits
     from pixeldistill.networks.classifier import build_classifier
 
-    bank = {"views": 3, "maps": [{"index": -1, "side": 1}, {"index": 0, "side": 4}]}
-    recipe = parse_recipe({**content, "bank": bank, "run": str(tmp_path / "run")})
-    run(content, tmp_path / "run", bank=bank)
+    bank = {"views": 3, "folder": str(tmp_path / "bank")}
+    run(content, tmp_path / "a", bank=bank)
+    folder = tmp_path / "bank/test_resnet-32"
+    before = (folder / "logits/values.npy").stat().st_mtime_ns
+    terms = [{"kind": "pkd"}, {"kind": "at", "maps": [0]}, {"kind": "sp"}]
+    run(content, tmp_path / "b", bank=bank, terms=terms)
+    assert (folder / "logits/values.npy").stat().st_mtime_ns == before
+    recipe = parse_recipe({**content, "run": str(tmp_path / "c")})
     views = TrainingViews(load_splits(recipe.data).train, recipe.views, 32, "bilinear")[[(2, 5), (1, 3)]]
     teacher = build_classifier("test_resnet", 2, 32, weights=content["teacher"]["weights"], trained=True).eval()
     with torch.no_grad():
         outputs = teacher(views.images.float() / 255)
-    for name, expected in (
-        ("logits", outputs.prediction),
-        ("map-0", outputs.features[-1].mean(dim=(2, 3), keepdim=True)),
-        ("map-1", torch.nn.functional.avg_pool2d(outputs.features[0], outputs.features[0].shape[-1] // 4)),
-    ):
-        stored = torch.from_numpy(np.load(tmp_path / f"run/bank/{name}.npy")[[2, 1], [5, 3]]).float()
-        assert torch.allclose(stored, expected, rtol=2e-3, atol=2e-3 * expected.abs().max().item()), name
-    for maps, words in (
-        ([{"index": 9, "side": 1}], "has 5 maps"),
-        ([{"index": -1, "side": 64}], "larger than the teacher's map"),
-    ):
-        with pytest.raises(RecipeError, match=words):
-            run(content, tmp_path / "other", bank={"views": 1, "maps": maps})
+    stored = {path.name: np.load(path / "values.npy") for path in folder.iterdir()}
+    assert len(stored) == 3
+    for name, values in stored.items():
+        expected = outputs.prediction
+        if name != "logits":
+            number, size = name.removeprefix("map-").split("-")
+            side = int(size.split("x")[0])
+            expected = torch.nn.functional.adaptive_avg_pool2d(outputs.features[int(number)], side)
+        got = torch.from_numpy(values[[2, 1], [5, 3]]).float()
+        assert torch.allclose(got, expected, rtol=2e-3, atol=2e-3 * expected.abs().max().item()), name
+
+
+def test_terms_on_maps_train_from_the_bank_as_with_the_live_teacher(content, tmp_path):
+    terms = [{"kind": kind} for kind in ("pkd", "at", "sp", "ickd", "hint", "dkd", "dist", "exits")]
+    calm = {"terms": terms, "schedule": content["schedule"] | {"clip_grad": 1}}
+    live = run(content, tmp_path / "live", **calm)["distilled", 0]
+    banked = run(content, tmp_path / "bank", **calm, bank={"views": "exact"})["distilled", 0]
+    assert 0 < difference(live, banked) < 1e-3, "half precision, after twelve steps"
 
 
 def test_what_a_bank_cannot_serve_is_refused(content, tmp_path):
@@ -160,7 +170,7 @@ def test_no_room_is_said_before_anything_is_written(content, tmp_path, monkeypat
     monkeypatch.setattr("pixeldistill.archive.shutil.disk_usage", lambda path: usage._replace(free=100))
     with pytest.raises(RunError, match=r"needs 194 B, 100 B are free there: make room, or name another bank.folder"):
         run(content, tmp_path / "run", bank={"views": 2})
-    assert not list((tmp_path / "run/bank").glob("*.npy"))
+    assert not list((tmp_path / "run/bank").rglob("*.npy"))
 
 
 def test_a_store_of_the_images_own_size_changes_nothing(content, live, tmp_path):

@@ -14,8 +14,9 @@ from torch import nn
 
 from pixeldistill.data.sampler import micro_batches
 from pixeldistill.errors import DataError, Interrupted, RecipeError, RunError
+from pixeldistill.losses import ISRDTerm, PKDTerm
 from pixeldistill.networks import build_classifier
-from pixeldistill.recipe import ISRDTerm, PKDTerm, Schedule
+from pixeldistill.recipe import Schedule
 from pixeldistill.training.engine import fit
 from pixeldistill.training.fabric import make_fabric
 from pixeldistill.training.objective import Objective
@@ -49,7 +50,7 @@ def train_all(students, schedule, *, stop_at=None, teacher=None, fail_at=None):
     """Fit distillations of random images side by side; `stop_at` sends the signal after that many micro-batches."""
     torch.manual_seed(0)
     fabric = make_fabric(schedule.precision, "cpu")
-    live = LiveTeacher(teacher or build_classifier("test_vit", 3, SIDE), fabric, channels_last=False)
+    live = LiveTeacher(teacher or build_classifier("test_vit", 3, SIDE), fabric, [], channels_last=False)
     images, target = data()
     count = 0
 
@@ -67,7 +68,7 @@ def train_all(students, schedule, *, stop_at=None, teacher=None, fail_at=None):
             if count == stop_at:
                 os.kill(os.getpid(), signal.SIGINT)
             large = View(images[index], target[index])
-            outputs = live(large.image, torch.tensor(batch))
+            outputs = live(large.image, torch.tensor(batch)).outputs([])
             small = {s.side: View(F.interpolate(large.image, s.side, mode="area"), large.target) for s in students}
             yield [Batch({"student": small[s.side], "teacher": large}, outputs) for s in students]
 
@@ -76,7 +77,8 @@ def train_all(students, schedule, *, stop_at=None, teacher=None, fail_at=None):
         torch.manual_seed(student.seed)
         options = {"drop_rate": student.dropout} if student.dropout else {}
         network = build_classifier(student.network, 3, student.side, options=options)
-        objective = Objective(network, live.spec, (PKDTerm(kind="pkd"), ISRDTerm(kind="isrd", weight=student.isrd_weight)))
+        terms = (PKDTerm(kind="pkd"), ISRDTerm(kind="isrd", weight=student.isrd_weight))
+        objective = Objective(network, live.spec, terms, schedule.epochs)
         jobs.append(
             Job(
                 name=student.folder.name,

@@ -5,16 +5,18 @@ What it serves is decided by running the network once when it is built; what doe
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, cast
 
 import timm
 import torch
+import torch.nn.functional as F
 import torchvision
 from torch import Tensor, nn
 
 from pixeldistill.errors import NetworkError, nearest
 from pixeldistill.functional.reconstruction import IMAGENET_MEAN, IMAGENET_STD, normalise
-from pixeldistill.networks.weights import load_weights, packaged_weights
+from pixeldistill.networks.weights import load_weights, packaged_weights, read_card, weights_file
 from pixeldistill.types import FeatureSpec, MapSpec, Outputs
 
 TORCHVISION = "torchvision/"
@@ -30,15 +32,17 @@ class Classifier(nn.Module):
         net: the network itself, with its own parameter names, as timm or torchvision would load them.
         spec: the shapes of the outputs at the built image size.
         mean, std: the network's normalisation.
+        enlarge: the side to which images are enlarged first, if they are.
         notes: what a user should know of this network at this size.
     """
 
     spec: FeatureSpec
 
-    def __init__(self, net: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    def __init__(self, net: nn.Module, mean: tuple[float, ...], std: tuple[float, ...], enlarge: int | None = None) -> None:
         super().__init__()
         self.net = net
         self.mean, self.std = mean, std
+        self.enlarge = enlarge
         self.notes: list[str] = []
         self._clone_input = False
         self._indices: list[int] | None = None
@@ -51,7 +55,7 @@ class Classifier(nn.Module):
 
     def forward(self, image: Tensor) -> Outputs:
         """Run the network on images (N, 3, H, W) in [0, 1]."""
-        normalised = normalise(image, self.mean, self.std)
+        normalised = self._prepare(image)
         if isinstance(self.net, torchvision.models.ShuffleNetV2):
             prediction, features = _run_shufflenet(self.net, normalised)
         else:
@@ -61,6 +65,11 @@ class Classifier(nn.Module):
         feature, self._input = self._input, None
         assert feature is not None
         return Outputs(prediction, self._to_map(feature), tuple(features))
+
+    def _prepare(self, image: Tensor) -> Tensor:
+        if self.enlarge:
+            image = F.interpolate(image, (self.enlarge, self.enlarge), mode="bilinear")
+        return normalise(image, self.mean, self.std)
 
     def _to_map(self, feature: Tensor) -> Tensor:
         """Lay tokens (N, prefix + h·w, C), or a grid of them (N, h, w, C), out as a map (N, C, h, w); a map is one already."""
@@ -83,6 +92,8 @@ def build_classifier(
     options: Mapping[str, Any] | None = None,
     classes: tuple[str, ...] | None = None,
     trained: bool = False,
+    enlarge: int | None = None,
+    stem_stride: int | None = None,
 ) -> Classifier:
     """Build a classifier, load its weights, and check that it can be distilled at its image size.
 
@@ -96,22 +107,41 @@ def build_classifier(
         classes: names of the classes, compared with those of a former run.
         trained: the weights must hold the prediction for these classes (a frozen teacher); otherwise a classifier of
             another size is replaced by a fresh one.
+        enlarge: a control: images of `image_size` are enlarged to this side (bilinear), for which the network is built.
+        stem_stride: a control: stride of the first convolution, 1 to keep a small image's resolution.
 
     Raises:
         NetworkError: an unknown name, a network without a usable input module, a size it cannot take.
         WeightsError: weights that cannot be read or do not fit.
     """
-    net, config = _create(name, num_classes, image_size, weights, patch, dict(options or {}))
+    built_for = enlarge or image_size
+    net, config = _create(name, num_classes, built_for, weights, patch, dict(options or {}))
+    if stem_stride:
+        _set_stem_stride(net, name, stem_stride)
     if weights == "pretrained" and (package := packaged_weights(name)):
         load_weights(net, package, name, num_classes, trained=False)
     elif weights not in ("none", "pretrained"):
-        load_weights(net, weights, name, num_classes, trained=trained, side=image_size, classes=classes)
+        load_weights(net, weights, name, num_classes, trained=trained, side=built_for, classes=classes)
     try:
-        classifier = Classifier(net, config["mean"], config["std"])
+        classifier = Classifier(net, config["mean"], config["std"], enlarge)
         _check(classifier, name, image_size)
     except NetworkError as error:
         raise NetworkError(f"{name} cannot be served at {image_size}×{image_size}: {error}") from error.__cause__
     return classifier
+
+
+def load_classifier(folder: Path, which: str = "last") -> Classifier:
+    """Build the network of a finished training as its card says, with its last or its best weights.
+
+    Raises:
+        WeightsError: no such file, or one that does not fit the card.
+    """
+    card = read_card(folder)
+    return build_classifier(
+        card["network"], len(card["classes"]), card["side"], weights=str(weights_file(folder, which)), patch=card["patch"],
+        options=card["options"], classes=tuple(card["classes"]), trained=True,
+        enlarge=card.get("enlarge"), stem_stride=card.get("stem_stride"),
+    )  # fmt: skip
 
 
 def _create(
@@ -181,6 +211,13 @@ def input_module(net: nn.Module) -> tuple[nn.Module, bool]:
     return module, False
 
 
+def _set_stem_stride(net: nn.Module, name: str, stride: int) -> None:
+    module = net.conv1[0] if isinstance(net, torchvision.models.ShuffleNetV2) else input_module(net)[0]
+    if not isinstance(module, nn.Conv2d):
+        raise NetworkError(f"{name} has patches, no convolution whose stride could be set: choose `patch` instead")
+    module.stride = (stride, stride)
+
+
 def _run_shufflenet(net: torchvision.models.ShuffleNetV2, image: Tensor) -> tuple[Tensor, list[Tensor]]:
     stem = net.conv1(image)
     maps = [net.maxpool(stem)]
@@ -218,7 +255,7 @@ def _check(classifier: Classifier, name: str, side: int) -> None:
         if _overwritten(classifier, image, outputs.input_feature):
             classifier._clone_input = True
             outputs = classifier(image)
-        plain = net(normalise(image, classifier.mean, classifier.std))
+        plain = net(classifier._prepare(image))
     except (
         RuntimeError,
         AssertionError,
@@ -241,6 +278,7 @@ def _check(classifier: Classifier, name: str, side: int) -> None:
         tuple(MapSpec(*m.shape[1:]) for m in outputs.features),
     )
     patch = _patch_size(net)
+    side = classifier.enlarge or side
     if patch and side % patch:
         classifier.notes.append(f"{name}: patches of {patch} leave {side % patch} of {side} pixels unseen; choose `patch`")
     classifier.train(was_training)

@@ -151,8 +151,9 @@ def _check_card(card: dict[str, Any], run: Path, name: str, side: int | None, cl
     """Compare what a run trained with what is asked of it; side and classes where they must agree."""
     if card["network"] != name:
         raise WeightsError(f"{run} trained {card['network']}, but the recipe says {name}: change one of them")
-    if side is not None and card["side"] != side:
-        raise WeightsError(f"{run} was trained at side {card['side']}, not {side}: name the folder of the stage that you mean")
+    trained_at = card.get("enlarge") or card["side"]
+    if side is not None and trained_at != side:
+        raise WeightsError(f"{run} was trained at side {trained_at}, not {side}: name the folder of the stage that you mean")
     if classes is not None and tuple(card["classes"]) != classes:
         other = next((a for a, b in zip(card["classes"], classes, strict=False) if a != b), None)
         detail = f"it has {other!r} where the data has another" if other else "the data has others"

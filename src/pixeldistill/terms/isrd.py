@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pixeldistill.functional.reconstruction import reconstruction_l1
-from pixeldistill.recipe import ISRDTerm
+from pixeldistill.losses import ISRDTerm
 from pixeldistill.types import Batch, FeatureSpec, Outputs
 
 Size = int | tuple[int, int]

@@ -2,8 +2,10 @@
 
 from torch import Tensor, nn
 
+from pixeldistill.functional.decoupled import decoupled_kd
 from pixeldistill.functional.prediction import prediction_kd
-from pixeldistill.recipe import PKDTerm, SupervisedTerm
+from pixeldistill.functional.relations import relational_kd
+from pixeldistill.losses import DISTTerm, DKDTerm, PKDTerm, SupervisedTerm
 from pixeldistill.tasks import classification
 from pixeldistill.types import Batch, FeatureSpec, Outputs
 
@@ -34,4 +36,42 @@ class PKD(nn.Module):
             batch.views["student"].target,
             temperature=self.config.temperature,
             alpha=self.config.alpha,
+        )
+
+
+class DKD(nn.Module):
+    """Decoupled distillation of the prediction: see `functional.decoupled_kd`. Smoothed labels count as their class."""
+
+    def __init__(self, config: DKDTerm, student: FeatureSpec, teacher: FeatureSpec) -> None:
+        super().__init__()
+        self.config = config
+
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Tensor:
+        """Compare the student's prediction with the teacher's."""
+        target = batch.views["student"].target
+        return decoupled_kd(
+            student.prediction,
+            teacher.prediction,
+            target.argmax(dim=1) if target.ndim > 1 else target,
+            alpha=self.config.alpha,
+            beta=self.config.beta,
+            temperature=self.config.temperature,
+        )
+
+
+class DIST(nn.Module):
+    """Relations in the prediction: see `functional.relational_kd`."""
+
+    def __init__(self, config: DISTTerm, student: FeatureSpec, teacher: FeatureSpec) -> None:
+        super().__init__()
+        self.config = config
+
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Tensor:
+        """Compare the student's prediction with the teacher's."""
+        return relational_kd(
+            student.prediction,
+            teacher.prediction,
+            beta=self.config.beta,
+            gamma=self.config.gamma,
+            temperature=self.config.temperature,
         )

@@ -1,6 +1,6 @@
 """The dry run: every shape that will meet in a stage, found by building it and running it once."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pixeldistill.archive import in_bytes
@@ -10,11 +10,10 @@ from pixeldistill.data.store import stored_size
 from pixeldistill.errors import DataError
 from pixeldistill.networks.classifier import Classifier, build_classifier
 from pixeldistill.recipe import STAGE_REFERENCE, Data, Network, Recipe, Schedule, Stage
-from pixeldistill.terms import build_term
-from pixeldistill.terms.isrd import ISRD
-from pixeldistill.training.bank import bank_bytes, bank_spec
+from pixeldistill.terms import build_term, wanted_maps
+from pixeldistill.training.bank import bank_bytes
+from pixeldistill.training.build import describe_data
 from pixeldistill.training.passes import passes
-from pixeldistill.training.stages import describe_data
 
 _KNOWN_CLASSES = {"cub": 200, "aircraft": 100, "demo": 4}
 
@@ -24,7 +23,7 @@ def describe_stage(stage: Stage, classes: int, images: int | None) -> list[str]:
 
     Raises:
         NetworkError, WeightsError: a network that cannot be built as the recipe says.
-        RecipeError: a bank of maps that the teacher does not have.
+        RecipeError: terms that cannot compare these two.
     """
     student = _build(stage.student, classes)
     distinct = stage.distinct_views
@@ -36,16 +35,21 @@ def describe_stage(stage: Stage, classes: int, images: int | None) -> list[str]:
         teacher = _build(stage.teacher, classes)
         lines += _describe("teacher", stage.teacher, teacher)
         spec = teacher.spec
+    terms = [build_term(config, student.spec, spec) for config in stage.terms]
     if spec and stage.bank:
         assert isinstance(stage.bank.views, int)
-        spec = bank_spec(spec, stage.bank.maps)
-        maps = "".join(f", map {wanted.index} as {m}" for wanted, m in zip(stage.bank.maps, spec.features, strict=True))
-        size = in_bytes(bank_bytes(spec, stage.bank.views, images)) if images else "?"
+        wanted = wanted_maps(terms)
+        maps = "".join(f", map {spec.features[w.number]} as {w.height}×{w.width}" for w in wanted)
+        size = in_bytes(bank_bytes(spec, wanted, stage.bank.views, images)) if images else "?"
         lines.append(f"  asked once: bank of {stage.bank.views} views an image, {size} (prediction{maps})")
-    for config in stage.terms:
-        term = build_term(config, student.spec, spec)
-        detail = f": {term.describe()}" if isinstance(term, ISRD) else ""
-        lines.append(f"term {config.kind}, weight {config.weight:g}{detail}")
+    for config, term in zip(stage.terms, terms, strict=True):
+        changes = [
+            f", rising over {config.warmup_epochs:g} epochs" if config.warmup_epochs else "",
+            f", falling over the last {config.cooldown_epochs:g}" if config.cooldown_epochs else "",
+        ]
+        describe: Callable[[], str] | None = getattr(term, "describe", None)
+        detail = f": {describe()}" if describe else ""
+        lines.append(f"term {config.kind}, weight {config.weight:g}{''.join(changes)}{detail}")
     return lines
 
 
@@ -114,7 +118,10 @@ def _known(data: Data) -> int:
 
 def _build(network: Network, classes: int) -> Classifier:
     """Build for the shapes alone: weights are not looked at."""
-    return build_classifier(network.network, classes, network.side, patch=network.patch, options=network.options)
+    return build_classifier(
+        network.network, classes, network.side, patch=network.patch, options=network.options,
+        enlarge=network.enlarge, stem_stride=network.stem_stride,
+    )  # fmt: skip
 
 
 def _describe(role: str, network: Network, classifier: Classifier) -> list[str]:

@@ -10,8 +10,8 @@ from pixeldistill.data.check import check_images
 from pixeldistill.data.loading import default_workers
 from pixeldistill.data.sources import load_splits
 from pixeldistill.errors import DataError, RunError
-from pixeldistill.networks.classifier import build_classifier
-from pixeldistill.networks.weights import find_run, read_card, weights_file
+from pixeldistill.networks.classifier import load_classifier
+from pixeldistill.networks.weights import find_run, read_card
 from pixeldistill.recipe import Data, Imaging, Recipe
 from pixeldistill.training.evaluate import TestImages, evaluate
 from pixeldistill.training.fabric import make_fabric
@@ -63,9 +63,6 @@ def measure_run(run: Path, recipe: Recipe | None = None, *, workers: int | None 
     }
     figures = {}
     for which in ("last", "best"):
-        network = build_classifier(
-            card["network"], len(classes), card["side"], weights=str(weights_file(folder, which)),
-            patch=card["patch"], options=card["options"], classes=classes, trained=True,
-        ).to(fabric.device)  # fmt: skip
+        network = load_classifier(folder, which).to(fabric.device)
         figures[which] = {name: evaluate(network, split, fabric) for name, split in images.items()}
     return Measured(folder, classes, {name: split.total for name, split in images.items()}, figures)

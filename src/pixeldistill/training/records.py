@@ -40,6 +40,16 @@ def bank_key(stage: Stage, recipe: Recipe, splits: Splits, folders: Mapping[str,
     }
 
 
+def bank_folder(stage: Stage, recipe: Recipe) -> Path:
+    """Name the folder of a stage's bank: in the recipe's, one for each teacher."""
+    assert stage.teacher is not None
+    teacher = stage.teacher
+    own = f"{teacher.network.rsplit('/', maxsplit=1)[-1]}-{teacher.side}"
+    name = teacher.weights.removeprefix(STAGE_REFERENCE) if teacher.weights.startswith(STAGE_REFERENCE) else own
+    chosen = stage.bank.folder if stage.bank else None
+    return (chosen or recipe.run / "bank") / name
+
+
 def network_card(stage: Stage, student: Classifier, seed: int, recipe: Recipe, splits: Splits) -> dict[str, Any]:
     """Describe the deployed network: all that it takes to rebuild it and to feed it."""
     network, root = stage.student, recipe.data.root
@@ -48,6 +58,8 @@ def network_card(stage: Stage, student: Classifier, seed: int, recipe: Recipe, s
         "side": network.side,
         "patch": network.patch,
         "options": network.options,
+        "enlarge": network.enlarge,
+        "stem_stride": network.stem_stride,
         "classes": list(splits.classes),
         "mean": list(student.mean),
         "std": list(student.std),

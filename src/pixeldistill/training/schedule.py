@@ -1,4 +1,4 @@
-"""Optimisers and learning rates. The rate is a function of the step alone, so there is no scheduler to save."""
+"""Optimisers, learning rates and the weights of terms: functions of the time alone, so there is no scheduler to save."""
 
 import math
 from collections.abc import Iterable
@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from pixeldistill.losses import Term
 from pixeldistill.recipe import Schedule
 
 
@@ -56,3 +57,15 @@ def build_optimizer(module: nn.Module, schedule: Schedule) -> Optimizer:
 
 def _of(parameters: Iterable[nn.Parameter], *, vectors: bool) -> list[nn.Parameter]:
     return [p for p in parameters if (p.ndim <= 1) == vectors]
+
+
+def term_weight(term: Term, epoch: float, epochs: int) -> float:
+    """Give a term's weight at a time: it rises linearly over its first epochs and falls linearly over the last ones.
+
+    >>> from pixeldistill.losses import PKDTerm
+    >>> [term_weight(PKDTerm(kind="pkd", weight=2, warmup_epochs=2, cooldown_epochs=1), e, 5) for e in (0, 1, 3, 4.5)]
+    [0.0, 1.0, 2.0, 1.0]
+    """
+    rise = min(1.0, epoch / term.warmup_epochs) if term.warmup_epochs else 1.0
+    fall = min(1.0, (epochs - epoch) / term.cooldown_epochs) if term.cooldown_epochs else 1.0
+    return term.weight * rise * fall

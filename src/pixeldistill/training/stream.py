@@ -9,14 +9,14 @@ from torch import Tensor
 
 from pixeldistill.data.dataset import TrainingViews
 from pixeldistill.data.loading import load
-from pixeldistill.data.sampler import Key, micro_batches
+from pixeldistill.data.sampler import Key, micro_batches, steps_per_epoch
 from pixeldistill.data.views import resize, resize_batch, to_unit
 from pixeldistill.recipe import Stage
 from pixeldistill.tasks import classification
 from pixeldistill.terms import needs_teacher_view
 from pixeldistill.training.fabric import Fabric
 from pixeldistill.training.teacher import Teacher
-from pixeldistill.types import Batch, Outputs, View
+from pixeldistill.types import Batch, Outputs, View, WantedMap
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class Stream:
     """Batches for several students; called as `stream(epoch, step)`, see `training.engine.Batches`.
 
     stages: of the students, in order; schedule and crop are the same in all.
+    wanted: of each student, the maps that its terms ask of the teacher.
     dataset: the training views.
     teacher: of those students that have one.
     classes: how many there are.
@@ -31,6 +32,7 @@ class Stream:
     """
 
     stages: Sequence[Stage]
+    wanted: Sequence[Sequence[WantedMap]]
     dataset: TrainingViews
     teacher: Teacher | None
     classes: int
@@ -45,17 +47,23 @@ class Stream:
             len(self.dataset.samples), batch_size=schedule.batch_size, accumulate=schedule.accumulate, seed=self.order_seed,
             epochs=range(epoch, schedule.epochs), first_step=step, rank=self.fabric.global_rank, world=self.fabric.world_size,
         )  # fmt: skip
-        for large, target, rows in large_views(self.dataset, keys, self.workers, self.fabric):
+        steps = steps_per_epoch(len(self.dataset.samples), schedule.batch_size)
+        done = (epoch * steps + step) * schedule.accumulate
+        for number, (large, target, rows) in enumerate(large_views(self.dataset, keys, self.workers, self.fabric), start=done):
             labels = classification.smooth_labels(target, self.classes, schedule.label_smoothing)
             images = {
                 side: image_at(large, side, self.dataset.kernel, channels_last=schedule.channels_last) for side in self._sides()
             }
             if self.dataset.views.mixup:
                 images, labels = mix(images, labels, self.classes, self.dataset.views.mixup, _mixing_seed(self.dataset, rows))
-            outputs = None
+            answer = None
             if self.teacher:
-                outputs = self.teacher(images[self._teacher_side] if self.teacher.sees_image else None, rows)
-            yield [self._batch(stage, images, labels, outputs) for stage in self.stages]
+                answer = self.teacher(images[self._teacher_side] if self.teacher.sees_image else None, rows)
+            now = number // schedule.accumulate / steps
+            yield [
+                self._batch(stage, images, labels, answer.outputs(wanted) if answer else None, now)
+                for stage, wanted in zip(self.stages, self.wanted, strict=True)
+            ]
 
     @property
     def _teacher_side(self) -> int:
@@ -68,13 +76,13 @@ class Stream:
             sides.add(self._teacher_side)
         return sides | {s.teacher.side for s in self.stages if s.teacher and needs_teacher_view(s.terms)}
 
-    def _batch(self, stage: Stage, images: dict[int, Tensor], labels: Tensor, outputs: Outputs | None) -> Batch:
+    def _batch(self, stage: Stage, images: dict[int, Tensor], labels: Tensor, outputs: Outputs | None, epoch: float) -> Batch:
         views = {"student": View(images[stage.student.side], labels)}
         if stage.teacher is None:
-            return Batch(views)
+            return Batch(views, epoch=epoch)
         if stage.teacher.side in images:
             views["teacher"] = View(images[stage.teacher.side], labels)
-        return Batch(views, outputs)
+        return Batch(views, outputs, epoch)
 
 
 def large_views(

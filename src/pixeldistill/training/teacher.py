@@ -1,14 +1,29 @@
 """The frozen teacher: what it says of a view, asked live. The bank gives the same from disk."""
 
-from typing import Protocol
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple, Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from pixeldistill.networks.classifier import Classifier
 from pixeldistill.networks.folding import fold_norms
 from pixeldistill.training.fabric import Fabric
-from pixeldistill.types import FeatureSpec, Outputs
+from pixeldistill.types import Outputs, WantedMap
+
+
+class Answer(NamedTuple):
+    """What a teacher says of a batch: logits (N, classes), and the maps that it was built to give."""
+
+    prediction: Tensor
+    maps: Mapping[WantedMap, Tensor]
+
+    def outputs(self, wanted: Iterable[WantedMap]) -> Outputs:
+        """Give one student's terms what they want: maps at their numbers, nothing in between."""
+        nothing = self.prediction.new_empty(0)
+        chosen = {want.number: self.maps[want] for want in wanted}
+        return Outputs(self.prediction, nothing, tuple(chosen.get(i, nothing) for i in range(max(chosen, default=-1) + 1)))
 
 
 class Teacher(Protocol):
@@ -17,34 +32,35 @@ class Teacher(Protocol):
     `sees_image`: whether it must be given the images, or the keys (N, 2; epoch and index) are enough.
     """
 
-    spec: FeatureSpec
     sees_image: bool
 
-    def __call__(self, image: Tensor | None, keys: Tensor) -> Outputs:
-        """Give the outputs for images (N, 3, H, W) in [0, 1], or for the views of these keys."""
+    def __call__(self, image: Tensor | None, keys: Tensor) -> Answer:
+        """Answer for images (N, 3, H, W) in [0, 1], or for the views of these keys."""
 
 
 class LiveTeacher:
     """A network asked anew at every step: frozen, in eval mode, on the device, its batch norms folded.
 
     Attributes:
+        wanted: the maps that it gives, average-pooled.
         folded: how many batch norms were folded.
     """
 
     sees_image = True
 
-    def __init__(self, network: Classifier, fabric: Fabric, *, channels_last: bool) -> None:
+    def __init__(self, network: Classifier, fabric: Fabric, wanted: Iterable[WantedMap], *, channels_last: bool) -> None:
         network, self.folded = fold_norms(network.requires_grad_(False).eval())
         self.network = network.requires_grad_(False).eval().to(fabric.device)
         if channels_last:
             self.network.to(memory_format=torch.channels_last)
-        self.spec = network.spec
+        self.spec, self.wanted = network.spec, tuple(wanted)
         self._fabric = fabric
 
     @torch.no_grad()
-    def __call__(self, image: Tensor | None, keys: Tensor) -> Outputs:
+    def __call__(self, image: Tensor | None, keys: Tensor) -> Answer:
         """Run the network."""
         assert image is not None
         with self._fabric.autocast():
             outputs: Outputs = self.network(image)
-        return outputs
+            maps = {want: F.adaptive_avg_pool2d(outputs.features[want.number], want[1:]) for want in self.wanted}
+        return Answer(outputs.prediction, maps)

@@ -1,0 +1,14 @@
+"""Two maps of unequal size."""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def same_size(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+    """Average-pool two maps (N, C, H, W) to the smaller height and the smaller width of both."""
+    size = (min(one.shape[2], other.shape[2]), min(one.shape[3], other.shape[3]))
+    return _pool(one, size), _pool(other, size)
+
+
+def _pool(feature: Tensor, size: tuple[int, int]) -> Tensor:
+    return feature if feature.shape[2:] == size else F.adaptive_avg_pool2d(feature, size)

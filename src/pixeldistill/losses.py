@@ -1,0 +1,109 @@
+"""What a recipe says of its losses: one class each, told apart by `kind`. Pure data; `terms.TERMS` builds them."""
+
+from typing import Annotated, Literal, get_args
+
+from pydantic import Field
+
+from pixeldistill.strict import Strict
+
+Maps = Literal["all", "last"] | tuple[int, ...]
+
+
+class _Term(Strict):
+    """A loss, its weight, and how that changes: it rises from 0 in the first epochs and falls to 0 in the last ones."""
+
+    weight: float = Field(1.0, ge=0)
+    warmup_epochs: float = Field(0, ge=0)
+    cooldown_epochs: float = Field(0, ge=0)
+
+
+class SupervisedTerm(_Term):
+    """Cross-entropy with the labels."""
+
+    kind: Literal["supervised"]
+
+
+class PKDTerm(_Term):
+    """Distillation of the prediction, the labels' cross-entropy included (METHOD: L_PKD)."""
+
+    kind: Literal["pkd"]
+    temperature: float = Field(4.0, gt=0)
+    alpha: float = Field(0.9, ge=0, le=1)
+
+
+class DKDTerm(_Term):
+    """Decoupled distillation of the prediction, without the labels' cross-entropy."""
+
+    kind: Literal["dkd"]
+    temperature: float = Field(4.0, gt=0)
+    alpha: float = Field(1.0, ge=0)
+    beta: float = Field(2.0, ge=0)
+
+
+class DISTTerm(_Term):
+    """Relations in the prediction, without the labels' cross-entropy."""
+
+    kind: Literal["dist"]
+    temperature: float = Field(1.0, gt=0)
+    beta: float = Field(1.0, ge=0)
+    gamma: float = Field(1.0, ge=0)
+
+
+class ExitsTerm(_Term):
+    """Exit branches on the student's maps that learn the teacher's prediction (OFA)."""
+
+    kind: Literal["exits"]
+    maps: Maps = "all"
+    temperature: float = Field(1.0, gt=0)
+    exponent: float = Field(1.5, ge=1)
+
+
+class ISRDTerm(_Term):
+    """Input spatial representation distillation (METHOD: L_ISRD)."""
+
+    kind: Literal["isrd"]
+    fit: Literal["resize", "crop"] = "resize"
+
+
+class ATTerm(_Term):
+    """Attention transfer."""
+
+    kind: Literal["at"]
+    maps: Maps = "all"
+
+
+class SPTerm(_Term):
+    """Similarity-preserving distillation."""
+
+    kind: Literal["sp"]
+    maps: Maps = "last"
+
+
+class ICKDTerm(_Term):
+    """Inter-channel correlation; the student's map is projected to the teacher's channels."""
+
+    kind: Literal["ickd"]
+    maps: Maps = "last"
+
+
+class HintTerm(_Term):
+    """FitNet hints: the student's map, projected to the teacher's channels, against the teacher's."""
+
+    kind: Literal["hint"]
+    maps: Maps = "last"
+
+
+class UpsampledTerm(_Term):
+    """The input-compression stage's feature loss (METHOD: L_up): the student's map upsampled to the assistant's."""
+
+    kind: Literal["upsampled"]
+    maps: Maps = "last"
+
+
+Term = Annotated[
+    SupervisedTerm | PKDTerm | DKDTerm | DISTTerm | ExitsTerm | ISRDTerm | ATTerm | SPTerm | ICKDTerm | HintTerm | UpsampledTerm,
+    Field(discriminator="kind"),
+]
+
+_CONFIGS: tuple[type[_Term], ...] = get_args(get_args(Term)[0])
+KINDS: dict[str, type[_Term]] = {get_args(config.model_fields["kind"].annotation)[0]: config for config in _CONFIGS}

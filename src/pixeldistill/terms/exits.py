@@ -1,0 +1,56 @@
+"""Exit branches: every stage of the student learns the teacher's prediction, which any two families share."""
+
+import torch
+from torch import Tensor, nn
+
+from pixeldistill.functional.exits import exit_loss
+from pixeldistill.losses import ExitsTerm
+from pixeldistill.terms.pairing import choose_maps
+from pixeldistill.types import Batch, FeatureSpec, MapSpec, Outputs
+
+
+class Exits(nn.Module):
+    """A branch on each of the student's maps: see `functional.exit_loss`. The branches are used in training only.
+
+    A branch is a depthwise-separable convolution of stride 2, an average over what is left, and a linear layer (ours: the
+    paper's branches repeat the convolution until 7×7 are left, and use a transformer block on tokens).
+    """
+
+    def __init__(self, config: ExitsTerm, student: FeatureSpec, teacher: FeatureSpec) -> None:
+        super().__init__()
+        self.config = config
+        self.numbers = choose_maps(config.maps, student, config.kind)
+        self.maps = [student.features[number] for number in self.numbers]
+        width = max(m.channels for m in student.features)
+        self.branches = nn.ModuleList(_branch(m, width, student.classes) for m in self.maps)
+
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Tensor:
+        """Sum the branches' losses."""
+        target = batch.views["student"].target
+        losses = [
+            exit_loss(
+                branch(student.features[number]),
+                teacher.prediction,
+                target,
+                exponent=self.config.exponent,
+                temperature=self.config.temperature,
+            )
+            for number, branch in zip(self.numbers, self.branches, strict=True)
+        ]
+        return torch.stack(losses).sum()
+
+    def describe(self) -> str:
+        """Say where the branches are, for the dry run."""
+        return f"a branch on the student's {', '.join(map(str, self.maps))}"
+
+
+def _branch(feature: MapSpec, width: int, classes: int) -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(feature.channels, feature.channels, 3, stride=2, padding=1, groups=feature.channels, bias=False),
+        nn.Conv2d(feature.channels, width, 1, bias=False),
+        nn.BatchNorm2d(width),
+        nn.ReLU(inplace=True),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(width, classes),
+    )

@@ -1,0 +1,119 @@
+"""Terms that compare maps: each pairs them by depth, brings them to each other's shape, and sums over the pairs."""
+
+from collections.abc import Callable
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from pixeldistill.errors import RecipeError
+from pixeldistill.functional.attention import attention_transfer
+from pixeldistill.functional.correlation import inter_channel_correlation
+from pixeldistill.functional.features import hint, upsampled_mse
+from pixeldistill.functional.similarity import similarity_preserving
+from pixeldistill.losses import ATTerm, HintTerm, ICKDTerm, SPTerm, UpsampledTerm
+from pixeldistill.terms.pairing import pair_maps
+from pixeldistill.types import Batch, FeatureSpec, MapSpec, Outputs
+
+
+class _MapTerm(nn.Module):
+    """A function of two maps, applied to every pair.
+
+    Attributes:
+        wanted: what the term asks of the teacher: by the map's number, the height and width to which it may be average-pooled.
+    """
+
+    compare: ClassVar[Callable[[Tensor, Tensor], Tensor]]
+    pooled: ClassVar[bool]  # whether the larger map is pooled to the smaller one's size, so that the teacher's may be stored so
+    adapter: ClassVar[str]  # for the dry run
+
+    def __init__(
+        self, config: ATTerm | SPTerm | ICKDTerm | HintTerm | UpsampledTerm, student: FeatureSpec, teacher: FeatureSpec
+    ) -> None:
+        super().__init__()
+        self.pairs = pair_maps(config.maps, student, teacher, config.kind)
+        self.shapes = [(student.features[s], teacher.features[t]) for s, t in self.pairs]
+        self.wanted: dict[int, tuple[int, int]] = {}
+        for (_, number), (ours, theirs) in zip(self.pairs, self.shapes, strict=True):
+            size = (min(ours.height, theirs.height), min(ours.width, theirs.width)) if self.pooled else theirs[1:]
+            height, width = self.wanted.get(number, (0, 0))
+            self.wanted[number] = (max(height, size[0]), max(width, size[1]))
+        self.projectors = nn.ModuleList(self.project(ours, theirs) for ours, theirs in self.shapes)
+
+    def project(self, ours: MapSpec, theirs: MapSpec) -> nn.Module:
+        """Make what brings the student's channels to the teacher's; by default nothing does."""
+        return nn.Identity()
+
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Tensor:
+        """Sum the comparisons of all pairs."""
+        shares = [
+            type(self).compare(project(student.features[ours]), teacher.features[theirs])
+            for (ours, theirs), project in zip(self.pairs, self.projectors, strict=True)
+        ]
+        return torch.stack(shares).sum()
+
+    def describe(self) -> str:
+        """Say which maps meet, for the dry run."""
+        pairs = ", ".join(f"{ours} ↔ {theirs}" for ours, theirs in self.shapes)
+        return f"maps {pairs} ({self.adapter})"
+
+
+class AT(_MapTerm):
+    """Attention transfer: see `functional.attention_transfer`."""
+
+    compare = attention_transfer
+    pooled = True
+    adapter = "energy over the channels; the larger is pooled"
+
+
+class SP(_MapTerm):
+    """Similarity-preserving distillation: see `functional.similarity_preserving`."""
+
+    compare = similarity_preserving
+    pooled = False
+    adapter = "similarities within the batch; any shapes"
+
+
+class ICKD(_MapTerm):
+    """Inter-channel correlation: see `functional.inter_channel_correlation`; its projector is trained (published: it is not)."""
+
+    compare = inter_channel_correlation
+    pooled = False
+    adapter = "1×1 convolution and batch norm to the teacher's channels"
+
+    def project(self, ours: MapSpec, theirs: MapSpec) -> nn.Module:
+        """Make a 1×1 convolution without bias and a batch norm."""
+        return nn.Sequential(nn.Conv2d(ours.channels, theirs.channels, 1, bias=False), nn.BatchNorm2d(theirs.channels))
+
+
+class Hint(_MapTerm):
+    """FitNet hints: see `functional.hint`; the student's map goes through a trained 1×1 convolution."""
+
+    compare = hint
+    pooled = True
+    adapter = "1×1 convolution to the teacher's channels; the larger is pooled"
+
+    def project(self, ours: MapSpec, theirs: MapSpec) -> nn.Module:
+        """Make a 1×1 convolution."""
+        return nn.Conv2d(ours.channels, theirs.channels, 1)
+
+
+class Upsampled(_MapTerm):
+    """The input-compression stage's feature loss: see `functional.upsampled_mse`.
+
+    Raises:
+        RecipeError: teacher and student have other channels there.
+    """
+
+    compare = upsampled_mse
+    pooled = False
+    adapter = "the student's upsampled, no projector"
+
+    def project(self, ours: MapSpec, theirs: MapSpec) -> nn.Module:
+        """Refuse unequal channels."""
+        if ours.channels != theirs.channels:
+            raise RecipeError(
+                f"term upsampled compares {ours} with {theirs}: it needs equal channels, so teacher and student of the same "
+                "architecture; {kind: hint} projects, {kind: at} and {kind: sp} take any maps"
+            )
+        return nn.Identity()

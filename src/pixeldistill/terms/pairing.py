@@ -1,0 +1,49 @@
+"""Which of the student's maps is compared with which of the teacher's, whatever the two networks are."""
+
+from math import ceil
+from typing import NamedTuple
+
+from pixeldistill.errors import RecipeError
+from pixeldistill.losses import Maps
+from pixeldistill.types import FeatureSpec
+
+
+class Pair(NamedTuple):
+    """Numbers of two maps."""
+
+    student: int
+    teacher: int
+
+
+def choose_maps(maps: Maps, student: FeatureSpec, kind: str) -> list[int]:
+    """Give the numbers of the student's maps that a term's `maps` mean.
+
+    Raises:
+        RecipeError: a number that the student does not have.
+    """
+    if maps == "all":
+        return _deep(student)
+    if maps == "last":
+        return [len(student.features) - 1]
+    count = len(student.features)
+    if wrong := [number for number in maps if not -count <= number < count]:
+        raise RecipeError(f"term {kind}: maps {wrong[0]}: the student has {count} maps, 0 to {count - 1}")
+    return sorted({number % count for number in maps if isinstance(number, int)})
+
+
+def pair_maps(maps: Maps, student: FeatureSpec, teacher: FeatureSpec, kind: str) -> list[Pair]:
+    """Pair maps by relative depth: the last with the last, the middle with the middle, however many there are (ours).
+
+    Maps at half the image's side or larger belong to the stem; they count only where one of them is asked for by number.
+    """
+    chosen = choose_maps(maps, student, kind)
+    ours, theirs = _deep(student), _deep(teacher)
+    if not set(chosen) <= set(ours):
+        ours, theirs = list(range(len(student.features))), list(range(len(teacher.features)))
+    return [Pair(number, theirs[ceil((ours.index(number) + 1) * len(theirs) / len(ours)) - 1]) for number in chosen]
+
+
+def _deep(spec: FeatureSpec) -> list[int]:
+    """List the maps that lie behind the stem; all where there are no others."""
+    height = spec.image_size[0]
+    return [i for i, m in enumerate(spec.features) if 2 * m.height < height] or list(range(len(spec.features)))

@@ -1,0 +1,163 @@
+"""What a pass is made of: networks, terms, teacher and batches, built from a stage's description."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from torch import Tensor
+
+from pixeldistill.data.dataset import TrainingViews
+from pixeldistill.data.sampler import Key
+from pixeldistill.data.sources import Splits
+from pixeldistill.data.store import ImageStore, open_store
+from pixeldistill.files import write_json
+from pixeldistill.networks.classifier import Classifier, build_classifier
+from pixeldistill.networks.weights import CARD
+from pixeldistill.recipe import STAGE_REFERENCE, Network, Recipe, Stage
+from pixeldistill.training.bank import open_bank
+from pixeldistill.training.engine import check_batch
+from pixeldistill.training.evaluate import TestImages
+from pixeldistill.training.fabric import Fabric, make_fabric
+from pixeldistill.training.objective import Objective
+from pixeldistill.training.passes import Training
+from pixeldistill.training.progress import counting
+from pixeldistill.training.records import bank_folder, bank_key, network_card, resolve
+from pixeldistill.training.stream import Stream, image_at, large_views
+from pixeldistill.training.teacher import LiveTeacher, Teacher
+from pixeldistill.types import WantedMap
+
+
+@dataclass(frozen=True)
+class Context:
+    """What all stages of a run share."""
+
+    recipe: Recipe
+    splits: Splits
+    folders: Mapping[str, Path]  # of each stage's first seed: what "@stage" refers to
+    workers: int
+    accelerator: str
+    console: Console
+    store: ImageStore | None = None
+    camera: dict[tuple[str, int], TestImages] = field(default_factory=dict)  # test images by split and side, read once
+
+    def say(self, text: str) -> None:
+        """Write a line."""
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def describe_data(splits: Splits) -> str:
+    """Say in a few lines what the data holds and what was decided about it."""
+    counts = f"{len(splits.train)} train, {len(splits.val)} val, {len(splits.test)} test images"
+    return "\n".join([f"data: {counts}, {len(splits.classes)} classes", *(f"data: {note}" for note in splits.notes)])
+
+
+def build_network(network: Network, classes: tuple[str, ...], *, trained: bool, weights: str | None = None) -> Classifier:
+    """Build the network that a recipe names; see `build_classifier`."""
+    return build_classifier(
+        network.network, len(classes), network.side, weights=weights or network.weights, patch=network.patch,
+        options=network.options, classes=classes, trained=trained, enlarge=network.enlarge, stem_stride=network.stem_stride,
+    )  # fmt: skip
+
+
+def check_stage(stage: Stage, context: Context, fabric: Fabric) -> None:
+    """Build everything once, before the first stage is trained: what cannot work is said now."""
+    classes = context.splits.classes
+    student = build_network(stage.student, classes, trained=False, weights=_before(stage.student))
+    teacher = None
+    if stage.teacher:
+        untrained = _before(stage.teacher)
+        teacher = build_network(stage.teacher, classes, trained=untrained is None, weights=untrained)
+    objective = Objective(student, teacher.spec if teacher else None, stage.terms, stage.schedule.epochs)
+    check_batch(stage.schedule, len(context.splits.train), objective, fabric.world_size)
+    for note in dict.fromkeys([*student.notes, *(teacher.notes if teacher else [])]):
+        context.say(f"{stage.name}: note: {note}")
+
+
+def _before(network: Network) -> str | None:
+    """Give the weights to check with before the stage is trained that a network comes from; None where it has its own."""
+    return "none" if network.weights.startswith(STAGE_REFERENCE) else None
+
+
+def teacher_network(trainings: Sequence[Training], context: Context) -> Classifier | None:
+    """Build the network that teaches in a pass."""
+    teacher = next((training.stage.teacher for training in trainings if training.stage.teacher), None)
+    if teacher is None:
+        return None
+    return build_network(teacher, context.splits.classes, trained=True, weights=resolve(teacher.weights, context.folders))
+
+
+def build_stream(
+    trainings: Sequence[Training],
+    network: Classifier | None,
+    wanted: Sequence[Sequence[WantedMap]],
+    context: Context,
+    fabric: Fabric,
+) -> Stream:
+    """Build what the trainings of a pass share: their teacher, live or from a bank, and their batches."""
+    recipe, splits = context.recipe, context.splits
+    first = trainings[0].stage
+    dataset = TrainingViews(
+        splits.train, recipe.views, first.crop_side, recipe.imaging.kernel, distinct=first.distinct_views,
+        reduced=recipe.data.decode == "reduced", store=context.store,
+        finished=recipe.data.store is None or fabric.device.type == "cpu",
+    )  # fmt: skip
+    teacher = None
+    if network:
+        taught = next(training.stage for training in trainings if training.stage.teacher)
+        teacher = _build_teacher(taught, network, sorted(set().union(*wanted)), dataset, context, fabric)
+    return Stream(
+        [training.stage for training in trainings], wanted, dataset, teacher, len(splits.classes),
+        trainings[0].order_seed, context.workers, fabric,
+    )  # fmt: skip
+
+
+def open_images(context: Context, fabric: Fabric) -> ImageStore | None:
+    """Open the image store, if the recipe has one."""
+    data, splits = context.recipe.data, context.splits
+    if data.store is None:
+        return None
+    return open_store(
+        data.store_folder or context.recipe.run / "store", splits.train, splits.digest("train"), side=data.store,
+        kernel=context.recipe.imaging.kernel, workers=context.workers, note=context.say,
+        rank=fabric.global_rank, world=fabric.world_size, barrier=fabric.barrier,
+    )  # fmt: skip
+
+
+def _build_teacher(
+    stage: Stage, network: Classifier, wanted: Sequence[WantedMap], dataset: TrainingViews, context: Context, fabric: Fabric
+) -> Teacher:
+    """Build a stage's teacher; with a bank it is asked once for every view, in float32, and read from disk ever after."""
+    assert stage.teacher is not None
+    if stage.bank is None:
+        return LiveTeacher(network, fabric, wanted, channels_last=stage.schedule.channels_last)
+    exact = make_fabric(accelerator=context.accelerator)
+    live = LiveTeacher(network, exact, wanted, channels_last=stage.schedule.channels_last)
+    side = stage.teacher.side
+
+    def load_views(batches: Sequence[list[Key]]) -> Iterator[tuple[Tensor, Tensor]]:
+        for large, _, keys in large_views(dataset, batches, context.workers, exact):
+            yield image_at(large, side, dataset.kernel, channels_last=stage.schedule.channels_last), keys
+
+    with counting(context.console, "teacher's bank", "blocks") as progress:
+        return open_bank(
+            stage.bank, bank_folder(stage, context.recipe),
+            bank_key(stage, context.recipe, context.splits, context.folders), live, len(context.splits.train),
+            load_views, exact, context.say, progress,
+        )  # fmt: skip
+
+
+def build_objective(training: Training, teacher: Classifier | None, context: Context, fabric: Fabric) -> Objective:
+    """Build student and terms; what is fresh in them is drawn from the training's seed."""
+    stage = training.stage
+    torch.manual_seed(training.seed)
+    student = build_network(
+        stage.student, context.splits.classes, trained=False, weights=resolve(stage.student.weights, context.folders)
+    )
+    spec = teacher.spec if teacher and stage.teacher else None
+    objective = Objective(student, spec, stage.terms, stage.schedule.epochs)
+    if fabric.is_global_zero:
+        card = network_card(training.stage, student, training.seed, context.recipe, context.splits)
+        write_json(training.folder / CARD, card)
+    return objective

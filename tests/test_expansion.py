@@ -1,0 +1,128 @@
+"""Chains: what a method stands for, what a user may write out, and what cannot be trained."""
+
+import pytest
+
+from pixeldistill.errors import RecipeError
+from pixeldistill.expansion import entries, expand
+from pixeldistill.reading import parse_recipe
+
+
+@pytest.fixture
+def tas(content):
+    return {**content, "method": "tas"}
+
+
+def chain(stages):
+    return [
+        (s.name, s.student.side, s.student.weights, s.teacher and s.teacher.weights, [t.kind for t in s.terms]) for s in stages
+    ]
+
+
+def test_two_stages_by_default(tas):
+    stages = expand(parse_recipe(tas | {"seeds": [4, 5]}))
+    assert chain(stages) == [
+        ("teacher", 32, "none", None, ["supervised"]),
+        ("assistant", 32, "pretrained", "@teacher", ["pkd", "at"]),
+        ("distilled", 16, "none", "@assistant", ["pkd", "upsampled", "isrd"]),
+    ]
+    assert [s.seeds for s in stages] == [(4,), (4,), (4, 5)], "one teacher and one assistant for all seeds"
+    assert stages[1].student.network == stages[2].student.network
+    assert {s.crop_side for s in stages} == {32}
+
+
+def test_the_student_may_start_from_the_assistant_and_its_controls_do_not(tas):
+    tas["student"] |= {"weights": "assistant"}
+    stages = {s.name: s for s in expand(parse_recipe(tas | {"controls": ["alone", "pkd"]}))}
+    assert stages["distilled"].student.weights == "@assistant"
+    assert stages["alone"].student.weights == stages["pkd"].student.weights == "pretrained"
+
+
+def test_one_assistant_for_several_students_of_its_architecture_and_one_for_each_other(tas):
+    tas |= {"student": None, "students": [{"network": n, "side": s} for n, s in (("a", 16), ("a", 8), ("b", 16))]}
+    assert [(s.name, s.teacher and s.teacher.weights) for s in expand(parse_recipe(tas))] == [
+        ("teacher", None), ("assistant-a", "@teacher"), ("assistant-b", "@teacher"),
+        ("distilled-a-16", "@assistant-a"), ("distilled-a-8", "@assistant-a"), ("distilled-b-16", "@assistant-b"),
+    ]  # fmt: skip
+    shared = expand(parse_recipe(tas | {"assistant": {"network": "c"}}))
+    assert [s.student.network for s in shared if s.name == "assistant"] == ["c"]
+    assert {s.teacher.weights for s in shared if s.name.startswith("distilled")} == {"@assistant"}
+
+
+def test_a_given_assistant_is_not_trained(tas):
+    tas["student"] |= {"weights": "assistant"}
+    stages = expand(parse_recipe(tas | {"assistant": {"weights": "runs/a"}}))
+    assert [s.name for s in stages] == ["teacher", "distilled"]
+    assert stages[1].teacher.weights == stages[1].student.weights == "runs/a"
+    assert stages[1].teacher.network == stages[1].student.network
+    trained = expand(parse_recipe(tas | {"assistant": {"weights": "runs/a", "schedule": {"epochs": 1, "lr": 1}}}))
+    assert [s.name for s in trained] == ["teacher", "assistant", "distilled"]
+
+
+def test_what_a_recipe_stands_for_may_be_written_out(tas):
+    """The entries of a recipe, as `stages` of another, give the same stages."""
+    short = parse_recipe(tas | {"controls": ["alone", "pkd"], "bank": {"views": "exact"}, "seeds": [0, 1]})
+    written = [entry.model_dump(mode="json", exclude_none=True) for entry in entries(short)]
+    kept = {key: tas[key] for key in ("data", "schedule", "run")}
+    long = parse_recipe(kept | {"stages": written, "bank": {"views": "exact"}, "seeds": [0, 1]})
+    assert expand(long) == expand(short)
+
+
+def stage(name, side, teacher=None, weights="none", **more):
+    terms = [{"kind": "pkd"}] if teacher else [{"kind": "supervised"}]
+    found = {"name": name, "student": {"network": "a", "side": side, "weights": weights}, "terms": terms, **more}
+    return found | ({"teacher": teacher} if teacher else {})
+
+
+def parse(content, *stages, **more):
+    return parse_recipe({**{key: content[key] for key in ("data", "schedule", "run")}, "stages": list(stages), **more})
+
+
+def test_any_chain_may_be_written(content):
+    """Here the image shrinks in two steps, each student starting from the one before."""
+    recipe = parse(
+        content, stage("large", 64, schedule={"epochs": 7, "lr": 1}), stage("half", 32, "large", "@large"),
+        stage("quarter", 16, "half", "@half"), seeds=[2, 3], bank={"views": 5},
+    )  # fmt: skip
+    stages = expand(recipe)
+    assert [(s.name, s.seeds, s.schedule.epochs, s.distinct_views, s.bank is not None) for s in stages] == [
+        ("large", (2,), 7, None, False), ("half", (2,), 2, 5, True), ("quarter", (2, 3), 2, 5, True),
+    ]  # fmt: skip
+    assert {s.crop_side for s in stages} == {64}
+
+
+@pytest.mark.parametrize(
+    ("stages", "words"),
+    [
+        ([stage("a", 32), stage("b", 16, "c")], r"stage b starts from stage 'c', which no stage before it is called: valid: a"),
+        ([stage("b", 16, "c"), stage("c", 32)], r"stage b starts from stage 'c'.*it is the first"),
+        ([stage("b", 16, weights="@b")], r"stage b starts from stage 'b'"),
+        ([stage("a", 16), stage("b", 32, "a")], r"stage b: its student reads 32 pixels, its teacher 16"),
+        ([stage("a", 16), stage("a", 16)], r"stages names one thing twice"),
+        ([stage("b", 16, {"network": "a", "side": 32})], r"stage b: its teacher's weights 'pretrained' have not seen"),
+        ([stage("a/b", 16)], r"stages.0.name"),
+        ([stage("a", 16) | {"terms": [{"kind": "pkd"}]}], r"stage a: term pkd compares the student with a teacher"),
+        ([stage("a", 16) | {"terms": []}], r"stages.0.terms"),
+        ([stage("a", 16) | {"studnet": 1}], r"stages.0.studnet: unknown key, did you mean student"),
+    ],
+)
+def test_a_chain_that_cannot_be_trained(content, stages, words):
+    with pytest.raises(RecipeError, match=words):
+        parse(content, *stages)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"method": "ts", "assistant": {}}, r"`assistant` is the middle of two stages: it needs `method: tas`"),
+        ({"method": "ts", "student": {"network": "a", "side": 16, "weights": "assistant"}}, r"needs `method: tas`"),
+        ({"assistant": {"weights": "@teacher"}}, r"assistant.weights '@teacher': @ is reserved for `stages`"),
+        ({"assistant": {"side": 64}}, r"stage assistant: its student reads 64 pixels, its teacher 32"),
+        ({"terms": [{"kind": "pkd"}, {"kind": "dkd"}], "views": {"mixup": 0.2}}, r"stage distilled: dkd .* views.mixup"),
+        ({"terms": [{"kind": "pkd", "warmup_epochs": 3}]}, r"term pkd rises and falls over more than the stage's 2 epochs"),
+        ({"stages": [stage("a", 16)]}, r"`stages` say all that `teacher` says"),
+        ({"terms": [{"kind": "at", "maps": "lst"}, {"kind": "pkd"}]}, r"terms.0.maps: 'lst' is not valid, did you mean last\?$"),
+    ],
+)
+def test_a_combination_that_means_nothing(tas, changes, words):
+    with pytest.raises(RecipeError, match=words):
+        parse_recipe(tas | changes)

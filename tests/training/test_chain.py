@@ -1,0 +1,119 @@
+"""Two stages and longer chains, from a recipe to trained networks."""
+
+import shutil
+
+import pytest
+import torch
+from rich.console import Console
+
+from pixeldistill.errors import Interrupted
+from pixeldistill.networks.weights import read_state
+from pixeldistill.reading import parse_recipe
+from pixeldistill.training.engine import Loop
+from pixeldistill.training.stages import run_recipe
+
+
+def run(content, folder, **changes):
+    recipe = parse_recipe({**content, **changes, "run": str(folder)})
+    results = run_recipe(recipe, workers=0, accelerator="cpu", console=Console(quiet=True))
+    return {(r.stage.name, r.seed): r for r in results}
+
+
+def weights(result):
+    return read_state(result.folder / "last.safetensors")
+
+
+def same(one, other):
+    a, b = weights(one), weights(other)
+    return all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.fixture
+def tas(content):
+    content["student"] |= {"weights": "assistant"}
+    content["data"] |= {"limit": 24}
+    return {**content, "method": "tas", "assistant": {"weights": "none"}, "controls": ["alone"], "seeds": [0, 1]}
+
+
+@pytest.fixture
+def untrained_start(monkeypatch):
+    """The controls of the fixture start from pretrained weights, which no test may download."""
+    from pixeldistill.networks import weights
+
+    monkeypatch.setattr(weights, "packaged_weights", lambda name: None)
+
+
+def test_tas_is_one_command(tas, tmp_path):
+    tas |= {"controls": []}
+    results = run(tas, tmp_path / "run")
+    assert [*results] == [("teacher", 0), ("assistant", 0), ("distilled", 0), ("distilled", 1)]
+    assert results["assistant", 0].figures["side"] == 32
+    assert results["distilled", 0].figures["side"] == 16
+    header = (results["distilled", 0].folder / "metrics.csv").read_text().splitlines()[0]
+    for kind in ("pkd", "upsampled", "isrd"):
+        assert kind in header
+    assert not same(results["distilled", 0], results["distilled", 1]), "other order, other fresh parts"
+
+
+def test_the_student_starts_from_the_assistant(tas, tmp_path):
+    """With a learning rate of nothing it stays there."""
+    tas |= {"controls": [], "schedule": {"epochs": 1, "lr": 1e-30, "batch_size": 8, "weight_decay": 0}}
+    tas["assistant"] |= {"schedule": {"epochs": 1, "lr": 0.05, "batch_size": 8}}
+    results = run(tas, tmp_path / "run")
+    assistant, student = weights(results["assistant", 0]), weights(results["distilled", 0])
+    trained = [name for name in assistant if "running" not in name and "num_batches" not in name]
+    assert all(torch.equal(assistant[name], student[name]) for name in trained)
+    tas["student"] |= {"weights": "none"}
+    fresh = weights(run(tas, tmp_path / "other")["distilled", 0])
+    assert any(not torch.equal(assistant[name], fresh[name]) for name in trained)
+
+
+@pytest.mark.parametrize("stop_at", [2, 5, 9, 14])
+def test_a_chain_goes_on_exactly_wherever_it_was_stopped(tas, tmp_path, monkeypatch, stop_at):
+    tas |= {"controls": [], "bank": {"views": "exact"}, "order_seed": 0}
+    whole = run(tas, tmp_path / "whole")
+    agree, count = Loop.agree, 0
+
+    def stopping(self, order):
+        nonlocal count
+        count += 1
+        return agree(self, 2 if count == stop_at else order)
+
+    monkeypatch.setattr(Loop, "agree", stopping)
+    with pytest.raises(Interrupted):
+        run(tas, tmp_path / "parts")
+    parts = run(tas, tmp_path / "parts")
+    assert all(same(whole[key], parts[key]) for key in whole)
+
+
+def test_a_given_assistant_teaches_as_if_it_were_trained_here(tas, tmp_path):
+    tas |= {"controls": []}
+    whole = run(tas, tmp_path / "whole")
+    shutil.copytree(tmp_path / "whole/2-assistant", tmp_path / "given")
+    given = run(tas | {"assistant": {"weights": str(tmp_path / "given")}}, tmp_path / "run")
+    assert ("assistant", 0) not in given
+    assert same(whole["distilled", 1], given["distilled", 1])
+
+
+def test_each_teacher_has_its_own_bank(tas, tmp_path):
+    run(tas | {"controls": [], "bank": {"views": 2}}, tmp_path / "run")
+    banks = {path.name: {child.name for child in path.iterdir()} for path in (tmp_path / "run/bank").iterdir()}
+    assert set(banks) == {"teacher", "assistant"}
+    assert "logits" in banks["teacher"]
+    assert any(name.startswith("map-") for name in banks["assistant"])
+
+
+def test_a_chain_in_three_steps(content, tmp_path):
+    """The image shrinks in two of them."""
+    content["data"] |= {"limit": 24}
+    network = {"network": "test_resnet", "weights": "none"}
+    stages = [
+        {"name": "large", "student": network | {"side": 32}, "terms": [{"kind": "supervised"}]},
+        {"name": "half", "student": network | {"side": 24, "weights": "@large"}, "teacher": "large",
+         "terms": [{"kind": "pkd"}, {"kind": "upsampled"}]},
+        {"name": "quarter", "student": network | {"side": 16, "weights": "@half"}, "teacher": "half",
+         "terms": [{"kind": "pkd"}, {"kind": "upsampled", "weight": 2, "warmup_epochs": 1}]},
+    ]  # fmt: skip
+    kept = {key: content[key] for key in ("data", "schedule")}
+    results = run({**kept, "stages": stages}, tmp_path / "run")
+    assert [(name, r.figures["side"]) for (name, _), r in results.items()] == [("large", 32), ("half", 24), ("quarter", 16)]
