@@ -126,3 +126,66 @@ def test_a_chain_that_cannot_be_trained(content, stages, words):
 def test_a_combination_that_means_nothing(tas, changes, words):
     with pytest.raises(RecipeError, match=words):
         parse_recipe(tas | changes)
+
+
+@pytest.fixture
+def compared(content):
+    content["student"] |= {"weights": "pretrained"}
+    return {**content, "schedule": content["schedule"] | {"epochs": 12}, "seeds": [0, 1]}
+
+
+def test_a_comparison_is_stages_too(compared):
+    compare = {"alone": {"seeds": [0, 1, 2]}, "at": None, "dkd": None, "tas": None, "tas-start": None, "ts-long": None, "stem": None,
+               "enlarged": None, "mine": {"terms": [{"kind": "pkd"}, {"kind": "hint"}]}}  # fmt: skip
+    stages = {s.name: s for s in expand(parse_recipe(compared | {"compare": compare}))}
+    assert list(stages) == ["teacher", "assistant", *compare]
+    assert stages["alone"].seeds == (0, 1, 2)
+    assert stages["assistant"].seeds == stages["teacher"].seeds == (0,)
+    assert [(t.kind, t.weight) for t in stages["at"].terms] == [("supervised", 1), ("at", 1000)]
+    assert stages["dkd"].terms[1].warmup_epochs == 2, "a sixth of the schedule"
+    assert stages["tas"].student.weights == "pretrained"
+    assert stages["tas-start"].student.weights == "@assistant"
+    assert stages["tas"].teacher == stages["tas-start"].teacher
+    assert stages["ts-long"].cost_as == "tas"
+    assert stages["stem"].student.stem_stride == 1
+    assert stages["enlarged"].student.enlarge == 32
+    assert stages["enlarged"].student.side == 16
+    assert [t.kind for t in stages["mine"].terms] == ["pkd", "hint"]
+
+
+def test_a_list_of_methods_is_enough(compared):
+    names = [s.name for s in expand(parse_recipe(compared | {"compare": ["alone", "pkd"]}))]
+    assert names == ["teacher", "alone", "pkd"]
+    several = compared | {
+        "student": None,
+        "students": [{"network": "a", "side": s} for s in (8, 16)],
+        "compare": ["alone", "tas", "ts-long"],
+    }
+    stages = {s.name: s for s in expand(parse_recipe(several))}
+    assert stages["ts-long-a-8"].cost_as == "tas-a-8"
+    assert list(stages)[1] == "assistant", "one for both sides"
+
+
+@pytest.mark.parametrize(
+    ("compare", "words"),
+    [
+        (["allone"], r"compare: unknown method 'allone', did you mean alone"),
+        (["ts-long"], r"compare.ts-long lasts as long as 'tas', which is not compared"),
+        ({"ts": {"from_assistant": True}}, r"compare.ts: `from_assistant` needs `chain: tas`"),
+        ({"ts": {"epoch": 3}}, r"compare.ts.epoch: unknown key, did you mean epochs"),
+        ({"tas": {"epochs": 3, "cost_as": "ts"}, "ts": None}, r"give one of the two"),
+        ([], r"compare"),
+    ],
+)
+def test_a_comparison_that_means_nothing(compared, compare, words):
+    with pytest.raises(RecipeError, match=words):
+        parse_recipe(compared | {"compare": compare})
+
+
+def test_a_longer_schedule_keeps_its_shape():
+    from pixeldistill.recipe import Schedule
+
+    schedule = Schedule(epochs=120, lr=1, decay="step", milestones=(30, 60, 90), warmup_epochs=1)
+    assert schedule.lasting(240).milestones == (60, 120, 180)
+    assert schedule.lasting(240).warmup_epochs == 1
+    assert schedule.lasting(60).warmup_epochs == 0.5

@@ -33,7 +33,7 @@ def objective_of(kinds, student, teacher):
         "student": {"network": "resnet18", "side": 56}, "schedule": {"epochs": 1, "lr": 0.1}, "run": "x",
         "terms": [{"kind": kind} for kind in kinds],
     }  # fmt: skip
-    return Objective(student, teacher.spec, parse_recipe(content).last_terms, epochs=1)
+    return Objective(student, teacher.spec, parse_recipe(content).terms, epochs=1)
 
 
 def step(objective, teacher, side):

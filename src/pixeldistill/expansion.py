@@ -1,10 +1,12 @@
 """The stages that a recipe stands for: first as entries, which the user may as well have written, then resolved."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from pixeldistill.errors import RecipeError, nearest
 from pixeldistill.losses import DKDTerm, PKDTerm, SupervisedTerm, Term
-from pixeldistill.recipe import ASSISTANT, STAGE_REFERENCE, Assistant, Network, Recipe, Stage, StageEntry, Student
+from pixeldistill.methods import Method, presets, settings
+from pixeldistill.recipe import ASSISTANT, STAGE_REFERENCE, TERMS, Assistant, Network, Recipe, Stage, StageEntry, Student
 
 SUPERVISED: tuple[Term, ...] = (SupervisedTerm(kind="supervised"),)
 _TEACH_PREDICTION = ("supervised", "pkd", "dkd", "dist")
@@ -22,73 +24,97 @@ def expand(recipe: Recipe) -> tuple[Stage, ...]:
 
 
 def entries(recipe: Recipe) -> tuple[StageEntry, ...]:
-    """Write a recipe's stages out: `teacher`, `student`, `method` and `controls` as `stages`."""
+    """Write a recipe's stages out: `teacher`, `student`, `method`, `controls` or `compare` as `stages`."""
     if recipe.stages:
         return recipe.stages
-    found = []
-    teacher: str | Network | None = None
-    if recipe.teacher:
-        network = Network(**recipe.teacher.model_dump(exclude={"schedule"}))
-        teacher = "teacher" if recipe.teacher.schedule else network
-        if recipe.teacher.schedule:
-            found.append(StageEntry(name="teacher", student=network, terms=SUPERVISED, schedule=recipe.teacher.schedule))
-
-    def of_students(kind: str, terms: tuple[Term, ...], teacher: str | Network | None) -> list[StageEntry]:
-        return [
-            StageEntry(name=_named(kind, student, recipe), student=_unassisted(student), teacher=teacher, terms=terms)
+    if recipe.teacher is None:
+        return tuple(
+            StageEntry(name=_named("alone", student, recipe), student=_network(student), terms=SUPERVISED)
             for student in recipe.all_students
-        ]
-
-    if teacher is None or "alone" in recipe.controls:
-        found += of_students("alone", SUPERVISED, None)
-    if teacher and "pkd" in recipe.controls:
-        found += of_students("pkd", (_pkd_of(recipe.last_terms),), teacher)
-    if teacher and recipe.method == "ts":
-        found += of_students("distilled", recipe.last_terms, teacher)
-    if teacher and recipe.method == "tas":
-        found += two_stages(recipe, teacher)
-    return tuple(found)
+        )
+    network = Network(**recipe.teacher.model_dump(exclude={"schedule"}))
+    if recipe.teacher.schedule is None:
+        return (*_taught(recipe, network),)
+    first = StageEntry(name="teacher", student=network, terms=SUPERVISED, schedule=recipe.teacher.schedule)
+    return (first, *_taught(recipe, first.name))
 
 
-def two_stages(recipe: Recipe, teacher: str | Network) -> list[StageEntry]:
-    """Write TAS out: an assistant for each student architecture, or one for all; then the students, taught by it.
+def _taught(recipe: Recipe, teacher: str | Network) -> Iterator[StageEntry]:
+    """Give the assistants and the students: of each method in turn, all students."""
+    methods = _methods(recipe)
+    assistants: dict[str, str | Network] = {}
+    if any(method.chain == "tas" for method in methods.values()):
+        trained, assistants = _assistants(recipe, teacher)
+        yield from trained
+    for name, method in methods.items():
+        for student in recipe.all_students:
+            teachers = {"alone": None, "ts": teacher, "tas": assistants.get(student.label)}
+            yield StageEntry(
+                name=_named(name, student, recipe),
+                student=_prepared(student, method, recipe, assistants.get(student.label)),
+                teacher=teachers[method.chain],
+                terms=SUPERVISED if method.chain == "alone" else method.terms or recipe.terms or TERMS[method.chain],
+                schedule=recipe.schedule.lasting(method.epochs) if method.epochs else None,
+                cost_as=_named(method.cost_as, student, recipe) if method.cost_as else None,
+                seeds=method.seeds,
+            )
+
+
+def _methods(recipe: Recipe) -> dict[str, Method]:
+    """Give the methods of a recipe by the names of their stages: its controls and its own, or those that it compares."""
+    if recipe.compare is not None:
+        known = presets(recipe.schedule.epochs)
+        for name, method in recipe.compare.items():
+            if name not in known and not method.model_fields_set:
+                raise RecipeError(f"compare: unknown method {name!r}, {nearest(name, known)}; or say its `terms`")
+        methods = settings(recipe.compare, recipe.schedule.epochs)
+        for name, method in methods.items():
+            if method.cost_as not in (None, *methods):
+                raise RecipeError(f"compare.{name} lasts as long as {method.cost_as!r}, which is not compared: add it")
+        return methods
+    controls = {"alone": Method(chain="alone"), "pkd": Method(terms=(_pkd_of(recipe.terms or TERMS[recipe.method]),))}
+    chosen = {name: method for name, method in controls.items() if name in recipe.controls}
+    return chosen | {"distilled": Method(chain=recipe.method)}
+
+
+def _assistants(recipe: Recipe, teacher: str | Network) -> tuple[list[StageEntry], dict[str, str | Network]]:
+    """Give an assistant for each student architecture, or one for all: those to be trained, and every student's.
 
     Source:
-        TAS of Pixel Distillation (TPAMI 2024): model compression T → A at the large side, input compression A → S.
+        TAS of Pixel Distillation (TPAMI 2024): model compression T → A at the large side, then input compression A → S.
     """
     assert recipe.teacher is not None
-    settings = recipe.assistant or Assistant()
-    found: dict[str, StageEntry | Network] = {}
-    students = []
+    said = recipe.assistant or Assistant()
+    several = said.network is None and len({student.network for student in recipe.all_students}) > 1
+    trained: dict[str, StageEntry] = {}
+    of_student: dict[str, str | Network] = {}
     for student in recipe.all_students:
-        own = settings.network is None
+        own = said.network is None
         network = Network(
-            network=student.network if settings.network is None else settings.network,
-            side=settings.side or recipe.teacher.side,
-            weights=settings.weights,
-            patch=student.patch if own and settings.patch is None else settings.patch,
-            options=student.options if own and not settings.options else settings.options,
+            network=student.network if said.network is None else said.network,
+            side=said.side or recipe.teacher.side,
+            weights=said.weights,
+            patch=student.patch if own and said.patch is None else said.patch,
+            options=student.options if own and not said.options else said.options,
         )
-        several = own and len({s.network for s in recipe.all_students}) > 1
         name = f"{ASSISTANT}-{student.network.rsplit('/', maxsplit=1)[-1]}" if several else ASSISTANT
-        if settings.given:
-            assistant: StageEntry | Network = found.setdefault(name, network)
-        else:
-            entry = StageEntry(name=name, student=network, teacher=teacher, terms=settings.terms, schedule=settings.schedule)
-            assistant = found.setdefault(name, entry)
-        of_assistant = settings.weights if settings.given else f"{STAGE_REFERENCE}{name}"
-        starts = _network(student)
-        if starts.weights == ASSISTANT:
-            starts = starts.model_copy(update={"weights": of_assistant})
-        students.append(
-            StageEntry(
-                name=_named("distilled", student, recipe),
-                student=starts,
-                teacher=assistant if isinstance(assistant, Network) else name,
-                terms=recipe.last_terms,
-            )
-        )
-    return [*(entry for entry in found.values() if isinstance(entry, StageEntry)), *students]
+        if not said.given:
+            trained[name] = StageEntry(name=name, student=network, teacher=teacher, terms=said.terms, schedule=said.schedule)
+        of_student[student.label] = network if said.given else name
+    return list(trained.values()), of_student
+
+
+def _prepared(student: Student, method: Method, recipe: Recipe, assistant: str | Network | None) -> Network:
+    """Give the student as a method wants it: what it starts from, and a control's changes."""
+    assert recipe.teacher is not None
+    changes: dict[str, Any] = {"stem_stride": method.stem_stride} if method.stem_stride else {}
+    if method.enlarge:
+        changes["enlarge"] = recipe.teacher.side
+    if assistant is not None and (method.from_assistant or (method.chain == "tas" and student.weights == ASSISTANT)):
+        changes["weights"] = f"{STAGE_REFERENCE}{assistant}" if isinstance(assistant, str) else assistant.weights
+    elif student.weights == ASSISTANT:
+        changes["weights"] = "pretrained"  # a control has no assistant to start from: it starts as the assistant does
+    return _network(student).model_copy(update=changes)
 
 
 def resolve(recipe: Recipe, written: Sequence[StageEntry]) -> tuple[Stage, ...]:
@@ -100,6 +126,10 @@ def resolve(recipe: Recipe, written: Sequence[StageEntry]) -> tuple[Stage, ...]:
     if recipe.bank and not any(entry.teacher for entry in written):
         raise RecipeError("`bank` keeps what a teacher says: no stage has one")
     earlier: dict[str, StageEntry] = {}
+    names = [entry.name for entry in written]
+    for entry in written:
+        if entry.cost_as is not None and entry.cost_as not in names:
+            raise RecipeError(f"stage {entry.name}: cost_as {entry.cost_as!r} is no stage, {nearest(entry.cost_as, names)}")
     sources = {name for entry in written for name in _sources(entry)}
     stages = []
     for entry in written:
@@ -121,6 +151,7 @@ def resolve(recipe: Recipe, written: Sequence[StageEntry]) -> tuple[Stage, ...]:
                 distinct_views=distinct if entry.teacher or entry.name not in sources else None,
                 bank=recipe.bank.model_copy(update={"views": distinct}) if recipe.bank and teacher else None,
                 order_seed=recipe.order_seed,
+                cost_as=entry.cost_as,
                 seeds=entry.seeds or (recipe.seeds[:1] if entry.name in sources else recipe.seeds),
             )
         )
@@ -174,12 +205,6 @@ def _named(kind: str, student: Student, recipe: Recipe) -> str:
 
 def _network(student: Student) -> Network:
     return Network(**student.model_dump(exclude={"name"}))
-
-
-def _unassisted(student: Student) -> Network:
-    """Give the student of a control, which has no assistant to start from: it starts as the assistant would."""
-    network = _network(student)
-    return network.model_copy(update={"weights": "pretrained"}) if network.weights == ASSISTANT else network
 
 
 def _pkd_of(terms: Sequence[Term]) -> PKDTerm:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pixeldistill.errors import RecipeError, nearest
 from pixeldistill.expansion import expand
 from pixeldistill.losses import KINDS
+from pixeldistill.methods import Method
 from pixeldistill.recipe import Assistant, Bank, Data, Imaging, Recipe, Schedule, StageEntry, Student, Teacher, Views
 
 
@@ -97,7 +98,7 @@ def _override(content: dict[str, Any], override: str) -> None:
 
 _MODELS: dict[str, type[BaseModel]] = {
     "data": Data, "teacher": Teacher, "assistant": Assistant, "student": Student, "students": Student, "stages": StageEntry,
-    "schedule": Schedule, "bank": Bank, "views": Views, "imaging": Imaging, **KINDS,
+    "schedule": Schedule, "bank": Bank, "views": Views, "imaging": Imaging, "compare": Method, **KINDS,
 }  # fmt: skip
 
 
@@ -112,7 +113,12 @@ def _explanations(errors: Sequence[Any]) -> list[str]:
 
 
 def _place(error: Any) -> str:  # noqa: ANN401  (pydantic's ErrorDetails)
-    parts = [str(part) for part in error["loc"] if part not in KINDS and "[" not in str(part)]
+    location = error["loc"]
+    parts = [
+        str(part)
+        for i, part in enumerate(location)
+        if "[" not in str(part) and not (part in KINDS and isinstance(location[i - 1], int))  # a union's branch is no place
+    ]
     return ".".join(parts) or "the whole"
 
 

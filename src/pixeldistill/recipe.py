@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, PositiveInt, model_validator
 
 from pixeldistill.losses import ATTerm, ISRDTerm, PKDTerm, Term, UpsampledTerm
+from pixeldistill.methods import Methods
 from pixeldistill.strict import Strict
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
@@ -108,6 +109,12 @@ class Schedule(Strict):
             raise ValueError(f"accumulate {self.accumulate} does not divide batch_size {self.batch_size}")
         return self
 
+    def lasting(self, epochs: int) -> "Schedule":
+        """Give the same schedule stretched to another number of epochs: its milestones and its warm-up with it."""
+        milestones = tuple(max(1, round(m * epochs / self.epochs)) for m in self.milestones)
+        warmup = self.warmup_epochs if epochs >= self.epochs else self.warmup_epochs * epochs / self.epochs
+        return self.model_copy(update={"epochs": epochs, "milestones": milestones, "warmup_epochs": warmup})
+
 
 _TAKEN = {"num_classes", "pretrained", "img_size", "patch_size", "in_chans", "features_only", "checkpoint_path"}
 _TAKEN_FIX = "the classes come from the data; use `side`, `patch` and `weights` for the rest"
@@ -172,6 +179,7 @@ class Stage(Strict):
     bank: Bank | None = None
     order_seed: int | None = Field(None, description="of the order of the images; by default each seed has its own order")
     seeds: tuple[int, ...] = (0,)
+    cost_as: str | None = Field(None, description="the stage with whose cost the epochs are still to be settled")
 
 
 class Assistant(Strict):
@@ -199,6 +207,7 @@ class StageEntry(Strict):
     teacher: str | Network | None = None
     terms: tuple[Term, ...] = Field(min_length=1)
     schedule: Schedule | None = Field(None, description="by default the recipe's")
+    cost_as: str | None = Field(None, description="as many epochs as the training of that stage, and of its assistant, costs")
     seeds: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
         None, description="by default the recipe's, or its first for what later stages start from"
     )
@@ -215,10 +224,11 @@ class Recipe(Strict):
     method: Literal["ts", "tas"] = "ts"
     assistant: Assistant | None = Field(None, description="of method tas")
     stages: tuple[StageEntry, ...] = Field((), description="any chain, instead of teacher, student, method, terms and controls")
-    terms: tuple[Term, ...] | None = Field(None, min_length=1, description="of the last stage")
+    terms: tuple[Term, ...] | None = Field(None, min_length=1, description="of the last stage; see TERMS")
     controls: tuple[Literal["alone", "pkd"], ...] = Field(
         (), description="the same student and schedule: trained alone, by plain PKD"
     )
+    compare: Methods | None = Field(None, description="methods, instead of one method and its controls")
     schedule: Schedule
     bank: Bank | None = None
     views: Views = Views()
@@ -259,14 +269,9 @@ class Recipe(Strict):
         """The students, whichever way they are written."""
         return (self.student,) if self.student else self.students
 
-    @property
-    def last_terms(self) -> tuple[Term, ...]:
-        """The last stage's terms, those of its method unless the recipe says otherwise."""
-        return self.terms or _TERMS[self.method]
-
     def _check_stages(self) -> None:
         """Refuse what `stages` say already."""
-        spelt = ("teacher", "student", "students", "terms", "controls", "assistant", "method")
+        spelt = ("teacher", "student", "students", "terms", "controls", "assistant", "method", "compare")
         if also := [name for name in spelt if name in self.model_fields_set and getattr(self, name)]:
             raise ValueError(f"`stages` say all that `{also[0]}` says: give one of the two")
 
@@ -295,13 +300,17 @@ class Recipe(Strict):
                 raise ValueError(f"student.weights {ASSISTANT!r} is the start of the second stage: it needs `method: tas`")
         if self.teacher is None and (self.terms or self.controls or self.method != "ts"):
             raise ValueError("`terms`, `controls` and `method` compare the student with a teacher: add `teacher`")
-        if self.assistant and self.method != "tas":
+        if self.assistant and self.method != "tas" and not self.compare:
             raise ValueError("`assistant` is the middle of two stages: it needs `method: tas`")
+        if self.compare and (self.teacher is None or not self.all_students):
+            raise ValueError("`compare` compares students of a teacher: it needs both")
+        if self.compare and (self.controls or self.method != "ts"):
+            raise ValueError("`compare` names its methods and controls itself: leave out `method` and `controls`")
         if self.bank and (self.teacher is None or not self.all_students):
             raise ValueError("`bank` keeps the teacher's outputs for a student: it needs both")
 
 
-_TERMS: dict[str, tuple[Term, ...]] = {
+TERMS: dict[str, tuple[Term, ...]] = {
     "ts": (PKDTerm(kind="pkd"), ISRDTerm(kind="isrd", weight=10)),
     "tas": (PKDTerm(kind="pkd"), UpsampledTerm(kind="upsampled"), ISRDTerm(kind="isrd", weight=10)),
 }

@@ -1,0 +1,85 @@
+"""What a comparison compares: methods by name, with the settings of their papers. Pure data."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, PositiveInt, model_validator
+
+from pixeldistill.losses import ATTerm, DISTTerm, DKDTerm, ExitsTerm, ICKDTerm, PKDTerm, SPTerm, SupervisedTerm, Term
+from pixeldistill.strict import Strict
+
+
+class Method(Strict):
+    """One way to train a student, among others that are given the same images in the same order."""
+
+    chain: Literal["alone", "ts", "tas"] = Field("ts", description="without a teacher, from the teacher, from an assistant")
+    terms: tuple[Term, ...] | None = Field(None, min_length=1, description="of the last stage; by default the recipe's")
+    from_assistant: bool = Field(False, description="tas: the student starts from the assistant's weights")
+    epochs: PositiveInt | None = Field(None, description="by default the recipe's: equally many updates")
+    cost_as: str | None = Field(None, description="instead of `epochs`: as many as the whole training of that method costs")
+    enlarge: bool = Field(False, description="a control: the student is fed its small image enlarged to the teacher's side")
+    stem_stride: PositiveInt | None = Field(None, description="a control: stride of the student's first convolution")
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(None, min_length=1, description="by default the recipe's")
+
+    @model_validator(mode="after")
+    def _possible(self) -> "Method":
+        if self.from_assistant and self.chain != "tas":
+            raise ValueError("`from_assistant` needs `chain: tas`, which has an assistant")
+        if self.terms and self.chain == "alone":
+            raise ValueError("`terms` compare the student with a teacher: leave them out, or `chain: alone`")
+        if self.epochs and self.cost_as:
+            raise ValueError("`epochs` and `cost_as` both say how long: give one of the two")
+        return self
+
+
+def _named(methods: Any) -> Any:  # noqa: ANN401
+    """Take a list of names for methods without settings of their own."""
+    if isinstance(methods, list | tuple) and all(isinstance(name, str) for name in methods):
+        return {name: {} for name in methods}
+    if isinstance(methods, Mapping):
+        return {name: {} if settings is None else settings for name, settings in methods.items()}
+    return methods
+
+
+Methods = Annotated[dict[str, Method], BeforeValidator(_named), Field(min_length=1)]
+
+_SUPERVISED = SupervisedTerm(kind="supervised")
+_PKD = PKDTerm(kind="pkd")
+
+
+def presets(epochs: int) -> dict[str, Method]:
+    """Give the methods that are known by name, for a schedule of so many epochs.
+
+    Source:
+        AT, SP, ICKD and DKD with the weights of Pixel Distillation's comparison (DKD's warm-up is the same share of the
+        schedule, 20 of 120 epochs); DIST as in its paper (1, 2, 2); the exits' weight is ours.
+    """
+    return {
+        "alone": Method(chain="alone"),
+        "pkd": Method(terms=(_PKD,)),
+        "dkd": Method(terms=(_SUPERVISED, DKDTerm(kind="dkd", warmup_epochs=epochs / 6))),
+        "dist": Method(terms=(_SUPERVISED, DISTTerm(kind="dist", beta=2, gamma=2))),
+        "exits": Method(terms=(_PKD, ExitsTerm(kind="exits"))),
+        "at": Method(terms=(_SUPERVISED, ATTerm(kind="at", weight=1000))),
+        "sp": Method(terms=(_SUPERVISED, SPTerm(kind="sp", weight=3000))),
+        "ickd": Method(terms=(_SUPERVISED, ICKDTerm(kind="ickd", weight=2.5))),
+        "ts": Method(),
+        "tas": Method(chain="tas"),
+        "tas-start": Method(chain="tas", from_assistant=True),
+        "alone-long": Method(chain="alone", cost_as="tas"),
+        "pkd-long": Method(terms=(_PKD,), cost_as="tas"),
+        "ts-long": Method(cost_as="tas"),
+        "enlarged": Method(chain="alone", enlarge=True),
+        "stem": Method(chain="alone", stem_stride=1),
+    }
+
+
+def settings(methods: Mapping[str, Method], epochs: int) -> dict[str, Method]:
+    """Complete what a recipe says of its methods by what is known of them."""
+    known = presets(epochs)
+    return {name: known[name].model_copy(update=_said(method)) if name in known else method for name, method in methods.items()}
+
+
+def _said(method: Method) -> dict[str, Any]:
+    said = {name: getattr(method, name) for name in method.model_fields_set}
+    return said | ({"cost_as": None} if method.epochs else {})
