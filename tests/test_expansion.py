@@ -135,8 +135,8 @@ def compared(content):
 
 
 def test_a_comparison_is_stages_too(compared):
-    compare = {"alone": {"seeds": [0, 1, 2]}, "at": None, "dkd": None, "tas": None, "tas-start": None, "ts-long": None, "stem": None,
-               "enlarged": None, "mine": {"terms": [{"kind": "pkd"}, {"kind": "hint"}]}}  # fmt: skip
+    compare = dict.fromkeys(["alone", "at", "dkd", "tas", "tas-start", "ts-long", "stem", "enlarged"])
+    compare |= {"alone": {"seeds": [0, 1, 2]}, "mine": {"terms": [{"kind": "pkd"}, {"kind": "hint"}]}}
     stages = {s.name: s for s in expand(parse_recipe(compared | {"compare": compare}))}
     assert list(stages) == ["teacher", "assistant", *compare]
     assert stages["alone"].seeds == (0, 1, 2)
@@ -156,11 +156,8 @@ def test_a_comparison_is_stages_too(compared):
 def test_a_list_of_methods_is_enough(compared):
     names = [s.name for s in expand(parse_recipe(compared | {"compare": ["alone", "pkd"]}))]
     assert names == ["teacher", "alone", "pkd"]
-    several = compared | {
-        "student": None,
-        "students": [{"network": "a", "side": s} for s in (8, 16)],
-        "compare": ["alone", "tas", "ts-long"],
-    }
+    several = compared | {"student": None, "students": [{"network": "a", "side": s} for s in (8, 16)]}
+    several |= {"compare": ["alone", "tas", "ts-long"]}
     stages = {s.name: s for s in expand(parse_recipe(several))}
     assert stages["ts-long-a-8"].cost_as == "tas-a-8"
     assert list(stages)[1] == "assistant", "one for both sides"
@@ -172,7 +169,7 @@ def test_a_list_of_methods_is_enough(compared):
         (["allone"], r"compare: unknown method 'allone', did you mean alone"),
         (["ts-long"], r"compare.ts-long lasts as long as 'tas', which is not compared"),
         ({"ts": {"from_assistant": True}}, r"compare.ts: `from_assistant` needs `chain: tas`"),
-        ({"ts": {"epoch": 3}}, r"compare.ts.epoch: unknown key, did you mean epochs"),
+        ({"pkd": {"epoch": 3}}, r"compare.pkd.epoch: unknown key, did you mean epochs"),
         ({"tas": {"epochs": 3, "cost_as": "ts"}, "ts": None}, r"give one of the two"),
         ([], r"compare"),
     ],

@@ -1,8 +1,8 @@
 """Equal compute: what a training costs, and how long one must last to cost as much as another.
 
-The unit is a multiply-accumulate. An image costs three forward passes of the student (forward, and twice as much backward), and one of the
-teacher for every view that it has not seen before. A chain costs its last stage and the assistants that are trained for it; the first
-teacher is there before all of them and counts for none.
+The unit is a multiply-accumulate. An image costs three forward passes of the student (forward, and twice as much backward), and
+one of the teacher for every view that it has not seen before. A chain costs its last stage and the assistants that are trained
+for it; the first teacher is there before all of them and counts for none.
 
 Source: ours.
 """
@@ -18,16 +18,15 @@ from pixeldistill.recipe import STAGE_REFERENCE, Network, Schedule, Stage
 def settle(stages: Sequence[Stage], classes: int, images: int) -> tuple[Stage, ...]:
     """Give every stage that is to cost as much as another the epochs that it takes."""
     by_name = {stage.name: stage for stage in stages}
-    settled = []
-    for stage in stages:
-        if stage.cost_as is not None:
-            wanted = training_cost(by_name[stage.cost_as], by_name, classes, images)
-            own = training_cost(stage, by_name, classes, images) / stage.schedule.epochs
-            stage = stage.model_copy(
-                update={"schedule": stage.schedule.lasting(max(1, round(wanted / own))), "cost_as": None}
-            )  # fmt: skip
-        settled.append(stage)
-    return tuple(settled)
+    return tuple(stage if stage.cost_as is None else _settled(stage, by_name, classes, images) for stage in stages)
+
+
+def _settled(stage: Stage, stages: Mapping[str, Stage], classes: int, images: int) -> Stage:
+    assert stage.cost_as is not None
+    wanted = training_cost(stages[stage.cost_as], stages, classes, images)
+    own = training_cost(stage, stages, classes, images) / stage.schedule.epochs
+    epochs = max(1, round(wanted / own))
+    return stage.model_copy(update={"schedule": stage.schedule.lasting(epochs), "cost_as": None})
 
 
 def training_cost(stage: Stage, stages: Mapping[str, Stage], classes: int, images: int) -> float:
