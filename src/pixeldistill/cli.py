@@ -19,8 +19,9 @@ from rich.text import Text
 from pixeldistill.errors import Interrupted, PixelDistillError, RecipeError
 from pixeldistill.expansion import expand
 from pixeldistill.process import tune_process
-from pixeldistill.reading import load_recipe
+from pixeldistill.reading import load_recipe, write_stages
 from pixeldistill.recipe import Recipe
+from pixeldistill.trial import trial_of
 
 app = typer.Typer(
     help="Distil a large network on large images into a small network on small images.",
@@ -71,16 +72,49 @@ def distill(
 
 
 @app.command()
-def show(recipe: RecipeFile, set_: Overrides = None) -> None:
+def compare(
+    recipe: RecipeFile,
+    set_: Overrides = None,
+    quick: Quick = False,
+    workers: Workers = None,
+    accelerator: Accelerator = "auto",
+) -> None:
+    """Train the methods that the recipe compares, with all seeds, and tabulate them; stop and go on as you like."""
+    loaded = _load(recipe, set_, quick)
+    _need_torch()
+    from pixeldistill.report.comparison import to_rich
+    from pixeldistill.training.compare import TABLE
+    from pixeldistill.training.compare import compare as run_comparison
+
+    console = Console()
+    found = run_comparison(loaded, workers=workers, accelerator=accelerator, console=console)
+    if _first_process():
+        for name, top1 in found.references.items():
+            _print(f"{name}: {_share(top1)} on test")
+        for label, methods in found.students.items():
+            console.print(to_rich(label, found.teacher, methods))
+        _print(f"table: {loaded.run / TABLE}")
+
+
+@app.command()
+def show(
+    recipe: RecipeFile,
+    set_: Overrides = None,
+    as_stages: Annotated[bool, typer.Option("--stages", help="Print the stages as YAML, to be edited as `stages:`.")] = False,
+) -> None:
     """Print the stages that the recipe stands for and, as a dry run, every shape that will meet."""
     loaded = load_recipe(recipe, set_ or [])
+    if as_stages:
+        print(write_stages(loaded), end="")
+        return
     _need_torch()
+    from pixeldistill.training.equal import settle
     from pixeldistill.training.inspect import class_count, describe_passes, describe_schedule, describe_stage, doubts
 
     classes, images, data = class_count(loaded)
     _print(data)
     warnings = []
-    stages = expand(loaded)
+    stages = settle(expand(loaded), classes, images or 1)
     for number, stage in enumerate(stages, start=1):
         seeds = ", ".join(map(str, stage.seeds))
         _print(f"\n{number}. {stage.name}: seeds {seeds} → {loaded.run}/{number}-{stage.name}")
@@ -167,28 +201,8 @@ def predict(
 
 
 def _load(path: Path, overrides: list[str] | None, quick: bool) -> Recipe:
-    """Load a recipe; a quick one is the same recipe with one epoch a stage on a few images, in a run folder of its own."""
     loaded = load_recipe(path, overrides or [])
-    if not quick:
-        return loaded
-    short = [
-        f"run={loaded.run}-quick",
-        "data.store_folder=null",
-        f"data.limit={min(400, loaded.data.limit or 400)}",
-        f"seeds=[{loaded.seeds[0]}]",
-    ]
-    if loaded.bank:
-        short.append("bank.folder=null")
-    for key, schedule in (
-        ("schedule", loaded.schedule),
-        ("teacher.schedule", loaded.teacher and loaded.teacher.schedule),
-    ):
-        if schedule:
-            once = schedule.model_dump(mode="json", exclude={"milestones"}, exclude_none=True)
-            once |= {"epochs": 1, "warmup_epochs": 0, "batch_size": min(16, schedule.batch_size), "accumulate": 1}
-            once |= {"decay": "cosine"} if schedule.decay == "step" else {}
-            short.append(f"{key}={json.dumps(once)}")
-    return load_recipe(path, [*(overrides or []), *short])
+    return trial_of(loaded) if quick else loaded
 
 
 def _run(recipe: Recipe, *, supervised_only: bool, workers: int | None, accelerator: str) -> None:

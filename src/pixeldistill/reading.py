@@ -9,7 +9,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from pixeldistill.errors import RecipeError, nearest
-from pixeldistill.expansion import expand
+from pixeldistill.expansion import entries, expand
 from pixeldistill.losses import KINDS
 from pixeldistill.methods import Method
 from pixeldistill.recipe import Assistant, Bank, Data, Imaging, Recipe, Schedule, StageEntry, Student, Teacher, Views
@@ -60,6 +60,12 @@ def parse_recipe(content: Mapping[str, Any], source: str = "recipe") -> Recipe:
     except RecipeError as error:
         raise RecipeError(f"{source}: {error}") from None
     return recipe
+
+
+def write_stages(recipe: Recipe) -> str:
+    """Write the stages that a recipe stands for as YAML: a `stages:` that may stand in its place."""
+    written = [entry.model_dump(mode="json", exclude_defaults=True) for entry in entries(recipe)]
+    return yaml.safe_dump({"stages": written}, sort_keys=False, default_flow_style=None, width=120)
 
 
 def _override(content: dict[str, Any], override: str) -> None:
@@ -114,12 +120,21 @@ def _explanations(errors: Sequence[Any]) -> list[str]:
 
 def _place(error: Any) -> str:  # noqa: ANN401  (pydantic's ErrorDetails)
     location = error["loc"]
-    parts = [
-        str(part)
-        for i, part in enumerate(location)
-        if "[" not in str(part) and not (part in KINDS and isinstance(location[i - 1], int))  # a union's branch is no place
-    ]
+    parts = [str(part) for i, part in enumerate(location) if "[" not in str(part) and not _is_branch(location, i)]
     return ".".join(parts) or "the whole"
+
+
+def _is_branch(location: Sequence[Any], i: int) -> bool:
+    """Tell whether a part of a location names a term's kind, which pydantic puts behind its number in the list."""
+    return i > 0 and location[i] in KINDS and isinstance(location[i - 1], int)
+
+
+def _owner(location: Sequence[Any]) -> type[BaseModel]:
+    """Find the part of the recipe in which a key stands."""
+    for i in range(len(location) - 2, -1, -1):
+        if location[i] in _MODELS and (location[i] not in KINDS or _is_branch(location, i)):
+            return _MODELS[location[i]]
+    return Recipe
 
 
 def _explain(error: Any) -> str:  # noqa: ANN401  (pydantic's ErrorDetails)
@@ -129,8 +144,7 @@ def _explain(error: Any) -> str:  # noqa: ANN401  (pydantic's ErrorDetails)
     given, context = error.get("input"), error.get("ctx", {})
     match error["type"]:
         case "extra_forbidden":
-            owner = next((_MODELS[p] for p in reversed(location[:-1]) if p in _MODELS), Recipe)
-            text = f"unknown key, {nearest(str(location[-1]), owner.model_fields)}"
+            text = f"unknown key, {nearest(str(location[-1]), _owner(location).model_fields)}"
         case "missing":
             text = "missing; it must be given"
         case "literal_error":

@@ -37,6 +37,7 @@ from pixeldistill.training.build import (
     teacher_network,
 )
 from pixeldistill.training.engine import fit
+from pixeldistill.training.equal import settle
 from pixeldistill.training.evaluate import TestImages, evaluate
 from pixeldistill.training.fabric import Fabric, make_fabric
 from pixeldistill.training.objective import Objective
@@ -78,15 +79,15 @@ def run_recipe(
         PixelDistillError: see the errors of recipes, data, networks, weights and runs; all that can be checked is
             checked before the first step.
     """
-    stages = expand(recipe)
-    chosen = [s for s in stages if not (supervised_only and s.teacher)]
-    if not chosen:
-        raise RecipeError("nothing to train from labels alone: use `pixeldistill distill`")
     fabric = make_fabric(accelerator=accelerator)
+    if supervised_only and all(stage.teacher for stage in expand(recipe)):
+        raise RecipeError("nothing to train from labels alone: use `pixeldistill distill`")
     console = console or Console()
     console.quiet = console.quiet or not fabric.is_global_zero
     workers = default_workers() if workers is None else workers
     splits = check_images(load_splits(recipe.data), recipe.data, workers)
+    stages = settle(expand(recipe), len(splits.classes), len(splits.train))
+    chosen = [s for s in stages if not (supervised_only and s.teacher)]
     planned = passes(recipe, stages)
     folders = {t.stage.name: t.folder for group in planned for t in reversed(group)}  # of the first seed
     context = Context(recipe, splits, folders, workers, accelerator, console)

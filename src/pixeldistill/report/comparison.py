@@ -1,0 +1,94 @@
+"""A comparison's table: every method's mean and interval, paired differences to the controls, share of the gap. No torch."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from rich.table import Table
+from rich.text import Text
+
+from pixeldistill.report.summary import interval
+
+COLUMNS = ("method", "seeds", "epochs", "cost", "val", "test", "test best", "vs alone", "vs pkd", "gap recovered")
+NOTES = (
+    "val, test: top-1 in % of the last epoch (test best: of the best epoch by val), mean ± half of the 95 % interval over seeds",
+    "vs: paired difference on test over the seeds that both have, in points, ± half of its 95 % interval",
+    "gap recovered: of the points between the student alone and the teacher",
+    "cost: multiply-accumulates of the training, assistants included, as a multiple of the student alone's",
+)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A method's trainings of one student: top-1 by seed, as shares."""
+
+    method: str
+    epochs: int
+    cost: float
+    val: Mapping[int, float]
+    test: Mapping[int, float]
+    test_best: Mapping[int, float]
+
+
+def rows(teacher: float, methods: Sequence[Trained]) -> list[tuple[str, ...]]:
+    """Make a row a method for one student.
+
+    Args:
+        teacher: its top-1 on test, at its own side.
+        methods: in the order in which they are shown; "alone" and "pkd" are the controls, where they are there.
+    """
+    controls = {trained.method: trained for trained in methods if trained.method in ("alone", "pkd")}
+    alone = controls.get("alone")
+    table = []
+    for trained in methods:
+        gap = None
+        if alone and trained is not alone:
+            shared = [seed for seed in trained.test if seed in alone.test]
+            base = sum(alone.test[seed] for seed in shared) / len(shared) if shared else None
+            if base is not None and teacher > base:
+                gap = (sum(trained.test[seed] for seed in shared) / len(shared) - base) / (teacher - base)
+        table.append(
+            (
+                trained.method,
+                str(len(trained.test)),
+                str(trained.epochs),
+                f"{trained.cost / alone.cost:.1f}" if alone else "–",
+                *(_mean(values) for values in (trained.val, trained.test, trained.test_best)),
+                *(_difference(trained, controls.get(name)) for name in ("alone", "pkd")),
+                "–" if gap is None else f"{100 * gap:.0f} %",
+            )
+        )
+    return table
+
+
+def to_rich(title: str, teacher: float, methods: Sequence[Trained]) -> Table:
+    """Make the table for the terminal: what fits into 80 columns."""
+    table = Table(title=Text(title), padding=(0, 0))
+    shown = ("method", "seeds", "epochs", "cost", "test", "vs alone", "vs pkd", "gap recovered")
+    for column in shown:
+        table.add_column(column, justify="left" if column == "method" else "right", no_wrap=column != "gap recovered")
+    for row in rows(teacher, methods):
+        table.add_row(*(Text(row[COLUMNS.index(column)]) for column in shown))
+    return table
+
+
+def to_markdown(title: str, teacher: float, methods: Sequence[Trained]) -> str:
+    """Make the table for docs."""
+    lines = [f"**{title}**\n", "| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows(teacher, methods))]) + "\n"
+
+
+def _mean(values: Mapping[int, float]) -> str:
+    if not values:
+        return "–"
+    mean, half = interval(list(values.values()))
+    return f"{100 * mean:.1f}" + ("" if half is None else f" ± {100 * half:.1f}")
+
+
+def _difference(trained: Trained, control: Trained | None) -> str:
+    if control is None or trained is control:
+        return "–"
+    pairs = [trained.test[seed] - control.test[seed] for seed in trained.test if seed in control.test]
+    if not pairs:
+        return "–"
+    mean, half = interval(pairs)
+    return f"{100 * mean:+.1f}" + ("" if half is None else f" ± {100 * half:.1f}")

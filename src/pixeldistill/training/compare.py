@@ -1,0 +1,129 @@
+"""Comparing methods: trains what the recipe compares, and measures the references beside it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+
+from pixeldistill.data.check import check_images
+from pixeldistill.data.loading import default_workers
+from pixeldistill.data.sources import Splits, load_splits
+from pixeldistill.errors import RecipeError
+from pixeldistill.expansion import expand
+from pixeldistill.files import write_file, write_json
+from pixeldistill.methods import presets
+from pixeldistill.recipe import STAGE_REFERENCE, Network, Recipe, Stage
+from pixeldistill.report.comparison import NOTES, Trained, to_markdown
+from pixeldistill.training.build import build_network
+from pixeldistill.training.equal import settle, training_cost
+from pixeldistill.training.evaluate import TestImages, evaluate
+from pixeldistill.training.fabric import make_fabric
+from pixeldistill.training.passes import passes
+from pixeldistill.training.records import resolve, weights_digest
+from pixeldistill.training.stages import Result, run_recipe
+
+REFERENCES = "references.json"
+TABLE = "comparison.md"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What came of comparing: of every student its methods, and the references' top-1 on test.
+
+    `teacher` is the teacher's at its own side; `references` holds it, the assistants, and the teacher fed the students' small
+    images, enlarged.
+    """
+
+    students: Mapping[str, Sequence[Trained]]
+    teacher: float
+    references: Mapping[str, float]
+
+
+def compare(
+    recipe: Recipe, *, workers: int | None = None, accelerator: str = "auto", console: Console | None = None
+) -> Comparison:
+    """Train what a recipe compares, with all seeds, and tabulate it; what is done already is skipped.
+
+    Writes `comparison.md` into the run folder. The rule of equal compute: all methods get equally many updates of the student,
+    but for those that say otherwise; `cost_as` gives as many as another method's whole training costs (see `equal`).
+
+    Raises:
+        PixelDistillError: as `run_recipe`.
+    """
+    if recipe.compare is None:
+        every: dict[str, Any] = {name: {} for name in presets(recipe.schedule.epochs)}
+        recipe = Recipe.model_validate({**recipe.model_dump(exclude_unset=True), "controls": (), "compare": every})
+    console = console or Console()
+    results = run_recipe(recipe, workers=workers, accelerator=accelerator, console=console)
+    splits = check_images(load_splits(recipe.data), recipe.data, default_workers() if workers is None else workers)
+    if not splits.test:
+        raise RecipeError("a comparison needs a test split: name one, or let data.test_fraction cut it")
+    stages = settle(expand(recipe), len(splits.classes), len(splits.train))
+    references = _references(recipe, stages, splits, accelerator, workers)
+    found = Comparison(_students(recipe, stages, results, splits), references["teacher"], references)
+    write_file(recipe.run / TABLE, describe(found).encode())
+    return found
+
+
+def describe(comparison: Comparison) -> str:
+    """Write a comparison as Markdown."""
+    lines = ["| reference | test |", "|---|---|"]
+    lines += [f"| {name} | {100 * top1:.1f} |" for name, top1 in comparison.references.items()]
+    tables = [to_markdown(label, comparison.teacher, methods) for label, methods in comparison.students.items()]
+    return "\n".join(["\n".join(lines) + "\n", *tables, *(f"- {note}" for note in NOTES)]) + "\n"
+
+
+def _students(
+    recipe: Recipe, stages: Sequence[Stage], results: Sequence[Result], splits: Splits
+) -> dict[str, list[Trained]]:  # fmt: skip
+    assert recipe.compare is not None
+    by_name = {stage.name: stage for stage in stages}
+    found: dict[str, list[Trained]] = {}
+    for student in recipe.all_students:
+        for method in recipe.compare:
+            name = f"{method}-{student.label}" if recipe.students else method
+            own = [result for result in results if result.stage.name == name]
+            cost = training_cost(by_name[name], by_name, len(splits.classes), len(splits.train))
+            accuracies = [
+                {r.seed: r.figures[which][split]["top1"] for r in own if split in r.figures[which]}
+                for which, split in (("last", "val"), ("last", "test"), ("best", "test"))
+            ]
+            found.setdefault(student.label, []).append(Trained(method, by_name[name].schedule.epochs, cost, *accuracies))
+    return found
+
+
+def _references(
+    recipe: Recipe, stages: Sequence[Stage], splits: Splits, accelerator: str, workers: int | None
+) -> dict[str, float]:
+    """Measure the teacher and the assistants at their own side, and the teacher on small images that are enlarged."""
+    assert recipe.teacher is not None
+    folders = {t.stage.name: t.folder for group in passes(recipe, stages) for t in reversed(group)}
+    teacher = Network(**recipe.teacher.model_dump(exclude={"schedule"}))
+    if recipe.teacher.schedule:
+        teacher = teacher.model_copy(update={"weights": f"{STAGE_REFERENCE}teacher"})
+    wanted = {"teacher": teacher}
+    for stage in stages:
+        if stage.teacher and stage.teacher != teacher:
+            wanted[f"assistant {stage.teacher.network} at {stage.teacher.side}"] = stage.teacher
+    for side in sorted({student.side for student in recipe.all_students if student.side < teacher.side}):
+        wanted[f"teacher on images of {side}, enlarged"] = teacher.model_copy(update={"side": side, "enlarge": teacher.side})
+    fabric = make_fabric(accelerator=accelerator)
+    path = recipe.run / REFERENCES
+    before: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    found = {}
+    for name, network in wanted.items():
+        key = {
+            "network": network.model_dump(mode="json", exclude={"weights"}), "weights": weights_digest(network, folders),
+            "data": splits.digest(), "imaging": recipe.imaging.model_dump(mode="json"),
+        }  # fmt: skip
+        if before.get(name, {}).get("key") != key:
+            built = build_network(network, splits.classes, trained=True, weights=resolve(network.weights, folders))
+            images = TestImages(
+                splits.test, network.side, recipe.imaging, default_workers() if workers is None else workers, fabric
+            )  # fmt: skip
+            before[name] = {"key": key, "top1": evaluate(built.to(fabric.device), images, fabric)["top1"]}
+            write_json(path, before)
+        found[name] = float(before[name]["top1"])
+    return found
