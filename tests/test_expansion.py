@@ -19,7 +19,8 @@ def chain(stages):
 
 
 def test_two_stages_by_default(tas):
-    stages = expand(parse_recipe(tas | {"seeds": [4, 5]}))
+    stages = expand(parse_recipe(tas | {"seeds": [4, 5], "bank": {"views": 2}}))
+    assert [s.bank is not None for s in stages] == [False, False, True], "an assistant is taught live"
     assert chain(stages) == [
         ("teacher", 32, "none", None, ["supervised"]),
         ("assistant", 32, "pretrained", "@teacher", ["pkd", "at"]),

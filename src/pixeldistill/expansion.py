@@ -80,6 +80,8 @@ def _methods(recipe: Recipe) -> dict[str, Method]:
 def _assistants(recipe: Recipe, teacher: str | Network) -> tuple[list[StageEntry], dict[str, str | Network]]:
     """Give an assistant for each student architecture, or one for all: those to be trained, and every student's.
 
+    Assistants are taught live: each is trained once, and the large maps that its terms may want would make a bank large.
+
     Source:
         TAS of Pixel Distillation (TPAMI 2024): model compression T → A at the large side, then input compression A → S.
     """
@@ -99,7 +101,9 @@ def _assistants(recipe: Recipe, teacher: str | Network) -> tuple[list[StageEntry
         )
         name = f"{ASSISTANT}-{student.network.rsplit('/', maxsplit=1)[-1]}" if several else ASSISTANT
         if not said.given:
-            trained[name] = StageEntry(name=name, student=network, teacher=teacher, terms=said.terms, schedule=said.schedule)
+            trained[name] = StageEntry(
+                name=name, student=network, teacher=teacher, terms=said.terms, schedule=said.schedule, live=True
+            )
         of_student[student.label] = network if said.given else name
     return list(trained.values()), of_student
 
@@ -149,7 +153,7 @@ def resolve(recipe: Recipe, written: Sequence[StageEntry]) -> tuple[Stage, ...]:
                 schedule=schedule,
                 crop_side=crop_side,
                 distinct_views=distinct if entry.teacher or entry.name not in sources else None,
-                bank=recipe.bank.model_copy(update={"views": distinct}) if recipe.bank and teacher else None,
+                bank=recipe.bank.model_copy(update={"views": distinct}) if recipe.bank and teacher and not entry.live else None,
                 order_seed=recipe.order_seed,
                 cost_as=entry.cost_as,
                 seeds=entry.seeds or (recipe.seeds[:1] if entry.name in sources else recipe.seeds),

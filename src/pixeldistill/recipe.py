@@ -208,6 +208,7 @@ class StageEntry(Strict):
     terms: tuple[Term, ...] = Field(min_length=1)
     schedule: Schedule | None = Field(None, description="by default the recipe's")
     cost_as: str | None = Field(None, description="as many epochs as the training of that stage, and of its assistant, costs")
+    live: bool = Field(False, description="ask the teacher at every step, whatever `bank` says")
     seeds: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
         None, description="by default the recipe's, or its first for what later stages start from"
     )

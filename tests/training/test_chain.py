@@ -96,10 +96,10 @@ def test_a_given_assistant_teaches_as_if_it_were_trained_here(tas, tmp_path):
 
 
 def test_each_teacher_has_its_own_bank(tas, tmp_path):
-    run(tas | {"controls": [], "bank": {"views": 2}}, tmp_path / "run")
+    run(tas | {"controls": ["pkd"], "student": tas["student"] | {"weights": "none"}, "bank": {"views": 2}}, tmp_path / "run")
     banks = {path.name: {child.name for child in path.iterdir()} for path in (tmp_path / "run/bank").iterdir()}
     assert set(banks) == {"teacher", "assistant"}
-    assert "logits" in banks["teacher"]
+    assert banks["teacher"] == {"logits"}, "the assistant's own terms ask it live"
     assert any(name.startswith("map-") for name in banks["assistant"])
 
 
