@@ -10,17 +10,18 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from pixeldistill.errors import RunError
-from pixeldistill.files import differences, locked, write_json
+from pixeldistill.files import differences, locked, write_file, write_json
 
 KEY = "key.json"
 FILLED = "filled"
+UNFINISHED = "unfinished"  # the folder is ours, and its key is still to be written
 
 Layout = Mapping[str, tuple[tuple[int, ...], type[np.generic]]]  # of each array: shape and type
 
@@ -36,8 +37,11 @@ class Archive:
         blocks: into how many pieces the work is divided.
         create: whether to make it where it is not there yet: of several processes, the first does, and the others come after it.
 
+    Attributes:
+        complete: whether all blocks were filled when it was opened; what is complete is only read.
+
     Raises:
-        RunError: the folder belongs to another key, cannot be read, or the disk has no room for it.
+        RunError: the folder belongs to another key or to something else, cannot be read, or the disk has no room for it.
     """
 
     def __init__(
@@ -47,70 +51,102 @@ class Archive:
         layout = {**layout, FILLED: ((blocks,), np.uint8)}
         if create:
             self._create(json.loads(json.dumps(key)), layout)
-        try:
-            self.arrays = {name: np.load(self._file(name), mmap_mode=self._mode(name), allow_pickle=False) for name in layout}
-        except (OSError, ValueError) as error:
-            raise RunError(f"{what} {folder} cannot be read ({error}): remove that folder, it will be made again") from error
+        self.complete = bool(self._open(FILLED, "r").all())
+        if not self.complete and not all(os.access(self._file(name), os.W_OK) for name in layout):
+            raise RunError(f"{what} {folder} is not complete, and cannot be written: complete it where it was made")
+        self.arrays = {name: self._open(name, "r" if self.complete else "r+") for name in layout}
         for name, (shape, kind) in layout.items():
             if self.arrays[name].shape != shape or self.arrays[name].dtype != kind:
-                raise RunError(f"{what} {folder} is damaged ({name}): remove that folder, it will be made again")
+                raise RunError(f"{what} {folder} is damaged ({name}.npy): remove that folder, it will be made again")
 
     def _file(self, name: str) -> Path:
         return self.folder / f"{name}.npy"
 
-    def _mode(self, name: str) -> Literal["r", "r+"]:
-        return "r+" if os.access(self._file(name), os.W_OK) else "r"  # one that is shared may be there to be read alone
+    def _open(self, name: str, mode: Literal["r", "r+"]) -> NDArray[Any]:
+        try:
+            array: NDArray[Any] = np.load(self._file(name), mmap_mode=mode, allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise RunError(
+                f"{self.what} {self.folder} cannot be read ({error}): remove that folder, it will be made again"
+            ) from error
+        return array
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         array: NDArray[Any] = self.arrays[name]
         return array
 
-    def missing(self, rank: int = 0, world: int = 1) -> list[int]:
-        """List the blocks that are still to be filled by one of several processes."""
-        return [int(block) for block in np.flatnonzero(self.arrays[FILLED] == 0)][rank::world]
+    def missing(self) -> list[int]:
+        """List the blocks that are still to be filled."""
+        return [int(block) for block in np.flatnonzero(self.arrays[FILLED] == 0)]
 
     def finish(self, block: int) -> None:
         """Note that a block is filled, after its content has reached the disk."""
         for name, array in self.arrays.items():
             if name != FILLED:
-                array.flush()
+                cast(Any, array).flush()
         self.arrays[FILLED][block] = 1
-        self.arrays[FILLED].flush()
+        cast(Any, self.arrays[FILLED]).flush()
+
+    def require_complete(self) -> None:
+        """Refuse an archive that is read before all of it is there."""
+        if left := self.missing():
+            raise RunError(f"{self.what} {self.folder} lacks {len(left)} blocks: give the same command again")
 
     def _create(self, key: dict[str, Any], layout: Layout) -> None:
         """Make the empty arrays; the key comes last, so that what lacks it is made again."""
-        path = self.folder / KEY
-        with locked(self.folder, f"{self.what} {self.folder} is being made by another run: wait for it"):
-            if path.is_file():
-                self._compare(path, key)
+        if (self.folder / KEY).is_file():
+            self._compare(key)
+            return
+        with locked(self.folder, None):
+            if (self.folder / KEY).is_file():
+                self._compare(key)
                 return
-            size = sum(int(np.prod(shape)) * np.dtype(kind).itemsize for shape, kind in layout.values())
+            own = {".lock", UNFINISHED, *(self._file(name).name for name in layout)}
+            there = {path.name for path in self.folder.iterdir()}
+            if foreign := sorted(there - (own if UNFINISHED in there else {".lock"})):
+                raise RunError(
+                    f"{self.what}: {self.folder} holds something else ({foreign[0]}): name an empty or a new {self.setting}"
+                )
+            size = archive_bytes(layout)
             free = shutil.disk_usage(self.folder).free
             if size > free:
                 raise RunError(
                     f"{self.what} {self.folder} needs {in_bytes(size)}, {in_bytes(free)} are free there: "
                     f"make room, or name another {self.setting}"
                 )
+            write_file(self.folder / UNFINISHED, b"")
             try:
                 for name, (shape, kind) in layout.items():
                     array = open_memmap(self._file(name), mode="w+", dtype=kind, shape=shape)
                     del array
                     _reserve(self._file(name))
             except OSError as error:
-                raise RunError(f"{self.what} {self.folder} cannot be written ({error.strerror})") from error
-            write_json(path, key)
+                for name in layout:
+                    self._file(name).unlink(missing_ok=True)
+                raise RunError(
+                    f"{self.what} {self.folder} cannot be written ({error.strerror}): make room, or name another {self.setting}"
+                ) from error
+            write_json(self.folder / KEY, key)
+            (self.folder / UNFINISHED).unlink()
 
-    def _compare(self, path: Path, key: dict[str, Any]) -> None:
+    def _compare(self, key: dict[str, Any]) -> None:
+        path = self.folder / KEY
         try:
             before = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(before, dict):
+                raise ValueError("no mapping")
         except (OSError, ValueError) as error:
             raise RunError(f"{path} cannot be read ({error}): remove its folder, it will be made again") from error
-        if before != key:
-            changes = list(differences(before, key))
+        if changes := list(differences(before, key)):
             raise RunError(
                 f"{self.what} {self.folder} was made of something else: its {'; '.join(changes[:3])}. "
                 f"Name another {self.setting}, or remove that folder"
             )
+
+
+def archive_bytes(layout: Layout) -> int:
+    """Say how large arrays are."""
+    return sum(int(np.prod(shape)) * np.dtype(kind).itemsize for shape, kind in layout.values())
 
 
 def _reserve(path: Path) -> None:

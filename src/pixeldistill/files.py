@@ -43,20 +43,24 @@ def write_json(path: Path, content: Any) -> None:  # noqa: ANN401
 
 
 @contextmanager
-def locked(folder: Path, taken: str) -> Iterator[None]:
+def locked(folder: Path, taken: str | None) -> Iterator[None]:
     """Hold a folder for this process; the lock goes with the process, however it ends.
 
+    Args:
+        folder: made, if need be.
+        taken: what to say when another process holds it; None waits for that one.
+
     Raises:
-        RunError: another process holds it (saying `taken`), or it cannot be made.
+        RunError: another process holds it, or it cannot be made.
     """
     from filelock import FileLock, Timeout
 
     lock = FileLock(folder / ".lock")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=-1 if taken is None else 0)
     except Timeout as error:
-        raise RunError(taken) from error
+        raise RunError(str(taken)) from error
     except OSError as error:
         raise RunError(f"folder {folder} cannot be written: {error.strerror}") from error
     try:

@@ -9,6 +9,7 @@ from pixeldistill.data.sampler import micro_batches
 from pixeldistill.data.sources import Sample
 from pixeldistill.data.views import camera_view, draw_crop, resize_batch, resize_image
 from pixeldistill.recipe import Imaging, Views
+from pixeldistill.training.fabric import make_fabric
 from pixeldistill.training.stream import image_at, mix
 
 PIXELS = np.random.default_rng(0).integers(0, 255, (60, 80, 3), dtype=np.uint8)
@@ -131,9 +132,9 @@ def test_a_jpeg_decoded_at_the_scale_that_the_crop_needs(tmp_path):
 def test_mixing_is_the_same_at_every_side_and_for_every_run():
     images = {8: torch.rand(4, 3, 8, 8), 4: torch.rand(4, 3, 4, 4)}
     labels = torch.tensor([0, 1, 2, 0])
-    mixed, target = mix(images, labels, 3, 0.8, (0, 1, 5))
-    again, _ = mix(images, labels, 3, 0.8, (0, 1, 5))
-    other, _ = mix(images, labels, 3, 0.8, (0, 1, 6))
+    mixed, target = mix(images, labels, 3, 0.8, (0, 1, 5), make_fabric(accelerator="cpu"))
+    again, _ = mix(images, labels, 3, 0.8, (0, 1, 5), make_fabric(accelerator="cpu"))
+    other, _ = mix(images, labels, 3, 0.8, (0, 1, 6), make_fabric(accelerator="cpu"))
     assert torch.equal(mixed[8], again[8])
     assert not torch.equal(mixed[8], other[8])
     assert torch.allclose(target.sum(dim=1), torch.ones(4))

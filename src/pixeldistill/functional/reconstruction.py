@@ -1,5 +1,8 @@
 """Reconstruction of the large image."""
 
+from functools import lru_cache
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -14,7 +17,13 @@ def normalise(image: Tensor, mean: tuple[float, ...] = IMAGENET_MEAN, std: tuple
     >>> normalise(torch.full((1, 3, 1, 1), 0.5), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)).abs().max().item()
     0.0
     """
-    return (image - image.new_tensor(mean).view(1, -1, 1, 1)) / image.new_tensor(std).view(1, -1, 1, 1)
+    return (image - _constant(mean, image.device, image.dtype)).div_(_constant(std, image.device, image.dtype))
+
+
+@lru_cache
+def _constant(values: tuple[float, ...], device: torch.device, kind: torch.dtype) -> Tensor:
+    """Keep channels' constants (1, C, 1, 1) on the device: to send them in every step would wait for it."""
+    return torch.tensor(values, device=device, dtype=kind).view(1, -1, 1, 1)
 
 
 def reconstruction_l1(reconstruction: Tensor, image: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
 """The teacher's bank: what a frozen teacher says of every training view, computed once, in half precision, memory-mapped.
 
 A view is a function of (view seed, epoch, index) alone, so the bank is indexed by (view, index), where the view is the epoch's
-number, modulo the number of distinct views. It serves any number of students and seeds. Logits and maps lie side by side, each
-in an archive of its own: a term that wants another map has it added, and nothing that is there is computed again.
+number, modulo the number of distinct views. It serves any number of students and seeds. Every output (logits, maps) of every view
+lies in an archive of its own: another map, or more views, are added, and nothing that is there is computed again.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from pixeldistill.archive import Archive, in_bytes
+from pixeldistill.archive import KEY, Archive, in_bytes
 from pixeldistill.data.sampler import Key
 from pixeldistill.errors import RunError
-from pixeldistill.recipe import Bank
-from pixeldistill.training.fabric import Fabric
+from pixeldistill.training.fabric import Fabric, to_device
 from pixeldistill.training.teacher import Answer, LiveTeacher
 from pixeldistill.types import FeatureSpec, WantedMap
 
@@ -26,10 +26,11 @@ PIECE = 64  # views that the teacher looks at together
 SAMPLES = 8
 TOLERANCE = 0.01  # of the largest output: half precision is 0.0005, other devices and batch sizes are less
 
-Views = Callable[[Sequence[list[Key]]], Iterator[tuple[Tensor, Tensor]]]  # batches of keys → (images, keys), the teacher's view
+Views = Callable[[Iterable[list[Key]]], Iterator[tuple[Tensor, Tensor]]]  # batches of keys → (images, keys), the teacher's view
 
 
 VALUES, LOGITS = "values", "logits"
+Archives = Mapping[str, Sequence[Archive]]  # of each output ("logits", "map-4-7x7"): one a view
 
 
 class BankTeacher:
@@ -37,20 +38,18 @@ class BankTeacher:
 
     sees_image = False
 
-    def __init__(
-        self, archives: Mapping[str, Archive], views: int, wanted: Sequence[WantedMap], device: torch.device
-    ) -> None:  # fmt: skip
-        self.archives, self.views, self.wanted, self.device = archives, views, wanted, device
+    def __init__(self, archives: Archives, views: int, wanted: Sequence[WantedMap], fabric: Fabric) -> None:
+        self.archives, self.views, self.wanted, self.fabric = archives, views, wanted, fabric
 
     def __call__(self, image: Tensor | None, keys: Tensor) -> Answer:
         """Look the views of keys (N, 2) up."""
         epochs, indices = keys.T.numpy()
 
-        def read(name: str) -> Tensor:
-            values = self.archives[name][VALUES][epochs % self.views, indices]
-            return torch.from_numpy(values).to(self.device, torch.float32)
+        def look_up(name: str) -> Tensor:
+            values = torch.from_numpy(_read(self.archives[name], epochs % self.views, indices))
+            return to_device(values, self.fabric).float()
 
-        return Answer(read(LOGITS), {want: read(_name(want)) for want in self.wanted})
+        return Answer(look_up(LOGITS), {want: look_up(_name(want)) for want in self.wanted})
 
 
 def bank_bytes(spec: FeatureSpec, wanted: Iterable[WantedMap], views: int, images: int) -> int:
@@ -59,7 +58,8 @@ def bank_bytes(spec: FeatureSpec, wanted: Iterable[WantedMap], views: int, image
 
 
 def open_bank(
-    config: Bank,
+    views: int,
+    epochs: int,
     folder: Path,
     key: Mapping[str, Any],
     teacher: LiveTeacher,
@@ -72,7 +72,8 @@ def open_bank(
     """Open a bank, fill what is missing of it, and compare some samples with what the teacher says now.
 
     Args:
-        config: `views` is a number here.
+        views: distinct views of an image, after which they repeat.
+        epochs: how long it will be used: views that no epoch comes to are not asked for.
         folder: where it lies.
         key: all that decides what the teacher says: its weights, side, the views, the data's content.
         teacher: in float32, so that the bank serves every precision; its wanted maps are stored.
@@ -85,64 +86,62 @@ def open_bank(
     Raises:
         RunError: the bank belongs to another key, or does not hold what the teacher says now, or has no room.
     """
-    assert isinstance(config.views, int)
-    views = config.views
     shapes = _shapes(teacher.spec, teacher.wanted)
-    # A block is a piece of one view's images, so that one view after the other is complete.
-    blocks = [
-        [(view, i) for i in range(start, min(start + BLOCK, images))]
-        for view in range(views)
-        for start in range(0, images, BLOCK)
-    ]
+    used, blocks = min(views, epochs), -(-images // BLOCK)
 
-    def attach(create: bool) -> dict[str, Archive]:
-        whole = {"format": 2, **key, "views_per_image": views}
+    def attach(create: bool = False) -> dict[str, list[Archive]]:
         return {
-            name: Archive(
-                folder / name, "teacher's bank", "bank.folder", whole, {VALUES: ((views, images, *shape), np.float16)},
-                len(blocks), create=create,
-            )
+            name: [
+                Archive(
+                    _place(folder, name, view), "teacher's bank", "bank.folder", {"format": 3, **key},
+                    {VALUES: ((images, *shape), np.float16)}, blocks, create=create,
+                )
+                for view in range(used)
+            ]
             for name, shape in shapes.items()
         }  # fmt: skip
 
     if fabric.is_global_zero:
-        if fresh := [name for name in shapes if not (folder / name).exists()]:
-            size = 2 * views * images * sum(int(np.prod(shapes[name])) for name in fresh)
-            note(f"teacher's bank: {views} views of {images} images, {', '.join(fresh)}, {in_bytes(size)}, in {folder}")
+        fresh = {name: sum(not (_place(folder, name, view) / KEY).is_file() for view in range(used)) for name in shapes}
+        if any(fresh.values()):
+            size = 2 * images * sum(count * int(np.prod(shapes[name])) for name, count in fresh.items())
+            parts = ", ".join(f"{count} views of {name}" for name, count in fresh.items() if count)
+            note(f"teacher's bank: {parts} of {images} images, {in_bytes(size)}, in {folder}")
         attach(create=True)
     fabric.barrier()
-    archives = attach(create=False)
-    lacking = {name: set(archive.missing()) for name, archive in archives.items()}
-    missing = sorted(set().union(*lacking.values()))[fabric.global_rank :: fabric.world_size]
-    pieces = [blocks[b][i : i + PIECE] for b in missing for i in range(0, len(blocks[b]), PIECE)]
-    loaded = load_views(pieces)
-    fabric.barrier()  # all have seen what is missing before the first fills it
-    for done, block in enumerate(missing):
-        here = [name for name in archives if block in lacking[name]]
-        for _ in range(0, len(blocks[block]), PIECE):
+    archives = attach()
+    lacking = {(view, block, name) for name, of in archives.items() for view in range(used) for block in of[view].missing()}
+    # Which process does what must not depend on how far another one is.
+    missing = sorted({(v, b) for v, b, _ in lacking if (v * blocks + b) % fabric.world_size == fabric.global_rank})
+    loaded = load_views([(view, i) for i in piece] for view, block in missing for piece in _pieces(block, images))
+    for done, (view, block) in enumerate(missing, start=1):
+        here = {name: archives[name][view] for name in shapes if (view, block, name) in lacking}
+        for _ in _pieces(block, images):
             image, keys = next(loaded)
-            rows = keys.T.numpy()
             said = _ask(teacher, image, keys)
-            for name in here:
-                archives[name][VALUES][rows[0], rows[1]] = _half(said[name])
-        for name in here:
-            archives[name].finish(block)
-        progress(done + 1, len(missing))
+            for name, archive in here.items():
+                archive[VALUES][keys[:, 1].numpy()] = _half(said[name])
+        for archive in here.values():
+            archive.finish(block)
+        progress(done, len(missing))
     fabric.barrier()
-    _verify(archives, folder, teacher, views, images, load_views)
-    return BankTeacher(archives, views, teacher.wanted, fabric.device)
+    archives = attach()
+    for archive in (archive for of in archives.values() for archive in of):
+        archive.require_complete()
+    if fabric.is_global_zero:
+        _verify(archives, folder, teacher, used, images, load_views)
+    fabric.barrier()
+    return BankTeacher(archives, views, teacher.wanted, fabric)
 
 
-def _verify(
-    archives: Mapping[str, Archive], folder: Path, teacher: LiveTeacher, views: int, images: int, load_views: Views
-) -> None:  # fmt: skip
+def _verify(archives: Archives, folder: Path, teacher: LiveTeacher, views: int, images: int, load_views: Views) -> None:
     """Compute some samples again, other ones at every start; they decide nothing but whether the bank is right."""
     rng = np.random.default_rng()
     keys = [(int(rng.integers(views)), int(rng.integers(images))) for _ in range(SAMPLES)]
     for image, rows in load_views([keys]):
         epochs, indices = rows.T.numpy()
         for name, values in _ask(teacher, image, rows).items():
-            now, stored = values.cpu().numpy(), archives[name][VALUES][epochs, indices].astype(np.float32)
+            now, stored = values.cpu().numpy(), _read(archives[name], epochs, indices).astype(np.float32)
             difference, bound = float(np.abs(now - stored).max()), TOLERANCE * float(np.abs(now).max())
             if not difference <= bound:
                 raise RunError(
@@ -150,6 +149,24 @@ def _verify(
                     f"(allowed: {bound:.3g}) though its key is right. It is damaged, or another version of a library computes "
                     "otherwise: remove that folder, it will be made again"
                 )
+
+
+def _pieces(block: int, images: int) -> list[range]:
+    """Divide a block's images into what the teacher looks at together."""
+    end = min((block + 1) * BLOCK, images)
+    return [range(start, min(start + PIECE, end)) for start in range(block * BLOCK, end, PIECE)]
+
+
+def _read(archives: Sequence[Archive], views: NDArray[Any], indices: NDArray[Any]) -> NDArray[Any]:
+    """Read rows of the views' archives; a batch is mostly of one epoch, so of one view."""
+    first, *others = np.unique(views)
+    if not others:
+        return np.asarray(archives[first][VALUES][indices])
+    return np.stack([archives[view][VALUES][index] for view, index in zip(views, indices, strict=True)])
+
+
+def _place(folder: Path, name: str, view: int) -> Path:
+    return folder / name / f"view-{view:04d}"
 
 
 def _ask(teacher: LiveTeacher, image: Tensor, keys: Tensor) -> dict[str, Tensor]:

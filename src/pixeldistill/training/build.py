@@ -1,6 +1,6 @@
 """What a pass is made of: networks, terms, teacher and batches, built from a stage's description."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -101,7 +101,7 @@ def build_stream(
     dataset = TrainingViews(
         splits.train, recipe.views, first.crop_side, recipe.imaging.kernel, distinct=first.distinct_views,
         reduced=recipe.data.decode == "reduced", store=context.store,
-        finished=recipe.data.store is None or fabric.device.type == "cpu",
+        finished=recipe.data.store is None or fabric.device.type != "cuda",
     )  # fmt: skip
     teacher = None
     if network:
@@ -120,7 +120,7 @@ def open_images(context: Context, fabric: Fabric) -> ImageStore | None:
         return None
     return open_store(
         data.store_folder or context.recipe.run / "store", splits.train, splits.digest("train"), side=data.store,
-        kernel=context.recipe.imaging.kernel, workers=context.workers, note=context.say,
+        kernel=context.recipe.imaging.kernel, workers=context.workers, note=context.say, reduced=data.decode == "reduced",
         rank=fabric.global_rank, world=fabric.world_size, barrier=fabric.barrier,
     )  # fmt: skip
 
@@ -136,13 +136,14 @@ def _build_teacher(
     live = LiveTeacher(network, exact, wanted, channels_last=stage.schedule.channels_last)
     side = stage.teacher.side
 
-    def load_views(batches: Sequence[list[Key]]) -> Iterator[tuple[Tensor, Tensor]]:
+    def load_views(batches: Iterable[list[Key]]) -> Iterator[tuple[Tensor, Tensor]]:
         for large, _, keys in large_views(dataset, batches, context.workers, exact):
             yield image_at(large, side, dataset.kernel, channels_last=stage.schedule.channels_last), keys
 
     with counting(context.console, "teacher's bank", "blocks") as progress:
+        assert isinstance(stage.bank.views, int)
         return open_bank(
-            stage.bank, bank_folder(stage, context.recipe),
+            stage.bank.views, stage.schedule.epochs, bank_folder(stage, context.recipe),
             bank_key(stage, context.recipe, context.splits, context.folders), live, len(context.splits.train),
             load_views, exact, context.say, progress,
         )  # fmt: skip

@@ -4,10 +4,11 @@ import os
 from typing import Any
 
 from lightning_fabric import Fabric
+from torch import Tensor
 
 from pixeldistill.errors import RecipeError, RunError
 
-__all__ = ["Fabric", "make_fabric"]
+__all__ = ["Fabric", "make_fabric", "to_device"]
 
 _PRECISION: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
@@ -29,3 +30,8 @@ def make_fabric(precision: str = "32", accelerator: str = "auto") -> Fabric:
         raise RecipeError("schedule.precision 16 needs a GPU: use bf16 or 32")
     fabric.launch()
     return fabric
+
+
+def to_device(tensor: Tensor, fabric: Fabric) -> Tensor:
+    """Send a tensor to the device without waiting for it."""
+    return tensor.pin_memory().to(fabric.device, non_blocking=True) if fabric.device.type == "cuda" else tensor.to(fabric.device)

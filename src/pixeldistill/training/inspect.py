@@ -40,8 +40,9 @@ def describe_stage(stage: Stage, classes: int, images: int | None) -> list[str]:
         assert isinstance(stage.bank.views, int)
         wanted = wanted_maps(terms)
         maps = "".join(f", map {spec.features[w.number]} as {w.height}×{w.width}" for w in wanted)
-        size = in_bytes(bank_bytes(spec, wanted, stage.bank.views, images)) if images else "?"
-        lines.append(f"  asked once: bank of {stage.bank.views} views an image, {size} (prediction{maps})")
+        views = min(stage.bank.views, stage.schedule.epochs)
+        size = in_bytes(bank_bytes(spec, wanted, views, images)) if images else "?"
+        lines.append(f"  asked once: bank of {views} views an image, {size} (prediction{maps})")
     for config, term in zip(stage.terms, terms, strict=True):
         changes = [
             f", rising over {config.warmup_epochs:g} epochs" if config.warmup_epochs else "",

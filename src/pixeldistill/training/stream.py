@@ -14,7 +14,7 @@ from pixeldistill.data.views import resize, resize_batch, to_unit
 from pixeldistill.recipe import Stage
 from pixeldistill.tasks import classification
 from pixeldistill.terms import needs_teacher_view
-from pixeldistill.training.fabric import Fabric
+from pixeldistill.training.fabric import Fabric, to_device
 from pixeldistill.training.teacher import Teacher
 from pixeldistill.types import Batch, Outputs, View, WantedMap
 
@@ -55,7 +55,8 @@ class Stream:
                 side: image_at(large, side, self.dataset.kernel, channels_last=schedule.channels_last) for side in self._sides()
             }
             if self.dataset.views.mixup:
-                images, labels = mix(images, labels, self.classes, self.dataset.views.mixup, _mixing_seed(self.dataset, rows))
+                seed = _mixing_seed(self.dataset, rows)
+                images, labels = mix(images, labels, self.classes, self.dataset.views.mixup, seed, self.fabric)
             answer = None
             if self.teacher:
                 answer = self.teacher(images[self._teacher_side] if self.teacher.sees_image else None, rows)
@@ -106,7 +107,7 @@ def image_at(large: Tensor, side: int, kernel: str, *, channels_last: bool) -> T
 
 
 def mix(
-    images: dict[int, Tensor], labels: Tensor, classes: int, alpha: float, seed: Sequence[int]
+    images: dict[int, Tensor], labels: Tensor, classes: int, alpha: float, seed: Sequence[int], fabric: Fabric
 ) -> tuple[dict[int, Tensor], Tensor]:
     """Mix every view with another of the batch, at all sides alike; labels become class probabilities.
 
@@ -115,7 +116,7 @@ def mix(
     """
     rng = np.random.default_rng(seed)
     share = float(rng.beta(alpha, alpha))
-    partner = torch.from_numpy(rng.permutation(len(labels))).to(labels.device)
+    partner = to_device(torch.from_numpy(rng.permutation(len(labels))), fabric)
     labels = labels if labels.ndim > 1 else torch.nn.functional.one_hot(labels, classes).float()
     mixed = {side: torch.lerp(image[partner], image, share) for side, image in images.items()}
     return mixed, torch.lerp(labels[partner], labels, share)
