@@ -9,19 +9,22 @@ import sys
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pixeldistill.errors import Interrupted, PixelDistillError, RecipeError
+from pixeldistill.errors import GivenUp, Interrupted, PixelDistillError, RecipeError
 from pixeldistill.expansion import expand
 from pixeldistill.process import tune_process
 from pixeldistill.reading import load_recipe, write_stages
 from pixeldistill.recipe import Recipe
 from pixeldistill.trial import trial_of
+
+if TYPE_CHECKING:
+    from pixeldistill.training.stages import Result
 
 app = typer.Typer(
     help="Distil a large network on large images into a small network on small images.",
@@ -211,9 +214,12 @@ def _run(recipe: Recipe, *, supervised_only: bool, workers: int | None, accelera
     from pixeldistill.report.summary import by_stage, to_markdown, to_rich
     from pixeldistill.training.stages import run_recipe
 
-    console = Console()
-    results = run_recipe(recipe, supervised_only=supervised_only, workers=workers, accelerator=accelerator, console=console)
-    if _first_process():
+    console, failure = Console(), None
+    try:
+        results = run_recipe(recipe, supervised_only=supervised_only, workers=workers, accelerator=accelerator, console=console)
+    except GivenUp as error:
+        results, failure = cast(list["Result"], error.results), error
+    if _first_process() and results:
         found = by_stage((result.stage.name, result.figures) for result in results)
         write_file(recipe.run / "results.md", to_markdown(found, str(recipe.run)))
         console.print(to_rich(found, str(recipe.run)))
@@ -221,6 +227,8 @@ def _run(recipe: Recipe, *, supervised_only: bool, workers: int | None, accelera
             if picture.is_file():
                 _print(f"picture: {picture}")
         _print(f"table: {recipe.run / 'results.md'}")
+    if failure:
+        raise failure
 
 
 def _first_process() -> bool:

@@ -1,7 +1,7 @@
 """The errors that a user can mend, as one tree: every message is one line that says what to do."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class PixelDistillError(Exception):
@@ -30,6 +30,14 @@ class WeightsError(PixelDistillError):
 
 class RunError(PixelDistillError):
     """A run folder that is missing, in use, made by another recipe, or cannot be written."""
+
+
+class GivenUp(RunError):
+    """Trainings that diverged, or started from one that did; `results` are those of the others, which are done."""
+
+    def __init__(self, message: str, results: Sequence[object]) -> None:
+        super().__init__(message)
+        self.results = results
 
 
 class Interrupted(PixelDistillError):

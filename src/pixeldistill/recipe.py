@@ -181,6 +181,12 @@ class Stage(Strict):
     seeds: tuple[int, ...] = (0,)
     cost_as: str | None = Field(None, description="the stage with whose cost the epochs are still to be settled")
 
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Names of the stages that it starts from."""
+        weights = [network.weights for network in (self.student, self.teacher) if network]
+        return tuple(dict.fromkeys(w.removeprefix(STAGE_REFERENCE) for w in weights if w.startswith(STAGE_REFERENCE)))
+
 
 class Assistant(Strict):
     """The middle of a two-stage chain: large images, the student's architecture."""

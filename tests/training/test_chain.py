@@ -6,7 +6,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from pixeldistill.errors import Interrupted
+from pixeldistill.errors import GivenUp, Interrupted
 from pixeldistill.networks.weights import read_state
 from pixeldistill.reading import parse_recipe
 from pixeldistill.training.engine import Loop
@@ -117,3 +117,23 @@ def test_a_chain_in_three_steps(content, tmp_path):
     kept = {key: content[key] for key in ("data", "schedule")}
     results = run({**kept, "stages": stages}, tmp_path / "run")
     assert [(name, r.figures["side"]) for (name, _), r in results.items()] == [("large", 32), ("half", 24), ("quarter", 16)]
+
+
+def test_what_diverges_takes_nothing_along_but_what_starts_from_it(content, tmp_path):
+    """The others are measured and recorded; the error names both, and comes last."""
+    content["data"] |= {"limit": 24}
+    network = {"network": "test_resnet", "side": 16, "weights": "none"}
+    stages = [
+        {"name": "large", "student": network | {"side": 32}, "terms": [{"kind": "supervised"}]},
+        {"name": "bad", "student": network, "teacher": "large", "terms": [{"kind": "pkd"}, {"kind": "isrd", "weight": 1e38}]},
+        {"name": "good", "student": network, "teacher": "large", "terms": [{"kind": "pkd"}]},
+        {"name": "after-bad", "student": network, "teacher": "bad", "terms": [{"kind": "pkd"}]},
+        {"name": "after-good", "student": network, "teacher": "good", "terms": [{"kind": "pkd"}]},
+    ]
+    kept = {key: content[key] for key in ("data", "schedule")}
+    with pytest.raises(GivenUp, match=r"2-bad.*; 4-after-bad seed 0 was not trained") as caught:
+        run({**kept, "stages": stages}, tmp_path / "run")
+    assert [result.stage.name for result in caught.value.results] == ["large", "good", "after-good"]
+    for name in ("3-good", "5-after-good"):
+        assert (tmp_path / f"run/{name}/seed-0/done.json").is_file()
+    assert not (tmp_path / "run/2-bad/seed-0/done.json").exists()

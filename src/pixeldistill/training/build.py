@@ -39,7 +39,7 @@ class Context:
     workers: int
     accelerator: str
     console: Console
-    store: ImageStore | None = None
+    stores: list[ImageStore] = field(default_factory=list)  # the one, once it is open
     camera: dict[tuple[str, int], TestImages] = field(default_factory=dict)  # test images by split and side, read once
 
     def say(self, text: str) -> None:
@@ -100,7 +100,7 @@ def build_stream(
     first = trainings[0].stage
     dataset = TrainingViews(
         splits.train, recipe.views, first.crop_side, recipe.imaging.kernel, distinct=first.distinct_views,
-        reduced=recipe.data.decode == "reduced", store=context.store,
+        reduced=recipe.data.decode == "reduced", store=_open_images(context, fabric),
         finished=recipe.data.store is None or fabric.device.type != "cuda",
     )  # fmt: skip
     teacher = None
@@ -113,16 +113,20 @@ def build_stream(
     )  # fmt: skip
 
 
-def open_images(context: Context, fabric: Fabric) -> ImageStore | None:
-    """Open the image store, if the recipe has one."""
+def _open_images(context: Context, fabric: Fabric) -> ImageStore | None:
+    """Open the image store, if the recipe has one, for the first pass that has something to train."""
     data, splits = context.recipe.data, context.splits
     if data.store is None:
         return None
-    return open_store(
+    if context.stores:
+        return context.stores[0]
+    store = open_store(
         data.store_folder or context.recipe.run / "store", splits.train, splits.digest("train"), side=data.store,
         kernel=context.recipe.imaging.kernel, workers=context.workers, note=context.say, reduced=data.decode == "reduced",
         rank=fabric.global_rank, world=fabric.world_size, barrier=fabric.barrier,
     )  # fmt: skip
+    context.stores.append(store)
+    return store
 
 
 def _build_teacher(

@@ -18,7 +18,7 @@ from pixeldistill.recipe import Schedule
 from pixeldistill.training.fabric import Fabric
 from pixeldistill.training.progress import Progress
 from pixeldistill.training.signals import stop_requests
-from pixeldistill.training.trainee import Job, State, Trainee, check_finite, ending_alone
+from pixeldistill.training.trainee import Diverged, Job, State, Trainee, check_finite, ending_alone
 from pixeldistill.types import Batch
 
 CHECKPOINT_SECONDS = 300.0  # at most this much work is done again after a kill
@@ -54,7 +54,7 @@ def check_batch(schedule: Schedule, images: int, objective: nn.Module, world: in
 
 def fit(
     fabric: Fabric, jobs: Sequence[Job], batches: Batches, schedule: Schedule, images: int, progress: Progress
-) -> list[State]:
+) -> list[State | Diverged]:
     """Train jobs side by side to their end, each from its last checkpoint if there is one.
 
     A job that is further than the others waits until the stream has come to it.
@@ -68,13 +68,12 @@ def fit(
         progress: where the user sees how far it is.
 
     Returns:
-        Every job's final state; `history` has a row an epoch.
+        Every job's final state, whose `history` has a row an epoch; or, of a job whose loss did not stay finite, that error.
 
     Raises:
         Interrupted: asked to stop by Ctrl-C or SIGTERM; the checkpoints hold the very step.
         RecipeError: a batch that cannot be divided.
-        RunError: a checkpoint that cannot be written or read, or a loss that is no longer finite; the other jobs are
-            trained to their end first.
+        RunError: a checkpoint that cannot be written or read; on several processes a loss that is no longer finite, too.
     """
     for job in jobs:
         check_batch(schedule, images, job.objective, fabric.world_size)
@@ -98,10 +97,7 @@ def fit(
                     f"{', '.join(str(job.folder) for job in jobs)}: the same command goes on from there"
                 )
             loop.finish_epochs()
-    for trainee in trainees:
-        if trainee.failure:
-            raise trainee.failure
-    return [trainee.state for trainee in trainees]
+    return [trainee.failure or trainee.state for trainee in trainees]
 
 
 class Loop:

@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from pixeldistill.cost.measure import macs
 from pixeldistill.networks.classifier import build_classifier
-from pixeldistill.recipe import STAGE_REFERENCE, Network, Schedule, Stage
+from pixeldistill.recipe import Network, Schedule, Stage
 
 
 def settle(stages: Sequence[Stage], classes: int, images: int) -> tuple[Stage, ...]:
@@ -44,12 +44,7 @@ def training_cost(stage: Stage, stages: Mapping[str, Stage], classes: int, image
     if stage.teacher:
         distinct = min(stage.distinct_views or schedule.epochs, schedule.epochs)
         cost += seen * distinct / schedule.epochs * _forward(stage.teacher, classes)
-    sources = {
-        network.weights.removeprefix(STAGE_REFERENCE)
-        for network in (stage.student, stage.teacher)
-        if network and network.weights.startswith(STAGE_REFERENCE)
-    }
-    return cost + sum(training_cost(stages[name], stages, classes, images) for name in sources if stages[name].teacher)
+    return cost + sum(training_cost(stages[name], stages, classes, images) for name in stage.sources if stages[name].teacher)
 
 
 def _images(schedule: Schedule, images: int) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pixeldistill.recipe import STAGE_REFERENCE, Recipe, Stage
+from pixeldistill.recipe import Recipe, Stage
 from pixeldistill.training.runs import stage_folder
 
 
@@ -36,12 +36,7 @@ def passes(recipe: Recipe, stages: Sequence[Stage]) -> list[list[Training]]:
     pass_of: dict[str, int] = {}  # the last pass in which a stage is trained
     order = 0
     for number, stage in enumerate(stages, start=1):
-        sources = [
-            n.weights.removeprefix(STAGE_REFERENCE)
-            for n in (stage.student, stage.teacher)
-            if n and n.weights.startswith(STAGE_REFERENCE)
-        ]
-        earliest = max((pass_of[source] + 1 for source in sources), default=0)
+        earliest = max((pass_of[source] + 1 for source in stage.sources), default=0)
         for seed in stage.seeds:
             training = Training(order, stage, seed, stage_folder(recipe.run, number, stage.name, seed))
             order += 1

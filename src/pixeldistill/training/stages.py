@@ -3,7 +3,7 @@
 import contextlib
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,7 +18,7 @@ from pixeldistill.data.dataset import CameraImages
 from pixeldistill.data.loading import default_workers
 from pixeldistill.data.sources import load_splits
 from pixeldistill.data.views import to_unit
-from pixeldistill.errors import PixelDistillError, RecipeError
+from pixeldistill.errors import GivenUp, PixelDistillError, RecipeError, RunError
 from pixeldistill.expansion import expand
 from pixeldistill.files import locked, write_file, write_json
 from pixeldistill.networks.weights import BEST, LAST, state_bytes
@@ -33,7 +33,6 @@ from pixeldistill.training.build import (
     build_stream,
     check_stage,
     describe_data,
-    open_images,
     teacher_network,
 )
 from pixeldistill.training.engine import fit
@@ -77,7 +76,8 @@ def run_recipe(
 
     Raises:
         PixelDistillError: see the errors of recipes, data, networks, weights and runs; all that can be checked is
-            checked before the first step.
+            checked before the first step. GivenUp: a training diverged; it is raised when all others are done, and has their
+            results.
     """
     fabric = make_fabric(accelerator=accelerator)
     if supervised_only and all(stage.teacher for stage in expand(recipe)):
@@ -99,19 +99,25 @@ def run_recipe(
         fabric.barrier()
         for stage in chosen:
             check_stage(stage, context, fabric)
-        context = replace(context, store=open_images(context, fabric))
-        done: dict[Path, Result] = {}
+        outcomes: dict[int, Result | RunError] = {}  # by the trainings' order
+        lost: set[str] = set()
         for group in planned:
             trainings = [training for training in group if training.stage in chosen]
-            done |= {result.folder: result for result in _run_pass(trainings, context)}
-        return [
-            done[t.folder] for t in sorted((t for group in planned for t in group), key=lambda t: t.order) if t.folder in done
-        ]
+            orphans = [training for training in trainings if lost & set(training.stage.sources)]
+            outcomes |= {t.order: RunError(f"{t.title} was not trained: its source was given up") for t in orphans}
+            outcomes |= _run_pass([training for training in trainings if training not in orphans], context)
+            lost |= {t.stage.name for t in trainings if isinstance(outcomes[t.order], RunError)}
+    ordered = [outcomes[order] for order in sorted(outcomes)]
+    results = [outcome for outcome in ordered if isinstance(outcome, Result)]
+    if failures := [str(outcome) for outcome in ordered if isinstance(outcome, RunError)]:
+        raise GivenUp("; ".join(failures), results)
+    return results
 
 
-def _run_pass(trainings: Sequence[Training], context: Context) -> list[Result]:
-    """Train side by side what is to be trained of a pass; gives the results, those that were there already first."""
-    results, left = [], []
+def _run_pass(trainings: Sequence[Training], context: Context) -> dict[int, Result | RunError]:
+    """Train side by side what is to be trained of a pass; gives what came of each, by its order."""
+    outcomes: dict[int, Result | RunError] = {}
+    left = []
     fabric = make_fabric(trainings[0].stage.schedule.precision if trainings else "32", context.accelerator)
     for training in trainings:
         stage, seed, folder = training.stage, training.seed, training.folder
@@ -119,11 +125,11 @@ def _run_pass(trainings: Sequence[Training], context: Context) -> list[Result]:
         done = fabric.broadcast(claim(folder, record) if fabric.is_global_zero else None)
         if done:
             context.say(f"{training.title}: done before, {folder}")
-            results.append(Result(stage, seed, folder, done))
+            outcomes[training.order] = Result(stage, seed, folder, done)
         else:
             left.append(training)
     if not left:
-        return results
+        return outcomes
     network = teacher_network(left, context)
     objectives = [build_objective(training, network, context, fabric) for training in left]
     stream = build_stream(left, network, [objective.wanted for objective in objectives], context, fabric)
@@ -132,6 +138,9 @@ def _run_pass(trainings: Sequence[Training], context: Context) -> list[Result]:
     with Progress(context.console, title) as progress:
         states = fit(fabric, jobs, stream, left[0].stage.schedule, len(context.splits.train), progress)
     for training, objective, state in zip(left, objectives, states, strict=True):
+        if isinstance(state, RunError):
+            outcomes[training.order] = state
+            continue
         history = state.history
         figures = {
             "epochs": state.epoch,
@@ -141,8 +150,8 @@ def _run_pass(trainings: Sequence[Training], context: Context) -> list[Result]:
         } | _measure(training, objective, context, fabric)
         if fabric.is_global_zero:
             write_json(training.folder / DONE, figures)
-        results.append(Result(training.stage, training.seed, training.folder, figures))
-    return results
+        outcomes[training.order] = Result(training.stage, training.seed, training.folder, figures)
+    return outcomes
 
 
 def _job(training: Training, objective: Objective, context: Context, fabric: Fabric) -> Job:

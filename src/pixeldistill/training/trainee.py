@@ -75,7 +75,7 @@ class Trainee:
         self.names = list(self.state.sums)
         self.sums = torch.tensor(list(self.state.sums.values()), device=fabric.device)
         self.loss = torch.zeros(())
-        self.failure: RunError | None = None
+        self.failure: Diverged | None = None
         self.began = time.monotonic()
         self.log = stack.enter_context(tensorboard(job.folder, self.state.epoch)) if fabric.is_global_zero else (lambda row: None)
         if self.position:
