@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pixeldistill.errors import GivenUp, Interrupted, PixelDistillError, RecipeError
+from pixeldistill.errors import GivenUp, Interrupted, NetworkError, PixelDistillError, RecipeError
 from pixeldistill.expansion import expand
 from pixeldistill.process import tune_process
 from pixeldistill.reading import load_recipe, write_stages
@@ -265,8 +265,9 @@ def run_command(call: Callable[[], Any]) -> int:
     try:
         call()
     except PixelDistillError as error:
-        if _first_process():
-            print(f"pixeldistill: {' '.join(str(error).split())}", file=sys.stderr)
+        if _first_process() or not isinstance(error, RecipeError | NetworkError | Interrupted):  # those all processes have
+            process = "" if _first_process() else f"process {os.environ['RANK']}: "
+            print(f"pixeldistill: {process}{' '.join(str(error).split())}", file=sys.stderr)
         return 130 if isinstance(error, Interrupted) else 2
     except KeyboardInterrupt:
         print("pixeldistill: stopped; what was saved before is intact", file=sys.stderr)

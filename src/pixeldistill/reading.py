@@ -111,7 +111,7 @@ _MODELS: dict[str, type[BaseModel]] = {
 def _explanations(errors: Sequence[Any]) -> list[str]:
     """Explain each error once: not a list's length that is wrong because of an item, nor every branch of a union."""
     found: dict[str, str] = {}
-    for error in errors:
+    for error in sorted(errors, key=lambda error: error["type"] != "literal_error" or not isinstance(error["input"], str)):
         inner = any(other["loc"][: len(error["loc"])] == error["loc"] for other in errors if other is not error)
         if error["type"] != "too_short" or not inner:
             found.setdefault(_place(error), _explain(error))
@@ -120,13 +120,18 @@ def _explanations(errors: Sequence[Any]) -> list[str]:
 
 def _place(error: Any) -> str:  # noqa: ANN401  (pydantic's ErrorDetails)
     location = error["loc"]
-    parts = [str(part) for i, part in enumerate(location) if "[" not in str(part) and not _is_branch(location, i)]
+    parts = [str(part) for i, part in enumerate(location) if not _is_branch(location, i)]
     return ".".join(parts) or "the whole"
 
 
 def _is_branch(location: Sequence[Any], i: int) -> bool:
-    """Tell whether a part of a location names a term's kind, which pydantic puts behind its number in the list."""
-    return i > 0 and location[i] in KINDS and isinstance(location[i - 1], int)
+    """Tell whether a part of a location names no place, but the branch of a union that pydantic tried there."""
+    part = str(location[i])
+    return (
+        "[" in part
+        or part in ("constrained-int", "str", "Network")
+        or (i > 0 and part in KINDS and isinstance(location[i - 1], int))
+    )
 
 
 def _owner(location: Sequence[Any]) -> type[BaseModel]:
@@ -156,6 +161,8 @@ def _explain(error: Any) -> str:  # noqa: ANN401  (pydantic's ErrorDetails)
             text = "a term needs `kind`, for example {kind: pkd}"
         case "value_error":
             text = str(context["error"])
+        case "model_type" | "dict_type":
+            text = f"expected settings, such as {{key: value}}, not {given!r}"
         case "tuple_type":
             text = f"expected a list, not {given!r}"
         case _:

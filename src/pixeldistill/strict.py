@@ -18,5 +18,5 @@ class Strict(BaseModel):
             for name, value in values.items():
                 field = cls.model_fields.get(name)
                 if isinstance(value, bool) and field is not None and field.annotation is not bool:
-                    raise ValueError(f"{name} is {str(value).lower()}, which is no value of it")
+                    raise ValueError(f"{name} is {str(value).lower()}, which is no value of it: leave it out, or say its value")
         return values

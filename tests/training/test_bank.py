@@ -158,6 +158,86 @@ def test_terms_on_maps_train_from_the_bank_as_with_the_live_teacher(content, tmp
     assert 0 < difference(live, banked) < 1e-3, "half precision, after twelve steps"
 
 
+def test_a_bank_grows_by_views_and_serves_fewer(content, tmp_path):
+    """What a shorter training has left is what a longer one begins with."""
+    bank = {"folder": str(tmp_path / "bank")}
+    run({**content, "schedule": content["schedule"] | {"epochs": 2}}, tmp_path / "a", bank=bank | {"views": 9})
+    folder = tmp_path / "bank/test_resnet-32/logits"
+    assert len(list(folder.iterdir())) == 2, "views that no epoch comes to are not asked for"
+    before = (folder / "view-0000/values.npy").stat().st_mtime_ns
+    longer = run(content, tmp_path / "b", bank=bank | {"views": "exact"})["distilled", 0]
+    assert len(list(folder.iterdir())) == 4
+    assert (folder / "view-0000/values.npy").stat().st_mtime_ns == before
+    assert difference(longer, run(content, tmp_path / "c", bank={"views": "exact"})["distilled", 0]) == 0
+
+
+def test_a_folder_that_holds_something_else_is_left_alone(content, tmp_path):
+    for place, changes in (
+        ("bank/test_resnet-32/logits/view-0000", {"bank": {"views": 1, "folder": str(tmp_path / "bank")}}),
+        ("store", {"data": content["data"] | {"store": 40, "store_folder": str(tmp_path / "store")}}),
+    ):
+        mine = tmp_path / place / "values.npy"
+        mine.parent.mkdir(parents=True)
+        mine.write_bytes(b"mine")
+        with pytest.raises(RunError, match=r"holds something else \(values.npy\): name an empty or a new"):
+            run({**content, **changes}, tmp_path / "run")
+        assert mine.read_bytes() == b"mine"
+
+
+def test_what_was_being_made_is_made_anew(content, live, tmp_path):
+    """A kill between the first array and the key."""
+    folder = tmp_path / "run/store"
+    folder.mkdir(parents=True)
+    (folder / "unfinished").touch()
+    (folder / "pixels.npy").write_bytes(b"half")
+    stored = run({**content, "data": content["data"] | {"store": 40}}, tmp_path / "run")["distilled", 0]
+    assert difference(live, stored) == 0
+    assert not (folder / "unfinished").exists()
+
+
+def test_what_is_complete_is_only_read(content, tmp_path):
+    from pixeldistill.training import bank as module
+
+    opened = []
+    read = module._read
+    module._read = lambda archives, views, indices: (opened.extend(archives), read(archives, views, indices))[1]
+    try:
+        run(content, tmp_path / "run", bank={"views": 2})
+    finally:
+        module._read = read
+    assert opened and all(archive.complete and not archive["values"].flags.writeable for archive in opened)
+
+
+def test_a_damaged_store_is_refused(content, tmp_path):
+    data = content["data"] | {"store": 40, "store_folder": str(tmp_path / "store")}
+    run({**content, "data": data}, tmp_path / "a")
+    pixels = np.load(tmp_path / "store/pixels.npy", mmap_mode="r+")
+    pixels[:] = 0
+    pixels.flush()
+    with pytest.raises(RunError, match=r"does not hold what .*png does.*it is damaged"):
+        run({**content, "data": data}, tmp_path / "b")
+
+
+@pytest.mark.parametrize("late", [0, 1])
+def test_two_processes_leave_nothing_out_however_late_one_is(content, tmp_path, monkeypatch, late):
+    """The one has done its share before the other looks what is missing."""
+    from pixeldistill.data import store as module
+    from pixeldistill.data.sources import load_splits
+
+    monkeypatch.setattr(module, "BLOCK", 4)
+    samples = load_splits(parse_recipe({**content, "run": str(tmp_path / "run")}).data).train
+    common = {"side": 40, "kernel": "bilinear", "workers": 0, "note": lambda text: None, "world": 2}
+    if late == 0:
+        module.Archive(
+            tmp_path / "store", "image store", "data.store_folder",
+            {"format": 2, "side": 40, "kernel": "bilinear", "decode": "reduced", "images": "x"},
+            {"pixels": ((3 * sum(40 * 46 for _ in samples),), np.uint8)}, -(-len(samples) // 4), create=True,
+        )  # fmt: skip
+    with pytest.raises(RunError, match="lacks 3 blocks"):
+        module.open_store(tmp_path / "store", samples, "x", rank=1 - late, **common)
+    assert len(module.open_store(tmp_path / "store", samples, "x", rank=late, **common)) == 24
+
+
 def test_what_a_bank_cannot_serve_is_refused(content, tmp_path):
     with pytest.raises(RecipeError, match=r"cannot serve views.mixup.*remove one of the two"):
         run(content, tmp_path / "run", bank={"views": 2}, views={"mixup": 0.2})

@@ -39,12 +39,13 @@ def claim(folder: Path, record: dict[str, Any]) -> dict[str, Any] | None:
     path = folder / RECORD
     if path.is_file():
         before = _read(path)
-        if before != record and not _begun(folder):
+        other = list(differences(before, record))
+        if other and not _begun(folder):
             write_json(path, record)
-        elif before != record:
+        elif other:
             if before | {"data_digest": record["data_digest"]} == record:
                 raise RunError(f"the data of {folder} has changed since it was begun: put it back, or choose another `run`")
-            changes = [change.removeprefix("stage.") for change in differences(before, record)]
+            changes = [change.removeprefix("stage.") for change in other]
             more = f" and {len(changes) - 3} more" if len(changes) > 3 else ""
             raise RunError(
                 f"{folder} was made with another recipe: its {'; '.join(changes[:3])}{more}. "

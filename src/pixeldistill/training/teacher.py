@@ -43,13 +43,12 @@ class LiveTeacher:
 
     Attributes:
         wanted: the maps that it gives, average-pooled.
-        folded: how many batch norms were folded.
     """
 
     sees_image = True
 
     def __init__(self, network: Classifier, fabric: Fabric, wanted: Iterable[WantedMap], *, channels_last: bool) -> None:
-        network, self.folded = fold_norms(network.requires_grad_(False).eval())
+        network, _ = fold_norms(network.requires_grad_(False).eval())
         self.network = network.requires_grad_(False).eval().to(fabric.device)
         if channels_last:
             self.network.to(memory_format=torch.channels_last)

@@ -57,6 +57,7 @@ class State:
     history: list[dict[str, float]] = field(default_factory=list)
     best: float = -math.inf
     best_epoch: int = 0
+    seconds: float = 0.0  # of the epoch under way
 
 
 class Trainee:
@@ -76,7 +77,7 @@ class Trainee:
         self.sums = torch.tensor(list(self.state.sums.values()), device=fabric.device)
         self.loss = torch.zeros(())
         self.failure: Diverged | None = None
-        self.began = time.monotonic()
+        self.began = time.monotonic() - self.state.seconds
         self.log = stack.enter_context(tensorboard(job.folder, self.state.epoch)) if fabric.is_global_zero else (lambda row: None)
         if self.position:
             progress.note(f"{job.name}: goes on at step {self.position} of {schedule.epochs * steps}")
@@ -163,6 +164,7 @@ class Trainee:
     def save(self) -> None:
         """Write the checkpoint, on the first process; the others wait."""
         self.state.sums = self._means()
+        self.state.seconds = time.monotonic() - self.began if self.state.sums else 0.0
         if self.state.sums:
             check_finite(torch.tensor(self.state.sums["loss"]), self.job.folder)
         if self.fabric.is_global_zero:
