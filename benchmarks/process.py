@@ -2,7 +2,8 @@
 
     .venv/bin/python benchmarks/process.py
 
-Each process measures a step with labels alone and one with PKD + ISRD (224), one process at a time and two at once.
+Each process measures a step with labels alone and one with PKD + ISRD (224), one process at a time and two at once; tuned wholly,
+or in its memory or its threads alone.
 """
 
 import json
@@ -11,15 +12,17 @@ import statistics
 import subprocess
 import sys
 
-from pixeldistill.process import tune_process
+from pixeldistill.process import keep_memory
 
 BATCH, ROUNDS, SECONDS = 64, 5, 4.0
 
 
 def child(how: str) -> None:
     """Measure both steps in this process; prints images a second."""
-    if how == "tuned":
-        tune_process()
+    if how in ("tuned", "threads"):
+        os.environ["OMP_WAIT_POLICY"] = "passive"
+    if how in ("tuned", "memory"):
+        keep_memory()
     import torch
     from timing import timed
 
@@ -63,16 +66,21 @@ def measure(how: str, together: int) -> dict[str, float]:
 
 
 def main() -> None:
-    print("| processes at once | step | tuned, of untuned: median (range) |\n|---|---|---|")
+    print(
+        "| processes at once | step | memory kept | threads asleep | both: rate of untuned, median (range) |\n|---|---|---|---|---|"
+    )
+    ways = ["natural", "memory", "threads", "tuned"]
     for together in (1, 2):
-        ratios: dict[str, list[float]] = {"alone": [], "isrd": []}
+        rates: dict[str, list[dict[str, float]]] = {how: [] for how in ways}
         for number in range(ROUNDS):
-            order = ["tuned", "natural"] if number % 2 else ["natural", "tuned"]
-            rates = {how: measure(how, together) for how in order}
-            for name, values in ratios.items():
-                values.append(rates["tuned"][name] / rates["natural"][name])
-        for name, values in ratios.items():
-            print(f"| {together} | {name} | {statistics.median(values):.2f} ({min(values):.2f}–{max(values):.2f}) |", flush=True)
+            for how in ways[number % 4 :] + ways[: number % 4]:
+                rates[how].append(measure(how, together))
+        for step in ("alone", "isrd"):
+            cells = []
+            for how in ways[1:]:
+                ratios = [one[step] / other[step] for one, other in zip(rates[how], rates["natural"], strict=True)]
+                cells.append(f"{statistics.median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f})")
+            print(f"| {together} | {step} | {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -8,14 +8,18 @@ rounds. Weights are random: they cost the same.
 """
 
 import argparse
+import json
 import random
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +30,12 @@ tune_process()
 import torch
 from published import Server, lay_out_as_cub
 from rich.console import Console
+from safetensors.torch import save_file
 from timing import timed
 
 from pixeldistill.data.check import check_images
-from pixeldistill.data.dataset import TrainingViews
+from pixeldistill.data.dataset import Raw, TrainingViews
+from pixeldistill.functional.reconstruction import normalise
 from pixeldistill.data.images import read_image
 from pixeldistill.data.loading import default_workers
 from pixeldistill.data.sources import Splits, load_splits
@@ -37,7 +43,7 @@ from pixeldistill.data.store import ImageStore, open_store
 from pixeldistill.networks.classifier import build_classifier
 from pixeldistill.networks.folding import fold_norms
 from pixeldistill.losses import ISRDTerm, PKDTerm, SupervisedTerm
-from pixeldistill.recipe import Bank, Data, Network, Schedule, Stage, Views
+from pixeldistill.recipe import Data, Network, Schedule, Stage, Views
 from pixeldistill.training.bank import open_bank
 from pixeldistill.training.engine import Loop
 from pixeldistill.training.fabric import Fabric, make_fabric
@@ -54,7 +60,7 @@ TERMS: dict[str, Any] = {
     "isrd": (PKDTerm(kind="pkd"), ISRDTerm(kind="isrd", weight=50)),
 }
 STUDENTS = [(name, side) for side in (56, 40) for name in ("resnet18", "tf_efficientnet_lite0", "mobilenetv2_100", "resnet26")]
-LARGE, SMALL, KERNEL = 224, 56, "bilinear"
+LARGE, SMALL, KERNEL, VIEWS = 224, 56, "bilinear", 4
 Turn = Callable[[float], float]  # works for about so many seconds; gives images a second
 
 
@@ -78,14 +84,14 @@ class Bench:
         self.stored = self.views(self.store)
         began = time.perf_counter()
         self.bank: Teacher = open_bank(
-            Bank(views=1), folder / "bank", {}, LiveTeacher(network, make_fabric("32", args.accelerator), [], channels_last=True),
-            len(self.splits.train), self._teacher_views, self.fabric, print,
+            VIEWS, self.schedule.epochs, folder / "bank", {},
+            LiveTeacher(network, make_fabric("32", args.accelerator), [], channels_last=True), len(self.splits.train), self._teacher_views, self.fabric, print,
         )  # fmt: skip
-        print(f"filled in {time.perf_counter() - began:.0f} s")
+        print(f"bank filled in {time.perf_counter() - began:.0f} s")
 
     def views(self, store: ImageStore | None) -> TrainingViews:
-        finished = store is None or self.fabric.device.type == "cpu"
-        return TrainingViews(self.splits.train, Views(), LARGE, KERNEL, distinct=1, store=store, finished=finished)
+        finished = store is None or self.fabric.device.type != "cuda"
+        return TrainingViews(self.splits.train, Views(), LARGE, KERNEL, distinct=VIEWS, store=store, finished=finished)
 
     def _teacher_views(self, batches: Sequence[list[tuple[int, int]]]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         for large, _, keys in large_views(self.stored, batches, default_workers(), self.fabric):
@@ -95,7 +101,7 @@ class Bench:
         name = f"{terms}-{network}-{side}-{len(list(self.folder.iterdir()))}"
         stage = Stage(
             name=name, student=Network(network=network, side=side), teacher=self.teacher_network if teacher else None,
-            terms=TERMS[terms], schedule=self.schedule, crop_side=LARGE, distinct_views=1,
+            terms=TERMS[terms], schedule=self.schedule, crop_side=LARGE, distinct_views=VIEWS,
         )  # fmt: skip
         student = build_classifier(network, self.classes, side)
         objective = Objective(student, self.live.spec if teacher else None, stage.terms, self.schedule.epochs)
@@ -122,7 +128,7 @@ class Bench:
             for trainee in trainees:
                 trainee.state.step = 0
             loop.go_to(0)
-            rate = self.timed(loop.step, seconds, most=trainees[0].steps)
+            rate = self.timed(loop.step, seconds)
             loop.batches.close()
             return rate
 
@@ -154,31 +160,38 @@ class Bench:
             threads = torch.get_num_threads()
             torch.set_num_threads(1)
             batches = prepare()
-            rate = self.timed(lambda: next(batches), seconds, most=len(self.splits.train) // self.args.batch)
+            rate = self.timed(lambda: next(batches), seconds)
             torch.set_num_threads(threads)
             return rate
 
         return turn
 
-    def timed(self, step: Callable[[], Any], seconds: float, most: int = 10**9) -> float:
-        return timed(step, seconds, self.args.batch, most)
+    def timed(self, step: Callable[[], Any], seconds: float) -> float:
+        return timed(step, seconds, self.args.batch)
+
+
+def batches_of(bench: Bench) -> Iterator[list[int]]:
+    """Number the images of one batch after the other, epoch after epoch."""
+    size, total = bench.args.batch, len(bench.splits.train)
+    return ([*range(start, start + size)] for _ in count() for start in range(0, total - size + 1, size))
 
 
 def ours_on_one_core(bench: Bench, dataset: TrainingViews) -> Callable[[], Iterator[Any]]:
+    """Make both views, normalised as the networks will do it, so that the same is made as by the published loader."""
+
     def batches() -> Iterator[Any]:
-        size = bench.args.batch
-        for start in range(0, len(bench.splits.train) - size + 1, size):
-            raw = dataset[[(0, i) for i in range(start, start + size)]]
-            yield [image_at(raw.images, side, KERNEL, channels_last=True) for side in (LARGE, SMALL)]
+        for indices in batches_of(bench):
+            raw = dataset[[(0, i) for i in indices]]
+            assert isinstance(raw, Raw)
+            yield [normalise(image_at(raw.images, side, KERNEL, channels_last=True)) for side in (LARGE, SMALL)]
 
     return batches
 
 
 def decoding(bench: Bench) -> Callable[[], Iterator[Any]]:
     def batches() -> Iterator[Any]:
-        size = bench.args.batch
-        for start in range(0, len(bench.splits.train) - size + 1, size):
-            yield [read_image(sample.path) for sample in bench.splits.train[start : start + size]]
+        for indices in batches_of(bench):
+            yield [read_image(bench.splits.train[i].path) for i in indices]
 
     return batches
 
@@ -272,19 +285,35 @@ def many_students(bench: Bench) -> None:
 
 
 def memory(bench: Bench) -> None:
-    """Watch the process over five epochs."""
-    stage, trainee = bench.trainee("isrd", bench.bank, "resnet18", SMALL)
-    stream = Stream([stage], [()], bench.stored, bench.bank, bench.classes, 0, bench.args.workers, bench.fabric)
-    loop = Loop(bench.fabric, [trainee], stream, bench.schedule, trainee.steps)
-    page = 4096 / 1e6
-    used = []
-    for _ in range(5):
-        for _ in range(trainee.steps):
-            loop.step()
-        trainee.state.epoch, trainee.state.step = trainee.state.epoch + 1, 0
-        used.append(int(Path("/proc/self/statm").read_text().split()[1]) * page)
-    loop.batches.close()
+    """Watch a whole program, its loaders included, over five epochs of `pixeldistill distill`; its process is not tuned.
+
+    A tuned one keeps freed memory, and so would hide what is lost.
+    """
+    recipe = bench.folder / "memory.yaml"
+    schedule = {"epochs": 5, "lr": 0.01, "batch_size": bench.args.batch}
+    large = {"network": "resnet50", "side": LARGE, "weights": str(bench.folder / "teacher.safetensors")}
+    save_file(bench.live.network.net.state_dict(), large["weights"])
+    content = {
+        "data": {"format": "list", "root": str(bench.args.data.resolve()), "train": "train.txt", "val": "val.txt",
+                 "test": "test.txt", "limit": bench.args.images, "store": 256},
+        "teacher": large, "student": {"network": "resnet18", "side": SMALL, "weights": "none"}, "schedule": schedule,
+        "bank": {"views": 1}, "seeds": [0], "run": str(bench.folder / "memory"),
+    }  # fmt: skip
+    recipe.write_text(json.dumps(content))
+    command = [sys.executable, "-W", "ignore", "-c", "from pixeldistill.cli import app; app()", "distill", str(recipe)]
+    program = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert program.stdout
+    used = [_resident(program.pid) for line in program.stdout if ": epoch " in line]
+    if program.wait():
+        raise SystemExit("the program that was watched failed")
     print(f"\nmemory after each of 5 epochs: {', '.join(f'{m:.0f}' for m in used)} MB")
+
+
+def _resident(pid: int) -> float:
+    """Measure a process and its children, in MB; what they share counts once in each."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    own = int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096 / 1e6
+    return own + sum(_resident(int(child)) for child in children)
 
 
 def layouts(bench: Bench) -> None:

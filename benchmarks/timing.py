@@ -7,13 +7,16 @@ from typing import Any
 import torch
 
 
-def timed(step: Callable[[], Any], seconds: float, batch: int, most: int = 10**9) -> float:
-    """Give images a second of a step on `batch` images, after two that warm up; at most `most` steps in all."""
+LEAST = 3  # steps
+
+
+def timed(step: Callable[[], Any], seconds: float, batch: int) -> float:
+    """Give images a second of a step on `batch` images: of so many seconds, but no fewer than three steps, after two to warm up."""
     for _ in range(2):
         step()
     wait()
     began, count = time.perf_counter(), 0
-    while time.perf_counter() - began < seconds and count < most - 2:
+    while time.perf_counter() - began < seconds or count < LEAST:
         step()
         count += 1
         if count % 20 == 0:
