@@ -66,9 +66,7 @@ def measure(how: str, together: int) -> dict[str, float]:
 
 
 def main() -> None:
-    print(
-        "| processes at once | step | memory kept | threads asleep | both: rate of untuned, median (range) |\n|---|---|---|---|---|"
-    )
+    print("| processes | step | memory kept | threads asleep | both: rate of untuned, median (range) |\n|---|---|---|---|---|")
     ways = ["natural", "memory", "threads", "tuned"]
     for together in (1, 2):
         rates: dict[str, list[dict[str, float]]] = {how: [] for how in ways}

@@ -83,9 +83,10 @@ class Bench:
         self.live = LiveTeacher(network, self.fabric, [], channels_last=True)
         self.stored = self.views(self.store)
         began = time.perf_counter()
+        alike = LiveTeacher(network, make_fabric("32", args.accelerator), [], channels_last=True)
         self.bank: Teacher = open_bank(
-            VIEWS, self.schedule.epochs, folder / "bank", {},
-            LiveTeacher(network, make_fabric("32", args.accelerator), [], channels_last=True), len(self.splits.train), self._teacher_views, self.fabric, print,
+            VIEWS, self.schedule.epochs, folder / "bank", {}, alike, len(self.splits.train),
+            self._teacher_views, self.fabric, print,
         )  # fmt: skip
         print(f"bank filled in {time.perf_counter() - began:.0f} s")
 

@@ -11,7 +11,7 @@ LEAST = 3  # steps
 
 
 def timed(step: Callable[[], Any], seconds: float, batch: int) -> float:
-    """Give images a second of a step on `batch` images: of so many seconds, but no fewer than three steps, after two to warm up."""
+    """Give images a second of a step on `batch` images: so many seconds, no fewer than three steps, after two to warm up."""
     for _ in range(2):
         step()
     wait()
