@@ -64,8 +64,11 @@ class Archive:
 
     def _open(self, name: str, mode: Literal["r", "r+"]) -> NDArray[Any]:
         try:
-            array: NDArray[Any] = np.load(self._file(name), mmap_mode=mode, allow_pickle=False)
-        except (OSError, ValueError) as error:
+            # Reading alone first: a file that is too short is refused there, and would be lengthened by zeros in the other mode.
+            array: NDArray[Any] = np.load(self._file(name), mmap_mode="r", allow_pickle=False)
+            if mode == "r+":
+                array = np.load(self._file(name), mmap_mode=mode, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
             raise RunError(
                 f"{self.what} {self.folder} cannot be read ({error}): remove that folder, it will be made again"
             ) from error

@@ -218,6 +218,23 @@ def test_a_damaged_store_is_refused(content, tmp_path):
         run({**content, "data": data}, tmp_path / "b")
 
 
+@pytest.mark.parametrize("size", [0, 3000])
+@pytest.mark.parametrize("complete", [True, False])
+def test_a_file_that_was_cut_off_is_refused(content, tmp_path, size, complete):
+    """Mapped for writing it would be lengthened by zeros."""
+    data = content["data"] | {"store": 40, "store_folder": str(tmp_path / "store")}
+    run({**content, "data": data}, tmp_path / "a")
+    if not complete:
+        filled = np.load(tmp_path / "store/filled.npy", mmap_mode="r+")
+        filled[:] = 0
+        filled.flush()
+    with (tmp_path / "store/pixels.npy").open("r+b") as file:
+        file.truncate(size)
+    with pytest.raises(RunError, match=r"image store .* cannot be read .*remove that folder"):
+        run({**content, "data": data}, tmp_path / "b")
+    assert (tmp_path / "store/pixels.npy").stat().st_size == size
+
+
 @pytest.mark.parametrize("late", [0, 1])
 def test_two_processes_leave_nothing_out_however_late_one_is(content, tmp_path, monkeypatch, late):
     """The one has done its share before the other looks what is missing."""

@@ -47,4 +47,5 @@ def _as_it_is(batch: Any) -> Any:  # noqa: ANN401
 
 
 def _init_worker(_: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's to answer: it saves, then ends us
+    for asked in (signal.SIGINT, signal.SIGTERM):  # the main process's to answer: it saves, then ends us
+        signal.signal(asked, signal.SIG_IGN)
