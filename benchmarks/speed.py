@@ -75,7 +75,7 @@ class Bench:
         self.classes = len(self.splits.classes)
         self.schedule = Schedule(epochs=1000, lr=0.01, batch_size=args.batch, precision=args.precision)
         self.store: ImageStore = open_store(
-            folder / "store", self.splits.train, self.splits.digest("train"), side=256, kernel=KERNEL,
+            folder / "store", self.splits.train, self.splits.identity("train"), side=256, kernel=KERNEL,
             workers=default_workers(), note=print,
         )  # fmt: skip
         network = build_classifier("resnet50", self.classes, LARGE)

@@ -85,3 +85,22 @@ def program(tmp_path):
         return subprocess.run(command, capture_output=True, text=True, timeout=timeout, cwd=tmp_path, check=False, **settings)
 
     return run
+
+
+def run_here(content, folder, **changes):
+    """Train a recipe in this process; gives the results by stage and seed."""
+    from rich.console import Console
+
+    from pixeldistill.reading import parse_recipe
+    from pixeldistill.training.stages import run_recipe
+
+    recipe = parse_recipe({**content, **changes, "run": str(folder)})
+    results = run_recipe(recipe, workers=0, accelerator="cpu", console=Console(quiet=True))
+    return {(r.stage.name, r.seed): r for r in results}
+
+
+def last_weights(result):
+    """Read what a training ended with."""
+    from pixeldistill.networks.weights import read_state
+
+    return read_state(result.folder / "last.safetensors")

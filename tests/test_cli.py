@@ -278,6 +278,24 @@ def test_show_works_without_the_data(content, write, capsys):
     assert "warning: the data cannot be read" in out
 
 
+def test_show_looks_at_what_is_there_already(content, write, capsys, tmp_path):
+    content["bank"], content["data"]["store"] = {"views": 1}, 32
+    content["schedule"]["epochs"] = 1
+    recipe = write(content)
+    assert command("distill", recipe, "--workers", "0") == 0
+    capsys.readouterr()
+    assert command("show", recipe) == 0
+    assert "warning" not in capsys.readouterr().out
+    assert command("show", recipe, "--set", "schedule.lr=0.1", "--set", "data.store=36", "--set", "views.seed=1") == 0
+    out = capsys.readouterr().out
+    for words in (
+        "2-distilled/seed-0 was made with other settings: its data.store was 32, is 36; stage.schedule.lr was 0.05, is 0.1",
+        "bank/teacher/logits/view-0000 was made with other settings: its store was 32, is 36; views.seed was 0, is 1",
+        "run/store was made with other settings: its side was 32, is 36",
+    ):
+        assert words in out, words
+
+
 def test_show_warns_of_what_distill_would_refuse(content, write, capsys):
     assert command("show", write(content), "--set", "schedule.batch_size=99", "--set", "student.weights=gone.pth") == 0
     out = capsys.readouterr().out

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from pixeldistill.functional.reconstruction import normalise
 from pixeldistill.losses import ISRDTerm
 from pixeldistill.networks import build_classifier
 from pixeldistill.terms.isrd import ISRD, InputReconstructor
@@ -82,3 +83,15 @@ def test_it_learns_to_rebuild():
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < 0.1 * losses[0]
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_normalising_is_the_same_in_every_layout(layout):
+    image = torch.rand(2, 3, 7, 5).contiguous(memory_format=layout).requires_grad_()
+    mean, std = np.array([0.5, 0.25, 0.125], np.float32), np.array([0.5, 2, 4], np.float32)
+    normalised = normalise(image, tuple(map(float, mean)), tuple(map(float, std)))
+    expected = (image.detach().numpy() - mean[:, None, None]) / std[:, None, None]
+    assert np.array_equal(normalised.detach().numpy(), expected)
+    assert normalised.is_contiguous(memory_format=layout)
+    normalised.sum().backward()
+    assert torch.allclose(image.grad, torch.tensor(1 / std)[:, None, None].expand(2, 3, 7, 5))

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from pixeldistill.errors import RunError
 from pixeldistill.files import differences, locked, write_file, write_json
+from pixeldistill.wording import in_bytes
 
 KEY = "key.json"
 FILLED = "filled"
@@ -157,16 +158,3 @@ def _reserve(path: Path) -> None:
     if hasattr(os, "posix_fallocate"):
         with path.open("r+b") as file:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-
-
-def in_bytes(size: float) -> str:
-    """Write a number of bytes.
-
-    >>> in_bytes(512), in_bytes(2.5e6)
-    ('512 B', '2.5 MB')
-    """
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"

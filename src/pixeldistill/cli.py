@@ -112,7 +112,14 @@ def show(
         return
     _need_torch()
     from pixeldistill.training.equal import settle
-    from pixeldistill.training.inspect import class_count, describe_passes, describe_schedule, describe_stage, doubts
+    from pixeldistill.training.inspect import (
+        class_count,
+        describe_passes,
+        describe_schedule,
+        describe_stage,
+        disagreements,
+        doubts,
+    )
 
     classes, images, data = class_count(loaded)
     _print(data)
@@ -127,7 +134,7 @@ def show(
         warnings += doubts(loaded, stage, images)
     for line in describe_passes(loaded, stages):
         _print(f"\n{line}")
-    for warning in dict.fromkeys(warnings):
+    for warning in dict.fromkeys([*warnings, *disagreements(loaded, stages)]):
         _print(f"\nwarning: {warning}")
 
 
@@ -270,7 +277,7 @@ def run_command(call: Callable[[], Any]) -> int:
             print(f"pixeldistill: {process}{' '.join(str(error).split())}", file=sys.stderr)
         return 130 if isinstance(error, Interrupted) else 2
     except KeyboardInterrupt:
-        print("pixeldistill: stopped; what was saved before is intact", file=sys.stderr)
+        print("pixeldistill: stopped; what was saved before is intact, and the same command goes on from there", file=sys.stderr)
         return 130
     return 0
 

@@ -260,9 +260,11 @@ class Recipe(Strict):
                 "`bank` cannot serve views.mixup: it holds what the teacher says of single views, and mixed ones are new in "
                 "every step; remove one of the two"
             )
-        for name, folder in (("bank.folder", self.bank and self.bank.folder), ("data.store_folder", self.data.store_folder)):
-            if folder and folder.resolve() == self.run.resolve():
-                raise ValueError(f"{name} is the run folder itself: name another, or leave it out")
+        folders = {"run": self.run, "bank.folder": self.bank and self.bank.folder, "data.store_folder": self.data.store_folder}
+        taken: dict[Path, str] = {}
+        for name, folder in folders.items():
+            if folder and (other := taken.setdefault(folder.resolve(), name)) != name:
+                raise ValueError(f"{other} and {name} are one folder: name another {name}, or leave it out")
         for name, values in (
             ("seeds", self.seeds),
             ("controls", self.controls),

@@ -6,29 +6,15 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from rich.console import Console
 
 from pixeldistill.archive import Archive
 from pixeldistill.errors import RecipeError, RunError
-from pixeldistill.networks.weights import read_state
 from pixeldistill.reading import parse_recipe
-from pixeldistill.training.stages import run_recipe
-from tests.conftest import recipe_content
-
-
-def run(content, folder, **changes):
-    """Train a recipe in this process; gives the results by stage and seed."""
-    recipe = parse_recipe({**content, **changes, "run": str(folder)})
-    results = run_recipe(recipe, workers=0, accelerator="cpu", console=Console(quiet=True))
-    return {(r.stage.name, r.seed): r for r in results}
-
-
-def weights(result):
-    return read_state(result.folder / "last.safetensors")
+from tests.conftest import last_weights, recipe_content, run_here
 
 
 def difference(one, other):
-    a, b = weights(one), weights(other)
+    a, b = last_weights(one), last_weights(other)
     return max((a[k].float() - b[k].float()).abs().max().item() for k in a)
 
 
@@ -40,18 +26,18 @@ def content(images, tmp_path_factory):
     content["student"] |= {"network": "test_vit"}
     content["schedule"] |= {"epochs": 4}
     content["data"] |= {"limit": 24}
-    run({**content, "student": None}, folder / "run")
+    run_here({**content, "student": None}, folder / "run")
     content["teacher"] |= {"weights": str(folder / "run"), "schedule": None}
     return content
 
 
 @pytest.fixture(scope="module")
 def live(content, tmp_path_factory):
-    return run(content, tmp_path_factory.mktemp("live") / "run")["distilled", 0]
+    return run_here(content, tmp_path_factory.mktemp("live") / "run")["distilled", 0]
 
 
 def test_exact_views_train_as_the_live_teacher_does(content, live, tmp_path):
-    banked = run(content, tmp_path / "run", bank={"views": "exact"})["distilled", 0]
+    banked = run_here(content, tmp_path / "run", bank={"views": "exact"})["distilled", 0]
     assert 0 < difference(live, banked) < 5e-5, "half precision, after twelve steps"
     losses = [float(line.split(",")[3]) for line in (banked.folder / "metrics.csv").read_text().splitlines()[1:]]
     expected = [float(line.split(",")[3]) for line in (live.folder / "metrics.csv").read_text().splitlines()[1:]]
@@ -59,7 +45,7 @@ def test_exact_views_train_as_the_live_teacher_does(content, live, tmp_path):
 
 
 def test_fewer_views_repeat_and_the_control_sees_the_same(content, live, tmp_path):
-    banked = run(content, tmp_path / "run", bank={"views": 2}, controls=["alone"])
+    banked = run_here(content, tmp_path / "run", bank={"views": 2}, controls=["alone"])
     assert difference(live, banked["distilled", 0]) > 5e-4, "other views"
     for stage in ("alone", "distilled"):
         assert banked[stage, 0].stage.distinct_views == 2
@@ -68,43 +54,43 @@ def test_fewer_views_repeat_and_the_control_sees_the_same(content, live, tmp_pat
 
 def test_one_bank_serves_many_students_and_seeds(content, tmp_path, monkeypatch):
     bank = {"views": 2, "folder": str(tmp_path / "bank")}
-    run(content, tmp_path / "a", bank=bank)
+    run_here(content, tmp_path / "a", bank=bank)
     before = (tmp_path / "bank/test_resnet-32/logits/view-0001/values.npy").stat().st_mtime_ns
-    run(content, tmp_path / "b", bank=bank, seeds=[3, 4], student={"network": "test_resnet", "side": 16, "weights": "none"})
+    run_here(content, tmp_path / "b", bank=bank, seeds=[3, 4], student={"network": "test_resnet", "side": 16, "weights": "none"})
     assert (tmp_path / "bank/test_resnet-32/logits/view-0001/values.npy").stat().st_mtime_ns == before
 
 
 def test_a_bank_of_something_else_is_refused_with_what_changed(content, tmp_path):
     bank = {"views": 2, "folder": str(tmp_path / "bank")}
-    run(content, tmp_path / "a", bank=bank)
+    run_here(content, tmp_path / "a", bank=bank)
     with pytest.raises(RunError, match=r"teacher's bank .* its views.seed was 0, is 7"):
-        run(content, tmp_path / "b", bank=bank, views={"seed": 7})
+        run_here(content, tmp_path / "b", bank=bank, views={"seed": 7})
     with pytest.raises(RunError, match="its store was null, is 32"):
-        run({**content, "data": content["data"] | {"store": 32}}, tmp_path / "b", bank=bank)
-    with pytest.raises(RunError, match="its images was"):
-        run({**content, "data": content["data"] | {"limit": 23}}, tmp_path / "b", bank=bank)
+        run_here({**content, "data": content["data"] | {"store": 32}}, tmp_path / "b", bank=bank)
+    with pytest.raises(RunError, match=r"its images.content was .*; images.number was 24, is 23"):
+        run_here({**content, "data": content["data"] | {"limit": 23}}, tmp_path / "b", bank=bank)
     other = shutil.copytree(content["teacher"]["weights"], tmp_path / "teacher")
     file = next(other.rglob("last.safetensors"))
     file.write_bytes(file.read_bytes()[:-4] + b"\0\0\0\0")
-    with pytest.raises(RunError, match=r"its teacher.weights was"):
-        run({**content, "teacher": content["teacher"] | {"weights": str(other)}}, tmp_path / "b", bank=bank)
+    with pytest.raises(RunError, match=r"its weights was"):
+        run_here({**content, "teacher": content["teacher"] | {"weights": str(other)}}, tmp_path / "b", bank=bank)
 
 
 def test_a_bank_that_holds_other_figures_is_refused(content, tmp_path):
     bank = {"views": 2, "folder": str(tmp_path / "bank")}
-    run(content, tmp_path / "a", bank=bank)
+    run_here(content, tmp_path / "a", bank=bank)
     logits = np.load(tmp_path / "bank/test_resnet-32/logits/view-0001/values.npy", mmap_mode="r+")
     logits += np.float16(0.1)
     logits.flush()
     with pytest.raises(RunError, match=r"logits does not hold what the teacher says: it differs by"):
-        run(content, tmp_path / "b", bank=bank)
+        run_here(content, tmp_path / "b", bank=bank)
 
 
 def test_a_bank_goes_on_where_it_was_stopped(content, tmp_path, monkeypatch):
     """Its blocks that are marked are not asked for again, the others are."""
     monkeypatch.setattr("pixeldistill.training.bank.BLOCK", 8)
     bank = {"views": 2, "folder": str(tmp_path / "bank")}
-    run(content, tmp_path / "a", bank=bank)
+    run_here(content, tmp_path / "a", bank=bank)
     filled = np.load(tmp_path / "bank/test_resnet-32/logits/view-0001/filled.npy", mmap_mode="r+")
     logits = np.load(tmp_path / "bank/test_resnet-32/logits/view-0001/values.npy", mmap_mode="r+")
     whole = logits.copy()
@@ -115,7 +101,7 @@ def test_a_bank_goes_on_where_it_was_stopped(content, tmp_path, monkeypatch):
     asked = []
     finish = Archive.finish
     monkeypatch.setattr(Archive, "finish", lambda self, block: (asked.append(block), finish(self, block)))
-    run(content, tmp_path / "b", bank=bank)
+    run_here(content, tmp_path / "b", bank=bank)
     assert asked == [1]
     assert np.array_equal(np.load(tmp_path / "bank/test_resnet-32/logits/view-0001/values.npy"), whole)
 
@@ -127,11 +113,11 @@ def test_a_term_that_wants_maps_has_them_added_to_the_bank(content, tmp_path, mo
     from pixeldistill.networks.classifier import build_classifier
 
     bank = {"views": 3, "folder": str(tmp_path / "bank")}
-    run(content, tmp_path / "a", bank=bank)
+    run_here(content, tmp_path / "a", bank=bank)
     folder = tmp_path / "bank/test_resnet-32"
     before = (folder / "logits/view-0000/values.npy").stat().st_mtime_ns
     terms = [{"kind": "pkd"}, {"kind": "at", "maps": [0]}, {"kind": "sp"}]
-    run(content, tmp_path / "b", bank=bank, terms=terms)
+    run_here(content, tmp_path / "b", bank=bank, terms=terms)
     assert (folder / "logits/view-0000/values.npy").stat().st_mtime_ns == before
     recipe = parse_recipe({**content, "run": str(tmp_path / "c")})
     views = TrainingViews(load_splits(recipe.data).train, recipe.views, 32, "bilinear")[[(2, 5), (1, 3)]]
@@ -153,22 +139,22 @@ def test_a_term_that_wants_maps_has_them_added_to_the_bank(content, tmp_path, mo
 def test_terms_on_maps_train_from_the_bank_as_with_the_live_teacher(content, tmp_path):
     terms = [{"kind": kind} for kind in ("pkd", "at", "sp", "ickd", "hint", "dkd", "dist", "exits")]
     calm = {"terms": terms, "schedule": content["schedule"] | {"clip_grad": 1}}
-    live = run(content, tmp_path / "live", **calm)["distilled", 0]
-    banked = run(content, tmp_path / "bank", **calm, bank={"views": "exact"})["distilled", 0]
+    live = run_here(content, tmp_path / "live", **calm)["distilled", 0]
+    banked = run_here(content, tmp_path / "bank", **calm, bank={"views": "exact"})["distilled", 0]
     assert 0 < difference(live, banked) < 1e-3, "half precision, after twelve steps"
 
 
 def test_a_bank_grows_by_views_and_serves_fewer(content, tmp_path):
     """What a shorter training has left is what a longer one begins with."""
     bank = {"folder": str(tmp_path / "bank")}
-    run({**content, "schedule": content["schedule"] | {"epochs": 2}}, tmp_path / "a", bank=bank | {"views": 9})
+    run_here({**content, "schedule": content["schedule"] | {"epochs": 2}}, tmp_path / "a", bank=bank | {"views": 9})
     folder = tmp_path / "bank/test_resnet-32/logits"
     assert len(list(folder.iterdir())) == 2, "views that no epoch comes to are not asked for"
     before = (folder / "view-0000/values.npy").stat().st_mtime_ns
-    longer = run(content, tmp_path / "b", bank=bank | {"views": "exact"})["distilled", 0]
+    longer = run_here(content, tmp_path / "b", bank=bank | {"views": "exact"})["distilled", 0]
     assert len(list(folder.iterdir())) == 4
     assert (folder / "view-0000/values.npy").stat().st_mtime_ns == before
-    assert difference(longer, run(content, tmp_path / "c", bank={"views": "exact"})["distilled", 0]) == 0
+    assert difference(longer, run_here(content, tmp_path / "c", bank={"views": "exact"})["distilled", 0]) == 0
 
 
 def test_a_folder_that_holds_something_else_is_left_alone(content, tmp_path):
@@ -180,7 +166,7 @@ def test_a_folder_that_holds_something_else_is_left_alone(content, tmp_path):
         mine.parent.mkdir(parents=True)
         mine.write_bytes(b"mine")
         with pytest.raises(RunError, match=r"holds something else \(values.npy\): name an empty or a new"):
-            run({**content, **changes}, tmp_path / "run")
+            run_here({**content, **changes}, tmp_path / "run")
         assert mine.read_bytes() == b"mine"
 
 
@@ -190,7 +176,7 @@ def test_what_was_being_made_is_made_anew(content, live, tmp_path):
     folder.mkdir(parents=True)
     (folder / "unfinished").touch()
     (folder / "pixels.npy").write_bytes(b"half")
-    stored = run({**content, "data": content["data"] | {"store": 40}}, tmp_path / "run")["distilled", 0]
+    stored = run_here({**content, "data": content["data"] | {"store": 40}}, tmp_path / "run")["distilled", 0]
     assert difference(live, stored) == 0
     assert not (folder / "unfinished").exists()
 
@@ -202,7 +188,7 @@ def test_what_is_complete_is_only_read(content, tmp_path):
     read = module._read
     module._read = lambda archives, views, indices: (opened.extend(archives), read(archives, views, indices))[1]
     try:
-        run(content, tmp_path / "run", bank={"views": 2})
+        run_here(content, tmp_path / "run", bank={"views": 2})
     finally:
         module._read = read
     assert opened and all(archive.complete and not archive["values"].flags.writeable for archive in opened)
@@ -210,12 +196,12 @@ def test_what_is_complete_is_only_read(content, tmp_path):
 
 def test_a_damaged_store_is_refused(content, tmp_path):
     data = content["data"] | {"store": 40, "store_folder": str(tmp_path / "store")}
-    run({**content, "data": data}, tmp_path / "a")
+    run_here({**content, "data": data}, tmp_path / "a")
     pixels = np.load(tmp_path / "store/pixels.npy", mmap_mode="r+")
     pixels[:] = 0
     pixels.flush()
     with pytest.raises(RunError, match=r"does not hold what .*png does.*it is damaged"):
-        run({**content, "data": data}, tmp_path / "b")
+        run_here({**content, "data": data}, tmp_path / "b")
 
 
 @pytest.mark.parametrize("size", [0, 3000])
@@ -223,7 +209,7 @@ def test_a_damaged_store_is_refused(content, tmp_path):
 def test_a_file_that_was_cut_off_is_refused(content, tmp_path, size, complete):
     """Mapped for writing it would be lengthened by zeros."""
     data = content["data"] | {"store": 40, "store_folder": str(tmp_path / "store")}
-    run({**content, "data": data}, tmp_path / "a")
+    run_here({**content, "data": data}, tmp_path / "a")
     if not complete:
         filled = np.load(tmp_path / "store/filled.npy", mmap_mode="r+")
         filled[:] = 0
@@ -231,7 +217,7 @@ def test_a_file_that_was_cut_off_is_refused(content, tmp_path, size, complete):
     with (tmp_path / "store/pixels.npy").open("r+b") as file:
         file.truncate(size)
     with pytest.raises(RunError, match=r"image store .* cannot be read .*remove that folder"):
-        run({**content, "data": data}, tmp_path / "b")
+        run_here({**content, "data": data}, tmp_path / "b")
     assert (tmp_path / "store/pixels.npy").stat().st_size == size
 
 
@@ -247,30 +233,30 @@ def test_two_processes_leave_nothing_out_however_late_one_is(content, tmp_path, 
     if late == 0:
         module.Archive(
             tmp_path / "store", "image store", "data.store_folder",
-            {"format": 2, "side": 40, "kernel": "bilinear", "decode": "reduced", "images": "x"},
+            {"format": 3, "side": 40, "kernel": "bilinear", "decode": "reduced", "images": {}},
             {"pixels": ((3 * sum(40 * 46 for _ in samples),), np.uint8)}, -(-len(samples) // 4), create=True,
         )  # fmt: skip
     with pytest.raises(RunError, match="lacks 3 blocks"):
-        module.open_store(tmp_path / "store", samples, "x", rank=1 - late, **common)
-    assert len(module.open_store(tmp_path / "store", samples, "x", rank=late, **common)) == 24
+        module.open_store(tmp_path / "store", samples, {}, rank=1 - late, **common)
+    assert len(module.open_store(tmp_path / "store", samples, {}, rank=late, **common)) == 24
 
 
 def test_what_a_bank_cannot_serve_is_refused(content, tmp_path):
     with pytest.raises(RecipeError, match=r"cannot serve views.mixup.*remove one of the two"):
-        run(content, tmp_path / "run", bank={"views": 2}, views={"mixup": 0.2})
+        run_here(content, tmp_path / "run", bank={"views": 2}, views={"mixup": 0.2})
 
 
 def test_no_room_is_said_before_anything_is_written(content, tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr("pixeldistill.archive.shutil.disk_usage", lambda path: usage._replace(free=50))
     with pytest.raises(RunError, match=r"needs 97 B, 50 B are free there: make room, or name another bank.folder"):
-        run(content, tmp_path / "run", bank={"views": 2})
+        run_here(content, tmp_path / "run", bank={"views": 2})
     assert not list((tmp_path / "run/bank").rglob("*.npy"))
 
 
 def test_a_store_of_the_images_own_size_changes_nothing(content, live, tmp_path):
     data = content["data"] | {"store": 40}
-    stored = run({**content, "data": data}, tmp_path / "run")["distilled", 0]
+    stored = run_here({**content, "data": data}, tmp_path / "run")["distilled", 0]
     assert difference(live, stored) == 0
     assert json.loads((tmp_path / "run/store/key.json").read_text())["side"] == 40
     assert sum(np.load(tmp_path / "run/store/filled.npy")) == 1
@@ -278,14 +264,14 @@ def test_a_store_of_the_images_own_size_changes_nothing(content, live, tmp_path)
 
 def test_a_smaller_store_changes_the_views_and_the_bank_follows(content, live, tmp_path):
     data = content["data"] | {"store": 32, "store_folder": str(tmp_path / "store")}
-    stored = run({**content, "data": data}, tmp_path / "a")["distilled", 0]
+    stored = run_here({**content, "data": data}, tmp_path / "a")["distilled", 0]
     assert difference(live, stored) > 5e-4
-    banked = run({**content, "data": data}, tmp_path / "b", bank={"views": "exact"})["distilled", 0]
+    banked = run_here({**content, "data": data}, tmp_path / "b", bank={"views": "exact"})["distilled", 0]
     assert difference(stored, banked) < 5e-5
     with pytest.raises(RunError, match=r"image store .* its side was 32, is 36. Name another data.store_folder"):
-        run({**content, "data": data | {"store": 36}}, tmp_path / "c")
+        run_here({**content, "data": data | {"store": 36}}, tmp_path / "c")
     with pytest.raises(RecipeError, match="smaller than the views, 32"):
-        run({**content, "data": data | {"store": 20}}, tmp_path / "c")
+        run_here({**content, "data": data | {"store": 20}}, tmp_path / "c")
 
 
 def test_several_students_share_a_pass_and_equal_their_single_runs(content, tmp_path, monkeypatch):
@@ -302,13 +288,13 @@ def test_several_students_share_a_pass_and_equal_their_single_runs(content, tmp_
     ]
     common = {**content, "controls": ["alone", "pkd"], "seeds": [0, 1], "order_seed": 5}
     single = {**common, "student": None, "students": students}
-    together = run(single, tmp_path / "together")
+    together = run_here(single, tmp_path / "together")
     assert len(together) == 18
     assert len(asked) == 4 * 3, "four epochs of three steps"
     assert {result.figures["side_by_side"] for result in together.values()} == {18}
-    alone = run(single, tmp_path / "single", one_pass=False)
+    alone = run_here(single, tmp_path / "single", one_pass=False)
     assert all(result.figures["side_by_side"] == 1 for result in alone.values())
     for key, result in together.items():
         assert difference(result, alone[key]) == 0, key
-    own = run(common | {"order_seed": None, "student": students[0]}, tmp_path / "own")
+    own = run_here(common | {"order_seed": None, "student": students[0]}, tmp_path / "own")
     assert {result.figures["side_by_side"] for result in own.values()} == {3}, "seeds with orders of their own go one by one"

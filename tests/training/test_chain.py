@@ -4,27 +4,14 @@ import shutil
 
 import pytest
 import torch
-from rich.console import Console
 
 from pixeldistill.errors import GivenUp, Interrupted
-from pixeldistill.networks.weights import read_state
-from pixeldistill.reading import parse_recipe
 from pixeldistill.training.engine import Loop
-from pixeldistill.training.stages import run_recipe
-
-
-def run(content, folder, **changes):
-    recipe = parse_recipe({**content, **changes, "run": str(folder)})
-    results = run_recipe(recipe, workers=0, accelerator="cpu", console=Console(quiet=True))
-    return {(r.stage.name, r.seed): r for r in results}
-
-
-def weights(result):
-    return read_state(result.folder / "last.safetensors")
+from tests.conftest import last_weights, run_here
 
 
 def same(one, other):
-    a, b = weights(one), weights(other)
+    a, b = last_weights(one), last_weights(other)
     return all(torch.equal(a[name], b[name]) for name in a)
 
 
@@ -45,7 +32,7 @@ def untrained_start(monkeypatch):
 
 def test_tas_is_one_command(tas, tmp_path):
     tas |= {"controls": []}
-    results = run(tas, tmp_path / "run")
+    results = run_here(tas, tmp_path / "run")
     assert [*results] == [("teacher", 0), ("assistant", 0), ("distilled", 0), ("distilled", 1)]
     assert results["assistant", 0].figures["side"] == 32
     assert results["distilled", 0].figures["side"] == 16
@@ -59,19 +46,19 @@ def test_the_student_starts_from_the_assistant(tas, tmp_path):
     """With a learning rate of nothing it stays there."""
     tas |= {"controls": [], "schedule": {"epochs": 1, "lr": 1e-30, "batch_size": 8, "weight_decay": 0}}
     tas["assistant"] |= {"schedule": {"epochs": 1, "lr": 0.05, "batch_size": 8}}
-    results = run(tas, tmp_path / "run")
-    assistant, student = weights(results["assistant", 0]), weights(results["distilled", 0])
+    results = run_here(tas, tmp_path / "run")
+    assistant, student = last_weights(results["assistant", 0]), last_weights(results["distilled", 0])
     trained = [name for name in assistant if "running" not in name and "num_batches" not in name]
     assert all(torch.equal(assistant[name], student[name]) for name in trained)
     tas["student"] |= {"weights": "none"}
-    fresh = weights(run(tas, tmp_path / "other")["distilled", 0])
+    fresh = last_weights(run_here(tas, tmp_path / "other")["distilled", 0])
     assert any(not torch.equal(assistant[name], fresh[name]) for name in trained)
 
 
 @pytest.mark.parametrize("stop_at", [2, 5, 9, 14])
 def test_a_chain_goes_on_exactly_wherever_it_was_stopped(tas, tmp_path, monkeypatch, stop_at):
     tas |= {"controls": [], "bank": {"views": "exact"}, "order_seed": 0}
-    whole = run(tas, tmp_path / "whole")
+    whole = run_here(tas, tmp_path / "whole")
     agree, count = Loop.agree, 0
 
     def stopping(self, order):
@@ -81,22 +68,22 @@ def test_a_chain_goes_on_exactly_wherever_it_was_stopped(tas, tmp_path, monkeypa
 
     monkeypatch.setattr(Loop, "agree", stopping)
     with pytest.raises(Interrupted):
-        run(tas, tmp_path / "parts")
-    parts = run(tas, tmp_path / "parts")
+        run_here(tas, tmp_path / "parts")
+    parts = run_here(tas, tmp_path / "parts")
     assert all(same(whole[key], parts[key]) for key in whole)
 
 
 def test_a_given_assistant_teaches_as_if_it_were_trained_here(tas, tmp_path):
     tas |= {"controls": []}
-    whole = run(tas, tmp_path / "whole")
+    whole = run_here(tas, tmp_path / "whole")
     shutil.copytree(tmp_path / "whole/2-assistant", tmp_path / "given")
-    given = run(tas | {"assistant": {"weights": str(tmp_path / "given")}}, tmp_path / "run")
+    given = run_here(tas | {"assistant": {"weights": str(tmp_path / "given")}}, tmp_path / "run")
     assert ("assistant", 0) not in given
     assert same(whole["distilled", 1], given["distilled", 1])
 
 
 def test_each_teacher_has_its_own_bank(tas, tmp_path):
-    run(tas | {"controls": ["pkd"], "student": tas["student"] | {"weights": "none"}, "bank": {"views": 2}}, tmp_path / "run")
+    run_here(tas | {"controls": ["pkd"], "student": tas["student"] | {"weights": "none"}, "bank": {"views": 2}}, tmp_path / "run")
     banks = {path.name: {child.name for child in path.iterdir()} for path in (tmp_path / "run/bank").iterdir()}
     assert set(banks) == {"teacher", "assistant"}
     assert banks["teacher"] == {"logits"}, "the assistant's own terms ask it live"
@@ -115,7 +102,7 @@ def test_a_chain_in_three_steps(content, tmp_path):
          "terms": [{"kind": "pkd"}, {"kind": "upsampled", "weight": 2, "warmup_epochs": 1}]},
     ]  # fmt: skip
     kept = {key: content[key] for key in ("data", "schedule")}
-    results = run({**kept, "stages": stages}, tmp_path / "run")
+    results = run_here({**kept, "stages": stages}, tmp_path / "run")
     assert [(name, r.figures["side"]) for (name, _), r in results.items()] == [("large", 32), ("half", 24), ("quarter", 16)]
 
 
@@ -132,7 +119,7 @@ def test_what_diverges_takes_nothing_along_but_what_starts_from_it(content, tmp_
     ]
     kept = {key: content[key] for key in ("data", "schedule")}
     with pytest.raises(GivenUp, match=r"2-bad.*; 4-after-bad seed 0 was not trained") as caught:
-        run({**kept, "stages": stages}, tmp_path / "run")
+        run_here({**kept, "stages": stages}, tmp_path / "run")
     assert [result.stage.name for result in caught.value.results] == ["large", "good", "after-good"]
     for name in ("3-good", "5-after-good"):
         assert (tmp_path / f"run/{name}/seed-0/done.json").is_file()

@@ -24,7 +24,7 @@ from pixeldistill.training.objective import Objective
 from pixeldistill.training.progress import Progress
 from pixeldistill.training.runs import CHECKPOINT
 from pixeldistill.training.teacher import LiveTeacher
-from pixeldistill.training.trainee import Job
+from pixeldistill.training.trainee import Job, Trainee
 from pixeldistill.types import Batch, View
 
 IMAGES, SIDE = 24, 16
@@ -247,6 +247,18 @@ def test_a_student_that_diverges_does_not_take_the_others_along(tmp_path):
     assert re.search(r"bad is (nan|inf)", str(failure))
     assert state.epoch == 2
     assert same(good, alone)
+
+
+def test_a_memory_that_is_full_ends_in_a_line(tmp_path, monkeypatch):
+    def full(self, batch, piece):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB")
+
+    monkeypatch.setattr(Trainee, "learn", full)
+    schedule = Schedule(epochs=1, lr=0.05, batch_size=8)
+    with pytest.raises(RunError, match=r"too small for 1 network and this batch: raise schedule.accumulate"):
+        train(tmp_path / "one", schedule)
+    with pytest.raises(RunError, match=r"3 networks .* set one_pass: false"):
+        train_all(students(tmp_path / "three"), schedule)
 
 
 def test_no_step_waits_for_the_device(tmp_path):

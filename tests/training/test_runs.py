@@ -134,7 +134,7 @@ def test_a_full_disk_ends_in_a_line_and_loses_nothing(recipe, program, tmp_path,
 
 
 def torchrun(recipe, run, tmp_path, port, timeout=900):
-    prefix = ["-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port", str(port), "--local_ranks_filter", "0"]
+    prefix = ["-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port", str(port)]
     command = [sys.executable, *prefix, "-m", "pixeldistill.cli", "distill", str(recipe), "--set", f"run={tmp_path / run}"]
     command += ["--workers", "0", "--accelerator", "cpu"]  # the run's whole path is what `pkill` knows it by
     environment = os.environ | {"OMP_NUM_THREADS": "1"}

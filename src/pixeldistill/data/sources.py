@@ -47,6 +47,10 @@ class Splits(NamedTuple):
         samples = [[(self.content[s.path], s.label) for s in getattr(self, name)] for name in names or SPLITS]
         return hashlib.sha256(repr((self.classes, samples)).encode()).hexdigest()[:16]
 
+    def identity(self, name: str) -> dict[str, str | int]:
+        """Identify a split, so that two of them can be told apart in words."""
+        return {"number": len(getattr(self, name)), "classes": len(self.classes), "content": self.digest(name)}
+
 
 Named = list[tuple[Path, str]]
 

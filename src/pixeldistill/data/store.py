@@ -1,6 +1,6 @@
 """The image store: a split's images decoded once, as uint8 with their shorter side at a chosen size, memory-mapped."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from pixeldistill.archive import KEY, Archive, Layout, in_bytes
+from pixeldistill.archive import KEY, Archive, Layout
 from pixeldistill.data.images import image_size, read_image
 from pixeldistill.data.loading import load
 from pixeldistill.data.sources import Sample
 from pixeldistill.data.views import jpeg_reduction, resize_image
 from pixeldistill.errors import PixelDistillError, RunError
+from pixeldistill.wording import in_bytes
 
 BLOCK = 64  # images
 SAMPLES = 8
@@ -52,7 +53,7 @@ def _reopened(path: str, sizes: NDArray[np.int64]) -> ImageStore:
 def open_store(
     folder: Path,
     samples: Sequence[Sample],
-    digest: str,
+    images: Mapping[str, Any],
     *,
     side: int,
     kernel: str,
@@ -68,7 +69,7 @@ def open_store(
     Args:
         folder: where it lies.
         samples: the split's images.
-        digest: of their content.
+        images: what identifies them, see `Splits.identity`.
         side: of the stored images, the shorter one, in pixels.
         kernel: with which they are reduced.
         workers: loader processes.
@@ -86,7 +87,7 @@ def open_store(
         sizes = np.array([stored_size(*size, side) for size in pool.map(image_size, (s.path for s in samples))], dtype=np.int64)
     total = int(_bytes(sizes).sum())
     blocks = [range(i, min(i + BLOCK, len(samples))) for i in range(0, len(samples), BLOCK)]
-    key = {"format": 2, "side": side, "kernel": kernel, "decode": "reduced" if reduced else "full", "images": digest}
+    key = store_settings(side, kernel, reduced=reduced) | {"images": dict(images)}
 
     def attach(create: bool = False) -> Archive:
         layout: Layout = {"pixels": ((total,), np.uint8)}
@@ -104,8 +105,8 @@ def open_store(
     missing = [block for block in archive.missing() if block % world == rank]
     store = ImageStore(archive["pixels"], sizes)
     dataset = _Reduced([sample.path for sample in samples], sizes, kernel, side, reduced)
-    for block, images in zip(missing, load(dataset, [list(blocks[b]) for b in missing], workers), strict=True):
-        for index, image in zip(blocks[block], images, strict=True):
+    for block, loaded in zip(missing, load(dataset, [list(blocks[b]) for b in missing], workers), strict=True):
+        for index, image in zip(blocks[block], loaded, strict=True):
             store[index][...] = image
         archive.finish(block)
     barrier()
@@ -116,6 +117,11 @@ def open_store(
         _verify(store, dataset, folder)
     barrier()
     return store
+
+
+def store_settings(side: int, kernel: str, *, reduced: bool) -> dict[str, Any]:
+    """Give the part of a store's key that the recipe alone decides."""
+    return {"format": 3, "side": side, "kernel": kernel, "decode": "reduced" if reduced else "full"}
 
 
 def _verify(store: ImageStore, dataset: "_Reduced", folder: Path) -> None:

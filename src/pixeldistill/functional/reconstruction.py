@@ -17,13 +17,19 @@ def normalise(image: Tensor, mean: tuple[float, ...] = IMAGENET_MEAN, std: tuple
     >>> normalise(torch.full((1, 3, 1, 1), 0.5), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)).abs().max().item()
     0.0
     """
-    return (image - _constant(mean, image.device, image.dtype)).div_(_constant(std, image.device, image.dtype))
+    if image.is_contiguous(memory_format=torch.channels_last) and not image.is_contiguous():
+        # Three channels side by side are too short a row for a CPU: whole rows take a quarter of the time.
+        width, rows = image.shape[3], image.permute(0, 2, 3, 1).flatten(2)
+        changed = (rows - _row(mean, width, image.device, image.dtype)).div_(_row(std, width, image.device, image.dtype))
+        return changed.view(*rows.shape[:2], width, -1).permute(0, 3, 1, 2)
+    mean_, std_ = (_row(values, 1, image.device, image.dtype).view(1, -1, 1, 1) for values in (mean, std))
+    return (image - mean_).div_(std_)
 
 
 @lru_cache
-def _constant(values: tuple[float, ...], device: torch.device, kind: torch.dtype) -> Tensor:
-    """Keep channels' constants (1, C, 1, 1) on the device: to send them in every step would wait for it."""
-    return torch.tensor(values, device=device, dtype=kind).view(1, -1, 1, 1)
+def _row(values: tuple[float, ...], width: int, device: torch.device, kind: torch.dtype) -> Tensor:
+    """Keep the channels' constants of a row's pixels on the device: to send them in every step would wait for it."""
+    return torch.tensor(values, device=device, dtype=kind).repeat(width)
 
 
 def reconstruction_l1(reconstruction: Tensor, image: Tensor) -> Tensor:

@@ -66,8 +66,7 @@ def to_rich(found: Mapping[str, Sequence[Figures]], title: str) -> Table:
     """Make the table for the terminal: what fits into 80 columns."""
     table = Table(
         title=Text(title),
-        caption="test and val: top-1 in %, last epoch (best: the best epoch by val)"
-        + ("; ± is half of the 95 % interval over seeds" if any(len(t) > 1 for t in found.values()) else ""),
+        caption="test and val: top-1 in %, last epoch (best: the best epoch by val)" + _of_seeds(found),
         padding=(0, 0),
     )
     shown = ("stage", "side", "JPEG bytes", "MACs", "parameters", "val last", "test last", "test best")
@@ -83,6 +82,13 @@ def to_markdown(found: Mapping[str, Sequence[Figures]], title: str = "") -> str:
     lines = [f"{title}: top-1 in %, ± half of the 95 % interval over seeds\n"] if title else []
     lines += ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
     return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows(found))]) + "\n"
+
+
+def _of_seeds(found: Mapping[str, Sequence[Figures]]) -> str:
+    most = max((len(trainings) for trainings in found.values()), default=0)
+    if most < 2:
+        return ""
+    return "; ± is half of the 95 % interval over seeds" + (", which two seeds leave very wide" if most == 2 else "")
 
 
 def _percent(mean: float, half: float | None) -> str:

@@ -14,12 +14,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pixeldistill.archive import KEY, Archive, in_bytes
+from pixeldistill.archive import KEY, Archive
 from pixeldistill.data.sampler import Key
 from pixeldistill.errors import RunError
 from pixeldistill.training.fabric import Fabric, to_device
 from pixeldistill.training.teacher import Answer, LiveTeacher
 from pixeldistill.types import FeatureSpec, WantedMap
+from pixeldistill.wording import in_bytes, in_words
 
 BLOCK = 256  # views
 PIECE = 64  # views that the teacher looks at together
@@ -29,6 +30,7 @@ TOLERANCE = 0.01  # of the largest output: half precision is 0.0005, other devic
 Views = Callable[[Iterable[list[Key]]], Iterator[tuple[Tensor, Tensor]]]  # batches of keys → (images, keys), the teacher's view
 
 
+FORMAT = 4
 VALUES, LOGITS = "values", "logits"
 Archives = Mapping[str, Sequence[Archive]]  # of each output ("logits", "map-4-7x7"): one a view
 
@@ -54,7 +56,7 @@ class BankTeacher:
 
 def bank_bytes(spec: FeatureSpec, wanted: Iterable[WantedMap], views: int, images: int) -> int:
     """Say how large a bank will be."""
-    return 2 * views * images * sum(int(np.prod(shape)) for shape in _shapes(spec, wanted).values())
+    return sum(views * images * _bytes(shape) for shape in _shapes(spec, wanted).values())
 
 
 def open_bank(
@@ -93,7 +95,7 @@ def open_bank(
         return {
             name: [
                 Archive(
-                    _place(folder, name, view), "teacher's bank", "bank.folder", {"format": 3, **key},
+                    _place(folder, name, view), "teacher's bank", "bank.folder", {"format": FORMAT, **key},
                     {VALUES: ((images, *shape), np.float16)}, blocks, create=create,
                 )
                 for view in range(used)
@@ -104,10 +106,13 @@ def open_bank(
     if fabric.is_global_zero:
         fresh = {name: sum(not (_place(folder, name, view) / KEY).is_file() for view in range(used)) for name in shapes}
         if any(fresh.values()):
-            size = 2 * images * sum(count * int(np.prod(shapes[name])) for name, count in fresh.items())
-            parts = ", ".join(f"{count} views of {name}" for name, count in fresh.items() if count)
+            size = sum(count * images * _bytes(shapes[name]) for name, count in fresh.items())
+            parts = ", ".join(f"{in_words(count, 'view')} of {name}" for name, count in fresh.items() if count)
             note(f"teacher's bank: {parts} of {images} images, {in_bytes(size)}, in {folder}")
-        attach(create=True)
+        of = [archive for archives in attach(create=True).values() for archive in archives]
+        left, whole = sum(len(archive.missing()) for archive in of), blocks * len(of)
+        if left and (filled := whole - left):
+            note(f"teacher's bank: {filled} of {whole} blocks are there, in {folder}; filling goes on")
     fabric.barrier()
     archives = attach()
     lacking = {(view, block, name) for name, of in archives.items() for view in range(used) for block in of[view].missing()}
@@ -179,6 +184,11 @@ def _half(values: Tensor) -> Any:  # noqa: ANN401
     if not torch.isfinite(half).all():
         raise RunError("the teacher says something that half precision cannot hold (over 65,504): leave `bank` out")
     return half.numpy()
+
+
+def _bytes(shape: tuple[int, ...]) -> int:
+    """Say how large one output is, in half precision."""
+    return 2 * int(np.prod(shape))
 
 
 def _name(want: WantedMap) -> str:

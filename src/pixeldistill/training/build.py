@@ -121,7 +121,7 @@ def _open_images(context: Context, fabric: Fabric) -> ImageStore | None:
     if context.stores:
         return context.stores[0]
     store = open_store(
-        data.store_folder or context.recipe.run / "store", splits.train, splits.digest("train"), side=data.store,
+        data.store_folder or context.recipe.run / "store", splits.train, splits.identity("train"), side=data.store,
         kernel=context.recipe.imaging.kernel, workers=context.workers, note=context.say, reduced=data.decode == "reduced",
         rank=fabric.global_rank, world=fabric.world_size, barrier=fabric.barrier,
     )  # fmt: skip

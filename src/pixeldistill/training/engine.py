@@ -6,20 +6,21 @@ It knows batches, a loss and a schedule; neither terms nor networks nor recipes.
 import math
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import Any, Protocol
 
 import torch
 from torch import nn
 
 from pixeldistill.data.sampler import steps_per_epoch
-from pixeldistill.errors import Interrupted, PixelDistillError, RecipeError
+from pixeldistill.errors import Interrupted, PixelDistillError, RecipeError, RunError
 from pixeldistill.recipe import Schedule
 from pixeldistill.training.fabric import Fabric
 from pixeldistill.training.progress import Progress
 from pixeldistill.training.signals import stop_requests
 from pixeldistill.training.trainee import Diverged, Job, State, Trainee, check_finite, ending_alone
 from pixeldistill.types import Batch
+from pixeldistill.wording import in_words
 
 CHECKPOINT_SECONDS = 300.0  # at most this much work is done again after a kill
 GO_ON, SAVE, STOP = 0, 1, 2
@@ -85,7 +86,8 @@ def fit(
         progress.start(schedule.epochs * steps, loop.position)
         loop.finish_epochs()  # those that were stopped at an epoch's last step
         while loop.unfinished():
-            loop.step()
+            with in_one_line(len(jobs)):
+                loop.step()
             progress.step(loop.loss)
             order = loop.agree(STOP if stop.is_set() else GO_ON)
             if order != GO_ON:
@@ -98,6 +100,19 @@ def fit(
                 )
             loop.finish_epochs()
     return [trainee.failure or trainee.state for trainee in trainees]
+
+
+@contextmanager
+def in_one_line(jobs: int) -> Iterator[None]:
+    """Say in one line that the device's memory is full."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        fewer = "set one_pass: false, and they train one after the other; or " if jobs > 1 else ""
+        raise RunError(
+            f"the device's memory is too small for {in_words(jobs, 'network')} and this batch: {fewer}raise schedule.accumulate, "
+            "which divides the batch, in another `run`"
+        ) from error
 
 
 class Loop:

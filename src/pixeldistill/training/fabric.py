@@ -1,10 +1,12 @@
 """Devices and processes. The one file that imports Lightning Fabric."""
 
+import atexit
+import gc
 import os
 from typing import Any
 
 from lightning_fabric import Fabric
-from torch import Tensor
+from torch import Tensor, distributed
 
 from pixeldistill.errors import RecipeError, RunError
 
@@ -29,7 +31,17 @@ def make_fabric(precision: str = "32", accelerator: str = "auto") -> Fabric:
     if precision == "16" and fabric.device.type == "cpu":
         raise RecipeError("schedule.precision 16 needs a GPU: use bf16 or 32")
     fabric.launch()
+    if world > 1:
+        atexit.unregister(_leave)  # once, however many are made
+        atexit.register(_leave)
     return fabric
+
+
+def _leave() -> None:
+    """Take leave of the other processes: one whose connections still have threads at its very end is aborted now and then."""
+    gc.collect()  # what trained holds the group
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def to_device(tensor: Tensor, fabric: Fabric) -> Tensor:

@@ -1,19 +1,24 @@
 """The dry run: every shape that will meet in a stage, found by building it and running it once."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from pixeldistill.archive import in_bytes
+from pixeldistill.archive import KEY
 from pixeldistill.data.images import image_size
 from pixeldistill.data.sources import Splits, load_splits
-from pixeldistill.data.store import stored_size
+from pixeldistill.data.store import store_settings, stored_size
 from pixeldistill.errors import DataError
+from pixeldistill.files import differences
 from pixeldistill.networks.classifier import Classifier, build_classifier
 from pixeldistill.recipe import STAGE_REFERENCE, Data, Network, Recipe, Schedule, Stage
 from pixeldistill.terms import build_term, wanted_maps
 from pixeldistill.training.bank import bank_bytes
 from pixeldistill.training.build import describe_data
 from pixeldistill.training.passes import passes
+from pixeldistill.training.records import bank_folder, bank_settings, stage_settings
+from pixeldistill.training.runs import RECORD, begun, read_record, stage_folder
+from pixeldistill.wording import in_bytes, in_words
 
 _KNOWN_CLASSES = {"cub": 200, "aircraft": 100, "demo": 4}
 
@@ -42,7 +47,7 @@ def describe_stage(stage: Stage, classes: int, images: int | None) -> list[str]:
         maps = "".join(f", map {spec.features[w.number]} as {w.height}×{w.width}" for w in wanted)
         views = min(stage.bank.views, stage.schedule.epochs)
         size = in_bytes(bank_bytes(spec, wanted, views, images)) if images else "?"
-        lines.append(f"  asked once: bank of {views} views an image, {size} (prediction{maps})")
+        lines.append(f"  asked once: bank of {in_words(views, 'view')} an image, {size} (prediction{maps})")
     for config, term in zip(stage.terms, terms, strict=True):
         changes = [
             f", rising over {config.warmup_epochs:g} epochs" if config.warmup_epochs else "",
@@ -101,6 +106,33 @@ def doubts(recipe: Recipe, stage: Stage, images: int | None) -> list[str]:
         if network and named and not Path(network.weights).exists():
             found.append(f"stage {stage.name}: weights {network.weights} are not there")
     return found
+
+
+def disagreements(recipe: Recipe, stages: Sequence[Stage]) -> list[str]:
+    """Name the folders that were made by other settings, which `distill` would refuse. Images and weights are not looked at."""
+    found = []
+    for number, stage in enumerate(stages, start=1):
+        for seed in stage.seeds:
+            folder = stage_folder(recipe.run, number, stage.name, seed)
+            if begun(folder):
+                found += _differing(folder / RECORD, stage_settings(stage, seed, recipe))
+        if stage.bank and stage.teacher:
+            for key in sorted(bank_folder(stage, recipe).glob(f"*/view-*/{KEY}"))[:1]:
+                found += _differing(key, bank_settings(stage, recipe))
+    data = recipe.data
+    if data.store:
+        settings = store_settings(data.store, recipe.imaging.kernel, reduced=data.decode == "reduced")
+        found += _differing((data.store_folder or recipe.run / "store") / KEY, settings)
+    return found
+
+
+def _differing(path: Path, settings: Mapping[str, Any]) -> list[str]:
+    """Compare settings with what a folder's record says of the same."""
+    if not path.is_file():
+        return []
+    before = read_record(path)
+    changes = list(differences({name: before.get(name) for name in settings}, dict(settings)))
+    return [f"{path.parent} was made with other settings: its {'; '.join(changes[:3])}"] if changes else []
 
 
 def _describe_store(data: Data, splits: Splits) -> list[str]:

@@ -9,6 +9,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from pixeldistill.wording import in_time
+
+LINE_SECONDS = 60.0  # in a log
+
 
 class Progress:
     """Progress of one fit, as a context manager.
@@ -57,7 +61,7 @@ class Progress:
         left = spent / max(1, self._done - self._first) * (self._total - self._done)
         validated = next((f"val {k.removeprefix('val_')} {v:.1%}" for k, v in row.items() if k.startswith("val_")), "")
         self.note(f"{name}: epoch {row['epoch']:.0f}/{epochs} · loss {row['loss']:.3f}{terms} · {validated} · "
-                  f"{row['seconds']:.0f} s, {_duration(left)} left")  # fmt: skip
+                  f"{row['seconds']:.0f} s, {in_time(left)} left")  # fmt: skip
 
     def note(self, text: str) -> None:
         """Write a line above the bar."""
@@ -66,24 +70,22 @@ class Progress:
 
 @contextmanager
 def counting(console: Console, title: str, unit: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar for other work than training; gives what is to be told (done, total)."""
+    """Show a bar for other work than training, or a line a minute in a log; gives what is to be told (done, total)."""
     bar = Bar(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(f"{unit} ·"),
         TimeRemainingColumn(compact=True), TextColumn("left"),
         console=console, transient=True, disable=not console.is_terminal or console.quiet,
     )  # fmt: skip
     with bar:
-        task = bar.add_task(title, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        task, began = bar.add_task(title, total=None), time.monotonic()
+        shown = began
 
+        def tell(done: int, total: int) -> None:
+            nonlocal shown
+            bar.update(task, completed=done, total=total)
+            now = time.monotonic()
+            if not console.is_terminal and now - shown >= LINE_SECONDS:
+                shown, left = now, (now - began) / done * (total - done)
+                console.print(f"{title}: {done} of {total} {unit}, {in_time(left)} left", highlight=False, markup=False)
 
-def _duration(seconds: float) -> str:
-    """Write a time to the second, minute or hour.
-
-    >>> _duration(42), _duration(200), _duration(7300)
-    ('42 s', '3 min', '2 h 1 min')
-    """
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes = int(seconds // 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+        yield tell

@@ -14,29 +14,42 @@ from pixeldistill.training.runs import file_digest
 def stage_record(stage: Stage, seed: int, recipe: Recipe, splits: Splits, folders: Mapping[str, Path]) -> dict[str, Any]:
     """Name all that decides a training's result: a folder is gone on with only by the same."""
     networks = {role: network for role, network in (("student", stage.student), ("teacher", stage.teacher)) if network}
+    return stage_settings(stage, seed, recipe) | {
+        "data_digest": splits.digest(),
+        "weights_digest": {role: weights_digest(network, folders) for role, network in networks.items()},
+    }
+
+
+def stage_settings(stage: Stage, seed: int, recipe: Recipe) -> dict[str, Any]:
+    """Give the part of a training's record that the recipe alone decides."""
     return {
         "stage": stage.model_dump(mode="json", exclude={"seeds": True, "bank": {"folder"}}),
         "seed": seed,
         "data": recipe.data.model_dump(mode="json", exclude={"root", "store_folder"}),
-        "data_digest": splits.digest(),
         "views": recipe.views.model_dump(mode="json"),
         "imaging": recipe.imaging.model_dump(mode="json"),
-        "weights_digest": {role: weights_digest(network, folders) for role, network in networks.items()},
     }
 
 
 def bank_key(stage: Stage, recipe: Recipe, splits: Splits, folders: Mapping[str, Path]) -> dict[str, Any]:
     """Name all that decides what a stage's teacher says of the training views."""
     assert stage.teacher is not None
+    return bank_settings(stage, recipe) | {
+        "weights": weights_digest(stage.teacher, folders),
+        "images": splits.identity("train"),
+    }
+
+
+def bank_settings(stage: Stage, recipe: Recipe) -> dict[str, Any]:
+    """Give the part of a bank's key that the recipe alone decides."""
+    assert stage.teacher is not None
     return {
-        "teacher": stage.teacher.model_dump(mode="json", exclude={"weights"})
-        | {"weights": weights_digest(stage.teacher, folders)},
+        "teacher": stage.teacher.model_dump(mode="json", exclude={"weights"}),
         "views": recipe.views.model_dump(mode="json"),
         "crop_side": stage.crop_side,
         "kernel": recipe.imaging.kernel,
         "decode": recipe.data.decode,
         "store": recipe.data.store,
-        "images": splits.digest("train"),
     }
 
 

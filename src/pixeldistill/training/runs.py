@@ -38,9 +38,9 @@ def claim(folder: Path, record: dict[str, Any]) -> dict[str, Any] | None:
     record = json.loads(json.dumps(record))
     path = folder / RECORD
     if path.is_file():
-        before = _read(path)
+        before = read_record(path)
         other = list(differences(before, record))
-        if other and not _begun(folder):
+        if other and not begun(folder):
             write_json(path, record)
         elif other:
             if before | {"data_digest": record["data_digest"]} == record:
@@ -53,10 +53,11 @@ def claim(folder: Path, record: dict[str, Any]) -> dict[str, Any] | None:
             )
     else:
         write_json(path, record)
-    return _read(folder / DONE) if (folder / DONE).is_file() else None
+    return read_record(folder / DONE) if (folder / DONE).is_file() else None
 
 
-def _begun(folder: Path) -> bool:
+def begun(folder: Path) -> bool:
+    """Tell whether a training has left something in its folder that another recipe must not take over."""
     return (folder / CHECKPOINT).exists() or (folder / DONE).exists()
 
 
@@ -66,7 +67,12 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_record(path: Path) -> dict[str, Any]:
+    """Read what a folder says of itself.
+
+    Raises:
+        RunError: it cannot be read.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

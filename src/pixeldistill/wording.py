@@ -1,0 +1,35 @@
+"""Numbers as a user reads them."""
+
+
+def in_words(count: int, what: str) -> str:
+    """Write a number of things.
+
+    >>> in_words(1, "view"), in_words(20, "view")
+    ('1 view', '20 views')
+    """
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
+def in_bytes(size: float) -> str:
+    """Write a number of bytes.
+
+    >>> in_bytes(512), in_bytes(2.5e6)
+    ('512 B', '2.5 MB')
+    """
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"
+
+
+def in_time(seconds: float) -> str:
+    """Write a time to the second, minute or hour.
+
+    >>> in_time(42), in_time(200), in_time(7300)
+    ('42 s', '3 min', '2 h 1 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = int(seconds // 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
