@@ -51,11 +51,8 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=64)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    samples = list(
-        load_splits(
-            Data(format="list", root=args.data, train="train.txt", val="val.txt", test="test.txt", limit=args.images)
-        ).train
-    )
+    data = Data(format="list", root=args.data, train="train.txt", val="val.txt", test="test.txt", limit=args.images)
+    samples = list(load_splits(data).train)
     print("| shorter side | MB a file | whole, images/s | reduced, of whole: median (range) |\n|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         for side in (2048, 4096):
