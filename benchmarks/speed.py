@@ -30,11 +30,11 @@ tune_process()
 import torch
 from published import Server, lay_out_as_cub
 from rich.console import Console
-from safetensors.torch import save_file
 from timing import timed
 
 from pixeldistill.data.check import check_images
 from pixeldistill.data.dataset import Raw, TrainingViews
+from pixeldistill.files import write_file
 from pixeldistill.functional.reconstruction import normalise
 from pixeldistill.data.images import read_image
 from pixeldistill.data.loading import default_workers
@@ -42,6 +42,7 @@ from pixeldistill.data.sources import Splits, load_splits
 from pixeldistill.data.store import ImageStore, open_store
 from pixeldistill.networks.classifier import build_classifier
 from pixeldistill.networks.folding import fold_norms
+from pixeldistill.networks.weights import state_bytes
 from pixeldistill.losses import ISRDTerm, PKDTerm, SupervisedTerm
 from pixeldistill.recipe import Data, Network, Schedule, Stage, Views
 from pixeldistill.training.bank import open_bank
@@ -292,8 +293,8 @@ def memory(bench: Bench) -> None:
     """
     recipe = bench.folder / "memory.yaml"
     schedule = {"epochs": 5, "lr": 0.01, "batch_size": bench.args.batch}
-    large = {"network": "resnet50", "side": LARGE, "weights": str(bench.folder / "teacher.safetensors")}
-    save_file(bench.live.network.net.state_dict(), large["weights"])
+    large: dict[str, Any] = {"network": "resnet50", "side": LARGE, "weights": str(bench.folder / "teacher.safetensors")}
+    write_file(Path(large["weights"]), state_bytes(build_classifier("resnet50", bench.classes, LARGE).net))
     content = {
         "data": {"format": "list", "root": str(bench.args.data.resolve()), "train": "train.txt", "val": "val.txt",
                  "test": "test.txt", "limit": bench.args.images, "store": 256},
