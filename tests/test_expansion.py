@@ -164,12 +164,20 @@ def test_a_list_of_methods_is_enough(compared):
     assert list(stages)[1] == "assistant", "one for both sides"
 
 
+def test_what_the_start_alone_is_worth_is_a_control(compared):
+    stages = {s.name: s for s in expand(parse_recipe(compared | {"compare": ["alone-start", "pkd-start"]}))}
+    assert list(stages) == ["teacher", "assistant", "alone-start", "pkd-start"]
+    assert {stages[name].student.weights for name in ("alone-start", "pkd-start")} == {"@assistant"}
+    assert stages["alone-start"].teacher is None
+    assert stages["pkd-start"].teacher == stages["assistant"].teacher
+
+
 @pytest.mark.parametrize(
     ("compare", "words"),
     [
         (["allone"], r"compare: unknown method 'allone', did you mean alone"),
         (["ts-long"], r"compare.ts-long lasts as long as 'tas', which is not compared"),
-        ({"ts": {"from_assistant": True}}, r"compare.ts: `from_assistant` needs `chain: tas`"),
+        ({"alone": {"terms": [{"kind": "pkd"}]}}, r"compare.alone: `terms` compare the student with a teacher"),
         ({"pkd": {"epoch": 3}}, r"compare.pkd.epoch: unknown key, did you mean epochs"),
         ({"tas": {"epochs": 3, "cost_as": "ts"}, "ts": None}, r"give one of the two"),
         ([], r"compare"),

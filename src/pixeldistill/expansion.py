@@ -43,7 +43,7 @@ def _taught(recipe: Recipe, teacher: str | Network) -> Iterator[StageEntry]:
     """Give the assistants and the students: of each method in turn, all students."""
     methods = _methods(recipe)
     assistants: dict[str, str | Network] = {}
-    if any(method.chain == "tas" for method in methods.values()):
+    if any(method.chain == "tas" or method.from_assistant for method in methods.values()):
         trained, assistants = _assistants(recipe, teacher)
         yield from trained
     for name, method in methods.items():

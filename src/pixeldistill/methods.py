@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PositiveInt, model_validator
+from pydantic import BeforeValidator, Field, PositiveInt, ValidationError, model_validator
 
+from pixeldistill.errors import RecipeError
 from pixeldistill.losses import ATTerm, DISTTerm, DKDTerm, ExitsTerm, ICKDTerm, PKDTerm, SPTerm, SupervisedTerm, Term
 from pixeldistill.strict import Strict
 
@@ -14,7 +15,7 @@ class Method(Strict):
 
     chain: Literal["alone", "ts", "tas"] = Field("ts", description="without a teacher, from the teacher, from an assistant")
     terms: tuple[Term, ...] | None = Field(None, min_length=1, description="of the last stage; by default the recipe's")
-    from_assistant: bool = Field(False, description="tas: the student starts from the assistant's weights")
+    from_assistant: bool = Field(False, description="the student starts from the assistant's weights, whoever teaches it")
     epochs: PositiveInt | None = Field(None, description="by default the recipe's: equally many updates")
     cost_as: str | None = Field(None, description="instead of `epochs`: as many as the whole training of that method costs")
     enlarge: bool = Field(False, description="a control: the student is fed its small image enlarged to the teacher's side")
@@ -23,8 +24,6 @@ class Method(Strict):
 
     @model_validator(mode="after")
     def _possible(self) -> "Method":
-        if self.from_assistant and self.chain != "tas":
-            raise ValueError("`from_assistant` needs `chain: tas`, which has an assistant")
         if self.terms and self.chain == "alone":
             raise ValueError("`terms` compare the student with a teacher: leave them out, or `chain: alone`")
         if self.epochs and self.cost_as:
@@ -66,6 +65,8 @@ def presets(epochs: int) -> dict[str, Method]:
         "ts": Method(),
         "tas": Method(chain="tas"),
         "tas-start": Method(chain="tas", from_assistant=True),
+        "alone-start": Method(chain="alone", from_assistant=True),
+        "pkd-start": Method(terms=(_PKD,), from_assistant=True),
         "alone-long": Method(chain="alone", cost_as="tas"),
         "pkd-long": Method(terms=(_PKD,), cost_as="tas"),
         "ts-long": Method(cost_as="tas"),
@@ -77,9 +78,13 @@ def presets(epochs: int) -> dict[str, Method]:
 def settings(methods: Mapping[str, Method], epochs: int) -> dict[str, Method]:
     """Complete what a recipe says of its methods by what is known of them."""
     known = presets(epochs)
-    return {name: known[name].model_copy(update=_said(method)) if name in known else method for name, method in methods.items()}
+    return {name: _completed(name, method, known[name]) if name in known else method for name, method in methods.items()}
 
 
-def _said(method: Method) -> dict[str, Any]:
-    said = {name: getattr(method, name) for name in method.model_fields_set}
-    return said | ({"cost_as": None} if method.epochs else {})
+def _completed(name: str, method: Method, known: Method) -> Method:
+    said = {setting: getattr(method, setting) for setting in method.model_fields_set}
+    said |= {"cost_as": None} if method.epochs else {}
+    try:
+        return Method.model_validate({**dict(known), **said})
+    except ValidationError as error:
+        raise RecipeError(f"compare.{name}: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from error
