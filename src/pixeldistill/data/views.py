@@ -80,7 +80,7 @@ def camera_view(image: NDArray[np.uint8], side: int, imaging: Imaging) -> Tensor
         image = image[top : top + most, left : left + most]
         height, width = image.shape[:2]
     scale = short / min(height, width)
-    tensor = resize(_to_tensor(image), max(short, round(height * scale)), max(short, round(width * scale)), imaging.kernel)
+    tensor = resize(to_tensor(image), max(short, round(height * scale)), max(short, round(width * scale)), imaging.kernel)
     view: Tensor = F.center_crop(tensor, [side, side])
     return view
 
@@ -95,7 +95,7 @@ def resize(image: Tensor, height: int, width: int, kernel: str) -> Tensor:
 
 def resize_image(image: NDArray[np.uint8], height: int, width: int, kernel: str) -> NDArray[np.uint8]:
     """Resize one image (H, W, 3), antialiased, to 8 bits again."""
-    return resize(_to_tensor(image), height, width, kernel).permute(1, 2, 0).numpy()
+    return resize(to_tensor(image), height, width, kernel).permute(1, 2, 0).numpy()
 
 
 def resize_batch(images: Tensor, windows: Tensor, side: int, kernel: str) -> Tensor:
@@ -144,5 +144,6 @@ def to_unit(image: Tensor) -> Tensor:
     return image.float().div_(255)
 
 
-def _to_tensor(image: NDArray[np.uint8]) -> Tensor:
+def to_tensor(image: NDArray[np.uint8]) -> Tensor:
+    """Turn an image (H, W, 3) into a tensor (3, H, W) of the same bytes in the same order."""
     return torch.from_numpy(np.array(image)).permute(2, 0, 1)  # a copy: torch wants memory that it may write
