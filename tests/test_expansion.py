@@ -31,6 +31,12 @@ def test_two_stages_by_default(tas):
     assert {s.crop_side for s in stages} == {32}
 
 
+def test_a_teacher_is_trained_with_one_seed_whoever_learns_from_it(content):
+    for student in (content["student"], None):
+        stages = expand(parse_recipe(content | {"student": student, "seeds": [4, 5]}))
+        assert (stages[0].name, stages[0].seeds) == ("teacher", (4,))
+
+
 def test_the_student_may_start_from_the_assistant_and_its_controls_do_not(tas):
     tas["student"] |= {"weights": "assistant"}
     stages = {s.name: s for s in expand(parse_recipe(tas | {"controls": ["alone", "pkd"]}))}

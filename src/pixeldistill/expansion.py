@@ -35,7 +35,9 @@ def entries(recipe: Recipe) -> tuple[StageEntry, ...]:
     network = Network(**recipe.teacher.model_dump(exclude={"schedule"}))
     if recipe.teacher.schedule is None:
         return (*_taught(recipe, network),)
-    first = StageEntry(name="teacher", student=network, terms=SUPERVISED, schedule=recipe.teacher.schedule)
+    first = StageEntry(
+        name="teacher", student=network, terms=SUPERVISED, schedule=recipe.teacher.schedule, seeds=recipe.seeds[:1]
+    )  # fmt: skip
     return (first, *_taught(recipe, first.name))
 
 
