@@ -114,3 +114,12 @@ def test_a_file_that_is_no_recipe_is_refused(tmp_path, text):
 def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(RecipeError, match="No such file"):
         load_recipe(tmp_path / "none.yaml")
+
+
+def test_run_bank_and_store_have_folders_of_their_own(content, write):
+    content["bank"] = {"views": 1, "folder": "elsewhere"}
+    content["data"] |= {"store": 36}
+    recipe = write(content)
+    for setting, words in (("data.store_folder", "bank.folder and data.store_folder"), ("run", "run and bank.folder")):
+        with pytest.raises(RecipeError, match=f"{words} are one folder"):
+            load_recipe(recipe, [f"{setting}=./elsewhere"])
