@@ -98,11 +98,13 @@ def test_a_bank_goes_on_where_it_was_stopped(content, tmp_path, monkeypatch):
     filled[1], logits[8:16] = 0, 0
     filled.flush()
     logits.flush()
-    asked = []
+    asked, said = [], []
     finish = Archive.finish
     monkeypatch.setattr(Archive, "finish", lambda self, block: (asked.append(block), finish(self, block)))
+    monkeypatch.setattr("pixeldistill.training.build.Context.say", lambda self, text: said.append(text))
     run_here(content, tmp_path / "b", bank=bank)
     assert asked == [1]
+    assert any("5 of 6 blocks are there" in line for line in said)
     assert np.array_equal(np.load(tmp_path / "bank/test_resnet-32/logits/view-0001/values.npy"), whole)
 
 

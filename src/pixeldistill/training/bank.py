@@ -111,8 +111,8 @@ def open_bank(
             note(f"teacher's bank: {parts} of {images} images, {in_bytes(size)}, in {folder}")
         of = [archive for archives in attach(create=True).values() for archive in archives]
         left, whole = sum(len(archive.missing()) for archive in of), blocks * len(of)
-        if left and (filled := whole - left):
-            note(f"teacher's bank: {filled} of {whole} blocks are there, in {folder}; filling goes on")
+        if left and not any(fresh.values()):
+            note(f"teacher's bank: {whole - left} of {whole} blocks are there, in {folder}; filling goes on")
     fabric.barrier()
     archives = attach()
     lacking = {(view, block, name) for name, of in archives.items() for view in range(used) for block in of[view].missing()}
