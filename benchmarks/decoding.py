@@ -20,7 +20,7 @@ from timing import timed
 
 from pixeldistill.data.dataset import TrainingViews
 from pixeldistill.data.sources import Sample, load_splits
-from pixeldistill.recipe import Data, Views
+from pixeldistill.inputs import Data, Views
 
 BATCH, ROUNDS, SECONDS = 8, 5, 4.0
 

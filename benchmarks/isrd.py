@@ -26,9 +26,10 @@ from pixeldistill.data.sampler import micro_batches
 from pixeldistill.data.sources import load_splits
 from pixeldistill.data.views import to_unit
 from pixeldistill.functional.reconstruction import normalise, reconstruction_l1
-from pixeldistill.networks.classifier import build_classifier, input_module
+from pixeldistill.networks.backbone import input_module
+from pixeldistill.networks.classifier import build_classifier
 from pixeldistill.networks.weights import read_card
-from pixeldistill.recipe import Data, Imaging, Views
+from pixeldistill.inputs import Data, Imaging, Views
 from pixeldistill.terms.isrd import InputReconstructor
 from pixeldistill.training.stream import image_at
 

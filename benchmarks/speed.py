@@ -44,7 +44,8 @@ from pixeldistill.networks.classifier import build_classifier
 from pixeldistill.networks.folding import fold_norms
 from pixeldistill.networks.weights import state_bytes
 from pixeldistill.losses import ISRDTerm, PKDTerm, SupervisedTerm
-from pixeldistill.recipe import Data, Network, Schedule, Stage, Views
+from pixeldistill.inputs import Data, Views
+from pixeldistill.recipe import Network, Schedule, Stage
 from pixeldistill.training.bank import open_bank
 from pixeldistill.training.engine import Loop
 from pixeldistill.training.fabric import Fabric, make_fabric

@@ -6,8 +6,8 @@ from PIL import Image
 from pixeldistill.cost.measure import macs, parameters
 from pixeldistill.cost.transmission import bytes_per_image
 from pixeldistill.data.sources import Sample
+from pixeldistill.inputs import Imaging
 from pixeldistill.networks import build_classifier
-from pixeldistill.recipe import Imaging
 
 
 @pytest.mark.parametrize(

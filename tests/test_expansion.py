@@ -167,7 +167,7 @@ def test_a_list_of_methods_is_enough(compared):
     several |= {"compare": ["alone", "tas", "ts-long"]}
     stages = {s.name: s for s in expand(parse_recipe(several))}
     assert stages["ts-long-a-8"].cost_as == "tas-a-8"
-    assert list(stages)[1] == "assistant", "one for both sides"
+    assert list(stages)[1] == "assistant-a", "one for both sides"
 
 
 def test_what_the_start_alone_is_worth_is_a_control(compared):

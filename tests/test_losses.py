@@ -147,3 +147,21 @@ def test_dead_maps_give_no_infinite_gradient(function):
     student = torch.zeros(2, 3, 4, 4, requires_grad=True)
     function(student, torch.rand(2, 3, 4, 4)).backward()
     assert torch.isfinite(student.grad).all()
+
+
+def test_exit_loss_of_shared_labels_is_bounded_below():
+    """With smoothed or mixed labels no class has a negative weight, so that no logit can be rewarded without end."""
+    target = torch.full((1, 20), 0.1 / 20)
+    target[0, 3] += 0.9
+    for teacher in (torch.zeros(1, 20), 9 * target):
+        for sure in torch.eye(20):
+            assert exit_loss(1000 * sure[None], teacher, target) >= 0
+
+
+@pytest.mark.parametrize("loss", [similarity_preserving, inter_channel_correlation, attention_transfer])
+def test_sums_over_a_map_do_not_overflow_in_half_precision(loss):
+    one, other = (30 * torch.randn(4, 64, 28, 28, generator=torch.Generator().manual_seed(i)) for i in (0, 1))
+    with torch.autocast("cpu", torch.float16):
+        half = loss(one.half(), other.half())
+    assert torch.isfinite(half)
+    assert torch.allclose(half.float(), loss(one, other), rtol=0.02)

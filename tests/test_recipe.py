@@ -47,7 +47,6 @@ def test_a_student_alone_is_one_stage(content):
         ("terms", [{"kind": "isrd", "wieght": 2}], ["terms.0.wieght", "unknown key", "weight"]),
         ("terms", [{"weight": 2}], ["terms.0", "kind"]),
         ("terms", [{"kind": "isrd"}], ["stage distilled", "no term trains the prediction", "pkd"]),
-        ("terms", [{"kind": "pkd"}, {"kind": "pkd"}], ["twice", "pkd"]),
         ("student.side", 64, ["student.side 64", "larger", "teacher.side 32"]),
         ("data.format", "folders", ["data.format", "did you mean folder?"]),
         ("data.root", None, ["data", "root"]),

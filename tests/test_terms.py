@@ -7,11 +7,12 @@ from pixeldistill.errors import RecipeError
 from pixeldistill.losses import ATTerm, HintTerm, ICKDTerm, PKDTerm, SPTerm, UpsampledTerm
 from pixeldistill.networks import build_classifier
 from pixeldistill.reading import parse_recipe
+from pixeldistill.recipe import Schedule
 from pixeldistill.terms import TERMS, build_term, wanted_maps
 from pixeldistill.terms.pairing import pair_maps
 from pixeldistill.training.fabric import make_fabric
 from pixeldistill.training.objective import Objective
-from pixeldistill.training.schedule import term_weight
+from pixeldistill.training.schedule import build_optimizer, term_weight
 from pixeldistill.training.teacher import LiveTeacher
 from pixeldistill.types import Batch, FeatureSpec, MapSpec, View
 
@@ -132,8 +133,27 @@ def test_upsampled_says_what_would_work():
 @pytest.mark.parametrize("config", [ICKDTerm(kind="ickd"), HintTerm(kind="hint")])
 def test_projectors_reach_the_optimiser(config):
     """In the published code ICKD's does not."""
-    term = build_term(config, RESNET_56, RESNET)
-    assert any(p.requires_grad for p in term.parameters())
+    objective = Objective(build_classifier("test_resnet", 5, 32), RESNET, (PKDTerm(kind="pkd"), config), 1)
+    optimised = {id(p) for group in build_optimizer(objective, Schedule(epochs=1, lr=1)).param_groups for p in group["params"]}
+    learned = list(objective.terms[config.kind].parameters())
+    assert learned and all(id(p) in optimised for p in learned)
+    names = {f"terms.{config.kind}.{name}" for name, _ in objective.terms[config.kind].named_parameters()}
+    assert names <= objective.state_dict().keys(), "and the checkpoint"
+
+
+def test_one_kind_of_term_twice():
+    terms = (PKDTerm(kind="pkd"), ATTerm(kind="at", maps=(1,)), ATTerm(kind="at", maps=(3,), weight=2))
+    objective = Objective(build_classifier("test_resnet", 5, 32), RESNET, terms, 1)
+    assert list(objective.terms) == ["pkd", "at", "at-2"]
+    assert objective.wanted[0].number < objective.wanted[1].number
+
+
+def test_controls_are_paired_as_the_network_itself():
+    """An enlarged image and a stem of stride 1 change the maps' sizes, not which of them belong to the stem."""
+    teacher = build_classifier("test_resnet", 5, 64).spec
+    usual = pair_maps("all", build_classifier("test_resnet", 5, 32).spec, teacher, "at")
+    for control in ({"enlarge": 64}, {"stem_stride": 1}):
+        assert pair_maps("all", build_classifier("test_resnet", 5, 32, **control).spec, teacher, "at") == usual
 
 
 def test_every_kind_has_a_term_and_describes_itself():

@@ -67,8 +67,8 @@ def distill(
 ) -> None:
     """Train all stages of the recipe: its teacher if need be, the controls, the distilled student."""
     loaded = _load(recipe, set_, quick)
-    if loaded.teacher is None or not loaded.all_students:
-        raise RecipeError(f"{recipe} has no {'student' if loaded.teacher else 'teacher'}: distilling needs both; use `train`")
+    if not any(stage.teacher for stage in expand(loaded)):
+        raise RecipeError(f"{recipe} has no stage with a teacher: distilling needs teacher and student; use `train`")
     _run(loaded, supervised_only=False, workers=workers, accelerator=accelerator)
     if quick:
         _print("a trial: one epoch on few images shows that everything runs; its figures mean nothing")
@@ -83,13 +83,13 @@ def compare(
     accelerator: Accelerator = "auto",
 ) -> None:
     """Train the methods that the recipe compares, with all seeds, and tabulate them; stop and go on as you like."""
-    loaded = _load(recipe, set_, quick)
     _need_torch()
     from pixeldistill.report.comparison import to_rich
-    from pixeldistill.training.compare import TABLE
+    from pixeldistill.training.compare import TABLE, every_method
     from pixeldistill.training.compare import compare as run_comparison
 
-    console = Console()
+    console, loaded = Console(), every_method(load_recipe(recipe, set_ or []))
+    loaded = trial_of(loaded) if quick else loaded
     found = run_comparison(loaded, workers=workers, accelerator=accelerator, console=console)
     if _first_process():
         for name, top1 in found.references.items():
@@ -97,6 +97,8 @@ def compare(
         for label, methods in found.students.items():
             console.print(to_rich(label, found.teacher, methods))
         _print(f"table: {loaded.run / TABLE}")
+    if found.failure:
+        raise found.failure
 
 
 @app.command()
@@ -124,7 +126,7 @@ def show(
     classes, images, data = class_count(loaded)
     _print(data)
     warnings = []
-    stages = settle(expand(loaded), classes, images or 1)
+    stages = settle(expand(loaded), classes, images)
     for number, stage in enumerate(stages, start=1):
         seeds = ", ".join(map(str, stage.seeds))
         _print(f"\n{number}. {stage.name}: seeds {seeds} → {loaded.run}/{number}-{stage.name}")

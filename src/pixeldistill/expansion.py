@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pixeldistill.errors import RecipeError, nearest
-from pixeldistill.losses import DKDTerm, PKDTerm, SupervisedTerm, Term
-from pixeldistill.methods import Method, presets, settings
+from pixeldistill.losses import DKDTerm, PKDTerm, SupervisedTerm, Term, UpsampledTerm, name_terms
+from pixeldistill.methods import Method, settings
 from pixeldistill.recipe import ASSISTANT, STAGE_REFERENCE, TERMS, Assistant, Network, Recipe, Stage, StageEntry, Student
 
 SUPERVISED: tuple[Term, ...] = (SupervisedTerm(kind="supervised"),)
@@ -55,20 +55,25 @@ def _taught(recipe: Recipe, teacher: str | Network) -> Iterator[StageEntry]:
                 name=_named(name, student, recipe),
                 student=_prepared(student, method, recipe, assistants.get(student.label)),
                 teacher=teachers[method.chain],
-                terms=SUPERVISED if method.chain == "alone" else method.terms or recipe.terms or TERMS[method.chain],
+                terms=SUPERVISED if method.chain == "alone" else method.terms or _last_terms(method, recipe),
                 schedule=recipe.schedule.lasting(method.epochs) if method.epochs else None,
                 cost_as=_named(method.cost_as, student, recipe) if method.cost_as else None,
                 seeds=method.seeds,
             )
 
 
+def _last_terms(method: Method, recipe: Recipe) -> tuple[Term, ...]:
+    """Give the terms of a chain's last stage. In a comparison, a recipe's terms are those of `ts`; `tas` adds its own to them."""
+    if recipe.terms is None:
+        return TERMS[method.chain]
+    if recipe.compare and method.chain == "tas" and not any(isinstance(term, UpsampledTerm) for term in recipe.terms):
+        return (*recipe.terms, UpsampledTerm(kind="upsampled"))
+    return recipe.terms
+
+
 def _methods(recipe: Recipe) -> dict[str, Method]:
     """Give the methods of a recipe by the names of their stages: its controls and its own, or those that it compares."""
     if recipe.compare is not None:
-        known = presets(recipe.schedule.epochs)
-        for name, method in recipe.compare.items():
-            if name not in known and not method.model_fields_set:
-                raise RecipeError(f"compare: unknown method {name!r}, {nearest(name, known)}; or say its `terms`")
         methods = settings(recipe.compare, recipe.schedule.epochs)
         for name, method in methods.items():
             if method.cost_as not in (None, *methods):
@@ -89,7 +94,6 @@ def _assistants(recipe: Recipe, teacher: str | Network) -> tuple[list[StageEntry
     """
     assert recipe.teacher is not None
     said = recipe.assistant or Assistant()
-    several = said.network is None and len({student.network for student in recipe.all_students}) > 1
     trained: dict[str, StageEntry] = {}
     of_student: dict[str, str | Network] = {}
     for student in recipe.all_students:
@@ -101,7 +105,9 @@ def _assistants(recipe: Recipe, teacher: str | Network) -> tuple[list[StageEntry
             patch=student.patch if own and said.patch is None else said.patch,
             options=student.options if own and not said.options else said.options,
         )
-        name = f"{ASSISTANT}-{student.network.rsplit('/', maxsplit=1)[-1]}" if several else ASSISTANT
+        name = f"{ASSISTANT}-{student.network.rsplit('/', maxsplit=1)[-1]}" if own and recipe.students else ASSISTANT
+        if name in trained and trained[name].student != network:
+            name = f"{ASSISTANT}-{student.label}"  # the same network with other patches or options
         if not said.given:
             trained[name] = StageEntry(
                 name=name, student=network, teacher=teacher, terms=said.terms, schedule=said.schedule, live=True
@@ -119,23 +125,21 @@ def _prepared(student: Student, method: Method, recipe: Recipe, assistant: str |
     if assistant is not None and (method.from_assistant or (method.chain == "tas" and student.weights == ASSISTANT)):
         changes["weights"] = f"{STAGE_REFERENCE}{assistant}" if isinstance(assistant, str) else assistant.weights
     elif student.weights == ASSISTANT:
-        changes["weights"] = "pretrained"  # a control has no assistant to start from: it starts as the assistant does
+        said = recipe.assistant or Assistant()  # a control has no assistant to start from: it starts as the assistant does
+        changes["weights"] = "pretrained" if said.given else said.weights
     return _network(student).model_copy(update=changes)
 
 
 def resolve(recipe: Recipe, written: Sequence[StageEntry]) -> tuple[Stage, ...]:
     """Fill in what the entries leave to the recipe, and refuse what cannot be trained."""
-    networks = [network for entry in written for network in (entry.student, entry.teacher) if isinstance(network, Network)]
+    networks = [n for entry in written for n in (entry.student, entry.teacher, recipe.teacher) if isinstance(n, Network)]
     crop_side = max(network.side for network in networks)
     if recipe.data.store and recipe.data.store < crop_side:
         raise RecipeError(f"data.store {recipe.data.store} is smaller than the views, {crop_side}: nothing would be left to crop")
     if recipe.bank and not any(entry.teacher for entry in written):
         raise RecipeError("`bank` keeps what a teacher says: no stage has one")
     earlier: dict[str, StageEntry] = {}
-    names = [entry.name for entry in written]
-    for entry in written:
-        if entry.cost_as is not None and entry.cost_as not in names:
-            raise RecipeError(f"stage {entry.name}: cost_as {entry.cost_as!r} is no stage, {nearest(entry.cost_as, names)}")
+    _check_costs(written)
     sources = {name for entry in written for name in _sources(entry)}
     stages = []
     for entry in written:
@@ -145,7 +149,7 @@ def resolve(recipe: Recipe, written: Sequence[StageEntry]) -> tuple[Stage, ...]:
         teacher = entry.teacher
         if isinstance(teacher, str):
             teacher = earlier[teacher].student.model_copy(update={"weights": f"{STAGE_REFERENCE}{teacher}"})
-        distinct = recipe.bank and (schedule.epochs if recipe.bank.views == "exact" else recipe.bank.views)
+        distinct = None if recipe.bank is None or recipe.bank.views == "exact" else recipe.bank.views
         stages.append(
             Stage(
                 name=entry.name,
@@ -155,7 +159,7 @@ def resolve(recipe: Recipe, written: Sequence[StageEntry]) -> tuple[Stage, ...]:
                 schedule=schedule,
                 crop_side=crop_side,
                 distinct_views=distinct if entry.teacher or entry.name not in sources else None,
-                bank=recipe.bank.model_copy(update={"views": distinct}) if recipe.bank and teacher and not entry.live else None,
+                bank=recipe.bank if teacher and not entry.live else None,
                 order_seed=recipe.order_seed,
                 cost_as=entry.cost_as,
                 seeds=entry.seeds or (recipe.seeds[:1] if entry.name in sources else recipe.seeds),
@@ -164,12 +168,31 @@ def resolve(recipe: Recipe, written: Sequence[StageEntry]) -> tuple[Stage, ...]:
     return tuple(stages)
 
 
+def _check_costs(written: Sequence[StageEntry]) -> None:
+    """Refuse stages that are to cost as much as one that is not there, or as themselves by way of others."""
+    wanted = {entry.name: entry.cost_as for entry in written}
+    for name in wanted:
+        way = [name]
+        while (other := wanted[way[-1]]) is not None:
+            if other not in wanted:
+                raise RecipeError(f"stage {way[-1]}: cost_as {other!r} is no stage, {nearest(other, wanted)}")
+            if other in way:
+                raise RecipeError(f"stage {name}: cost_as goes in a circle, {' → '.join([*way, other])}")
+            way.append(other)
+
+
 def _check(entry: StageEntry, earlier: dict[str, StageEntry], recipe: Recipe) -> None:
     place = f"stage {entry.name}"
     for name in _sources(entry):
         if name not in earlier:
             others = f"{nearest(name, earlier)}" if earlier else "it is the first"
             raise RecipeError(f"{place} starts from stage {name!r}, which no stage before it is called: {others}")
+    start = entry.student.weights.removeprefix(STAGE_REFERENCE)
+    if start in earlier and entry.student.weights != start and earlier[start].student.network != entry.student.network:
+        raise RecipeError(
+            f"{place}: its {entry.student.network} cannot start from the weights of stage {start}, which is a "
+            f"{earlier[start].student.network}"
+        )
     teacher = earlier[entry.teacher].student if isinstance(entry.teacher, str) else entry.teacher
     if teacher and entry.student.side > teacher.side:
         raise RecipeError(
@@ -182,8 +205,6 @@ def _check(entry: StageEntry, earlier: dict[str, StageEntry], recipe: Recipe) ->
             "name a trained one, or a stage that trains it"
         )
     kinds = [term.kind for term in entry.terms]
-    if len(set(kinds)) < len(kinds):
-        raise RecipeError(f"{place}: terms name one thing twice: {', '.join(kinds)}")
     if not set(kinds) & set(_TEACH_PREDICTION):
         raise RecipeError(f"{place}: no term trains the prediction: add one of {', '.join(_TEACH_PREDICTION)}")
     if teacher is None and kinds != ["supervised"]:
@@ -192,9 +213,9 @@ def _check(entry: StageEntry, earlier: dict[str, StageEntry], recipe: Recipe) ->
     if recipe.views.mixup and any(isinstance(term, DKDTerm) for term in entry.terms):
         raise RecipeError(f"{place}: dkd tells the true class from the others, and views.mixup leaves no true class: remove one")
     epochs = (entry.schedule or recipe.schedule).epochs
-    for term in entry.terms:
+    for name, term in name_terms(entry.terms).items():
         if term.warmup_epochs + term.cooldown_epochs > epochs:
-            raise RecipeError(f"{place}: term {term.kind} rises and falls over more than the stage's {epochs} epochs")
+            raise RecipeError(f"{place}: term {name} rises and falls over more than the stage's {epochs} epochs")
 
 
 def _sources(entry: StageEntry) -> Iterator[str]:

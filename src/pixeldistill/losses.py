@@ -1,5 +1,6 @@
 """What a recipe says of its losses: one class each, told apart by `kind`. Pure data; `terms.TERMS` builds them."""
 
+from collections.abc import Sequence
 from typing import Annotated, Literal, get_args
 
 from pydantic import Field
@@ -104,6 +105,20 @@ Term = Annotated[
     SupervisedTerm | PKDTerm | DKDTerm | DISTTerm | ExitsTerm | ISRDTerm | ATTerm | SPTerm | ICKDTerm | HintTerm | UpsampledTerm,
     Field(discriminator="kind"),
 ]
+
+
+def name_terms(terms: Sequence["Term"]) -> dict[str, "Term"]:
+    """Give every term of a list a name: its kind, with a number where a kind is there again.
+
+    >>> list(name_terms([ATTerm(kind="at", maps=(1,)), PKDTerm(kind="pkd"), ATTerm(kind="at", maps=(4,))]))
+    ['at', 'pkd', 'at-2']
+    """
+    found: dict[str, Term] = {}
+    for i, term in enumerate(terms):
+        before = sum(other.kind == term.kind for other in terms[:i])
+        found[f"{term.kind}-{before + 1}" if before else term.kind] = term
+    return found
+
 
 _CONFIGS: tuple[type[_Term], ...] = get_args(get_args(Term)[0])
 KINDS: dict[str, type[_Term]] = {get_args(config.model_fields["kind"].annotation)[0]: config for config in _CONFIGS}

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PositiveInt, ValidationError, model_validator
 
-from pixeldistill.errors import RecipeError
+from pixeldistill.errors import RecipeError, nearest
 from pixeldistill.losses import ATTerm, DISTTerm, DKDTerm, ExitsTerm, ICKDTerm, PKDTerm, SPTerm, SupervisedTerm, Term
 from pixeldistill.strict import Strict
 
@@ -28,6 +28,8 @@ class Method(Strict):
             raise ValueError("`terms` compare the student with a teacher: leave them out, or `chain: alone`")
         if self.epochs and self.cost_as:
             raise ValueError("`epochs` and `cost_as` both say how long: give one of the two")
+        if self.seeds and len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds names one thing twice: {', '.join(map(str, self.seeds))}")
         return self
 
 
@@ -76,12 +78,24 @@ def presets(epochs: int) -> dict[str, Method]:
 
 
 def settings(methods: Mapping[str, Method], epochs: int) -> dict[str, Method]:
-    """Complete what a recipe says of its methods by what is known of them."""
-    known = presets(epochs)
-    return {name: _completed(name, method, known[name]) if name in known else method for name, method in methods.items()}
+    """Complete what a recipe says of its methods by what is known of them.
+
+    Raises:
+        RecipeError: a name that is neither known nor given terms, or that stages need for themselves.
+    """
+    return {name: _completed(name, method, presets(method.epochs or epochs)) for name, method in methods.items()}
 
 
-def _completed(name: str, method: Method, known: Method) -> Method:
+def _completed(name: str, method: Method, presets: Mapping[str, Method]) -> Method:
+    if name == "teacher" or name.startswith("assistant"):
+        raise RecipeError(f"compare: {name!r} is what a stage before the methods is called: give the method another name")
+    if name not in presets:
+        if not method.model_fields_set & {"terms", "chain"}:
+            raise RecipeError(f"compare: unknown method {name!r}, {nearest(name, presets)}; or say its `terms`")
+        return method
+    known = presets[name]
+    if method.chain != known.chain and "chain" in method.model_fields_set:
+        raise RecipeError(f"compare.{name} is known with chain {known.chain!r}: with another one, give it another name")
     said = {setting: getattr(method, setting) for setting in method.model_fields_set}
     said |= {"cost_as": None} if method.epochs else {}
     try:

@@ -10,9 +10,9 @@ from torch import Tensor
 from pixeldistill.data.images import find_images, read_image
 from pixeldistill.data.views import camera_view, to_unit
 from pixeldistill.errors import DataError, PixelDistillError
+from pixeldistill.inputs import Imaging
 from pixeldistill.networks.classifier import Classifier, load_classifier
 from pixeldistill.networks.weights import find_run, read_card
-from pixeldistill.recipe import Imaging
 
 BATCH = 64
 
@@ -71,7 +71,7 @@ class Predictor:
                 errors[path] = str(error)
         answers = []
         if views:
-            values, indices = self.network(to_unit(torch.stack(views))).prediction.softmax(dim=1).topk(top)
+            values, indices = self.network(to_unit(torch.stack(views))).logits.softmax(dim=1).topk(top)
             answers = [
                 tuple((self.classes[i], p) for i, p in zip(row_i, row_p, strict=True))
                 for row_i, row_p in zip(indices.tolist(), values.tolist(), strict=True)

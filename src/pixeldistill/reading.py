@@ -10,9 +10,10 @@ from pydantic import BaseModel, ValidationError
 
 from pixeldistill.errors import RecipeError, nearest
 from pixeldistill.expansion import entries, expand
+from pixeldistill.inputs import Data, Imaging, Views
 from pixeldistill.losses import KINDS
 from pixeldistill.methods import Method
-from pixeldistill.recipe import Assistant, Bank, Data, Imaging, Recipe, Schedule, StageEntry, Student, Teacher, Views
+from pixeldistill.recipe import Assistant, Bank, Recipe, Schedule, StageEntry, Student, Teacher
 
 
 class _Loader(yaml.SafeLoader):

@@ -8,71 +8,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PositiveInt, model_validator
 
+from pixeldistill.inputs import Data, Imaging, Views
 from pixeldistill.losses import ATTerm, ISRDTerm, PKDTerm, Term, UpsampledTerm
 from pixeldistill.methods import Methods
 from pixeldistill.strict import Strict
 
-Fraction = Annotated[float, Field(gt=0, lt=1)]
 STAGE_REFERENCE = "@"
 ASSISTANT = "assistant"
-
-
-class Data(Strict):
-    """Where the images and labels are. `root` is relative to the folder the command runs in."""
-
-    format: Literal["folder", "list", "cub", "aircraft", "demo"]
-    root: Path | None = Field(None, description="folder of the data; the demo needs none")
-    train: str | None = Field(None, description="list format: file of `path, label` lines, relative to root")
-    val: str | None = None
-    test: str | None = None
-    label_column: PositiveInt = Field(1, description="list format: which column (counted from 0) holds the label")
-    val_fraction: Fraction = Field(0.1, description="cut from train, by split_seed, where the data has no val")
-    test_fraction: Fraction = Field(0.2, description="cut likewise, where one pool of images has no splits at all")
-    split_seed: int = 0
-    limit: PositiveInt | None = Field(None, description="at most this many images a split, for a trial run")
-    on_bad_image: Literal["error", "skip"] = "error"
-    decode: Literal["reduced", "full"] = Field(
-        "reduced", description="JPEG views: decoded no larger than the crop needs, or whole"
-    )
-    store: PositiveInt | None = Field(None, description="keep the training images decoded, their shorter side at so many pixels")
-    store_folder: Path | None = Field(None, description="where; by default <run>/store")
-
-    @model_validator(mode="after")
-    def _complete(self) -> "Data":
-        if self.format != "demo" and self.root is None:
-            raise ValueError(f"format {self.format!r} needs `root`, the folder of the data")
-        if self.format == "list" and self.train is None:
-            raise ValueError("format 'list' needs `train`, a file of `path, label` lines")
-        if self.store_folder and not self.store:
-            raise ValueError("`store_folder` needs `store`, the stored images' shorter side in pixels")
-        if self.format != "list" and (self.train or self.val or self.test):
-            raise ValueError("`train`, `val` and `test` name list files: they need `format: list`")
-        return self
-
-
-class Views(Strict):
-    """The random view of a training image: a crop and a flip, drawn from (seed, epoch, index) alone."""
-
-    scale: tuple[float, float] = Field((0.08, 1.0), description="area of the crop as a share of the image")
-    ratio: tuple[float, float] = Field((0.75, 4 / 3), description="width / height of the crop")
-    flip: float = Field(0.5, ge=0, le=1, description="probability of a horizontal flip")
-    mixup: float = Field(0, ge=0, description="α of the Beta distribution of mixed pairs of views; 0 mixes nothing")
-    seed: int = Field(0, ge=0)
-
-    @model_validator(mode="after")
-    def _ordered(self) -> "Views":
-        if not 0 < self.scale[0] <= self.scale[1] <= 1:
-            raise ValueError(f"scale must be [low, high] with 0 < low <= high <= 1, not {list(self.scale)}")
-        if not 0 < self.ratio[0] <= self.ratio[1]:
-            raise ValueError(f"ratio must be [low, high] with 0 < low <= high, not {list(self.ratio)}")
-        return self
-
-
-class Imaging(Strict):
-    """The cheap camera: how an image of the network's side comes from the scene."""
-
-    kernel: Literal["bilinear", "bicubic"] = Field("bilinear", description="always antialiased")
-    crop: float = Field(0.875, gt=0, le=1, description="test time: side of the centre crop / shorter side (224 / 256)")
 
 
 class Schedule(Strict):
@@ -308,7 +250,8 @@ class Recipe(Strict):
                 raise ValueError(
                     f"{role}.weights {network.weights!r}: {STAGE_REFERENCE} is reserved for `stages`; name a file or a run folder"
                 )
-            if role == "student" and network and network.weights == ASSISTANT and self.method != "tas":
+            starts_later = role == "student" and network and network.weights == ASSISTANT
+            if starts_later and self.method != "tas" and not self.compare:
                 raise ValueError(f"student.weights {ASSISTANT!r} is the start of the second stage: it needs `method: tas`")
         if self.teacher is None and (self.terms or self.controls or self.method != "ts"):
             raise ValueError("`terms`, `controls` and `method` compare the student with a teacher: add `teacher`")

@@ -26,7 +26,7 @@ def trial_of(recipe: Recipe) -> Recipe:
             part["schedule"] = _once(part["schedule"])
     for entry in content.get("stages", ()):
         entry |= {"seeds": None, "cost_as": None}
-    for part in (content, content.get("assistant"), *content.get("stages", ()), *content.get("compare", {}).values()):
+    for part in (content, content.get("assistant"), *content.get("stages", ()), *(content.get("compare") or {}).values()):
         if part and part.get("terms"):
             part["terms"] = [term | {"warmup_epochs": 0, "cooldown_epochs": 0} for term in part["terms"]]
     if recipe.compare:

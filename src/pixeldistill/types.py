@@ -6,28 +6,76 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from pixeldistill.detectors import DetectorSettings
+
+
+class BoxTarget(NamedTuple):
+    """The objects in a batch of views.
+
+    `boxes`: (N, M, 4), x0, y0, x1, y1 in the view's pixels. `labels`: (N, M) class indices, -1 where an image has fewer than M.
+    """
+
+    boxes: Tensor
+    labels: Tensor
+
+
+class BoxMaps(NamedTuple):
+    """What a detector predicts: of every level, for its anchors (or points) row by row, those of one place together.
+
+    `logits`: (N, H·W·A, classes). `deltas`: (N, H·W·A, 4), the boxes relative to the anchors. `centerness`: (N, H·W·A, 1) logits,
+    of detectors by points; else none.
+    """
+
+    logits: tuple[Tensor, ...]
+    deltas: tuple[Tensor, ...]
+    centerness: tuple[Tensor, ...] = ()
+
 
 class View(NamedTuple):
     """One network's view of a batch.
 
     `image` is (N, 3, H, W), RGB, float in [0, 1], not normalised: each network normalises for itself.
-    `target` holds class indices (N,), or class probabilities (N, classes).
+    `target` holds class indices (N,), or class probabilities (N, classes), or the objects in it.
     """
 
     image: Tensor
-    target: Tensor
+    target: Tensor | BoxTarget
+
+    @property
+    def labels(self) -> Tensor:
+        """The target of a classifier."""
+        assert isinstance(self.target, Tensor)
+        return self.target
+
+    @property
+    def objects(self) -> BoxTarget:
+        """The target of a detector."""
+        assert isinstance(self.target, BoxTarget)
+        return self.target
 
 
 class Outputs(NamedTuple):
     """What a network says of a view.
 
-    `prediction`: logits (N, classes). `input_feature`: what its input module gives, (N, C, h, w).
-    `features`: its maps from early to late, each (N, C, h, w).
+    `prediction`: logits (N, classes), or a detector's maps. `input_feature`: what its input module gives, (N, C, h, w).
+    `features`: its maps from early to late (of a detector: its pyramid's levels), each (N, C, h, w).
     """
 
-    prediction: Tensor
+    prediction: Tensor | BoxMaps
     input_feature: Tensor
     features: tuple[Tensor, ...]
+
+    @property
+    def logits(self) -> Tensor:
+        """A classifier's prediction."""
+        assert isinstance(self.prediction, Tensor)
+        return self.prediction
+
+    @property
+    def boxes(self) -> BoxMaps:
+        """A detector's prediction."""
+        assert isinstance(self.prediction, BoxMaps)
+        return self.prediction
 
 
 class Batch(NamedTuple):
@@ -65,9 +113,25 @@ class MapSpec(NamedTuple):
 
 @dataclass(frozen=True)
 class FeatureSpec:
-    """The shapes of a network's outputs at its image size: all that a term needs to know to build its adapters."""
+    """The shapes of a network's outputs at its image size: all that a term needs to know to build its adapters.
+
+    `detector`: of a detector, whose `features` are its pyramid's levels. `nominal`: the side of the image for which the network
+    would have these maps were it not a control (an image enlarged before it, a stem of another stride); by default the image's.
+    """
 
     image_size: tuple[int, int]
     classes: int
     input_feature: MapSpec
     features: tuple[MapSpec, ...]
+    detector: DetectorSettings | None = None
+    nominal: int | None = None
+
+    @property
+    def nominal_side(self) -> int:
+        """See `nominal`."""
+        return self.nominal or self.image_size[0]
+
+    @property
+    def grids(self) -> tuple[tuple[int, int], ...]:
+        """Height and width of every map."""
+        return tuple((m.height, m.width) for m in self.features)

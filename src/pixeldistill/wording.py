@@ -4,10 +4,10 @@
 def in_words(count: int, what: str) -> str:
     """Write a number of things.
 
-    >>> in_words(1, "view"), in_words(20, "view")
-    ('1 view', '20 views')
+    >>> in_words(1, "view"), in_words(20, "view"), in_words(2, "box")
+    ('1 view', '20 views', '2 boxes')
     """
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+    return f"{count} {what}" + ("" if count == 1 else "es" if what.endswith("x") else "s")
 
 
 def in_bytes(size: float) -> str:

@@ -4,7 +4,7 @@ from PIL import Image
 from pixeldistill.data.check import check_images
 from pixeldistill.data.sources import load_splits
 from pixeldistill.errors import DataError
-from pixeldistill.recipe import Data
+from pixeldistill.inputs import Data
 from tests.conftest import make_images
 
 

@@ -3,12 +3,13 @@ import pytest
 import torch
 from PIL import Image
 
+from pixeldistill.data.crops import draw_crop
 from pixeldistill.data.dataset import TrainingViews
 from pixeldistill.data.loading import load
 from pixeldistill.data.sampler import micro_batches
 from pixeldistill.data.sources import Sample
-from pixeldistill.data.views import camera_view, draw_crop, resize_batch, resize_image
-from pixeldistill.recipe import Imaging, Views
+from pixeldistill.data.views import camera_view, resize_batch, resize_image
+from pixeldistill.inputs import Imaging, Views
 from pixeldistill.training.fabric import make_fabric
 from pixeldistill.training.stream import image_at, mix
 

@@ -5,10 +5,12 @@ from rich.console import Console
 
 from pixeldistill import cli
 from pixeldistill.cost.measure import macs
+from pixeldistill.errors import RecipeError
 from pixeldistill.expansion import expand
+from pixeldistill.methods import presets
 from pixeldistill.networks import build_classifier
 from pixeldistill.reading import load_recipe, parse_recipe
-from pixeldistill.training.compare import compare
+from pixeldistill.training.compare import compare, every_method
 from pixeldistill.training.equal import settle, training_cost
 from pixeldistill.trial import trial_of
 
@@ -31,15 +33,118 @@ def test_equal_cost_counts_the_assistant(compared):
     stages = {s.name: s for s in settle(written, 2, 24)}
     seen, small, large = 2 * 24, forward(16), forward(32)
     costs = {name: training_cost(stage, stages, 2, 24) for name, stage in stages.items()}
+    decoder = decoder_macs()
     assert costs["alone"] == 3 * small * seen
-    assert costs["ts"] == costs["pkd"] == (3 * small + large) * seen
-    assert costs["tas"] == (3 * small + large) * seen + (3 * large + large) * seen
+    assert costs["pkd"] == (3 * small + large) * seen
+    assert costs["ts"] == (3 * (small + decoder) + large) * seen
+    assert costs["tas"] == (3 * (small + decoder) + large) * seen + (3 * large + large) * seen
     for name in ("ts-long", "alone-long"):
         short = stages[name.removesuffix("-long")]
         per_epoch = costs[short.name] / 2
         assert stages[name].schedule.epochs == round(costs["tas"] / per_epoch)
         assert abs(costs[name] - costs["tas"]) <= per_epoch / 2
         assert stages[name].cost_as is None
+
+
+def decoder_macs():
+    """ISRD's 1×1 convolution, of a 32-pixel image from the student's input feature at 16."""
+    channels, height, width = build_classifier("test_resnet", 2, 16).spec.input_feature
+    return channels * height * width * 3 * (32 // height) ** 2
+
+
+SETTLED = {
+    "a bank of exact views": ({"bank": {"views": "exact"}}, {}),
+    "a bank of views that repeat": ({"bank": {"views": 2}, "epochs": 6}, {}),
+    "a method with an assistant": ({}, {"a": {"chain": "tas", "cost_as": "b"}, "b": {"terms": [{"kind": "pkd"}], "epochs": 40}}),
+    "by way of another": ({}, {"longer": {"chain": "alone", "cost_as": "pkd-long"}}),
+}
+
+
+@pytest.mark.parametrize("case", SETTLED)
+def test_equal_cost(compared, case):
+    """Whatever a stage costs, at its start or by views that it has seen before: what lasts as long costs the same."""
+    changes, methods = SETTLED[case]
+    changes = dict(changes)
+    compared["schedule"] |= {"epochs": changes.pop("epochs", 2)}
+    every = {"alone": {}, "pkd": {}, "tas": {}, "alone-long": {}, "pkd-long": {}} | methods
+    recipe = parse_recipe(compared | changes | {"compare": every})
+    stages = {s.name: s for s in settle(expand(recipe), 2, 24)}
+    for stage in expand(recipe):
+        if stage.cost_as:
+            own, wanted = (training_cost(stages[name], stages, 2, 24) for name in (stage.name, stage.cost_as))
+            settled = stages[stage.name]
+            longer = settled.model_copy(update={"schedule": settled.schedule.lasting(settled.schedule.epochs + 1)})
+            step = training_cost(longer, stages, 2, 24) - own
+            assert abs(own - wanted) <= 0.51 * step, stage.name
+            assert settled.distinct_views == stages["pkd"].distinct_views
+
+
+def test_an_assistant_is_taught_live_whatever_the_bank(compared):
+    """It looks at every view anew, and costs so."""
+    costs = []
+    for bank in (None, {"views": 2}):
+        recipe = parse_recipe(compared | {"schedule": compared["schedule"] | {"epochs": 10}, "bank": bank, "compare": ["tas"]})
+        stages = {s.name: s for s in expand(recipe)}
+        costs.append(training_cost(stages["assistant"], stages, 2, 24))
+    assert costs[0] == costs[1]
+
+
+def test_a_source_is_counted_once(compared):
+    """A stage that starts from what taught its teacher."""
+    large = {"network": "test_resnet", "side": 32, "weights": "none"}
+    small = large | {"side": 16}
+    terms = [{"kind": "pkd"}]
+    chain = [
+        {"name": "t", "student": large, "terms": [{"kind": "supervised"}]},
+        {"name": "a", "student": large, "teacher": "t", "terms": terms},
+        {"name": "b", "student": large, "teacher": "a", "terms": terms},
+        {"name": "c", "student": small | {"weights": "@a"}, "teacher": "b", "terms": terms},
+    ]
+    kept = {key: compared[key] for key in ("data", "schedule", "run")}
+    stages = {s.name: s for s in expand(parse_recipe(kept | {"stages": chain}))}
+    seen, s, t = 2 * 24, forward(16), forward(32)
+    assert training_cost(stages["c"], stages, 2, 24) == seen * (3 * s + t + 2 * 4 * t)
+
+
+@pytest.mark.parametrize(
+    ("methods", "words"),
+    [
+        ({"alone": {}, "pkdd": {"epochs": 2}}, "unknown method 'pkdd', did you mean pkd"),
+        ({"teacher": {"terms": [{"kind": "pkd"}]}}, "give the method another name"),
+        ({"alone": {"chain": "ts"}}, "known with chain 'alone'"),
+        ({"pkd": {"seeds": [0, 0]}}, "twice"),
+        ({"a": {"chain": "alone", "cost_as": "b"}, "b": {"chain": "alone", "cost_as": "a"}}, "in a circle, a → b → a"),
+        ({"tas": {"cost_as": "alone"}, "alone": {}}, "its assistants alone cost more"),
+    ],
+)
+def test_methods_that_mean_nothing(compared, methods, words):
+    with pytest.raises(RecipeError, match=words):
+        settle(expand(parse_recipe(compared | {"compare": methods})), 2, 24)
+
+
+def test_terms_of_the_recipe_are_those_of_ts(compared):
+    terms = [{"kind": "pkd"}, {"kind": "isrd", "weight": 3}]
+    stages = {s.name: s for s in expand(parse_recipe(compared | {"terms": terms, "compare": ["ts", "tas", "pkd"]}))}
+    assert [t.kind for t in stages["ts"].terms] == ["pkd", "isrd"]
+    assert [(t.kind, t.weight) for t in stages["tas"].terms] == [("pkd", 1), ("isrd", 3), ("upsampled", 1)]
+
+
+def test_what_a_recipe_compares_by_default(compared):
+    recipe = {key: value for key, value in compared.items() if key not in ("seeds", "controls", "assistant")}
+    assert list(every_method(parse_recipe(recipe)).compare) == list(presets(2))
+    vit = recipe | {"student": {"network": "test_vit", "side": 32, "weights": "none"}, "views": {"mixup": 0.2}}
+    assert set(presets(2)) - set(every_method(parse_recipe(vit)).compare) == {"stem", "enlarged", "dkd"}
+    with pytest.raises(RecipeError, match="needs a `teacher`"):
+        every_method(parse_recipe({k: v for k, v in recipe.items() if k not in ("teacher", "terms")}))
+
+
+def test_what_diverges_leaves_the_others_their_table(compared, tmp_path):
+    bad = {"terms": [{"kind": "pkd"}, {"kind": "isrd", "weight": 1e38}]}
+    compared |= {"compare": {"alone": {}, "bad": bad, "pkd": {}}, "seeds": [0]}
+    found = compare(parse_recipe(compared), workers=0, accelerator="cpu", console=Console(quiet=True))
+    assert "3-bad" in str(found.failure)
+    table = (tmp_path / "run/comparison.md").read_text()
+    assert "| bad | 0 |" in table and "| pkd | 1 |" in table
 
 
 def test_views_that_repeat_cost_the_teacher_once(compared):
@@ -88,8 +193,6 @@ def test_every_method_by_default_and_in_a_trial(compared):
     assert {s.schedule.epochs for s in expand(trial)} == {1}
     assert all(s.cost_as is None and s.seeds == (0,) for s in expand(trial))
     assert str(trial.run).endswith("-quick")
-    from pixeldistill.methods import presets
-
     every = recipe.model_copy(update={"compare": presets(2)})
     assert [s.name for s in expand(every)] == ["teacher", "assistant", *presets(2)]
 

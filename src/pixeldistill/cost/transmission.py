@@ -8,7 +8,7 @@ from PIL import Image
 from pixeldistill.data.images import read_image
 from pixeldistill.data.sources import Sample
 from pixeldistill.data.views import camera_view
-from pixeldistill.recipe import Imaging
+from pixeldistill.inputs import Imaging
 
 JPEG_QUALITY = 85
 

@@ -4,14 +4,15 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from pixeldistill.data.images import check_image
-from pixeldistill.data.sources import SPLITS, Splits
+from pixeldistill.data.boxes import Annotation
+from pixeldistill.data.images import check_image, image_size
+from pixeldistill.data.sources import SPLITS, Sample, Splits
 from pixeldistill.errors import DataError
-from pixeldistill.recipe import Data
+from pixeldistill.inputs import Data
 
 
 def check_images(splits: Splits, data: Data, workers: int) -> Splits:
-    """Read every image once: decode it, and take a hash of its content.
+    """Read every image once: decode it, take a hash of its content, compare its size with what its annotation says.
 
     Returns:
         The splits with their content known, without the broken images if the recipe says `on_bad_image: skip`; notes count
@@ -20,14 +21,26 @@ def check_images(splits: Splits, data: Data, workers: int) -> Splits:
     Raises:
         DataError: naming the first broken image and the number of all.
     """
-    paths = [sample.path for name in SPLITS for sample in getattr(splits, name)]
+    samples = [sample for name in SPLITS for sample in getattr(splits, name)]
     with ThreadPoolExecutor(max(1, workers)) as pool:  # decoding leaves the interpreter free
-        found = dict(zip(paths, pool.map(check_image, paths), strict=True))
+        found = {sample.path: result for sample, result in zip(samples, pool.map(_check, samples), strict=True)}
     bad = {path: problem for path, (_, problem) in found.items() if problem}
     splits = splits._replace(content={path: digest for path, (digest, _) in found.items()})
     if bad:
         splits = _without(splits, bad, data)
     return splits._replace(notes=(*splits.notes, *_shared(splits)))
+
+
+def _check(sample: Sample) -> tuple[str, str | None]:
+    """Identify an image by its content, and say what is wrong with it, or None."""
+    digest, problem = check_image(sample.path)
+    if problem is None and isinstance(sample.label, Annotation) and (size := image_size(sample.path)) != sample.label.size:
+        (h, w), (height, width) = size, sample.label.size
+        turned = "; its EXIF block turns it" if (h, w) == (width, height) else ""
+        problem = (
+            f"{sample.path} is {w}×{h} pixels, its annotation says {width}×{height}{turned}: its boxes belong to another image"
+        )
+    return digest, problem
 
 
 def _without(splits: Splits, bad: dict[Path, str], data: Data) -> Splits:
@@ -39,13 +52,18 @@ def _without(splits: Splits, bad: dict[Path, str], data: Data) -> Splits:
     for name in SPLITS:
         if getattr(splits, name) and not kept[name]:
             raise DataError(f"data: no image of the {name} split can be read; the first: {first}")
-    lost = set(range(len(splits.classes))) - {sample.label for sample in kept["train"]}
+    lost = set(range(len(splits.classes))) - {number for sample in kept["train"] for number in _classes_of(sample)}
     if lost:
         raise DataError(f"data: no image of class {splits.classes[min(lost)]!r} in train can be read; the first: {first}")
     return splits._replace(
         train=kept["train"], val=kept["val"], test=kept["test"],
         notes=(*splits.notes, f"skipped {len(bad)} bad images; the first: {first}"),
     )  # fmt: skip
+
+
+def _classes_of(sample: Sample) -> list[int]:
+    label = sample.label
+    return [int(n) for n in label.labels[~label.crowd]] if isinstance(label, Annotation) else [label]
 
 
 def _shared(splits: Splits) -> list[str]:

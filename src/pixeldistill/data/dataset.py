@@ -9,25 +9,28 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from pixeldistill.data.boxes import VISIBLE, Annotation, through_crop
+from pixeldistill.data.crops import Crop, draw_crop
 from pixeldistill.data.images import read_image
 from pixeldistill.data.sampler import Key
 from pixeldistill.data.sources import Sample
 from pixeldistill.data.store import ImageStore
-from pixeldistill.data.views import Crop, camera_view, draw_crop, jpeg_reduction, resize, to_tensor
+from pixeldistill.data.views import camera_view, jpeg_reduction, resize, to_tensor, whole_view
 from pixeldistill.errors import PixelDistillError
-from pixeldistill.recipe import Imaging, Views
+from pixeldistill.inputs import Imaging, Views
+from pixeldistill.types import BoxTarget
 
 
 class Raw(NamedTuple):
     """A batch of 8-bit images as a worker hands it over.
 
-    `images`: uint8 (N, 3, H, W). `target`: class indices (N,). `keys`: (N, 2), epoch and index.
+    `images`: uint8 (N, 3, H, W). `target`: class indices (N,), or the objects that each shows. `keys`: (N, 2), epoch and index.
     `windows`: None where the images are finished; else (N, 3), of each the height and width of the crop in the upper left of its
     image, still to be resized, and whether it is to be flipped: see `views.resize_batch`.
     """
 
     images: Tensor
-    target: Tensor
+    target: Tensor | BoxTarget
     keys: Tensor
     windows: Tensor | None = None
 
@@ -66,23 +69,23 @@ class TrainingViews(Dataset[Raw | PixelDistillError]):
             crops = [self._crop(*key) for key in keys]
         except PixelDistillError as error:
             return error
-        target = torch.tensor([self.samples[index].label for _, index in keys])
+        target = self._target([index for _, index in keys], [crop for _, crop, _ in crops], [of for _, _, of in crops])
         if self.finished:
             size = (len(crops), 3, self.side, self.side)
             images = torch.empty(size, dtype=torch.uint8, memory_format=torch.channels_last)
-            for row, (part, flip) in zip(images, crops, strict=True):
+            for row, (part, crop, _) in zip(images, crops, strict=True):
                 view = resize(to_tensor(part), self.side, self.side, self.kernel)
-                row.copy_(view.flip(-1) if flip else view)  # in a tenth of the time of NumPy's view[:, ::-1]
+                row.copy_(view.flip(-1) if crop.flip else view)  # in a tenth of the time of NumPy's view[:, ::-1]
             return Raw(images, target, torch.tensor(keys))
-        height, width = (max(part.shape[axis] for part, _ in crops) for axis in (0, 1))
+        height, width = (max(part.shape[axis] for part, _, _ in crops) for axis in (0, 1))
         batch = np.zeros((len(crops), height, width, 3), np.uint8)
-        for row, (part, _) in zip(batch, crops, strict=True):
+        for row, (part, _, _) in zip(batch, crops, strict=True):
             row[: part.shape[0], : part.shape[1]] = part
-        windows = torch.tensor([[*part.shape[:2], flip] for part, flip in crops])
+        windows = torch.tensor([[*part.shape[:2], crop.flip] for part, crop, _ in crops])
         return Raw(torch.from_numpy(batch).permute(0, 3, 1, 2), target, torch.tensor(keys), windows)
 
-    def _crop(self, epoch: int, index: int) -> tuple[NDArray[np.uint8], bool]:
-        """Cut a view's crop out of its image, (h, w, 3), and say whether it is to be flipped."""
+    def _crop(self, epoch: int, index: int) -> tuple[NDArray[np.uint8], Crop, tuple[int, int]]:
+        """Cut a view's crop out of its image, (h, w, 3); gives the crop too, and the size of the image that it was cut out of."""
         view = epoch % self.distinct if self.distinct else epoch
         if self.store is not None:
             image = self.store[index]
@@ -97,19 +100,44 @@ class TrainingViews(Dataset[Raw | PixelDistillError]):
             image = read_image(self.samples[index].path, reduction)
             ((of, crop),) = drawn.items()
             crop = crop.within(image.shape[0], image.shape[1], of)
-        return image[crop.top : crop.top + crop.height, crop.left : crop.left + crop.width], crop.flip
+        part = image[crop.top : crop.top + crop.height, crop.left : crop.left + crop.width]
+        return part, crop, (image.shape[0], image.shape[1])
+
+    def _target(self, indices: Sequence[int], crops: Sequence[Crop], sizes: Sequence[tuple[int, int]]) -> Tensor | BoxTarget:
+        """Give the classes of a batch of views, or the objects that they show."""
+        labels = [self.samples[index].label for index in indices]
+        if not isinstance(labels[0], Annotation):
+            return torch.tensor(labels)
+        shown = [
+            through_crop(label, crop, of, self.side, VISIBLE if self.views.visible is None else self.views.visible)
+            for label, crop, of in zip(labels, crops, sizes, strict=True)
+            if isinstance(label, Annotation)
+        ]
+        most = max(1, *(len(numbers) for _, numbers in shown))
+        target = BoxTarget(torch.zeros(len(shown), most, 4), torch.full((len(shown), most), -1))
+        for i, (boxes, numbers) in enumerate(shown):
+            target.boxes[i, : len(boxes)] = torch.from_numpy(boxes)
+            target.labels[i, : len(boxes)] = torch.from_numpy(numbers)
+        return target
 
 
 class CameraImages(Dataset[Raw | PixelDistillError]):
-    """Test images as a camera of one side delivers them: item `[index, ...]` is a batch."""
+    """Test images as a camera of one side delivers them: item `[index, ...]` is a batch.
+
+    An image with boxes is delivered whole, the shorter side at the camera's; batches of those have one image. What is annotated
+    is not handed over: it is looked up where predictions are measured.
+    """
 
     def __init__(self, samples: Sequence[Sample], side: int, imaging: Imaging) -> None:
         self.samples, self.side, self.imaging = samples, side, imaging
+        self.boxed = isinstance(samples[0].label, Annotation)
 
     def __getitem__(self, indices: Sequence[int]) -> Raw | PixelDistillError:
+        view = whole_view if self.boxed else camera_view
         try:
-            images = torch.stack([camera_view(read_image(self.samples[i].path), self.side, self.imaging) for i in indices])
+            images = torch.stack([view(read_image(self.samples[i].path), self.side, self.imaging) for i in indices])
         except PixelDistillError as error:
             return error
-        target = torch.tensor([self.samples[i].label for i in indices])
+        labels = [self.samples[i].label for i in indices]
+        target = torch.full((len(indices),), -1) if self.boxed else torch.tensor(labels)
         return Raw(images, target, torch.tensor([(0, i) for i in indices]))

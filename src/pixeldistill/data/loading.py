@@ -12,6 +12,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from pixeldistill.errors import PixelDistillError
+from pixeldistill.process import release_memory
 
 T = TypeVar("T")
 
@@ -47,5 +48,6 @@ def _as_it_is(batch: Any) -> Any:  # noqa: ANN401
 
 
 def _init_worker(_: int) -> None:
+    release_memory()
     for asked in (signal.SIGINT, signal.SIGTERM):  # the main process's to answer: it saves, then ends us
         signal.signal(asked, signal.SIG_IGN)

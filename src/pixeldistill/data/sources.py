@@ -1,32 +1,37 @@
-"""Where labelled images come from: folders, lists, CUB-200-2011, FGVC-Aircraft, the demo. No torch.
+"""Where labelled images come from: folders, lists, CUB-200-2011, FGVC-Aircraft, the demo; and images with boxes. No torch.
 
 A reader gives `{split: [(path, class name)]}`, as the data states it; `load_splits` checks what it says and cuts the splits
-that are missing.
+that are missing. Images with boxes are read by `annotations`, `coco` and `voc`.
 """
 
 import csv
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from pixeldistill.data.annotations import Described, boxed_splits
+from pixeldistill.data.boxes import Annotation
+from pixeldistill.data.coco import read_coco
 from pixeldistill.data.images import find_images
+from pixeldistill.data.scenes import read_scenes
+from pixeldistill.data.voc import read_voc
 from pixeldistill.errors import DataError
-from pixeldistill.recipe import Data
+from pixeldistill.inputs import Data
 
 SPLITS = ("train", "val", "test")
 
 
 class Sample(NamedTuple):
-    """An image file and its class index."""
+    """An image file, and its class index or the boxes in it."""
 
     path: Path
-    label: int
+    label: int | Annotation
 
 
 class Splits(NamedTuple):
@@ -44,7 +49,7 @@ class Splits(NamedTuple):
 
         Looked at are the classes, and the content and label of every image of the splits (all of them, or those named).
         """
-        samples = [[(self.content[s.path], s.label) for s in getattr(self, name)] for name in names or SPLITS]
+        samples = [[(self.content[s.path], _plain(s.label)) for s in getattr(self, name)] for name in names or SPLITS]
         return hashlib.sha256(repr((self.classes, samples)).encode()).hexdigest()[:16]
 
     def identity(self, name: str) -> dict[str, str | int]:
@@ -53,6 +58,11 @@ class Splits(NamedTuple):
 
 
 Named = list[tuple[Path, str]]
+Listed = TypeVar("Listed", bound=tuple[Any, ...])  # an image as a reader gives it, its path first
+
+
+def _plain(label: int | Annotation) -> object:
+    return label.content() if isinstance(label, Annotation) else label
 
 
 def load_splits(data: Data) -> Splits:
@@ -61,62 +71,99 @@ def load_splits(data: Data) -> Splits:
     Raises:
         DataError: a missing file, an empty class, labels with gaps, a class that train lacks, one image in two splits.
     """
-    if data.root is not None and not data.root.is_dir():
+    if data.root is not None and not data.root.is_dir() and data.format != "scenes":
         raise DataError(f"data.root {data.root} ({data.root.resolve()}) is no folder")
-    named = _READERS[data.format](data)
-    notes: list[str] = []
     rng = np.random.default_rng(data.split_seed)
+    return _load_boxed(data, rng) if data.boxed else _load_named(data, rng)
+
+
+def _load_named(data: Data, rng: np.random.Generator) -> Splits:
+    """Load images that have one class each."""
+    named = _READERS[data.format](data)
+    notes = _skipped(named, data)
     if not named.get("train"):
         raise DataError(f"data: the train split of {data.root or data.format} has no image")
-    if data.on_bad_image == "skip":
-        notes += _without_missing(named)
     classes = _class_names(named["train"], numbers=data.format == "list")
-    _check(named, classes)
-    if "test" not in named and data.format in ("folder", "demo") and "val" not in named:
-        named["train"], named["test"] = _cut(named["train"], data.test_fraction, rng)
-        notes.append(_cut_note("test", "all images", named["test"], data))
-    if not named.get("val"):
-        named["train"], named["val"] = _cut(named["train"], data.val_fraction, rng)
-        notes.append(_cut_note("val", "train", named["val"], data))
-    if not named.get("test"):
-        notes.append("no test split: figures are of val alone")
+    _check_classes(named, classes)
+    _check_files(named)
+    notes += _cut_missing(named, lambda sample: sample[1], data, rng)
     index = {name: i for i, name in enumerate(classes)}
+    samples = {split: [Sample(path, index[label]) for path, label in of] for split, of in named.items()}
+    return _splits(samples, classes, notes, data, rng)
+
+
+def _load_boxed(data: Data, rng: np.random.Generator) -> Splits:
+    """Load images that have boxes."""
+    described, order = _BOXED_READERS[data.format](data)
+    notes = _skipped(described, data)
+    _check_files(described)
+    notes += _cut_missing(described, lambda image: "", data, rng)
+    boxed = boxed_splits(described, order)
+    samples = {split: [Sample(path, annotation) for path, annotation in of] for split, of in boxed.samples.items()}
+    return _splits(samples, boxed.classes, [*notes, *boxed.notes], data, rng)
+
+
+def _splits(
+    samples: Mapping[str, Sequence[Sample]], classes: tuple[str, ...], notes: list[str], data: Data, rng: np.random.Generator
+) -> Splits:
+    """Limit the splits, if the recipe does."""
     splits = []
     for name in SPLITS:
-        samples = [Sample(path, index[label]) for path, label in named.get(name, [])]
-        if data.limit and len(samples) > data.limit:
-            keep = sorted(rng.permutation(len(samples))[: data.limit])
-            samples = [samples[i] for i in keep]
+        of = list(samples.get(name, []))
+        if data.limit and len(of) > data.limit:
+            of = [of[i] for i in sorted(rng.permutation(len(of))[: data.limit])]
             notes.append(f"{name}: {data.limit} images kept (data.limit)")
-        splits.append(tuple(samples))
+        splits.append(tuple(of))
     return Splits(splits[0], splits[1], splits[2], classes, tuple(notes))
 
 
-def _cut_note(name: str, source: str, cut: Named, data: Data) -> str:
+def _cut_missing(
+    listed: dict[str, list[Listed]], group: Callable[[Listed], str], data: Data, rng: np.random.Generator
+) -> list[str]:
+    """Cut, in place, the splits that the data lacks; gives notes that say so."""
+    notes = []
+    pooled = data.format in ("folder", "demo") and "val" not in listed
+    if "test" not in listed and pooled:
+        listed["train"], listed["test"] = _cut(listed["train"], group, data.test_fraction, rng)
+        notes.append(_cut_note("test", "all images", listed["test"], data))
+    if not listed.get("val"):
+        listed["train"], listed["val"] = _cut(listed["train"], group, data.val_fraction, rng)
+        notes.append(_cut_note("val", "train", listed["val"], data))
+    if not listed.get("test"):
+        notes.append("no test split: figures are of val alone")
+    return notes
+
+
+def _cut_note(name: str, source: str, cut: Sequence[Any], data: Data) -> str:
     return f"no {name} split: {len(cut)} images cut from {source} by split_seed {data.split_seed}"
 
 
-def _cut(samples: Named, fraction: float, rng: np.random.Generator) -> tuple[Named, Named]:
-    """Take a fraction of every class away, at random but leaving each at least one image. Returns (rest, taken)."""
-    by_class: dict[str, list[int]] = {}
-    for i, (_, label) in enumerate(samples):
-        by_class.setdefault(label, []).append(i)
+def _cut(
+    samples: Sequence[Listed], group: Callable[[Listed], str], fraction: float, rng: np.random.Generator
+) -> tuple[list[Listed], list[Listed]]:
+    """Take a fraction of every group (class) away, at random but leaving each at least one image. Returns (rest, taken)."""
+    groups: dict[str, list[int]] = {}
+    for i, sample in enumerate(samples):
+        groups.setdefault(group(sample), []).append(i)
     taken: set[int] = set()
-    for label in sorted(by_class):
-        members = by_class[label]
+    for name in sorted(groups):
+        members = groups[name]
         count = min(max(1, round(len(members) * fraction)), len(members) - 1)
         taken.update(int(i) for i in rng.permutation(members)[:count])
     if not taken:
-        raise DataError("data: every class has a single image, so none can be set aside to measure with")
+        every = f"all {len(groups)} classes have" if len(groups) > 1 else "train has"
+        raise DataError(f"data: {every} a single image, so none can be set aside to measure with")
     return [s for i, s in enumerate(samples) if i not in taken], [samples[i] for i in sorted(taken)]
 
 
-def _without_missing(named: dict[str, Named]) -> list[str]:
-    """Leave out, in place, what is listed but is not there; gives a note that counts it."""
-    missing = [path for samples in named.values() for path, _ in samples if not path.is_file()]
-    for split, samples in named.items():
-        named[split] = [(path, label) for path, label in samples if path.is_file()]
-        if samples and not named[split]:
+def _skipped(listed: dict[str, list[Listed]], data: Data) -> list[str]:
+    """Leave out, in place, what is listed but is not there, if the recipe says so; gives a note that counts it."""
+    if data.on_bad_image != "skip":
+        return []
+    missing = [sample[0] for samples in listed.values() for sample in samples if not sample[0].is_file()]
+    for split, samples in listed.items():
+        listed[split] = [sample for sample in samples if sample[0].is_file()]
+        if samples and not listed[split]:
             raise DataError(f"data: no image of the {split} split is there; the first: {missing[0]}")
     return [f"skipped {len(missing)} images that are listed but are not there; the first: {missing[0]}"] if missing else []
 
@@ -137,17 +184,23 @@ def _class_names(train: Named, *, numbers: bool) -> tuple[str, ...]:
     return tuple(str(n) for n in found)
 
 
-def _check(named: dict[str, Named], classes: tuple[str, ...]) -> None:
+def _check_classes(named: Mapping[str, Named], classes: tuple[str, ...]) -> None:
     if len(classes) < 2:
         raise DataError(f"data: only one class ({classes[0]!r}): there is nothing to tell apart")
     known = set(classes)
-    seen: dict[Path, str] = {}
     for split in SPLITS:
         for path, label in named.get(split, []):
             if label not in known:
                 raise DataError(
                     f"data: {split} has class {label!r} ({path}), which train lacks: add images of it to train, or remove it"
                 )
+
+
+def _check_files(listed: Mapping[str, Sequence[tuple[Any, ...]]]) -> None:
+    """Refuse images that are listed twice, or are not there."""
+    seen: dict[Path, str] = {}
+    for split in SPLITS:
+        for path, *_ in listed.get(split, []):
             if path in seen:
                 where = f"twice in {split}" if seen[path] == split else f"both in {seen[path]} and in {split}"
                 raise DataError(f"data: {path} is {where}: figures on it would be worthless; remove one")
@@ -267,4 +320,7 @@ def _lines(path: Path) -> list[str]:
 
 _READERS: dict[str, Callable[[Data], dict[str, Named]]] = {
     "folder": _folder, "list": _list, "cub": _cub, "aircraft": _aircraft, "demo": _demo,
+}  # fmt: skip
+_BOXED_READERS: dict[str, Callable[[Data], tuple[dict[str, list[Described]], list[str]]]] = {
+    "coco": read_coco, "voc": read_voc, "scenes": read_scenes,
 }  # fmt: skip

@@ -1,10 +1,4 @@
-"""Views: one random crop and flip at the large side, from which every smaller view is made; and the cheap camera's image.
-
-A view's randomness is a function of (view seed, epoch, index) and of nothing else.
-"""
-
-import math
-from typing import NamedTuple
+"""Views: images resized as a camera would deliver them, one at a time or many at once."""
 
 import numpy as np
 import torch
@@ -13,47 +7,11 @@ from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
-from pixeldistill.recipe import Imaging, Views
+from pixeldistill.inputs import Imaging
 
 MAX_ASPECT = 100
+MAX_LENGTH = 4
 MARGIN = 2
-
-
-class Crop(NamedTuple):
-    """A rectangle of the image in pixels, and whether it is flipped."""
-
-    top: int
-    left: int
-    height: int
-    width: int
-    flip: bool
-
-    def within(self, height: int, width: int, of: tuple[int, int]) -> "Crop":
-        """Give the same part of a smaller copy, (height, width), of the image `of`, to the nearest pixel."""
-        if (height, width) == of:
-            return self
-        y, x = height / of[0], width / of[1]
-        h, w = max(1, round(self.height * y)), max(1, round(self.width * x))
-        return Crop(min(round(self.top * y), height - h), min(round(self.left * x), width - w), h, w, self.flip)
-
-
-def draw_crop(views: Views, epoch: int, index: int, height: int, width: int) -> Crop:
-    """Draw a view's crop: area and aspect ratio at random, ten tries, then the largest centre crop of a valid ratio.
-
-    Source: the random resized crop of Szegedy et al., CVPR 2015, as torchvision draws it; seeded per view (ours).
-    """
-    rng = np.random.default_rng([views.seed, epoch, index])
-    flip = bool(rng.random() < views.flip)
-    low, high = math.log(views.ratio[0]), math.log(views.ratio[1])
-    for _ in range(10):
-        area = height * width * rng.uniform(*views.scale)
-        ratio = math.exp(rng.uniform(low, high))
-        w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
-        if 0 < w <= width and 0 < h <= height:
-            return Crop(int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1)), h, w, flip)
-    ratio = min(max(width / height, views.ratio[0]), views.ratio[1])
-    w, h = max(1, min(width, round(height * ratio))), max(1, min(height, round(width / ratio)))
-    return Crop((height - h) // 2, (width - w) // 2, h, w, flip)
 
 
 def jpeg_reduction(height: int, width: int, side: int) -> int:
@@ -83,6 +41,25 @@ def camera_view(image: NDArray[np.uint8], side: int, imaging: Imaging) -> Tensor
     tensor = resize(to_tensor(image), max(short, round(height * scale)), max(short, round(width * scale)), imaging.kernel)
     view: Tensor = F.center_crop(tensor, [side, side])
     return view
+
+
+def whole_view(image: NDArray[np.uint8], side: int, imaging: Imaging) -> Tensor:
+    """Make the whole image (H, W, 3) as a camera of a side delivers it for detection: uint8 (3, h, w), the shorter side `side`.
+
+    Of very long images the longer side is held to `MAX_LENGTH` times that. Source: ours.
+    """
+    height, width = whole_size(image.shape[0], image.shape[1], side)
+    return resize(to_tensor(image), height, width, imaging.kernel)
+
+
+def whole_size(height: int, width: int, side: int) -> tuple[int, int]:
+    """Give the size of an image's whole view.
+
+    >>> whole_size(480, 640, 240), whole_size(100, 2000, 240)
+    ((240, 320), (48, 960))
+    """
+    scale = min(side / min(height, width), MAX_LENGTH * side / max(height, width))
+    return max(1, round(height * scale)), max(1, round(width * scale))
 
 
 def resize(image: Tensor, height: int, width: int, kernel: str) -> Tensor:

@@ -4,6 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pixeldistill.errors import ShapeError
+from pixeldistill.functional.sizes import full_precision, widened
 
 
 def inter_channel_correlation(student_map: Tensor, teacher_map: Tensor) -> Tensor:
@@ -34,5 +35,6 @@ def inter_channel_correlation(student_map: Tensor, teacher_map: Tensor) -> Tenso
 
 
 def _correlation(feature: Tensor) -> Tensor:
-    channels = feature.flatten(2)
-    return F.normalize(channels @ channels.transpose(1, 2), dim=2)
+    channels = widened(feature).flatten(2)
+    with full_precision(channels):
+        return F.normalize(channels @ channels.transpose(1, 2), dim=2)

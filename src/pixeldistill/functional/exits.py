@@ -11,7 +11,7 @@ def exit_loss(
     """Cross-entropy of an early exit with the teacher's softened prediction, its true class enlarged by a power.
 
     `-Σ_c w_c·log p_c` with `w = (q + 1)^ε - 1` at the true class and `w = q^ε` elsewhere, q the teacher's probabilities:
-    the less sure the teacher, the more counts the label.
+    the less sure the teacher, the more counts the label. Labels that classes share, y, give `(q + y)^ε - y^ε` (ours).
 
     Args:
         student_logits: (N, classes), of the exit.
@@ -34,5 +34,5 @@ def exit_loss(
     """
     labels = target if target.ndim > 1 else F.one_hot(target, student_logits.shape[1])
     teacher = (teacher_logits / temperature).softmax(dim=1)
-    enlarged = (teacher + labels) ** exponent - labels
+    enlarged = (teacher + labels) ** exponent - labels**exponent
     return -(enlarged * torch.log_softmax(student_logits / temperature, dim=1)).sum(dim=1).mean()

@@ -3,6 +3,8 @@
 import torch.nn.functional as F
 from torch import Tensor
 
+from pixeldistill.functional.sizes import full_precision, widened
+
 
 def similarity_preserving(student_map: Tensor, teacher_map: Tensor) -> Tensor:
     """Mean squared difference of two N×N similarity matrices, rows normalised to length one.
@@ -28,5 +30,6 @@ def similarity_preserving(student_map: Tensor, teacher_map: Tensor) -> Tensor:
 
 
 def _similarity(feature: Tensor) -> Tensor:
-    rows = feature.flatten(1)
-    return F.normalize(rows @ rows.T)
+    rows = widened(feature).flatten(1)
+    with full_precision(rows):
+        return F.normalize(rows @ rows.T)

@@ -1,5 +1,8 @@
-"""Two maps of unequal size."""
+"""Two maps of unequal size, and their precision."""
 
+from contextlib import AbstractContextManager
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -8,6 +11,16 @@ def same_size(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
     """Average-pool two maps (N, C, H, W) to the smaller height and the smaller width of both."""
     size = (min(one.shape[2], other.shape[2]), min(one.shape[3], other.shape[3]))
     return _pool(one, size), _pool(other, size)
+
+
+def full_precision(feature: Tensor) -> AbstractContextManager[object]:
+    """Switch mixed precision off: sums over a whole map overflow in half precision. See `widened`."""
+    return torch.autocast(feature.device.type, enabled=False)
+
+
+def widened(feature: Tensor) -> Tensor:
+    """Give a map in single precision at least."""
+    return feature.to(torch.promote_types(feature.dtype, torch.float32))
 
 
 def _pool(feature: Tensor, size: tuple[int, int]) -> Tensor:

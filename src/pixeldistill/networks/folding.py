@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from pixeldistill.networks.classifier import Classifier, input_module
+from pixeldistill.networks.backbone import input_module
+from pixeldistill.networks.classifier import Classifier
 
 
 @torch.no_grad()
@@ -36,7 +37,7 @@ def fold_norms(network: Classifier) -> tuple[Classifier, int]:
         setattr(folded.net.get_submodule(parent), child, _rest(norm))
     folded.requires_grad_(False)
     before, after = network(image), folded(image)
-    if not pairs or not _close(before.prediction, after.prediction):
+    if not pairs or not _close(before.logits, after.logits):
         return network, 0
     if not all(_close(a, b) for a, b in zip(before.features, after.features, strict=True)):
         return network, 0

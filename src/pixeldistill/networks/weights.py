@@ -91,9 +91,16 @@ def load_weights(
     if (path.parent / CARD).is_file():
         _check_card(read_card(path.parent), path.parent, name, side if trained else None, classes if trained else None)
     state = read_state(path)
-    own = net.state_dict()
     if packaged_weights(name) == str(path):
-        state = _rename_by_order(state, own, path)
+        state = _rename_by_order(state, net.state_dict(), path)
+    adopt_weights(net, state, name, num_classes, str(path), trained=trained)
+
+
+def adopt_weights(
+    net: nn.Module, state: dict[str, Tensor], name: str, num_classes: int, source: str, *, trained: bool = False
+) -> None:
+    """Load a state dict into a network, in place; see `load_weights`. `source` says where it came from. Raises WeightsError."""
+    own = net.state_dict()
     state = _resample(net, state)
     heads = _head_keys(net, state)
     if heads and not trained and any(k not in own or state[k].shape != own[k].shape for k in heads):
@@ -102,7 +109,7 @@ def load_weights(
         expected = {k for k in own if k not in _head_keys(net, own)}
     else:
         expected = set(own)
-    _compare(state, own, expected, path, name, num_classes)
+    _compare(state, own, expected, source, name, num_classes)
     net.load_state_dict(state, strict=False)
 
 
@@ -191,7 +198,7 @@ def _head_keys(net: nn.Module, state: Mapping[str, Tensor]) -> list[str]:
 
 
 def _compare(
-    state: Mapping[str, Tensor], own: Mapping[str, Tensor], expected: set[str], path: Path, name: str, num_classes: int
+    state: Mapping[str, Tensor], own: Mapping[str, Tensor], expected: set[str], source: str, name: str, num_classes: int
 ) -> None:
     missing = sorted(expected - state.keys())
     foreign = sorted(state.keys() - own.keys())
@@ -205,7 +212,7 @@ def _compare(
         parts.append(f"{len(foreign)} unknown ({_some(foreign)})")
     if shapes:
         parts.append(f"{len(shapes)} of another shape ({_some(shapes)})")
-    raise WeightsError(f"weights {path} do not fit {name} with {num_classes} classes: {'; '.join(parts)}")
+    raise WeightsError(f"weights {source} do not fit {name} with {num_classes} classes: {'; '.join(parts)}")
 
 
 def _shape(tensor: Tensor) -> str:

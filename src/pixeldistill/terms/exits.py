@@ -26,11 +26,11 @@ class Exits(nn.Module):
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Tensor:
         """Sum the branches' losses."""
-        target = batch.views["student"].target
+        target = batch.views["student"].labels
         losses = [
             exit_loss(
                 branch(student.features[number]),
-                teacher.prediction,
+                teacher.logits,
                 target,
                 exponent=self.config.exponent,
                 temperature=self.config.temperature,

@@ -26,6 +26,7 @@ class _MapTerm(nn.Module):
     compare: ClassVar[Callable[[Tensor, Tensor], Tensor]]
     pooled: ClassVar[bool]  # whether the larger map is pooled to the smaller one's size, so that the teacher's may be stored so
     adapter: ClassVar[str]  # for the dry run
+    single_place: ClassVar[str] = ""  # what is to be said of a map with a single row or column
 
     def __init__(
         self, config: ATTerm | SPTerm | ICKDTerm | HintTerm | UpsampledTerm, student: FeatureSpec, teacher: FeatureSpec
@@ -55,7 +56,8 @@ class _MapTerm(nn.Module):
     def describe(self) -> str:
         """Say which maps meet, for the dry run."""
         pairs = ", ".join(f"{ours} ↔ {theirs}" for ours, theirs in self.shapes)
-        return f"maps {pairs} ({self.adapter})"
+        single = self.pooled and any(min(ours[1:]) == 1 or min(theirs[1:]) == 1 for ours, theirs in self.shapes)
+        return f"maps {pairs} ({self.adapter}{self.single_place if single else ''})"
 
 
 class AT(_MapTerm):
@@ -64,6 +66,7 @@ class AT(_MapTerm):
     compare = attention_transfer
     pooled = True
     adapter = "energy over the channels; the larger is pooled"
+    single_place = "; a map of 1×1 has no places to compare, and adds nothing"
 
 
 class SP(_MapTerm):

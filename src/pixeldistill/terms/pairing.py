@@ -45,5 +45,5 @@ def pair_maps(maps: Maps, student: FeatureSpec, teacher: FeatureSpec, kind: str)
 
 def _deep(spec: FeatureSpec) -> list[int]:
     """List the maps that lie behind the stem; all where there are no others."""
-    height = spec.image_size[0]
+    height = spec.nominal_side
     return [i for i, m in enumerate(spec.features) if 2 * m.height < height] or list(range(len(spec.features)))

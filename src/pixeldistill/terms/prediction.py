@@ -18,7 +18,7 @@ class Supervised(nn.Module):
 
     def forward(self, student: Outputs, teacher: Outputs | None, batch: Batch) -> Tensor:
         """Compare the student's prediction with the labels."""
-        return classification.supervised_loss(student.prediction, batch.views["student"].target)
+        return classification.supervised_loss(student.logits, batch.views["student"].labels)
 
 
 class PKD(nn.Module):
@@ -31,9 +31,9 @@ class PKD(nn.Module):
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Tensor:
         """Compare the student's prediction with the labels and with the teacher's prediction."""
         return prediction_kd(
-            student.prediction,
-            teacher.prediction,
-            batch.views["student"].target,
+            student.logits,
+            teacher.logits,
+            batch.views["student"].labels,
             temperature=self.config.temperature,
             alpha=self.config.alpha,
         )
@@ -48,10 +48,10 @@ class DKD(nn.Module):
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Tensor:
         """Compare the student's prediction with the teacher's."""
-        target = batch.views["student"].target
+        target = batch.views["student"].labels
         return decoupled_kd(
-            student.prediction,
-            teacher.prediction,
+            student.logits,
+            teacher.logits,
             target.argmax(dim=1) if target.ndim > 1 else target,
             alpha=self.config.alpha,
             beta=self.config.beta,
@@ -69,8 +69,8 @@ class DIST(nn.Module):
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Tensor:
         """Compare the student's prediction with the teacher's."""
         return relational_kd(
-            student.prediction,
-            teacher.prediction,
+            student.logits,
+            teacher.logits,
             beta=self.config.beta,
             gamma=self.config.gamma,
             temperature=self.config.temperature,

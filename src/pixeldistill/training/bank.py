@@ -176,6 +176,7 @@ def _place(folder: Path, name: str, view: int) -> Path:
 
 def _ask(teacher: LiveTeacher, image: Tensor, keys: Tensor) -> dict[str, Tensor]:
     answer = teacher(image, keys)
+    assert isinstance(answer.prediction, Tensor)
     return {LOGITS: answer.prediction, **{_name(want): values for want, values in answer.maps.items()}}
 
 

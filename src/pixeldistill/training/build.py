@@ -14,7 +14,7 @@ from pixeldistill.data.sources import Splits
 from pixeldistill.data.store import ImageStore, open_store
 from pixeldistill.files import write_json
 from pixeldistill.networks.classifier import Classifier, build_classifier
-from pixeldistill.networks.weights import CARD
+from pixeldistill.networks.weights import CARD, adopt_weights
 from pixeldistill.recipe import STAGE_REFERENCE, Network, Recipe, Stage
 from pixeldistill.training.bank import open_bank
 from pixeldistill.training.engine import check_batch
@@ -61,10 +61,31 @@ def build_network(network: Network, classes: tuple[str, ...], *, trained: bool, 
     )  # fmt: skip
 
 
-def check_stage(stage: Stage, context: Context, fabric: Fabric) -> None:
-    """Build everything once, before the first stage is trained: what cannot work is said now."""
+def build_fresh(network: Network, classes: int) -> Classifier:
+    """Build a network for its shapes alone: weights are not looked at."""
+    return build_classifier(
+        network.network, classes, network.side, patch=network.patch, options=network.options,
+        enlarge=network.enlarge, stem_stride=network.stem_stride,
+    )  # fmt: skip
+
+
+def check_stage(stage: Stage, stages: Mapping[str, Stage], context: Context, fabric: Fabric) -> None:
+    """Build everything once, before the first stage is trained: what cannot work is said now.
+
+    Args:
+        stage: to be checked.
+        stages: all of the recipe, by name: what it starts from is built too, to see whether its weights will fit.
+        context: of the run.
+        fabric: of this process.
+    """
     classes = context.splits.classes
     student = build_network(stage.student, classes, trained=False, weights=_before(stage.student))
+    if stage.student.weights.startswith(STAGE_REFERENCE):
+        source = stages[stage.student.weights.removeprefix(STAGE_REFERENCE)]
+        name = stage.student.network
+        adopt_weights(
+            student.net, build_fresh(source.student, len(classes)).net.state_dict(), name, len(classes), f"stage {source.name}"
+        )
     teacher = None
     if stage.teacher:
         untrained = _before(stage.teacher)
@@ -145,9 +166,8 @@ def _build_teacher(
             yield image_at(large, side, dataset.kernel, channels_last=stage.schedule.channels_last), keys
 
     with counting(context.console, "teacher's bank", "blocks") as progress:
-        assert isinstance(stage.bank.views, int)
         return open_bank(
-            stage.bank.views, stage.schedule.epochs, bank_folder(stage, context.recipe),
+            stage.distinct_views or stage.schedule.epochs, stage.schedule.epochs, bank_folder(stage, context.recipe),
             bank_key(stage, context.recipe, context.splits, context.folders), live, len(context.splits.train),
             load_views, exact, context.say, progress,
         )  # fmt: skip

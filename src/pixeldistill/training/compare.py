@@ -3,24 +3,25 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from rich.console import Console
 
 from pixeldistill.data.check import check_images
 from pixeldistill.data.loading import default_workers
 from pixeldistill.data.sources import Splits, load_splits
-from pixeldistill.errors import RecipeError
+from pixeldistill.errors import GivenUp, NetworkError, RecipeError
 from pixeldistill.expansion import expand
 from pixeldistill.files import write_file, write_json
 from pixeldistill.methods import presets
+from pixeldistill.reading import parse_recipe
 from pixeldistill.recipe import STAGE_REFERENCE, Network, Recipe, Stage
 from pixeldistill.report.comparison import NOTES, Trained, to_markdown
-from pixeldistill.training.build import build_network
+from pixeldistill.training.build import build_fresh, build_network
 from pixeldistill.training.equal import settle, training_cost
 from pixeldistill.training.evaluate import TestImages, evaluate
 from pixeldistill.training.fabric import make_fabric
-from pixeldistill.training.passes import passes
+from pixeldistill.training.passes import first_folders
 from pixeldistill.training.records import resolve, weights_digest
 from pixeldistill.training.stages import Result, run_recipe
 
@@ -33,12 +34,43 @@ class Comparison:
     """What came of comparing: of every student its methods, and the references' top-1 on test.
 
     `teacher` is the teacher's at its own side; `references` holds it, the assistants, and the teacher fed the students' small
-    images, enlarged.
+    images, enlarged. `failure` says which trainings were given up, if any were: the tables lack those.
     """
 
     students: Mapping[str, Sequence[Trained]]
     teacher: float
     references: Mapping[str, float]
+    failure: GivenUp | None = None
+
+
+def every_method(recipe: Recipe) -> Recipe:
+    """Let a recipe that names no methods compare all that are known and that its networks and views allow.
+
+    Raises:
+        RecipeError: a recipe that has `stages`, or no teacher, or no student.
+    """
+    if recipe.compare is not None:
+        return recipe
+    if recipe.stages or recipe.teacher is None or not recipe.all_students:
+        raise RecipeError("comparing needs a `teacher` and a `student` (or `students`), and no `stages`")
+    names = set(presets(recipe.schedule.epochs))
+    if recipe.views.mixup:
+        names.discard("dkd")
+    if any(student.side >= recipe.teacher.side for student in recipe.all_students):
+        names.discard("enlarged")
+    if not all(_takes_a_stem(student) for student in recipe.all_students):
+        names.discard("stem")
+    content = recipe.model_dump(mode="json", exclude_unset=True, exclude={"controls", "method"})
+    return parse_recipe(content | {"compare": [name for name in presets(recipe.schedule.epochs) if name in names]})
+
+
+def _takes_a_stem(student: Network) -> bool:
+    """Tell whether a network has a convolution whose stride could be set."""
+    try:
+        build_fresh(student.model_copy(update={"stem_stride": 1}), 2)
+    except NetworkError:
+        return False
+    return True
 
 
 def compare(
@@ -52,17 +84,21 @@ def compare(
     Raises:
         PixelDistillError: as `run_recipe`.
     """
-    if recipe.compare is None:
-        every: dict[str, Any] = {name: {} for name in presets(recipe.schedule.epochs)}
-        recipe = Recipe.model_validate({**recipe.model_dump(exclude_unset=True), "controls": (), "compare": every})
-    console = console or Console()
-    results = run_recipe(recipe, workers=workers, accelerator=accelerator, console=console)
+    recipe = every_method(recipe)
+    console, failure = console or Console(), None
+    try:
+        results = run_recipe(recipe, workers=workers, accelerator=accelerator, console=console)
+    except GivenUp as error:
+        results, failure = cast(list[Result], error.results), error
     splits = check_images(load_splits(recipe.data), recipe.data, default_workers() if workers is None else workers)
     if not splits.test:
         raise RecipeError("a comparison needs a test split: name one, or let data.test_fraction cut it")
     stages = settle(expand(recipe), len(splits.classes), len(splits.train))
+    trained = {result.stage.name for result in results}
+    if failure and not all(stage.name in trained for stage in stages if stage.name in _sources(stages)):
+        raise failure
     references = _references(recipe, stages, splits, accelerator, workers)
-    found = Comparison(_students(recipe, stages, results, splits), references["teacher"], references)
+    found = Comparison(_students(recipe, stages, results, splits), references["teacher"], references, failure)
     write_file(recipe.run / TABLE, describe(found).encode())
     return found
 
@@ -94,12 +130,16 @@ def _students(
     return found
 
 
+def _sources(stages: Sequence[Stage]) -> set[str]:
+    return {name for stage in stages for name in stage.sources}
+
+
 def _references(
     recipe: Recipe, stages: Sequence[Stage], splits: Splits, accelerator: str, workers: int | None
 ) -> dict[str, float]:
     """Measure the teacher and the assistants at their own side, and the teacher on small images that are enlarged."""
     assert recipe.teacher is not None
-    folders = {t.stage.name: t.folder for group in passes(recipe, stages) for t in reversed(group)}
+    folders = first_folders(recipe, stages)
     teacher = Network(**recipe.teacher.model_dump(exclude={"schedule"}))
     if recipe.teacher.schedule:
         teacher = teacher.model_copy(update={"weights": f"{STAGE_REFERENCE}teacher"})

@@ -1,66 +1,142 @@
 """Equal compute: what a training costs, and how long one must last to cost as much as another.
 
-The unit is a multiply-accumulate. An image costs three forward passes of the student (forward, and twice as much backward), and
-one of the teacher for every view that it has not seen before. A chain costs its last stage and the assistants that are trained
-for it; the first teacher is there before all of them and counts for none.
+The unit is a multiply-accumulate. An image costs three forward passes of the student and of what its terms learn (forward,
+and twice as much backward), and one of the teacher: with a bank only once for every view that is distinct. A chain costs its last
+stage and the assistants that are trained for it, each once; the first teacher is there before all of them and counts for none.
 
 Source: ours.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
 from pixeldistill.cost.measure import macs
-from pixeldistill.networks.classifier import build_classifier
-from pixeldistill.recipe import Network, Schedule, Stage
+from pixeldistill.errors import RecipeError
+from pixeldistill.recipe import Network, Stage
+from pixeldistill.training.build import build_fresh
+from pixeldistill.training.objective import Objective
+from pixeldistill.training.records import used_views
+from pixeldistill.types import Batch, Outputs, View
+
+SAMPLE = 2  # images for which the terms' own arithmetic is counted
 
 
-def settle(stages: Sequence[Stage], classes: int, images: int) -> tuple[Stage, ...]:
-    """Give every stage that is to cost as much as another the epochs that it takes."""
+def settle(stages: Sequence[Stage], classes: int, images: int | None) -> tuple[Stage, ...]:
+    """Give every stage that is to cost as much as another the epochs that it takes.
+
+    Args:
+        stages: of a recipe.
+        classes: of the data.
+        images: of the training split; None where it is not there, which changes a cost, but hardly the epochs.
+
+    Raises:
+        RecipeError: a stage that costs more by its assistants alone.
+    """
     by_name = {stage.name: stage for stage in stages}
-    return tuple(stage if stage.cost_as is None else _settled(stage, by_name, classes, images) for stage in stages)
+
+    def settled(name: str) -> Stage:
+        stage = by_name[name]
+        if stage.cost_as is not None:
+            settled(stage.cost_as)
+            by_name[name] = _settled(stage, by_name, classes, images)
+        return by_name[name]
+
+    return tuple(settled(stage.name) for stage in stages)
 
 
-def _settled(stage: Stage, stages: Mapping[str, Stage], classes: int, images: int) -> Stage:
+def _settled(stage: Stage, stages: Mapping[str, Stage], classes: int, images: int | None) -> Stage:
     assert stage.cost_as is not None
-    wanted = training_cost(stages[stage.cost_as], stages, classes, images)
-    own = training_cost(stage, stages, classes, images) / stage.schedule.epochs
-    epochs = max(1, round(wanted / own))
-    return stage.model_copy(update={"schedule": stage.schedule.lasting(epochs), "cost_as": None})
+    left = training_cost(stages[stage.cost_as], stages, classes, images) - _assistants_cost(stage, stages, classes, images)
+    per_epoch = _seen(stage, images) * _learning(stage, classes)
+    asking = _seen(stage, images) * _asking(stage, classes)
+    epochs = left / (per_epoch + asking)
+    if stage.bank and stage.distinct_views and epochs > stage.distinct_views:
+        epochs = (left - stage.distinct_views * asking) / per_epoch  # views that repeat cost the teacher nothing
+    if left <= 0:
+        raise RecipeError(
+            f"stage {stage.name} cannot cost as much as {stage.cost_as}: its assistants alone cost more; say its `epochs`"
+        )
+    return stage.model_copy(update={"schedule": stage.schedule.lasting(max(1, round(epochs))), "cost_as": None})
 
 
-def training_cost(stage: Stage, stages: Mapping[str, Stage], classes: int, images: int) -> float:
+def training_cost(stage: Stage, stages: Mapping[str, Stage], classes: int, images: int | None) -> float:
     """Count the multiply-accumulates of a stage's training and of the assistants trained for it.
 
     Args:
         stage: what is trained.
         stages: all of the recipe, by name.
         classes: of the data.
-        images: of the training split.
+        images: of the training split; see `settle`.
     """
-    schedule = stage.schedule
-    seen = _images(schedule, images)
-    cost = 3.0 * seen * _forward(stage.student, classes)
-    if stage.teacher:
-        distinct = min(stage.distinct_views or schedule.epochs, schedule.epochs)
-        cost += seen * distinct / schedule.epochs * _forward(stage.teacher, classes)
-    return cost + sum(training_cost(stages[name], stages, classes, images) for name in stage.sources if stages[name].teacher)
+    return _own_cost(stage, classes, images) + _assistants_cost(stage, stages, classes, images)
 
 
-def _images(schedule: Schedule, images: int) -> int:
-    return schedule.epochs * (images // schedule.batch_size) * schedule.batch_size
+def _assistants_cost(stage: Stage, stages: Mapping[str, Stage], classes: int, images: int | None) -> float:
+    assistants = {name for name in _ancestors(stage, stages) if stages[name].teacher}
+    return sum(_own_cost(stages[name], classes, images) for name in assistants)
 
 
-def _forward(network: Network, classes: int) -> int:
-    return _macs(network.model_copy(update={"weights": "none"}).model_dump_json(), classes)
+def _ancestors(stage: Stage, stages: Mapping[str, Stage]) -> Iterator[str]:
+    for name in stage.sources:
+        yield name
+        yield from _ancestors(stages[name], stages)
+
+
+def _own_cost(stage: Stage, classes: int, images: int | None) -> float:
+    epochs = stage.schedule.epochs
+    asked = used_views(stage) if stage.bank else epochs
+    return _seen(stage, images) * (epochs * _learning(stage, classes) + asked * _asking(stage, classes))
+
+
+def _seen(stage: Stage, images: int | None) -> int:
+    """Say how many images an epoch has."""
+    size = stage.schedule.batch_size
+    if images is not None and images < size:
+        raise RecipeError(f"schedule.batch_size {size} is more than the {images} training images: set it to {images} or fewer")
+    return size if images is None else images // size * size
+
+
+def _learning(stage: Stage, classes: int) -> float:
+    """Count what an image costs the student and what its terms learn."""
+    terms = _terms_macs(_bare(stage.student), _bare(stage.teacher) if stage.teacher else None, stage.terms, classes)
+    return 3.0 * (_macs(_bare(stage.student), classes) + terms)
+
+
+def _asking(stage: Stage, classes: int) -> float:
+    """Count what the teacher costs for an image."""
+    return float(_macs(_bare(stage.teacher), classes)) if stage.teacher else 0.0
+
+
+def _bare(network: Network) -> str:
+    """Write down what decides a network's arithmetic, so that equal ones are counted once."""
+    return network.model_copy(update={"weights": "none"}).model_dump_json()
 
 
 @lru_cache
 def _macs(network: str, classes: int) -> int:
-    said = Network.model_validate_json(network)
-    return macs(
-        build_classifier(
-            said.network, classes, said.side, patch=said.patch, options=said.options,
-            enlarge=said.enlarge, stem_stride=said.stem_stride,
-        )
-    )  # fmt: skip
+    return macs(build_fresh(Network.model_validate_json(network), classes))
+
+
+@lru_cache
+def _terms_macs(student: str, teacher: str | None, terms: tuple[object, ...], classes: int) -> float:
+    """Count the forward arithmetic of the terms for an image, by running them once on noise."""
+    if teacher is None:
+        return 0.0
+    network, other = (build_fresh(Network.model_validate_json(n), classes) for n in (student, teacher))
+    objective = Objective(network, other.spec, terms, 1)  # type: ignore[arg-type]
+    images = [torch.rand(SAMPLE, 3, *spec.image_size) for spec in (network.spec, other.spec)]
+    with torch.no_grad():
+        target = torch.zeros(SAMPLE, dtype=torch.int64)
+        views = {role: View(image, target) for role, image in zip(("student", "teacher"), images, strict=True)}
+        said = other(images[1])
+        maps = {w.number: torch.rand(SAMPLE, said.features[w.number].shape[1], w.height, w.width) for w in objective.wanted}
+        features = tuple(maps.get(i, torch.empty(0)) for i in range(len(said.features)))
+        batch = Batch(views, Outputs(said.prediction, said.input_feature, features))
+        own = network(images[0])
+        with FlopCounterMode(display=False) as counter:
+            for term in objective.terms.values():
+                term(own, batch.teacher, batch)
+    return float(counter.get_total_flops()) / 2 / SAMPLE

@@ -10,8 +10,8 @@ from pixeldistill.data.dataset import CameraImages, Raw
 from pixeldistill.data.loading import load
 from pixeldistill.data.sources import Sample
 from pixeldistill.data.views import to_unit
+from pixeldistill.inputs import Imaging
 from pixeldistill.networks.classifier import Classifier
-from pixeldistill.recipe import Imaging
 from pixeldistill.tasks import classification
 from pixeldistill.training.fabric import Fabric
 
@@ -53,7 +53,7 @@ def evaluate(network: Classifier, images: TestImages, fabric: Fabric) -> Metrics
     for raw in images:
         image = to_unit(fabric.to_device(raw.images))
         with fabric.autocast():
-            logits.append(network(image).prediction.float())
+            logits.append(network(image).logits.float())
         targets.append(fabric.to_device(raw.target))
     network.train(was_training)
     return classification.metrics(

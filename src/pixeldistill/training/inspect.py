@@ -10,13 +10,15 @@ from pixeldistill.data.sources import Splits, load_splits
 from pixeldistill.data.store import store_settings, stored_size
 from pixeldistill.errors import DataError
 from pixeldistill.files import differences
-from pixeldistill.networks.classifier import Classifier, build_classifier
-from pixeldistill.recipe import STAGE_REFERENCE, Data, Network, Recipe, Schedule, Stage
+from pixeldistill.inputs import Data
+from pixeldistill.losses import name_terms
+from pixeldistill.networks.classifier import Classifier
+from pixeldistill.recipe import STAGE_REFERENCE, Network, Recipe, Schedule, Stage
 from pixeldistill.terms import build_term, wanted_maps
 from pixeldistill.training.bank import bank_bytes
-from pixeldistill.training.build import describe_data
+from pixeldistill.training.build import build_fresh, describe_data
 from pixeldistill.training.passes import passes
-from pixeldistill.training.records import bank_folder, bank_settings, stage_settings
+from pixeldistill.training.records import bank_folder, bank_settings, stage_settings, used_views
 from pixeldistill.training.runs import RECORD, begun, read_record, stage_folder
 from pixeldistill.wording import in_bytes, in_words
 
@@ -30,32 +32,31 @@ def describe_stage(stage: Stage, classes: int, images: int | None) -> list[str]:
         NetworkError, WeightsError: a network that cannot be built as the recipe says.
         RecipeError: terms that cannot compare these two.
     """
-    student = _build(stage.student, classes)
+    student = build_fresh(stage.student, classes)
     distinct = stage.distinct_views
     repeat = f"; they repeat after {distinct} epochs" if distinct and distinct < stage.schedule.epochs else ""
     lines = [f"views: one crop at {stage.crop_side}×{stage.crop_side}, flipped once, then resized for each role{repeat}"]
     lines += _describe("student" if stage.teacher else "network", stage.student, student)
     spec = None
     if stage.teacher:
-        teacher = _build(stage.teacher, classes)
+        teacher = build_fresh(stage.teacher, classes)
         lines += _describe("teacher", stage.teacher, teacher)
         spec = teacher.spec
     terms = [build_term(config, student.spec, spec) for config in stage.terms]
     if spec and stage.bank:
-        assert isinstance(stage.bank.views, int)
         wanted = wanted_maps(terms)
         maps = "".join(f", map {spec.features[w.number]} as {w.height}×{w.width}" for w in wanted)
-        views = min(stage.bank.views, stage.schedule.epochs)
+        views = used_views(stage)
         size = in_bytes(bank_bytes(spec, wanted, views, images)) if images else "?"
         lines.append(f"  asked once: bank of {in_words(views, 'view')} an image, {size} (prediction{maps})")
-    for config, term in zip(stage.terms, terms, strict=True):
+    for (name, config), term in zip(name_terms(stage.terms).items(), terms, strict=True):
         changes = [
             f", rising over {config.warmup_epochs:g} epochs" if config.warmup_epochs else "",
             f", falling over the last {config.cooldown_epochs:g}" if config.cooldown_epochs else "",
         ]
         describe: Callable[[], str] | None = getattr(term, "describe", None)
         detail = f": {describe()}" if describe else ""
-        lines.append(f"term {config.kind}, weight {config.weight:g}{''.join(changes)}{detail}")
+        lines.append(f"term {name}, weight {config.weight:g}{''.join(changes)}{detail}")
     return lines
 
 
@@ -147,14 +148,6 @@ def _describe_store(data: Data, splits: Splits) -> list[str]:
 
 def _known(data: Data) -> int:
     return _KNOWN_CLASSES.get(data.format, 10)
-
-
-def _build(network: Network, classes: int) -> Classifier:
-    """Build for the shapes alone: weights are not looked at."""
-    return build_classifier(
-        network.network, classes, network.side, patch=network.patch, options=network.options,
-        enlarge=network.enlarge, stem_stride=network.stem_stride,
-    )  # fmt: skip
 
 
 def _describe(role: str, network: Network, classifier: Classifier) -> list[str]:

@@ -10,9 +10,10 @@ from pixeldistill.data.check import check_images
 from pixeldistill.data.loading import default_workers
 from pixeldistill.data.sources import load_splits
 from pixeldistill.errors import DataError, RunError
+from pixeldistill.inputs import Data, Imaging
 from pixeldistill.networks.classifier import load_classifier
 from pixeldistill.networks.weights import find_run, read_card
-from pixeldistill.recipe import Data, Imaging, Recipe
+from pixeldistill.recipe import Recipe
 from pixeldistill.training.evaluate import TestImages, evaluate
 from pixeldistill.training.fabric import make_fabric
 from pixeldistill.training.runs import RECORD

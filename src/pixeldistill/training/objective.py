@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from pixeldistill.losses import Term
+from pixeldistill.losses import Term, name_terms
 from pixeldistill.networks.classifier import Classifier
 from pixeldistill.terms import build_term, wanted_maps
 from pixeldistill.training.schedule import term_weight
@@ -22,9 +22,9 @@ class Objective(nn.Module):
     def __init__(self, student: Classifier, teacher: FeatureSpec | None, terms: tuple[Term, ...], epochs: int) -> None:
         super().__init__()
         self.student = student
-        self.configs: dict[str, Term] = {term.kind: term for term in terms}
+        self.configs = name_terms(terms)
         self.epochs = epochs
-        self.terms = nn.ModuleDict({term.kind: build_term(term, student.spec, teacher) for term in terms})
+        self.terms = nn.ModuleDict({name: build_term(term, student.spec, teacher) for name, term in self.configs.items()})
         self.wanted = wanted_maps(self.terms.values())
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:

@@ -49,6 +49,11 @@ def passes(recipe: Recipe, stages: Sequence[Stage]) -> list[list[Training]]:
     return groups
 
 
+def first_folders(recipe: Recipe, stages: Sequence[Stage]) -> dict[str, Path]:
+    """Name the folder of every stage's first seed: what later stages mean by the stage."""
+    return {s.name: stage_folder(recipe.run, number, s.name, s.seeds[0]) for number, s in enumerate(stages, start=1)}
+
+
 def _together(group: Sequence[Training], training: Training) -> bool:
     if _stream(group[0]) != _stream(training):
         return False

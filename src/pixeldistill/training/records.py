@@ -53,11 +53,18 @@ def bank_settings(stage: Stage, recipe: Recipe) -> dict[str, Any]:
     }
 
 
+def used_views(stage: Stage) -> int:
+    """Say for how many views of an image a stage's teacher is asked: each epoch's, unless they repeat before."""
+    return min(stage.distinct_views or stage.schedule.epochs, stage.schedule.epochs)
+
+
 def bank_folder(stage: Stage, recipe: Recipe) -> Path:
     """Name the folder of a stage's bank: in the recipe's, one for each teacher."""
     assert stage.teacher is not None
     teacher = stage.teacher
     own = f"{teacher.network.rsplit('/', maxsplit=1)[-1]}-{teacher.side}"
+    if not teacher.weights.startswith(STAGE_REFERENCE) and Path(teacher.weights).exists():
+        own += f"-{weights_digest(teacher, {})[:6]}"
     name = teacher.weights.removeprefix(STAGE_REFERENCE) if teacher.weights.startswith(STAGE_REFERENCE) else own
     chosen = stage.bank.folder if stage.bank else None
     return (chosen or recipe.run / "bank") / name

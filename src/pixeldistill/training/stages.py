@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pixeldistill.cost.measure import macs, parameters
 from pixeldistill.cost.transmission import bytes_per_image
+from pixeldistill.data.boxes import Annotation
 from pixeldistill.data.check import check_images
 from pixeldistill.data.dataset import CameraImages
 from pixeldistill.data.loading import default_workers
@@ -40,7 +41,7 @@ from pixeldistill.training.equal import settle
 from pixeldistill.training.evaluate import TestImages, evaluate
 from pixeldistill.training.fabric import Fabric, make_fabric
 from pixeldistill.training.objective import Objective
-from pixeldistill.training.passes import Training, passes
+from pixeldistill.training.passes import Training, first_folders, passes
 from pixeldistill.training.progress import Progress
 from pixeldistill.training.records import stage_record
 from pixeldistill.training.runs import DONE, claim, renumber
@@ -89,8 +90,7 @@ def run_recipe(
     stages = settle(expand(recipe), len(splits.classes), len(splits.train))
     chosen = [s for s in stages if not (supervised_only and s.teacher)]
     planned = passes(recipe, stages)
-    folders = {t.stage.name: t.folder for group in planned for t in reversed(group)}  # of the first seed
-    context = Context(recipe, splits, folders, workers, accelerator, console)
+    context = Context(recipe, splits, first_folders(recipe, stages), workers, accelerator, console)
     context.say(describe_data(splits))
     taken = f"{recipe.run} is in use by another run: wait for it, or choose another `run`"
     with locked(recipe.run, taken) if fabric.is_global_zero else contextlib.nullcontext():
@@ -98,7 +98,7 @@ def run_recipe(
             renumber(recipe.run, [stage.name for stage in stages])
         fabric.barrier()
         for stage in chosen:
-            check_stage(stage, context, fabric)
+            check_stage(stage, {s.name: s for s in stages}, context, fabric)
         outcomes: dict[int, Result | RunError] = {}  # by the trainings' order
         lost: set[str] = set()
         for group in planned:
@@ -216,5 +216,5 @@ def save_picture(objective: Objective, stage: Stage, path: Path, context: Contex
     objective.eval()
     small, large = camera(stage.student.side), camera(stage.teacher.side)
     rebuilt = cast(ISRD, objective.terms["isrd"]).decoder(objective.student(small).input_feature)
-    names = [context.splits.classes[sample.label] for sample in chosen]
+    names = [s.path.name if isinstance(s.label, Annotation) else context.splits.classes[s.label] for s in chosen]
     save_reconstructions(path, large.cpu(), small.cpu(), rebuilt.cpu(), names)

@@ -16,7 +16,9 @@ from pixeldistill.tasks import classification
 from pixeldistill.terms import needs_teacher_view
 from pixeldistill.training.fabric import Fabric, to_device
 from pixeldistill.training.teacher import Teacher
-from pixeldistill.types import Batch, Outputs, View, WantedMap
+from pixeldistill.types import Batch, BoxTarget, Outputs, View, WantedMap
+
+Target = Tensor | BoxTarget
 
 
 @dataclass(frozen=True)
@@ -50,13 +52,12 @@ class Stream:
         steps = steps_per_epoch(len(self.dataset.samples), schedule.batch_size)
         done = (epoch * steps + step) * schedule.accumulate
         for number, (large, target, rows) in enumerate(large_views(self.dataset, keys, self.workers, self.fabric), start=done):
-            labels = classification.smooth_labels(target, self.classes, schedule.label_smoothing)
+            labels = self._smoothed(target)
             images = {
                 side: image_at(large, side, self.dataset.kernel, channels_last=schedule.channels_last) for side in self._sides()
             }
             if self.dataset.views.mixup:
-                seed = _mixing_seed(self.dataset, rows)
-                images, labels = mix(images, labels, self.classes, self.dataset.views.mixup, seed, self.fabric)
+                images, labels = self._mixed(images, labels, rows)
             answer = None
             if self.teacher:
                 answer = self.teacher(images[self._teacher_side] if self.teacher.sees_image else None, rows)
@@ -65,6 +66,15 @@ class Stream:
                 self._batch(stage, images, labels, answer.outputs(wanted) if answer else None, now)
                 for stage, wanted in zip(self.stages, self.wanted, strict=True)
             ]
+
+    def _smoothed(self, target: Target) -> Target:
+        smoothing = self.stages[0].schedule.label_smoothing
+        return classification.smooth_labels(target, self.classes, smoothing) if isinstance(target, Tensor) else target
+
+    def _mixed(self, images: dict[int, Tensor], labels: Target, rows: Tensor) -> tuple[dict[int, Tensor], Target]:
+        assert isinstance(labels, Tensor)  # a recipe that mixes images with boxes is refused
+        seed = _mixing_seed(self.dataset, rows)
+        return mix(images, labels, self.classes, self.dataset.views.mixup, seed, self.fabric)
 
     @property
     def _teacher_side(self) -> int:
@@ -77,19 +87,27 @@ class Stream:
             sides.add(self._teacher_side)
         return sides | {s.teacher.side for s in self.stages if s.teacher and needs_teacher_view(s.terms)}
 
-    def _batch(self, stage: Stage, images: dict[int, Tensor], labels: Tensor, outputs: Outputs | None, epoch: float) -> Batch:
-        views = {"student": View(images[stage.student.side], labels)}
+    def _batch(
+        self, stage: Stage, images: dict[int, Tensor], target: Target, outputs: Outputs | None, epoch: float
+    ) -> Batch:  # fmt: skip
+        views = {"student": self._view(stage.student.side, images, target)}
         if stage.teacher is None:
             return Batch(views, epoch=epoch)
         if stage.teacher.side in images:
-            views["teacher"] = View(images[stage.teacher.side], labels)
+            views["teacher"] = self._view(stage.teacher.side, images, target)
         return Batch(views, outputs, epoch)
+
+    def _view(self, side: int, images: dict[int, Tensor], target: Target) -> View:
+        """Give a view its target: the classes of all views are the same, the boxes are in its own pixels."""
+        if isinstance(target, BoxTarget):
+            target = target._replace(boxes=target.boxes * (side / self.dataset.side))
+        return View(images[side], target)
 
 
 def large_views(
     dataset: TrainingViews, keys: Iterable[list[Key]], workers: int, fabric: Fabric
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Give batches of large views, uint8 (N, 3, S, S), with their class indices, on the device; and their keys."""
+) -> Iterator[tuple[Tensor, Target, Tensor]]:
+    """Give batches of large views, uint8 (N, 3, S, S), with their classes or objects, on the device; and their keys."""
     for raw in load(dataset, keys, workers):
         images = fabric.to_device(raw.images)
         if raw.windows is not None:

@@ -10,18 +10,18 @@ from torch import Tensor
 from pixeldistill.networks.classifier import Classifier
 from pixeldistill.networks.folding import fold_norms
 from pixeldistill.training.fabric import Fabric
-from pixeldistill.types import Outputs, WantedMap
+from pixeldistill.types import BoxMaps, Outputs, WantedMap
 
 
 class Answer(NamedTuple):
-    """What a teacher says of a batch: logits (N, classes), and the maps that it was built to give."""
+    """What a teacher says of a batch: its prediction, and the maps that it was built to give."""
 
-    prediction: Tensor
+    prediction: Tensor | BoxMaps
     maps: Mapping[WantedMap, Tensor]
 
     def outputs(self, wanted: Iterable[WantedMap]) -> Outputs:
         """Give one student's terms what they want: maps at their numbers, nothing in between."""
-        nothing = self.prediction.new_empty(0)
+        nothing = torch.empty(0)
         chosen = {want.number: self.maps[want] for want in wanted}
         return Outputs(self.prediction, nothing, tuple(chosen.get(i, nothing) for i in range(max(chosen, default=-1) + 1)))
 

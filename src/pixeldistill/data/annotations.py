@@ -1,0 +1,120 @@
+"""Where images with boxes come from: COCO's JSON, Pascal VOC's XML, generated scenes. No torch.
+
+A reader gives `{split: [Described, ...]}`, as the data states it; `boxed_splits` checks the boxes and numbers the classes.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from pixeldistill.data.boxes import Annotation, clip_boxes
+from pixeldistill.errors import DataError
+from pixeldistill.wording import in_words
+
+SLACK = 2.0  # pixels by which boxes may reach over the edge without suspicion: rounding does that
+MOST_OUTSIDE = 0.5  # with more than this share of boxes outside, they are read in another convention than they were written in
+
+
+class Object(NamedTuple):
+    """An object as the data states it: x0, y0, x1, y1 in pixels, and of what class; `area` where the data has one."""
+
+    box: tuple[float, float, float, float]
+    name: str
+    crowd: bool = False
+    area: float | None = None
+
+
+class Described(NamedTuple):
+    """An image as the data states it: its file, its height and width, its objects, and where that was written."""
+
+    path: Path
+    size: tuple[int, int]
+    objects: tuple[Object, ...]
+    source: Path
+
+
+class Boxed(NamedTuple):
+    """Images with their annotations, by split; what was decided about them is in `notes`."""
+
+    samples: dict[str, list[tuple[Path, Annotation]]]
+    classes: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def boxed_splits(described: Mapping[str, Sequence[Described]], order: Sequence[str]) -> Boxed:
+    """Check the boxes of all splits, clip them, and number the classes.
+
+    Boxes that reach over the image's edge are cut there, those without a pixel in it are left out; both are counted.
+
+    Args:
+        described: of every split.
+        order: names of all classes that the data declares, in its order; those without a box are left out.
+
+    Raises:
+        DataError: boxes in another convention, a class that train lacks, no box at all.
+    """
+    learned = Counter(o.name for image in described["train"] for o in image.objects if not o.crowd)
+    if not learned:
+        raise DataError(f"data: {described['train'][0].source}: the train split has no box that anything could be learned from")
+    classes = tuple(name for name in order if learned[name])
+    index = {name: i for i, name in enumerate(classes)}
+    notes = [f"class {name!r} has no box: left out" for name in order if not learned[name]]
+    samples: dict[str, list[tuple[Path, Annotation]]] = {}
+    for split, images in described.items():
+        _check_convention(split, images)
+        clipped = dropped = 0
+        samples[split] = []
+        for image in images:
+            annotation, cut, lost = _annotation(image, split, index)
+            samples[split].append((image.path, annotation))
+            clipped, dropped = clipped + cut, dropped + lost
+        if clipped or dropped:
+            notes.append(
+                f"{split}: {in_words(clipped, 'box')} cut at the image's edge, {dropped} outside or without area left out"
+            )
+        empty = sum(not len(annotation.boxes) for _, annotation in samples[split])
+        if empty:
+            notes.append(f"{split}: {in_words(empty, 'image')} without objects")
+    return Boxed(samples, classes, tuple(notes))
+
+
+def _annotation(image: Described, split: str, index: Mapping[str, int]) -> tuple[Annotation, int, int]:
+    """Make an image's annotation; tells how many boxes were cut and how many were left out."""
+    if unknown := sorted({o.name for o in image.objects if o.name not in index and not o.crowd}):
+        raise DataError(
+            f"data: {split} has class {unknown[0]!r} ({image.source}, {image.path.name}), of which train has no box: "
+            "add some to train, or remove it"
+        )
+    known = [o for o in image.objects if o.name in index]
+    boxes = np.array([o.box for o in known], np.float32).reshape(-1, 4)
+    cut, good = clip_boxes(boxes, image.size)
+    clipped = int((good & (np.abs(cut - boxes) > SLACK).any(axis=1)).sum())
+    extents = cut[:, 2:] - cut[:, :2]
+    stated = np.array([np.nan if o.area is None else o.area for o in known], np.float32)
+    areas = np.where(np.isnan(stated), extents.prod(axis=1), stated)
+    labels = np.array([index[o.name] for o in known], np.int64)
+    crowd = np.array([o.crowd for o in known], bool)
+    annotation = Annotation(cut[good], labels[good], areas[good], crowd[good], image.size)
+    return annotation, clipped, int((~good).sum())
+
+
+def _check_convention(split: str, images: Sequence[Described]) -> None:
+    """Refuse boxes of which most reach outside: as corners taken for sizes do, or fractions of an image of another size."""
+    total = outside = 0
+    first = None
+    for image in images:
+        height, width = image.size
+        for o in image.objects:
+            x0, y0, x1, y1 = o.box
+            total += 1
+            if x0 < -SLACK or y0 < -SLACK or x1 > width + SLACK or y1 > height + SLACK:
+                outside += 1
+                first = first or image
+    if first and outside > MOST_OUTSIDE * total:
+        raise DataError(
+            f"data: {first.source}: {outside} of {total} boxes of {split} reach outside their image (as in {first.path.name}): "
+            "they are written in another convention; COCO's are [x, y, width, height] in pixels, VOC's are corners"
+        )

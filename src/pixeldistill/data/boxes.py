@@ -1,0 +1,69 @@
+"""Boxes of annotated objects, and what of them a crop shows. No torch."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pixeldistill.data.crops import Crop
+
+VISIBLE = 0.25
+MIN_PIXELS = 1.0  # a side shorter than this is no box
+
+Floats = NDArray[np.float32]
+
+
+class Annotation(NamedTuple):
+    """The objects of an image, in pixels of the upright original.
+
+    `boxes`: (M, 4), x0, y0, x1, y1. `labels`: (M,) class indices. `areas`: (M,) in square pixels, as the data states them (a
+    mask's may be smaller than its box). `crowd`: (M,), objects that nothing is learned from and with which a detection is no
+    mistake (COCO's crowds, VOC's difficult ones). `size`: height and width of the image.
+    """
+
+    boxes: Floats
+    labels: NDArray[np.int64]
+    areas: Floats
+    crowd: NDArray[np.bool_]
+    size: tuple[int, int]
+
+    def content(self) -> tuple[object, ...]:
+        """Give what is annotated as plain data, to be compared or hashed."""
+        return (self.boxes.tolist(), self.labels.tolist(), self.areas.tolist(), self.crowd.tolist(), self.size)
+
+
+def through_crop(
+    annotation: Annotation, crop: Crop, of: tuple[int, int], side: int, visible: float = VISIBLE
+) -> tuple[Floats, NDArray[np.int64]]:
+    """Give the boxes (K, 4) and labels (K,) that a view of a crop shows, in the view's pixels; crowds are left out.
+
+    Args:
+        annotation: of the whole image.
+        crop: cut out of a copy of the image of the size `of`.
+        of: height and width of that copy.
+        side: of the square view that the crop is resized to.
+        visible: a box of which less than this share of its area is left is dropped, others are cut at the crop's edge.
+
+    >>> box, area = np.array([[0, 0, 20, 10]], np.float32), np.ones(1, np.float32)
+    >>> one = Annotation(box, np.array([3]), area, np.zeros(1, bool), (40, 40))
+    >>> through_crop(one, Crop(0, 10, 20, 20, True), (40, 40), 40)
+    (array([[20.,  0., 40., 20.]], dtype=float32), array([3]))
+    """
+    kept = ~annotation.crowd
+    scale = np.array([of[1], of[0]] * 2) / np.array([annotation.size[1], annotation.size[0]] * 2)
+    corner, extent = np.array([crop.left, crop.top] * 2), np.array([crop.width, crop.height] * 2)
+    whole = (annotation.boxes[kept] * scale - corner) / extent * side
+    seen = whole.clip(0, side)
+    areas = [np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) for boxes in (seen, whole)]
+    enough = (areas[0] >= visible * areas[1]) & ((seen[:, 2:] - seen[:, :2]) >= MIN_PIXELS).all(axis=1)
+    boxes = seen[enough]
+    if crop.flip:
+        boxes = np.stack([side - boxes[:, 2], boxes[:, 1], side - boxes[:, 0], boxes[:, 3]], axis=1)
+    return boxes.astype(np.float32), annotation.labels[kept][enough]
+
+
+def clip_boxes(boxes: Floats, size: tuple[int, int]) -> tuple[Floats, NDArray[np.bool_]]:
+    """Cut boxes (M, 4) at the edge of an image of a height and width; tells which are boxes then."""
+    height, width = size
+    clipped = boxes.clip(0, np.array([width, height] * 2, np.float32))
+    return clipped, ((clipped[:, 2:] - clipped[:, :2]) >= MIN_PIXELS).all(axis=1)

@@ -1,0 +1,116 @@
+"""Reading annotations in COCO's JSON. No torch."""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pixeldistill.data.annotations import Described, Object
+from pixeldistill.errors import DataError
+from pixeldistill.inputs import Data
+
+Content = Mapping[str, Any]
+
+
+def read_coco(data: Data) -> tuple[dict[str, list[Described]], list[str]]:
+    """Read every split's file: its images with their objects, and the names of all classes in the order of their numbers.
+
+    Raises:
+        DataError: a file that is not COCO's, a category without a name, an object of no image or no category, an image without
+            a file.
+    """
+    assert data.root is not None
+    described: dict[str, list[Described]] = {}
+    order: dict[str, int] = {}
+    for split in ("train", "val", "test"):
+        if (name := getattr(data, split)) is None:
+            continue
+        path = data.root / name
+        content = _content(path)
+        categories = _categories(content, path)
+        for number, category in categories.items():
+            if order.setdefault(category, number) != number:
+                raise DataError(f"data: {path}: category {category!r} has id {number}, in another split {order[category]}")
+        described[split] = _images(content, categories, path, _folder(data, path, content))
+    return described, sorted(order, key=lambda category: order[category])
+
+
+def _content(path: Path) -> Content:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise DataError(f"data: {path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise DataError(f"data: {path} is not JSON: {error}") from error
+    lists = ("images", "annotations", "categories")
+    if not isinstance(content, dict) or not all(isinstance(content.get(key), list) for key in lists):
+        raise DataError(f"data: {path} is no COCO file: it needs the lists {', '.join(lists)}")
+    if not content["images"]:
+        raise DataError(f"data: {path} lists no image")
+    return content
+
+
+def _categories(content: Content, path: Path) -> dict[int, str]:
+    found: dict[int, str] = {}
+    for category in content["categories"]:
+        number, name = _get(category, "id"), _get(category, "name")
+        if not isinstance(number, int) or not isinstance(name, str) or not name.strip():
+            raise DataError(f"data: {path}: category {category} has no id or no name: give it both")
+        if number in found or name.strip() in found.values():
+            raise DataError(f"data: {path}: category {name!r} (id {number}) is there twice")
+        found[number] = name.strip()
+    return found
+
+
+def _images(content: Content, categories: Mapping[int, str], path: Path, folder: Path) -> list[Described]:
+    objects: dict[Any, list[Object]] = {}
+    entries: dict[Any, tuple[Path, tuple[int, int]]] = {}
+    for image in content["images"]:
+        number, name, height, width = (_get(image, key) for key in ("id", "file_name", "height", "width"))
+        if number is None or not isinstance(name, str) or not all(isinstance(n, int) and n > 0 for n in (height, width)):
+            raise DataError(f"data: {path}: image {image} needs id, file_name, height and width")
+        if number in objects:
+            raise DataError(f"data: {path}: image id {number} is there twice")
+        objects[number], entries[number] = [], (folder / name, (height, width))
+    for annotation in content["annotations"]:
+        what = f"annotation {_get(annotation, 'id')}"
+        image, category = _get(annotation, "image_id"), _get(annotation, "category_id")
+        if image not in objects:
+            raise DataError(f"data: {path}: {what} is of image id {image}, which is not listed")
+        if category not in categories:
+            raise DataError(f"data: {path}: {what} is of category id {category}, which has no name: list it in categories")
+        area = _get(annotation, "area")
+        objects[image].append(
+            Object(
+                _corners(_get(annotation, "bbox"), f"{path}: {what}"), categories[category], bool(_get(annotation, "iscrowd")),
+                float(area) if isinstance(area, int | float) and area > 0 else None,
+            )
+        )  # fmt: skip
+    return [Described(file, size, tuple(objects[number]), path) for number, (file, size) in entries.items()]
+
+
+def _corners(box: Any, where: str) -> tuple[float, float, float, float]:  # noqa: ANN401
+    if not isinstance(box, list) or len(box) != 4 or not all(isinstance(n, int | float) and math.isfinite(n) for n in box):
+        raise DataError(f"data: {where} has bbox {box}: expected [x, y, width, height] in pixels")
+    x, y, width, height = map(float, box)
+    return x, y, x + width, y + height
+
+
+def _folder(data: Data, path: Path, content: Content) -> Path:
+    """Find the folder in which a file's images are: the first of the usual ones that has the first image."""
+    assert data.root is not None
+    if data.images:
+        return data.root / data.images
+    first = str(_get(content["images"][0], "file_name"))
+    stem = path.stem.removeprefix("instances_")
+    places = [path.parent / stem, data.root / stem, path.parent, data.root, data.root / "images", data.root / "images" / stem]
+    for place in dict.fromkeys(places):
+        if (place / first).is_file():
+            return place
+    looked = ", ".join(str(place) for place in dict.fromkeys(places))
+    raise DataError(f"data: {path}: its first image {first!r} is in none of {looked}: name their folder as data.images")
+
+
+def _get(entry: Any, key: str) -> Any:  # noqa: ANN401
+    return entry.get(key) if isinstance(entry, dict) else None

@@ -1,0 +1,48 @@
+"""The random crop of a view. No torch.
+
+A view's randomness is a function of (view seed, epoch, index) and of nothing else.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from pixeldistill.inputs import Views
+
+
+class Crop(NamedTuple):
+    """A rectangle of the image in pixels, and whether it is flipped."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+    flip: bool
+
+    def within(self, height: int, width: int, of: tuple[int, int]) -> "Crop":
+        """Give the same part of a smaller copy, (height, width), of the image `of`, to the nearest pixel."""
+        if (height, width) == of:
+            return self
+        y, x = height / of[0], width / of[1]
+        h, w = max(1, round(self.height * y)), max(1, round(self.width * x))
+        return Crop(min(round(self.top * y), height - h), min(round(self.left * x), width - w), h, w, self.flip)
+
+
+def draw_crop(views: Views, epoch: int, index: int, height: int, width: int) -> Crop:
+    """Draw a view's crop: area and aspect ratio at random, ten tries, then the largest centre crop of a valid ratio.
+
+    Source: the random resized crop of Szegedy et al., CVPR 2015, as torchvision draws it; seeded per view (ours).
+    """
+    rng = np.random.default_rng([views.seed, epoch, index])
+    flip = bool(rng.random() < views.flip)
+    low, high = math.log(views.ratio[0]), math.log(views.ratio[1])
+    for _ in range(10):
+        area = height * width * rng.uniform(*views.scale)
+        ratio = math.exp(rng.uniform(low, high))
+        w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+        if 0 < w <= width and 0 < h <= height:
+            return Crop(int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1)), h, w, flip)
+    ratio = min(max(width / height, views.ratio[0]), views.ratio[1])
+    w, h = max(1, min(width, round(height * ratio))), max(1, min(height, round(width / ratio)))
+    return Crop((height - h) // 2, (width - w) // 2, h, w, flip)

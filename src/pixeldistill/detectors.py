@@ -1,0 +1,46 @@
+"""What a recipe says of a detector beyond its backbone: its pyramid levels, its anchors or points, its head. Pure data."""
+
+from typing import Literal
+
+from pydantic import Field, PositiveInt, model_validator
+
+from pixeldistill.strict import Strict
+
+GROUP_CHANNELS = 32  # of the group norms in the FCOS head
+
+
+class DetectorSettings(Strict):
+    """A one-stage detector on a backbone's maps. Level l has a stride of 2^l pixels.
+
+    The defaults are the ones of the RetinaNet paper (torchvision's too); `channels: 64, depth: 2` is a light head.
+    """
+
+    head: Literal["retinanet", "fcos"] = Field("retinanet", description="anchors, or points")
+    levels: tuple[PositiveInt, PositiveInt] = Field((3, 7), description="the first and the last pyramid level")
+    channels: PositiveInt = Field(256, description="of every level and of the head")
+    depth: PositiveInt = Field(4, le=4, description="convolutions of the head before its last one")
+    anchor: float = Field(4.0, gt=0, description="retinanet: side of the smallest anchor / stride of its level")
+    aspects: tuple[float, ...] = Field((0.5, 1.0, 2.0), min_length=1, description="retinanet: height / width of the anchors")
+    scales: PositiveInt = Field(3, description="retinanet: anchor sizes of a level, spread over an octave")
+    freeze_norms: bool = Field(False, description="keep the backbone's batch norms as they were pretrained, for small batches")
+
+    @model_validator(mode="after")
+    def _possible(self) -> "DetectorSettings":
+        first, last = self.levels
+        if first > last:
+            raise ValueError(f"levels are [first, last] with first <= last, not {list(self.levels)}")
+        if any(aspect <= 0 for aspect in self.aspects):
+            raise ValueError(f"aspects are height / width, above zero, not {list(self.aspects)}")
+        if self.head == "fcos" and self.channels % GROUP_CHANNELS:
+            raise ValueError(f"the fcos head normalises groups of {GROUP_CHANNELS} channels: {self.channels} is no multiple")
+        return self
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """The levels' numbers."""
+        return tuple(range(self.levels[0], self.levels[1] + 1))
+
+    @property
+    def shapes(self) -> int:
+        """How many anchors (or points) there are at every place of a level."""
+        return len(self.aspects) * self.scales if self.head == "retinanet" else 1

@@ -1,0 +1,142 @@
+"""A detector's prediction compared with another's, anchor by anchor.
+
+Most anchors are background, on which both agree; so every loss here is divided by how much the teacher sees, the sum of its
+confidences above a threshold, as a detector's own loss is divided by the number of matched anchors.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchvision.ops import generalized_box_iou_loss
+
+CONFIDENT = 0.1
+
+
+def confidence(teacher_logits: Tensor, threshold: float = CONFIDENT) -> Tensor:
+    """Give the teacher's largest probability at every anchor, (..., A), 0 where it is below the threshold.
+
+    Args:
+        teacher_logits: (..., A, classes), of independent classes (sigmoid).
+        threshold: as a probability.
+
+    >>> confidence(torch.tensor([[0.0, -9.0], [-9.0, -9.0]]))
+    tensor([0.5000, 0.0000])
+    """
+    likely = teacher_logits.sigmoid().amax(dim=-1)
+    return torch.where(likely >= threshold, likely, 0.0)
+
+
+def class_map_kd(student_logits: Tensor, teacher_logits: Tensor, *, temperature: float = 4.0) -> Tensor:
+    """Distil the class maps of a detector: binary KL, softened, of every class at every anchor.
+
+    `T²·Σ w·KL(σ(t/T) ‖ σ(s/T)) / Σ confidence`, with `w = (σ(t) - σ(s))²` without gradient: without it the many anchors on which
+    both say background outweigh the few that matter.
+
+    Args:
+        student_logits: (..., A, classes).
+        teacher_logits: (..., A, classes).
+        temperature: T, above zero.
+
+    Returns:
+        A scalar, in nats for each unit of the teacher's confidence (which counts as 1 at least).
+
+    Source:
+        METHOD's reading of Pixel Distillation for sigmoid heads (binary KL with the same T); weight and normaliser are ours, the
+        weight after the quality focal loss (Li et al., Generalized Focal Loss, NeurIPS 2020).
+
+    >>> class_map_kd(torch.zeros(1, 2, 3), torch.zeros(1, 2, 3)).item()
+    0.0
+    """
+    weight = (teacher_logits.sigmoid() - student_logits.detach().sigmoid()).square()
+    teacher, student = teacher_logits / temperature, student_logits / temperature
+    target = teacher.sigmoid()
+    # KL = cross-entropy with the teacher less the teacher's own entropy, so that it is zero where both agree.
+    divergence = F.binary_cross_entropy_with_logits(student, target, reduction="none") - F.binary_cross_entropy_with_logits(
+        teacher, target, reduction="none"
+    )
+    return temperature**2 * (weight * divergence).sum() / confidence(teacher_logits).sum().clamp(min=1)
+
+
+def quality_focal(student_logits: Tensor, teacher_logits: Tensor, *, power: float = 2.0) -> Tensor:
+    """Cross-entropy with the teacher's probabilities, weighted by how far the two are apart: `|σ(t) - σ(s)|^power · CE`.
+
+    Args:
+        student_logits: (..., A, classes).
+        teacher_logits: (..., A, classes).
+        power: of the weight.
+
+    Returns:
+        A scalar, in nats for each unit of the teacher's confidence (which counts as 1 at least).
+
+    Source:
+        Li et al., Generalized Focal Loss, NeurIPS 2020, as the mimicking loss of CrossKD (Wang et al., CVPR 2024); normaliser ours.
+    """
+    target = teacher_logits.sigmoid()
+    weight = (target - student_logits.sigmoid()).abs() ** power
+    entropy = F.binary_cross_entropy_with_logits(student_logits, target, reduction="none")
+    return (weight * entropy).sum() / confidence(teacher_logits).sum().clamp(min=1)
+
+
+def box_kd(student_deltas: Tensor, teacher_deltas: Tensor, weight: Tensor) -> Tensor:
+    """L1 between two detectors' boxes relative to anchors that are twins, weighted by the teacher's confidence.
+
+    Args:
+        student_deltas: (..., A, 4).
+        teacher_deltas: (..., A, 4).
+        weight: (..., A), see `confidence`.
+
+    Returns:
+        A scalar, in anchors' sizes and logarithms of growth, summed over the four, for each unit of the teacher's confidence.
+
+    Source:
+        METHOD (box regression distilled weighted by the teacher's class confidence); threshold and normaliser are ours.
+    """
+    return (weight * (student_deltas - teacher_deltas).abs().sum(dim=-1)).sum() / weight.sum().clamp(min=1)
+
+
+def sides_kd(student_sides: Tensor, teacher_sides: Tensor, weight: Tensor) -> Tensor:
+    """Generalised IoU between two detectors' boxes around the same points, weighted by the teacher's confidence.
+
+    Args:
+        student_sides: (..., A, 4), left, top, right, bottom in strides.
+        teacher_sides: (..., A, 4).
+        weight: (..., A), see `confidence`.
+
+    Returns:
+        A scalar, 0 to 2.
+
+    Source:
+        As `box_kd`, for FCOS.
+    """
+    signs = student_sides.new_tensor([-1, -1, 1, 1])
+    distance = generalized_box_iou_loss(student_sides * signs, teacher_sides * signs, reduction="none")
+    total: Tensor = (weight * distance).sum() / weight.sum().clamp(min=1)
+    return total
+
+
+def pearson(student_map: Tensor, teacher_map: Tensor) -> Tensor:
+    """Half the mean squared difference of two maps whose channels are standardised over the batch and the places.
+
+    One minus the channels' correlation: scale and offset of a channel do not count.
+
+    Args:
+        student_map: (N, C, H, W).
+        teacher_map: (N, C, H, W).
+
+    Returns:
+        A scalar, 0 to 2.
+
+    Source:
+        Cao et al., PKD: General Distillation Framework for Object Detectors via Pearson Correlation Coefficient, NeurIPS 2022.
+
+    >>> maps = torch.randn(2, 3, 4, 4)
+    >>> pearson(maps, 5 * maps + 1).item() < 1e-6
+    True
+    """
+    return F.mse_loss(_standardised(student_map), _standardised(teacher_map)) / 2
+
+
+def _standardised(feature: Tensor) -> Tensor:
+    mean = feature.mean(dim=(0, 2, 3), keepdim=True)
+    deviation = feature.var(dim=(0, 2, 3), keepdim=True, unbiased=False).add(1e-6).sqrt()
+    return (feature - mean) / deviation

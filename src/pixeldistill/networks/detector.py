@@ -1,0 +1,195 @@
+"""Detectors on any timm backbone: image in, `Outputs` (class and box maps, input feature, pyramid levels) out.
+
+Backbone (timm) → feature pyramid (torchvision) → a head that all levels share (torchvision's RetinaNet or FCOS head).
+"""
+
+import math
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.models.detection.fcos import FCOSHead
+from torchvision.models.detection.retinanet import RetinaNetHead
+from torchvision.ops import FeaturePyramidNetwork
+
+from pixeldistill.detectors import DetectorSettings
+from pixeldistill.errors import NetworkError
+from pixeldistill.functional.reconstruction import normalise
+from pixeldistill.networks.backbone import InputTap, create_backbone, one_line
+from pixeldistill.networks.necks import CoarseLevels, SimplePyramid
+from pixeldistill.types import BoxMaps, FeatureSpec, MapSpec, Outputs
+
+MULTIPLE = 32  # images are padded to it, on the right and below, so that every level's cells are whole
+
+
+class Detector(nn.Module):
+    """A detector whose call returns `Outputs`; its features are the pyramid's levels.
+
+    Args (of `forward`): image (N, 3, H, W), RGB in [0, 1], of any size; normalisation and padding happen inside.
+
+    Attributes:
+        net: backbone, pyramid and head, with the parameters that are saved.
+        settings: of the pyramid and the head.
+        spec: the shapes of the outputs at the built side.
+        mean, std: the backbone's normalisation.
+        notes: what a user should know of this network at this size.
+    """
+
+    spec: FeatureSpec
+    enlarge: int | None = None
+
+    def __init__(self, backbone: nn.Module, settings: DetectorSettings, classes: int, config: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.settings, self.classes = settings, classes
+        self.mean, self.std = config["mean"], config["std"]
+        self.notes: list[str] = []
+        self._tap = InputTap(backbone)
+        self._places: list[int] = []  # which of the backbone's maps are used
+        self.net = nn.ModuleDict({"backbone": backbone})
+
+    def add_neck(self, maps: Mapping[int, tuple[int, int]]) -> None:
+        """Build pyramid and head on the backbone's maps: of each level's number, its place among the maps and its channels."""
+        first, last = self.settings.levels
+        deepest = max(maps)
+        wanted = list(range(min(first, deepest), min(last, deepest) + 1))
+        if len(maps) == 1:
+            (number, (place, width)) = next(iter(maps.items()))
+            wanted = list(range(min(first, number + 1), min(last, number + 1) + 1))
+            simple = SimplePyramid(width, number, wanted)
+            self.net["simple"] = simple
+            self._places, channels = [place], simple.channels
+        else:
+            self._places, channels = [maps[number][0] for number in wanted], [maps[number][1] for number in wanted]
+        coarse = CoarseLevels(self.settings.channels, range(wanted[-1] + 1, last + 1))
+        self._names = [str(number) for number in wanted]
+        self.net["fpn"] = FeaturePyramidNetwork(channels, self.settings.channels, extra_blocks=coarse)
+        self.net["head"] = _build_head(self.settings, self.classes)
+
+    def train(self, mode: bool = True) -> "Detector":
+        """Switch between training and evaluation; frozen norms stay as they are."""
+        super().train(mode)
+        if self.settings.freeze_norms:
+            for module in self.net["backbone"].modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
+        return self
+
+    def forward(self, image: Tensor) -> Outputs:
+        """Run the network on images (N, 3, H, W) in [0, 1]."""
+        height, width = image.shape[2:]
+        right, below = -width % MULTIPLE, -height % MULTIPLE
+        padded = F.pad(normalise(image, self.mean, self.std), (0, right, 0, below))
+        maps = cast(Any, self.net["backbone"]).forward_intermediates(
+            padded, indices=self._places, output_fmt="NCHW", intermediates_only=True
+        )  # fmt: skip
+        feature = self._tap.take((padded.shape[2], padded.shape[3]))
+        stride = padded.shape[2] / feature.shape[2]
+        feature = feature[:, :, : math.ceil(height / stride), : math.ceil(width / stride)]
+        if "simple" in self.net:
+            maps = self.net["simple"](maps[0])
+        pyramid = self.net["fpn"](OrderedDict(zip(self._names, maps, strict=True)))
+        levels = tuple(pyramid[str(number)] for number in self.settings.numbers)
+        said = [self.net["head"]([level]) for level in levels]
+        centerness = tuple(s["bbox_ctrness"] for s in said) if self.settings.head == "fcos" else ()
+        prediction = BoxMaps(tuple(s["cls_logits"] for s in said), tuple(s["bbox_regression"] for s in said), centerness)
+        return Outputs(prediction, feature, levels)
+
+
+def build_detector(
+    name: str,
+    num_classes: int,
+    image_size: int,
+    settings: DetectorSettings,
+    *,
+    weights: str = "none",
+    patch: int | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Detector:
+    """Build a detector on a timm backbone, its pyramid and head fresh, and check that it runs at its side.
+
+    Args:
+        name: a timm architecture.
+        num_classes: how many classes its boxes may have.
+        image_size: side of the square training views in pixels; images of other sizes are taken too.
+        settings: of its pyramid and head.
+        weights: of the backbone: "none", "pretrained", or a classifier's file or run folder.
+        patch: patch size of a ViT.
+        options: passed on to the backbone's constructor.
+
+    Raises:
+        NetworkError: an unknown name, levels that the backbone cannot give, a size it cannot take.
+        WeightsError: weights that cannot be read or do not fit.
+    """
+    net, config = create_backbone(name, 1, image_size, weights, patch, dict(options or {}), flexible=True)
+    try:
+        _prune(net)
+        detector = Detector(net, settings, num_classes, config)
+        detector.add_neck(_usable_maps(net, image_size, settings))
+        _check(detector, image_size)
+    except NetworkError as error:
+        raise NetworkError(f"{name} cannot detect at {image_size}×{image_size}: {error}") from error.__cause__
+    except (RuntimeError, AssertionError, ValueError, TypeError, NotImplementedError, IndexError, AttributeError) as error:
+        raise NetworkError(f"{name} cannot detect at {image_size}×{image_size}: {one_line(error)}") from error
+    if settings.freeze_norms:
+        for module in net.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.requires_grad_(False)
+    return detector
+
+
+def _prune(net: nn.Module) -> None:
+    """Remove what comes after the last map, where the architecture knows how."""
+    if hasattr(net, "prune_intermediate_layers"):
+        cast(Any, net).prune_intermediate_layers(prune_norm=True, prune_head=True)
+
+
+@torch.no_grad()
+def _usable_maps(net: nn.Module, side: int, settings: DetectorSettings) -> dict[int, tuple[int, int]]:
+    """Find the backbone's maps by their level: its place among the maps (the deepest of a level) and its channels."""
+    side = max(side, 64) // MULTIPLE * MULTIPLE
+    was_training = net.training
+    maps = cast(Any, net.eval()).forward_intermediates(torch.zeros(1, 3, side, side), output_fmt="NCHW", intermediates_only=True)
+    net.train(was_training)
+    found: dict[int, tuple[int, int]] = {}
+    for place, feature in enumerate(maps):
+        level = math.log2(side / feature.shape[2])
+        if abs(level - round(level)) < 1e-6:
+            found[round(level)] = (place, feature.shape[1])
+    if not found:
+        raise NetworkError("its maps have no strides that are powers of two: choose `patch` 8 or 16")
+    first, last = settings.levels
+    needed = range(min(first, max(found)), min(last, max(found)) + 1)
+    if len(found) > 1 and (lacking := [number for number in needed if number not in found]):
+        strides = ", ".join(str(2**number) for number in sorted(found))
+        raise NetworkError(
+            f"its maps have strides {strides}, so it has no level {lacking[0]} (stride {2 ** lacking[0]}): "
+            f"choose `levels` from {min(found)} on"
+        )
+    return found
+
+
+@torch.no_grad()
+def _check(detector: Detector, side: int) -> None:
+    """Run the detector once: sets `spec`."""
+    was_training = detector.training
+    detector.eval()
+    outputs = detector(torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0)))
+    detector.spec = FeatureSpec(
+        (side, side), detector.classes, MapSpec(*outputs.input_feature.shape[1:]),
+        tuple(MapSpec(*level.shape[1:]) for level in outputs.features), detector=detector.settings,
+    )  # fmt: skip
+    detector.train(was_training)
+
+
+def _build_head(settings: DetectorSettings, classes: int) -> nn.Module:
+    """Build torchvision's head, with as many convolutions as are wanted."""
+    if settings.head == "fcos":
+        points: nn.Module = FCOSHead(settings.channels, 1, classes, settings.depth)
+        return points
+    head: nn.Module = RetinaNetHead(settings.channels, settings.shapes, classes)
+    for part in head.children():
+        part.conv = cast(nn.Sequential, part.conv)[: settings.depth]
+    return head

@@ -1,0 +1,167 @@
+"""Pyramid levels, their anchors and points, and AFP: which level of one detector has its twin in another. No torch.
+
+A level is named by the logarithm of its stride. Two levels of two detectors correspond when their strides, as fractions of the
+image's side, are equal; with one ratio of anchor and stride for all detectors, each anchor of the one then has a twin in the
+other that covers the same part of the image, and class and box maps can be compared element by element.
+
+Source:
+    AFP (aligned feature for preservation) of Pixel Distillation (TPAMI 2024) is published as one sentence; this rule is ours.
+"""
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pixeldistill.detectors import DetectorSettings
+
+FCOS_RANGE = (4.0, 8.0)  # a point is responsible for boxes whose farthest side is that many strides away
+FCOS_RADIUS = 1.5  # and whose centre is that many strides away
+EXACT = 1e-6
+
+Grid = tuple[int, int]  # height and width of a map
+Floats = NDArray[np.float32]
+
+
+class Pair(NamedTuple):
+    """Two levels that correspond, by their places in their pyramids.
+
+    `ratio`: size of the teacher's cells over the student's, both as fractions of the image; 1 where they are twins.
+    """
+
+    student: int
+    teacher: int
+    ratio: float
+
+    @property
+    def exact(self) -> bool:
+        """Whether the two levels' cells are the same parts of the image."""
+        return abs(self.ratio - 1) < EXACT
+
+
+def size_shift(large: int, small: int) -> int:
+    """Give m, by how many levels a detector of the large side is ahead of one of the small side (the nearest, if none fits).
+
+    >>> size_shift(512, 256), size_shift(512, 128), size_shift(512, 192)
+    (1, 2, 1)
+    """
+    return round(math.log2(large / small))
+
+
+def assistant_levels(teacher: tuple[int, int], student: tuple[int, int], shift: int) -> tuple[int, int]:
+    """Give the levels that an assistant is trained on: the teacher's, and those that it will expose to the student.
+
+    Args:
+        teacher: first and last level of the teacher, at the assistant's side.
+        student: first and last level of the student.
+        shift: see `size_shift`.
+
+    >>> assistant_levels((3, 7), (3, 7), 1)
+    (3, 8)
+    """
+    return min(teacher[0], student[0] + shift), max(teacher[1], student[1] + shift)
+
+
+def pair_levels(student: Sequence[int], student_side: int, teacher: Sequence[int], teacher_side: int) -> list[Pair]:
+    """Pair every level of the student with that of the teacher whose cells are nearest in size as fractions of the image.
+
+    A level whose nearest is more than half an octave away has no partner. Levels are given by their numbers.
+
+    >>> pair_levels(range(3, 8), 256, range(3, 8), 512)[0]
+    Pair(student=0, teacher=1, ratio=1.0)
+    """
+    pairs = []
+    for place, number in enumerate(student):
+        wanted = number + math.log2(teacher_side / student_side)
+        nearest = min(range(len(teacher)), key=lambda i: abs(teacher[i] - wanted))
+        if abs(teacher[nearest] - wanted) <= 0.5 + EXACT:
+            pairs.append(Pair(place, nearest, 2.0 ** (teacher[nearest] - wanted)))
+    return pairs
+
+
+def cell_shapes(settings: DetectorSettings) -> list[tuple[float, float]]:
+    """List the (height, width) of the anchors of a place, in strides; an FCOS point counts as one stride.
+
+    >>> cell_shapes(DetectorSettings(aspects=(1,), scales=2))
+    [(4.0, 4.0), (5.656854249492381, 5.656854249492381)]
+    """
+    if settings.head == "fcos":
+        return [(1.0, 1.0)]
+    sizes = [settings.anchor * 2 ** (i / settings.scales) for i in range(settings.scales)]
+    return [(size * math.sqrt(aspect), size / math.sqrt(aspect)) for aspect in settings.aspects for size in sizes]
+
+
+@lru_cache(maxsize=256)
+def level_anchors(settings: DetectorSettings, number: int, grid: Grid) -> Floats:
+    """Make the anchors of a level, (H·W·A, 4), as x0, y0, x1, y1 in pixels; they are kept, and not to be written to.
+
+    Their centres are the cells' centres, so that a mirrored image has mirrored anchors (torchvision: the cells' corners); strides
+    are nominal, and nothing is rounded (torchvision rounds, and its twins are wrong by up to 14 %).
+    """
+    stride = 2**number
+    shapes = stride * np.array(cell_shapes(settings), np.float64)
+    y, x = np.meshgrid(*((np.arange(n) + 0.5) * stride for n in grid), indexing="ij")
+    centres = np.stack([x, y], axis=-1).reshape(-1, 1, 2)
+    half = shapes[None, :, ::-1] / 2
+    anchors = np.concatenate([centres - half, centres + half], axis=-1).reshape(-1, 4).astype(np.float32)
+    anchors.flags.writeable = False
+    return anchors
+
+
+def coverage(boxes: Floats, sizes: NDArray[np.int64], settings: DetectorSettings, numbers: Sequence[int]) -> float:
+    """Give the share of boxes that the anchors of some levels can be matched with.
+
+    An anchor covers a box at an intersection over union of 0.5 or more; a point (FCOS) covers one for which it is responsible.
+
+    Args:
+        boxes: (M, 4), x0, y0, x1, y1 in pixels of the view.
+        sizes: (M, 2), height and width of each box's view.
+        settings: of the detector.
+        numbers: of the levels.
+    """
+    if not len(boxes):
+        return 1.0
+    covered = np.zeros(len(boxes), bool)
+    for number in numbers:
+        grid = -(-sizes // 2**number)
+        if settings.head == "fcos":
+            covered |= _in_reach(boxes, grid, number, first=number == numbers[0], last=number == numbers[-1])
+        else:
+            for shape in cell_shapes(settings):
+                covered |= _best_iou(boxes, grid, 2**number, shape) >= 0.5
+    return float(covered.mean())
+
+
+def _nearest(boxes: Floats, grid: NDArray[np.int64], stride: int) -> NDArray[np.float64]:
+    """Give the cells' numbers (x, y) that are nearest to the boxes' centres."""
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    return np.clip(np.round(centres / stride - 0.5), 0, grid[:, ::-1] - 1)
+
+
+def _best_iou(boxes: Floats, grid: NDArray[np.int64], stride: int, shape: tuple[float, float]) -> NDArray[np.float64]:
+    """Give the largest overlap of each box with the anchors of one shape: that of the nearest, along both axes."""
+    centres = (_nearest(boxes, grid, stride) + 0.5) * stride
+    half = stride * np.array(shape[::-1]) / 2
+    overlap = np.minimum(boxes[:, 2:], centres + half) - np.maximum(boxes[:, :2], centres - half)
+    shared = overlap.clip(0).prod(axis=1)
+    return np.asarray(shared / ((boxes[:, 2:] - boxes[:, :2]).prod(axis=1) + 4 * half.prod() - shared))
+
+
+def _in_reach(boxes: Floats, grid: NDArray[np.int64], number: int, *, first: bool, last: bool) -> NDArray[np.bool_]:
+    """Tell which boxes some point of a level is responsible for, by torchvision's rule."""
+    stride = 2**number
+    low, high = (0.0 if first else FCOS_RANGE[0] * stride), (math.inf if last else FCOS_RANGE[1] * stride)
+    centres, nearest = (boxes[:, :2] + boxes[:, 2:]) / 2, _nearest(boxes, grid, stride)
+    found = np.zeros(len(boxes), bool)
+    for step in np.ndindex(5, 5):
+        cell = nearest + np.array(step) - 2
+        inside = ((cell >= 0) & (cell < grid[:, ::-1])).all(axis=1)
+        point = (cell + 0.5) * stride
+        distances = np.concatenate([point - boxes[:, :2], boxes[:, 2:] - point], axis=1)
+        near = np.abs(point - centres).max(axis=1) < FCOS_RADIUS * stride
+        farthest = distances.max(axis=1)
+        found |= inside & near & (distances.min(axis=1) > 0) & (farthest > low) & (farthest < high)
+    return found

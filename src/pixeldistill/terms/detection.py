@@ -1,0 +1,220 @@
+"""Terms for detectors. Levels that correspond are compared (AFP): their anchors are twins, or one map is resized to the other's."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pixeldistill.detectors import DetectorSettings
+from pixeldistill.errors import RecipeError
+from pixeldistill.functional.mimicking import box_kd, class_map_kd, confidence, pearson, quality_focal, sides_kd
+from pixeldistill.losses import BoxesTerm, CrossKDTerm, FKDTerm, PKDTerm, SupervisedTerm
+from pixeldistill.networks.pyramid import Pair
+from pixeldistill.tasks import detection
+from pixeldistill.terms.pairing import level_pairs
+from pixeldistill.types import Batch, BoxMaps, FeatureSpec, Outputs
+
+
+class Alignment:
+    """Brings two detectors' maps to the same places.
+
+    Twins' grids begin at the same corner and have the same cells, so what one of them has beyond the other is cut off. Maps of
+    other levels are resized to the student's (bilinear), and boxes are converted to the student's anchors.
+
+    Raises:
+        RecipeError: two detectors whose anchors cannot be compared, or without a level in common.
+    """
+
+    def __init__(self, kind: str, student: FeatureSpec, teacher: FeatureSpec) -> None:
+        ours, theirs = _settings(student), _settings(teacher)
+        for name in ("head", "anchor", "aspects", "scales"):
+            if (a := getattr(ours, name)) != (b := getattr(theirs, name)):
+                raise RecipeError(
+                    f"term {kind} compares anchors one by one: the student's detector has {name} {a}, its teacher's {b}: "
+                    "give both the same"
+                )
+        self.pairs = level_pairs(student, teacher)
+        if not self.pairs:
+            raise RecipeError(
+                f"term {kind}: no level of the student (P{ours.levels[0]}–P{ours.levels[1]} at {student.image_size[0]}) has its "
+                f"like in the teacher's (P{theirs.levels[0]}–P{theirs.levels[1]} at {teacher.image_size[0]}): shift the levels"
+            )
+        self.points, self.shapes = ours.head == "fcos", ours.shapes
+        self.grids = [(student.grids[p.student], teacher.grids[p.teacher]) for p in self.pairs]
+        self.names = [(ours.numbers[p.student], theirs.numbers[p.teacher]) for p in self.pairs]
+
+    def rows(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Give what both say at the same anchors, (N, A, values) each, over all pairs of levels."""
+        both = [self._pair(pair, grids, student, teacher) for pair, grids in zip(self.pairs, self.grids, strict=True)]
+        return torch.cat([s for s, _ in both], dim=1), torch.cat([t for _, t in both], dim=1)
+
+    def boxes(self, student: BoxMaps, teacher: BoxMaps) -> tuple[Tensor, Tensor]:
+        """Give both detectors' boxes relative to the student's anchors, (N, A, 4) each."""
+        converted = list(teacher.deltas)
+        for pair in self.pairs:
+            if not pair.exact and self.points:
+                converted[pair.teacher] = converted[pair.teacher] * pair.ratio
+            elif not pair.exact:
+                shift, growth = converted[pair.teacher].split(2, dim=-1)
+                grown = growth + torch.log(growth.new_tensor(pair.ratio))
+                converted[pair.teacher] = torch.cat([shift * pair.ratio, grown], dim=-1)
+        return self.rows(student.deltas, converted)
+
+    def _pair(
+        self, pair: Pair, grids: tuple[tuple[int, int], tuple[int, int]], student: Sequence[Tensor], teacher: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        ours, theirs = student[pair.student], teacher[pair.teacher]
+        if pair.exact and grids[0] == grids[1]:
+            return ours, theirs
+        if pair.exact:
+            height, width = (min(a, b) for a, b in zip(*grids, strict=True))
+            return _cut(ours, grids[0], height, width), _cut(theirs, grids[1], height, width)
+        maps = theirs.unflatten(1, grids[1]).flatten(3) if self.shapes == 1 else _by_place(theirs, grids[1], self.shapes)
+        resized = F.interpolate(maps.permute(0, 3, 1, 2), grids[0], mode="bilinear").permute(0, 2, 3, 1)
+        return ours, resized.reshape(len(theirs), -1, theirs.shape[2])
+
+    def describe(self) -> str:
+        """Say which levels meet, for the dry run."""
+        return ", ".join(
+            f"P{ours} ↔ P{theirs} " + ("twins" if pair.exact else f"resized (anchors {pair.ratio:.2f} times as large)")
+            for (ours, theirs), pair in zip(self.names, self.pairs, strict=True)
+        )
+
+
+class DetectionLoss(nn.Module):
+    """The detector's own loss: see `tasks.detection.supervised_loss`."""
+
+    def __init__(self, config: SupervisedTerm, student: FeatureSpec, teacher: FeatureSpec | None) -> None:
+        super().__init__()
+        self.settings, self.grids = _settings(student), student.grids
+
+    def forward(self, student: Outputs, teacher: Outputs | None, batch: Batch) -> Tensor:
+        """Compare the student's prediction with the objects in its view."""
+        return detection.supervised_loss(student.boxes, batch.views["student"].objects, self.settings, self.grids)
+
+
+class ClassMaps(nn.Module):
+    """L_PKD of a detector: see `functional.class_map_kd`; the labels' part is the term `supervised`."""
+
+    def __init__(self, config: PKDTerm, student: FeatureSpec, teacher: FeatureSpec) -> None:
+        super().__init__()
+        self.config, self.alignment = config, Alignment(config.kind, student, teacher)
+
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Tensor:
+        """Compare the class maps of levels that correspond."""
+        ours, theirs = self.alignment.rows(student.boxes.logits, teacher.boxes.logits)
+        return self.config.alpha * class_map_kd(ours, theirs, temperature=self.config.temperature)
+
+    def describe(self) -> str:
+        """Say which levels meet, for the dry run."""
+        return self.alignment.describe()
+
+
+class Boxes(nn.Module):
+    """Distils the boxes where the teacher is confident: see `functional.box_kd` and, for points, `functional.sides_kd`."""
+
+    def __init__(self, config: BoxesTerm, student: FeatureSpec, teacher: FeatureSpec) -> None:
+        super().__init__()
+        self.config, self.alignment = config, Alignment(config.kind, student, teacher)
+
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Tensor:
+        """Compare the boxes (and the centerness, of points) of levels that correspond."""
+        _, logits = self.alignment.rows(student.boxes.logits, teacher.boxes.logits)
+        return mimic_boxes(self.alignment, student.boxes, teacher.boxes, confidence(logits, self.config.threshold))
+
+    def describe(self) -> str:
+        """Say which levels meet, for the dry run."""
+        return f"{self.alignment.describe()}; where the teacher's confidence is {self.config.threshold:g} or more"
+
+
+class FKD(nn.Module):
+    """Distils the pyramid's levels: mean squared difference, or by the channels' correlation (`functional.pearson`).
+
+    Attributes:
+        wanted: what the term asks of the teacher: its levels, as they are.
+    """
+
+    def __init__(self, config: FKDTerm, student: FeatureSpec, teacher: FeatureSpec) -> None:
+        super().__init__()
+        self.config, self.alignment = config, Alignment(config.kind, student, teacher)
+        self.wanted = {pair.teacher: theirs for pair, (_, theirs) in zip(self.alignment.pairs, self.alignment.grids, strict=True)}
+        ours, theirs = student.features[0].channels, teacher.features[0].channels
+        same = ours == theirs
+        self.projectors = nn.ModuleList(nn.Identity() if same else nn.Conv2d(ours, theirs, 1) for _ in self.alignment.pairs)
+
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Tensor:
+        """Average the comparisons of all pairs of levels."""
+        compare = pearson if self.config.form == "pearson" else F.mse_loss
+        losses = []
+        for pair, project in zip(self.alignment.pairs, self.projectors, strict=True):
+            ours, theirs = project(student.features[pair.student]), teacher.features[pair.teacher]
+            if pair.exact:
+                height, width = (min(a, b) for a, b in zip(ours.shape[2:], theirs.shape[2:], strict=True))
+                losses.append(compare(ours[..., :height, :width], theirs[..., :height, :width]))
+            else:
+                losses.append(compare(ours, F.interpolate(theirs, ours.shape[2:], mode="bilinear")))
+        return torch.stack(losses).mean()
+
+    def describe(self) -> str:
+        """Say which levels meet, for the dry run."""
+        return f"{self.alignment.describe()}; {self.config.form}"
+
+
+class CrossKD(nn.Module):
+    """The student's head features, finished by the teacher's frozen head, mimic the teacher's prediction.
+
+    The student's own prediction is then left to the labels, with which the teacher's may disagree.
+
+    Source:
+        Wang et al., CrossKD: Cross-Head Knowledge Distillation for Object Detection, CVPR 2024. Handed over after half of the
+        head's convolutions; normalisers ours.
+    """
+
+    needs_teacher_head = True
+
+    def __init__(self, config: CrossKDTerm, student: FeatureSpec, teacher: FeatureSpec) -> None:
+        super().__init__()
+        self.config, self.alignment = config, Alignment(config.kind, student, teacher)
+        for name in ("channels", "depth"):
+            if (a := getattr(_settings(student), name)) != (b := getattr(_settings(teacher), name)):
+                raise RecipeError(f"term crosskd hands features to the teacher's head: both need the same {name}, not {a} and {b}")
+
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Tensor:
+        """Compare what the teacher's head says of the student's features with what the teacher says."""
+        assert batch.teacher_head is not None
+        levels = [batch.teacher_head(*towers) for towers in student.towers]
+        crossed = BoxMaps(*(tuple(parts) for parts in zip(*levels, strict=True)))
+        ours, theirs = self.alignment.rows(crossed.logits, teacher.boxes.logits)
+        boxes = mimic_boxes(self.alignment, crossed, teacher.boxes, confidence(theirs))
+        return quality_focal(ours, theirs) + boxes
+
+    def describe(self) -> str:
+        """Say which levels meet, for the dry run."""
+        return self.alignment.describe()
+
+
+def mimic_boxes(alignment: Alignment, student: BoxMaps, teacher: BoxMaps, weight: Tensor) -> Tensor:
+    """Compare two detectors' boxes at the same anchors or points; of points the centerness too."""
+    ours, theirs = alignment.boxes(student, teacher)
+    if not alignment.points:
+        return box_kd(ours, theirs, weight)
+    central, wanted = alignment.rows(student.centerness, teacher.centerness)
+    entropy = F.binary_cross_entropy_with_logits(central, wanted.sigmoid(), reduction="none").squeeze(2)
+    return sides_kd(ours, theirs, weight) + (weight * entropy).sum() / weight.sum().clamp(min=1)
+
+
+def _settings(spec: FeatureSpec) -> DetectorSettings:
+    assert spec.detector is not None
+    return spec.detector
+
+
+def _by_place(values: Tensor, grid: tuple[int, int], shapes: int) -> Tensor:
+    """Lay rows (N, H·W·A, V) out as (N, H, W, A·V)."""
+    return values.unflatten(1, (*grid, shapes)).flatten(3)
+
+
+def _cut(values: Tensor, grid: tuple[int, int], height: int, width: int) -> Tensor:
+    """Keep the rows (N, H·W·A, V) of a grid's upper left part."""
+    shapes = values.shape[1] // (grid[0] * grid[1])
+    return values.unflatten(1, (*grid, shapes))[:, :height, :width].flatten(1, 3)
