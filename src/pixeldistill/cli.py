@@ -21,9 +21,12 @@ from pixeldistill.expansion import expand
 from pixeldistill.process import tune_process
 from pixeldistill.reading import load_recipe, write_stages
 from pixeldistill.recipe import Recipe
+from pixeldistill.tasks.headline import TITLES
 from pixeldistill.trial import trial_of
+from pixeldistill.wording import in_words
 
 if TYPE_CHECKING:
+    from pixeldistill.predict import Predictor
     from pixeldistill.training.stages import Result
 
 app = typer.Typer(
@@ -116,6 +119,7 @@ def show(
     from pixeldistill.training.equal import settle
     from pixeldistill.training.inspect import (
         class_count,
+        describe_coverage,
         describe_passes,
         describe_schedule,
         describe_stage,
@@ -134,7 +138,7 @@ def show(
             _print(f"   {line}")
         _print(f"   schedule: {describe_schedule(stage.schedule)}")
         warnings += doubts(loaded, stage, images)
-    for line in describe_passes(loaded, stages):
+    for line in (*describe_passes(loaded, stages), *describe_coverage(loaded, stages)):
         _print(f"\n{line}")
     for warning in dict.fromkeys([*warnings, *disagreements(loaded, stages)]):
         _print(f"\nwarning: {warning}")
@@ -159,24 +163,16 @@ def evaluate(
     if as_json:
         print(json.dumps({"run": str(found.folder), "classes": found.classes, "figures": found.figures}, indent=1))
         return
-    names = ("top1", "top5", "nll", "calibration_error")
+    measured = {(s, w): found.figures[w][s] for s in found.images for w in ("last", "best")}
+    names = [name for name in TITLES if all(name in figures for figures in measured.values())]
     rows = [
-        [
-            split,
-            which,
-            str(found.images[split]),
-            *(f"{m[n]:.3f}" if n == "nll" else f"{100 * m[n]:.1f} %" for n in names),
-        ]
-        for split in found.images
-        for which, m in ((w, found.figures[w][split]) for w in ("last", "best"))
+        [*place, str(found.images[place[0]]), *(f"{m[n]:.3f}" if n == "nll" else _share(m[n]) for n in names)]
+        for place, m in measured.items()
     ]
-    _table(f"{found.folder}", ["split", "epoch", "images", "top-1", "top-5", "NLL (nats)", "calibration error"], rows)
+    _table(f"{found.folder}", ["split", "epoch", "images", *(TITLES[name] for name in names)], rows)
     if per_class:
-        columns = [(split, which) for split in found.images for which in ("last", "best")]
-        shares = [
-            [name, *(_share(found.figures[w][s]["per_class"][i]) for s, w in columns)] for i, name in enumerate(found.classes)
-        ]
-        _table("accuracy of each class", ["class", *(f"{s} {w}" for s, w in columns)], shares)
+        shares = [[name, *(_share(m["per_class"][i]) for m in measured.values())] for i, name in enumerate(found.classes)]
+        _table(f"{TITLES[names[0]]} of each class", ["class", *(" ".join(place) for place in measured)], shares)
 
 
 @app.command()
@@ -185,13 +181,18 @@ def predict(
     files: Annotated[list[Path], typer.Argument(help="Images, or folders of them.", metavar="FILES...")],
     top: Annotated[int, typer.Option(min=1, help="How many classes to print for an image.")] = 3,
     weights: Annotated[Which, typer.Option(help="Which epoch's weights.")] = Which.last,
+    least: Annotated[float, typer.Option(min=0, max=1, help="Detectors: probability below which nothing is told.")] = 0.3,
+    draw: Annotated[Path | None, typer.Option(help="Detectors: folder for pictures; by default <RUN>/predictions.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Predict images of any size with a trained network."""
+    """Predict images of any size with a trained network: their classes, or the objects in them."""
     _need_torch()
     from pixeldistill.predict import Predictor
 
     predictor = Predictor(run, weights.value)
+    if predictor.detects:
+        _tell_errors(_predict_objects(predictor, files, least, draw or predictor.folder / "predictions", as_json))
+        return
     predictions = predictor.predict(files, top)
     if as_json:
         answers = [
@@ -205,7 +206,40 @@ def predict(
         rows = [[str(p.path), *(f"{c} {100 * q:.1f} %" for c, q in p.classes)] for p in predictions if not p.error]
         if rows:
             _table(f"{predictor.folder}, {weights.value} epoch", ["file", *(f"{i}." for i in range(1, len(rows[0])))], rows)
-    errors = [p.error for p in predictions if p.error]
+    _tell_errors([p.error for p in predictions if p.error])
+
+
+def _predict_objects(predictor: "Predictor", files: list[Path], least: float, folder: Path, as_json: bool) -> list[str]:
+    """Find objects, draw them, print them; gives the errors of files that could not be read."""
+    from pixeldistill.data.images import read_image
+    from pixeldistill.report.boxes import draw_boxes, picture_names, save_png
+
+    found = [d for d in predictor.detect(files, least)]
+    read = [d for d in found if not d.error]
+    names = picture_names([d.path for d in read])
+    for detection, name in zip(read, names, strict=True):
+        save_png(folder / name, draw_boxes(read_image(detection.path), detection.objects, predictor.classes))
+    if as_json:
+        answers = [
+            {"file": str(d.path), "error": d.error}
+            if d.error
+            else {
+                "file": str(d.path),
+                "objects": [
+                    {"class": c, "probability": round(q, 6), "box": [round(n, 2) for n in box]} for c, q, box in d.objects
+                ],
+            }
+            for d in found
+        ]
+        print(json.dumps(answers, indent=1, ensure_ascii=False))
+    else:
+        rows = [[str(d.path), c, f"{100 * q:.1f} %", " ".join(f"{n:.0f}" for n in box)] for d in read for c, q, box in d.objects]
+        _table(f"{predictor.folder}", ["file", "class", "probability", "x0 y0 x1 y1"], rows)
+        _print(f"{in_words(len(read), 'picture')} with boxes: {folder}")
+    return [d.error for d in found if d.error]
+
+
+def _tell_errors(errors: list[str]) -> None:
     for error in errors:
         print(f"pixeldistill: {error}", file=sys.stderr)
     if errors:

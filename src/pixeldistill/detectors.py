@@ -6,7 +6,7 @@ from pydantic import Field, PositiveInt, model_validator
 
 from pixeldistill.strict import Strict
 
-GROUP_CHANNELS = 32  # of the group norms in the FCOS head
+GROUPS = 32  # of the norms in torchvision's FCOS head; one channel a group could not be normalised on a map of 1×1
 
 
 class DetectorSettings(Strict):
@@ -31,8 +31,8 @@ class DetectorSettings(Strict):
             raise ValueError(f"levels are [first, last] with first <= last, not {list(self.levels)}")
         if any(aspect <= 0 for aspect in self.aspects):
             raise ValueError(f"aspects are height / width, above zero, not {list(self.aspects)}")
-        if self.head == "fcos" and self.channels % GROUP_CHANNELS:
-            raise ValueError(f"the fcos head normalises groups of {GROUP_CHANNELS} channels: {self.channels} is no multiple")
+        if self.head == "fcos" and (self.channels % GROUPS or self.channels == GROUPS):
+            raise ValueError(f"the fcos head normalises {GROUPS} groups of channels: choose {2 * GROUPS}, or more by {GROUPS}")
         return self
 
     @property

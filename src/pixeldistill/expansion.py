@@ -3,10 +3,34 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from pixeldistill.detectors import DetectorSettings
 from pixeldistill.errors import RecipeError, nearest
-from pixeldistill.losses import DKDTerm, PKDTerm, SupervisedTerm, Term, UpsampledTerm, name_terms
+from pixeldistill.losses import (
+    OF_CLASSIFIERS,
+    OF_DETECTORS,
+    BoxesTerm,
+    DKDTerm,
+    FKDTerm,
+    PKDTerm,
+    SupervisedTerm,
+    Term,
+    UpsampledTerm,
+    name_terms,
+)  # fmt: skip
 from pixeldistill.methods import Method, settings
-from pixeldistill.recipe import ASSISTANT, STAGE_REFERENCE, TERMS, Assistant, Network, Recipe, Stage, StageEntry, Student
+from pixeldistill.networks.pyramid import assistant_levels, size_shift
+from pixeldistill.recipe import (
+    ASSISTANT,
+    ASSISTANT_TERMS,
+    STAGE_REFERENCE,
+    TERMS,
+    Assistant,
+    Network,
+    Recipe,
+    Stage,
+    StageEntry,
+    Student,
+)  # fmt: skip
 
 SUPERVISED: tuple[Term, ...] = (SupervisedTerm(kind="supervised"),)
 _TEACH_PREDICTION = ("supervised", "pkd", "dkd", "dist")
@@ -25,6 +49,10 @@ def expand(recipe: Recipe) -> tuple[Stage, ...]:
 
 def entries(recipe: Recipe) -> tuple[StageEntry, ...]:
     """Write a recipe's stages out: `teacher`, `student`, `method`, `controls` or `compare` as `stages`."""
+    return tuple(_with_detectors(entry, recipe) for entry in _written(recipe))
+
+
+def _written(recipe: Recipe) -> tuple[StageEntry, ...]:
     if recipe.stages:
         return recipe.stages
     if recipe.teacher is None:
@@ -32,13 +60,20 @@ def entries(recipe: Recipe) -> tuple[StageEntry, ...]:
             StageEntry(name=_named("alone", student, recipe), student=_network(student), terms=SUPERVISED)
             for student in recipe.all_students
         )
-    network = Network(**recipe.teacher.model_dump(exclude={"schedule"}))
+    network = teacher_of(recipe)
     if recipe.teacher.schedule is None:
         return (*_taught(recipe, network),)
     first = StageEntry(
         name="teacher", student=network, terms=SUPERVISED, schedule=recipe.teacher.schedule, seeds=recipe.seeds[:1]
     )  # fmt: skip
     return (first, *_taught(recipe, first.name))
+
+
+def teacher_of(recipe: Recipe) -> Network:
+    """Give a recipe's teacher as a network."""
+    assert recipe.teacher is not None
+    network = Network(**recipe.teacher.model_dump(exclude={"schedule"}, exclude_unset=True))
+    return network if recipe.detector is None else _completed(network, recipe.detector)
 
 
 def _taught(recipe: Recipe, teacher: str | Network) -> Iterator[StageEntry]:
@@ -65,21 +100,22 @@ def _taught(recipe: Recipe, teacher: str | Network) -> Iterator[StageEntry]:
 def _last_terms(method: Method, recipe: Recipe) -> tuple[Term, ...]:
     """Give the terms of a chain's last stage. In a comparison, a recipe's terms are those of `ts`; `tas` adds its own to them."""
     if recipe.terms is None:
-        return TERMS[method.chain]
-    if recipe.compare and method.chain == "tas" and not any(isinstance(term, UpsampledTerm) for term in recipe.terms):
-        return (*recipe.terms, UpsampledTerm(kind="upsampled"))
+        return TERMS[recipe.task][method.chain]
+    own: Term = UpsampledTerm(kind="upsampled") if recipe.task == "classification" else FKDTerm(kind="fkd")
+    if recipe.compare and method.chain == "tas" and not any(isinstance(term, type(own)) for term in recipe.terms):
+        return (*recipe.terms, own)
     return recipe.terms
 
 
 def _methods(recipe: Recipe) -> dict[str, Method]:
     """Give the methods of a recipe by the names of their stages: its controls and its own, or those that it compares."""
     if recipe.compare is not None:
-        methods = settings(recipe.compare, recipe.schedule.epochs)
+        methods = settings(recipe.compare, recipe.schedule.epochs, recipe.task)
         for name, method in methods.items():
             if method.cost_as not in (None, *methods):
                 raise RecipeError(f"compare.{name} lasts as long as {method.cost_as!r}, which is not compared: add it")
         return methods
-    controls = {"alone": Method(chain="alone"), "pkd": Method(terms=(_pkd_of(recipe.terms or TERMS[recipe.method]),))}
+    controls = {"alone": Method(chain="alone"), "pkd": Method(terms=_plain(recipe.terms or TERMS[recipe.task][recipe.method]))}
     chosen = {name: method for name, method in controls.items() if name in recipe.controls}
     return chosen | {"distilled": Method(chain=recipe.method)}
 
@@ -104,16 +140,61 @@ def _assistants(recipe: Recipe, teacher: str | Network) -> tuple[list[StageEntry
             weights=said.weights,
             patch=student.patch if own and said.patch is None else said.patch,
             options=student.options if own and not said.options else said.options,
+            detector=_assistant_detector(said, student, recipe),
         )
         name = f"{ASSISTANT}-{student.network.rsplit('/', maxsplit=1)[-1]}" if own and recipe.students else ASSISTANT
         if name in trained and trained[name].student != network:
             name = f"{ASSISTANT}-{student.label}"  # the same network with other patches or options
         if not said.given:
             trained[name] = StageEntry(
-                name=name, student=network, teacher=teacher, terms=said.terms, schedule=said.schedule, live=True
+                name=name,
+                student=network,
+                teacher=teacher,
+                terms=said.terms or ASSISTANT_TERMS[recipe.task],
+                schedule=said.schedule,
+                live=True,
             )
         of_student[student.label] = network if said.given else name
     return list(trained.values()), of_student
+
+
+def _assistant_detector(said: Assistant, student: Student, recipe: Recipe) -> DetectorSettings | None:
+    """Give the assistant of a detector the levels of its teacher, and those that correspond to its students' levels (AFP)."""
+    assert recipe.teacher is not None
+    if recipe.detector is None:
+        return None
+    own = _merged(recipe.detector, said.detector)
+    if said.detector and "levels" in said.detector.model_fields_set:
+        return own
+    levels = _merged(recipe.detector, recipe.teacher.detector).levels
+    for other in recipe.all_students:
+        if said.network is not None or _architecture(other) == _architecture(student):
+            shift = size_shift(said.side or recipe.teacher.side, other.side)
+            levels = assistant_levels(levels, _merged(recipe.detector, other.detector).levels, shift)
+    return own.model_copy(update={"levels": levels})
+
+
+def _architecture(network: Network) -> tuple[Any, ...]:
+    return network.network, network.patch, network.options
+
+
+def _with_detectors(entry: StageEntry, recipe: Recipe) -> StageEntry:
+    """Complete what an entry says of its detectors by what the recipe says of all."""
+    if recipe.detector is None:
+        return entry
+    changes: dict[str, Any] = {"student": _completed(entry.student, recipe.detector)}
+    if isinstance(entry.teacher, Network):
+        changes["teacher"] = _completed(entry.teacher, recipe.detector)
+    return entry.model_copy(update=changes)
+
+
+def _completed(network: Network, base: DetectorSettings) -> Network:
+    return network.model_copy(update={"detector": _merged(base, network.detector)})
+
+
+def _merged(base: DetectorSettings, own: DetectorSettings | None) -> DetectorSettings:
+    said = {} if own is None else {name: getattr(own, name) for name in own.model_fields_set}
+    return DetectorSettings(**{**dict(base), **said})
 
 
 def _prepared(student: Student, method: Method, recipe: Recipe, assistant: str | Network | None) -> Network:
@@ -205,8 +286,12 @@ def _check(entry: StageEntry, earlier: dict[str, StageEntry], recipe: Recipe) ->
             "name a trained one, or a stage that trains it"
         )
     kinds = [term.kind for term in entry.terms]
-    if not set(kinds) & set(_TEACH_PREDICTION):
-        raise RecipeError(f"{place}: no term trains the prediction: add one of {', '.join(_TEACH_PREDICTION)}")
+    if foreign := [kind for kind in kinds if kind in (OF_DETECTORS if recipe.task == "classification" else OF_CLASSIFIERS)]:
+        other = "detection" if recipe.task == "classification" else "classification"
+        raise RecipeError(f"{place}: term {foreign[0]} is one of {other}: leave it out")
+    teachers = _TEACH_PREDICTION if recipe.task == "classification" else ("supervised",)
+    if not set(kinds) & set(teachers):
+        raise RecipeError(f"{place}: no term trains the prediction: add {' or '.join(teachers)}")
     if teacher is None and kinds != ["supervised"]:
         needy = next(kind for kind in kinds if kind != "supervised")
         raise RecipeError(f"{place}: term {needy} compares the student with a teacher: add `teacher`")
@@ -231,8 +316,10 @@ def _named(kind: str, student: Student, recipe: Recipe) -> str:
 
 
 def _network(student: Student) -> Network:
-    return Network(**student.model_dump(exclude={"name"}))
+    return Network(**student.model_dump(exclude={"name"}, exclude_unset=True))
 
 
-def _pkd_of(terms: Sequence[Term]) -> PKDTerm:
-    return next((term for term in terms if isinstance(term, PKDTerm)), PKDTerm(kind="pkd"))
+def _plain(terms: Sequence[Term]) -> tuple[Term, ...]:
+    """Give plain distillation of the prediction, with the settings that a chain's last stage has for it."""
+    kept = tuple(term for term in terms if isinstance(term, SupervisedTerm | PKDTerm | BoxesTerm))
+    return kept if any(isinstance(term, PKDTerm) for term in kept) else (*kept, PKDTerm(kind="pkd"))

@@ -19,13 +19,13 @@ class _Term(Strict):
 
 
 class SupervisedTerm(_Term):
-    """Cross-entropy with the labels."""
+    """The task's own loss with the labels: cross-entropy, or the detector's."""
 
     kind: Literal["supervised"]
 
 
 class PKDTerm(_Term):
-    """Distillation of the prediction, the labels' cross-entropy included (METHOD: L_PKD)."""
+    """Distillation of the prediction (METHOD: L_PKD). Of a classifier with the labels' cross-entropy, of a detector without."""
 
     kind: Literal["pkd"]
     temperature: float = Field(4.0, gt=0)
@@ -101,8 +101,41 @@ class UpsampledTerm(_Term):
     maps: Maps = "last"
 
 
+class BoxesTerm(_Term):
+    """Detection: the teacher's boxes, where it is confident."""
+
+    kind: Literal["boxes"]
+    threshold: float = Field(0.1, ge=0, le=1, description="the teacher's probability from which a box counts, by its confidence")
+
+
+class FKDTerm(_Term):
+    """Detection: the pyramid levels that correspond."""
+
+    kind: Literal["fkd"]
+    form: Literal["pearson", "mse"] = Field("pearson", description="the channels' correlation, or squared differences")
+
+
+class CrossKDTerm(_Term):
+    """Detection: the teacher's head, on the student's features, mimics the teacher's prediction."""
+
+    kind: Literal["crosskd"]
+
+
 Term = Annotated[
-    SupervisedTerm | PKDTerm | DKDTerm | DISTTerm | ExitsTerm | ISRDTerm | ATTerm | SPTerm | ICKDTerm | HintTerm | UpsampledTerm,
+    SupervisedTerm
+    | PKDTerm
+    | DKDTerm
+    | DISTTerm
+    | ExitsTerm
+    | ISRDTerm
+    | ATTerm
+    | SPTerm
+    | ICKDTerm
+    | HintTerm
+    | UpsampledTerm
+    | BoxesTerm
+    | FKDTerm
+    | CrossKDTerm,
     Field(discriminator="kind"),
 ]
 
@@ -119,6 +152,9 @@ def name_terms(terms: Sequence["Term"]) -> dict[str, "Term"]:
         found[f"{term.kind}-{before + 1}" if before else term.kind] = term
     return found
 
+
+OF_CLASSIFIERS = ("dkd", "dist", "exits")  # the others serve both tasks
+OF_DETECTORS = ("boxes", "fkd", "crosskd")
 
 _CONFIGS: tuple[type[_Term], ...] = get_args(get_args(Term)[0])
 KINDS: dict[str, type[_Term]] = {get_args(config.model_fields["kind"].annotation)[0]: config for config in _CONFIGS}

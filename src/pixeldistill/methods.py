@@ -6,7 +6,20 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, PositiveInt, ValidationError, model_validator
 
 from pixeldistill.errors import RecipeError, nearest
-from pixeldistill.losses import ATTerm, DISTTerm, DKDTerm, ExitsTerm, ICKDTerm, PKDTerm, SPTerm, SupervisedTerm, Term
+from pixeldistill.losses import (
+    ATTerm,
+    BoxesTerm,
+    CrossKDTerm,
+    DISTTerm,
+    DKDTerm,
+    ExitsTerm,
+    FKDTerm,
+    ICKDTerm,
+    PKDTerm,
+    SPTerm,
+    SupervisedTerm,
+    Term,
+)
 from pixeldistill.strict import Strict
 
 
@@ -48,13 +61,15 @@ _SUPERVISED = SupervisedTerm(kind="supervised")
 _PKD = PKDTerm(kind="pkd")
 
 
-def presets(epochs: int) -> dict[str, Method]:
+def presets(epochs: int, task: str = "classification") -> dict[str, Method]:
     """Give the methods that are known by name, for a schedule of so many epochs.
 
     Source:
         AT, SP, ICKD and DKD with the weights of Pixel Distillation's comparison (DKD's warm-up is the same share of the
         schedule, 20 of 120 epochs); DIST as in its paper (1, 2, 2); the exits' weight is ours.
     """
+    if task == "detection":
+        return _detection_presets()
     return {
         "alone": Method(chain="alone"),
         "pkd": Method(terms=(_PKD,)),
@@ -77,13 +92,32 @@ def presets(epochs: int) -> dict[str, Method]:
     }
 
 
-def settings(methods: Mapping[str, Method], epochs: int) -> dict[str, Method]:
+def _detection_presets() -> dict[str, Method]:
+    """Give a detector's methods: what mimics the prediction, the features, the head; and the chains."""
+    mimicked = (_SUPERVISED, _PKD, BoxesTerm(kind="boxes"))
+    return {
+        "alone": Method(chain="alone"),
+        "pkd": Method(terms=mimicked),
+        "fkd": Method(terms=(_SUPERVISED, FKDTerm(kind="fkd"))),
+        "crosskd": Method(terms=(_SUPERVISED, CrossKDTerm(kind="crosskd"))),
+        "ts": Method(),
+        "tas": Method(chain="tas"),
+        "tas-start": Method(chain="tas", from_assistant=True),
+        "alone-start": Method(chain="alone", from_assistant=True),
+        "pkd-start": Method(terms=mimicked, from_assistant=True),
+        "alone-long": Method(chain="alone", cost_as="tas"),
+        "pkd-long": Method(terms=mimicked, cost_as="tas"),
+        "ts-long": Method(cost_as="tas"),
+    }
+
+
+def settings(methods: Mapping[str, Method], epochs: int, task: str = "classification") -> dict[str, Method]:
     """Complete what a recipe says of its methods by what is known of them.
 
     Raises:
         RecipeError: a name that is neither known nor given terms, or that stages need for themselves.
     """
-    return {name: _completed(name, method, presets(method.epochs or epochs)) for name, method in methods.items()}
+    return {name: _completed(name, method, presets(method.epochs or epochs, task)) for name, method in methods.items()}
 
 
 def _completed(name: str, method: Method, presets: Mapping[str, Method]) -> Method:

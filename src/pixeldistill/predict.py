@@ -1,4 +1,4 @@
-"""Using a trained network: from files to class probabilities."""
+"""Using a trained network: from files to class probabilities, or to objects."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,11 +8,13 @@ import torch
 from torch import Tensor
 
 from pixeldistill.data.images import find_images, read_image
-from pixeldistill.data.views import camera_view, to_unit
-from pixeldistill.errors import DataError, PixelDistillError
+from pixeldistill.data.views import camera_view, to_unit, whole_view
+from pixeldistill.errors import DataError, PixelDistillError, RunError
 from pixeldistill.inputs import Imaging
-from pixeldistill.networks.classifier import Classifier, load_classifier
+from pixeldistill.networks.detector import Detector
+from pixeldistill.networks.trained import AnyNetwork, load_trained
 from pixeldistill.networks.weights import find_run, read_card
+from pixeldistill.tasks.detection import find_objects, to_original
 
 BATCH = 64
 
@@ -22,6 +24,22 @@ class Prediction(NamedTuple):
 
     path: Path
     classes: tuple[tuple[str, float], ...]
+    error: str | None = None
+
+
+class FoundObject(NamedTuple):
+    """An object: its class, its probability, its box x0, y0, x1, y1 in pixels of the upright original."""
+
+    name: str
+    probability: float
+    box: tuple[float, float, float, float]
+
+
+class Detection(NamedTuple):
+    """The objects found in an image, the likeliest first; or why it could not be read."""
+
+    path: Path
+    objects: tuple[FoundObject, ...]
     error: str | None = None
 
 
@@ -42,23 +60,61 @@ class Predictor:
         self.classes: tuple[str, ...] = tuple(card["classes"])
         self.side: int = card["side"]
         self.imaging = Imaging(**card["imaging"])
-        self.network: Classifier = load_classifier(self.folder, weights).eval()
+        self.network: AnyNetwork = load_trained(self.folder, weights).eval()
+
+    @property
+    def detects(self) -> bool:
+        """Whether it finds objects (`detect`) rather than classes of whole images (`predict`)."""
+        return isinstance(self.network, Detector)
 
     def predict(self, files: Sequence[str | Path], top: int = 5) -> list[Prediction]:
-        """Predict image files, and the images in folders, of any size.
+        """Classify image files, and the images in folders, of any size.
 
         A file that cannot be read gives a prediction without classes and with its `error`.
 
         Raises:
             DataError: a path that is not there, a folder without images, no path at all.
+            RunError: the network is a detector.
         """
-        paths = [path for name in files for path in _expand(Path(name))]
-        if not paths:
-            raise DataError("no image to predict")
+        if self.detects:
+            raise RunError(f"{self.folder} trained a detector: ask it to `detect`")
+        paths = _expanded(files)
         predictions: list[Prediction] = []
         for start in range(0, len(paths), BATCH):
             predictions += self._predict_batch(paths[start : start + BATCH], min(top, len(self.classes)))
         return predictions
+
+    @torch.inference_mode()
+    def detect(self, files: Sequence[str | Path], least: float = 0.3) -> list[Detection]:
+        """Find the objects in image files, and in the images of folders, of any size.
+
+        Args:
+            files: paths.
+            least: probability below which an object is not told of.
+
+        Raises:
+            DataError: a path that is not there, a folder without images, no path at all.
+            RunError: the network is a classifier.
+        """
+        if not isinstance(self.network, Detector):
+            raise RunError(f"{self.folder} trained a classifier: ask it to `predict`")
+        detections = []
+        for path in _expanded(files):
+            try:
+                image = read_image(path)
+            except PixelDistillError as error:
+                detections.append(Detection(path, (), str(error)))
+                continue
+            view = to_unit(whole_view(image, self.side, self.imaging).unsqueeze(0))
+            (found,) = find_objects(self.network(view), self.network.settings, view.shape[2:])
+            boxes = to_original(found.boxes, view.shape[2:], image.shape[:2]).tolist()
+            objects = tuple(
+                FoundObject(self.classes[label], score, (box[0], box[1], box[2], box[3]))
+                for box, score, label in zip(boxes, found.scores.tolist(), found.labels.tolist(), strict=True)
+                if score >= least
+            )
+            detections.append(Detection(path, objects))
+        return detections
 
     @torch.inference_mode()
     def _predict_batch(self, paths: Sequence[Path], top: int) -> list[Prediction]:
@@ -78,6 +134,14 @@ class Predictor:
             ]
         rest = iter(answers)
         return [Prediction(p, (), errors[p]) if p in errors else Prediction(p, next(rest)) for p in paths]
+
+
+def _expanded(files: Sequence[str | Path]) -> list[Path]:
+    """List the images that paths mean."""
+    paths = [path for name in files for path in _expand(Path(name))]
+    if not paths:
+        raise DataError("no image to predict")
+    return paths
 
 
 def _expand(path: Path) -> list[Path]:

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from pixeldistill.detectors import DetectorSettings
 from pixeldistill.errors import RecipeError, nearest
 from pixeldistill.expansion import entries, expand
 from pixeldistill.inputs import Data, Imaging, Views
@@ -105,7 +106,8 @@ def _override(content: dict[str, Any], override: str) -> None:
 
 _MODELS: dict[str, type[BaseModel]] = {
     "data": Data, "teacher": Teacher, "assistant": Assistant, "student": Student, "students": Student, "stages": StageEntry,
-    "schedule": Schedule, "bank": Bank, "views": Views, "imaging": Imaging, "compare": Method, **KINDS,
+    "schedule": Schedule, "bank": Bank, "views": Views, "imaging": Imaging, "detector": DetectorSettings, "compare": Method,
+    **KINDS,
 }  # fmt: skip
 
 

@@ -8,12 +8,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PositiveInt, model_validator
 
+from pixeldistill.detectors import DetectorSettings
 from pixeldistill.inputs import Data, Imaging, Views
-from pixeldistill.losses import ATTerm, ISRDTerm, PKDTerm, Term, UpsampledTerm
+from pixeldistill.losses import ATTerm, BoxesTerm, FKDTerm, ISRDTerm, PKDTerm, SupervisedTerm, Term, UpsampledTerm
 from pixeldistill.methods import Methods
 from pixeldistill.strict import Strict
 
 STAGE_REFERENCE = "@"
+DETECTION_SCALE = (0.4, 1.0)  # of the crops' area
 ASSISTANT = "assistant"
 
 
@@ -66,12 +68,13 @@ class Network(Strict):
     """A network, the side of the square image it reads, and where its weights come from."""
 
     network: str = Field(description="a timm name, or torchvision/shufflenet_v2_x1_0")
-    side: int = Field(ge=8, description="pixels")
+    side: int = Field(ge=8, description="pixels; of a detector's images the shorter side")
     weights: str = Field("pretrained", description="none | pretrained | a weights file | a run folder")
     patch: PositiveInt | None = Field(None, description="patch size of a ViT")
     options: dict[str, Any] = Field(default_factory=dict, description="passed on to timm.create_model")
     enlarge: PositiveInt | None = Field(None, description="a control: the image is enlarged to this side before the network")
     stem_stride: PositiveInt | None = Field(None, description="a control: stride of the first convolution")
+    detector: DetectorSettings | None = Field(None, description="detection: what differs from the recipe's `detector`")
 
     @model_validator(mode="after")
     def _own_settings(self) -> "Network":
@@ -138,8 +141,9 @@ class Assistant(Strict):
     weights: str = Field("pretrained", description="what it starts from; or, without a schedule, a trained one that is given")
     patch: PositiveInt | None = None
     options: dict[str, Any] = Field(default_factory=dict)
-    terms: tuple[Term, ...] = Field((PKDTerm(kind="pkd"), ATTerm(kind="at", weight=1000)), min_length=1)
+    terms: tuple[Term, ...] | None = Field(None, min_length=1, description="by default PKD and a feature loss: ASSISTANT_TERMS")
     schedule: Schedule | None = Field(None, description="by default the recipe's")
+    detector: DetectorSettings | None = Field(None, description="detection: by default the levels of teacher and student")
 
     @property
     def given(self) -> bool:
@@ -165,8 +169,9 @@ class StageEntry(Strict):
 class Recipe(Strict):
     """What the user asks for; `expansion.expand` says which stages that is."""
 
-    task: Literal["classification"] = "classification"
+    task: Literal["classification", "detection"] = "classification"
     data: Data
+    detector: DetectorSettings | None = Field(None, description="detection: pyramid and head of all networks")
     teacher: Teacher | None = None
     student: Student | None = None
     students: tuple[Student, ...] = Field((), description="several, instead of `student`")
@@ -187,8 +192,19 @@ class Recipe(Strict):
     one_pass: bool = Field(True, description="train what sees the same views side by side")
     run: Path
 
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_task(cls, content: Any) -> Any:  # noqa: ANN401
+        """Let a detector's views show more of the image: what a crop leaves out cannot be found in it."""
+        if not isinstance(content, dict) or content.get("task") != "detection":
+            return content
+        views = content.get("views") or {}
+        shown = {"scale": DETECTION_SCALE, **views} if isinstance(views, dict) else views
+        return content | {"detector": content.get("detector") or {}, "views": shown}
+
     @model_validator(mode="after")
     def _possible(self) -> "Recipe":
+        self._check_task()
         if self.student and self.students:
             raise ValueError("`student` is one, `students` are several: give one of the two")
         if self.stages:
@@ -217,6 +233,27 @@ class Recipe(Strict):
                 fix = "; give each a `name`" if name == "students" else ""
                 raise ValueError(f"{name} names one thing twice: {', '.join(map(str, values))}{fix}")
         return self
+
+    def _check_task(self) -> None:
+        """Refuse what one of the two tasks does not have."""
+        networks = [n for n in (self.teacher, self.assistant, *self.all_students, *(e.student for e in self.stages)) if n]
+        if self.task == "classification":
+            if self.data.boxed:
+                raise ValueError(f"format {self.data.format!r} has boxes: it needs `task: detection`")
+            if self.detector or any(network.detector for network in networks):
+                raise ValueError("`detector` settings need `task: detection`")
+            return
+        if not self.data.boxed:
+            raise ValueError(f"format {self.data.format!r} has no boxes: `task: detection` needs format coco, voc or scenes")
+        if self.views.mixup:
+            raise ValueError("views.mixup mixes classes, not boxes: leave it out for detection")
+        if self.bank:
+            raise ValueError("`bank` keeps what classifiers say; detectors are asked at every step: leave it out")
+        schedules = (self.schedule, self.teacher and self.teacher.schedule, self.assistant and self.assistant.schedule)
+        if any(schedule and schedule.label_smoothing for schedule in schedules):
+            raise ValueError("schedule.label_smoothing smooths classes, not boxes: leave it out for detection")
+        if any(isinstance(network, Network) and (network.enlarge or network.stem_stride) for network in networks):
+            raise ValueError("`enlarge` and `stem_stride` are controls of classification")
 
     @property
     def all_students(self) -> tuple[Student, ...]:
@@ -265,7 +302,13 @@ class Recipe(Strict):
             raise ValueError("`bank` keeps the teacher's outputs for a student: it needs both")
 
 
-TERMS: dict[str, tuple[Term, ...]] = {
-    "ts": (PKDTerm(kind="pkd"), ISRDTerm(kind="isrd", weight=10)),
-    "tas": (PKDTerm(kind="pkd"), UpsampledTerm(kind="upsampled"), ISRDTerm(kind="isrd", weight=10)),
+_PKD, _ISRD, _ISRD_LIGHT = PKDTerm(kind="pkd"), ISRDTerm(kind="isrd", weight=10), ISRDTerm(kind="isrd")
+_DETECTED = (SupervisedTerm(kind="supervised"), _PKD, BoxesTerm(kind="boxes"))
+TERMS: dict[str, dict[str, tuple[Term, ...]]] = {
+    "classification": {"ts": (_PKD, _ISRD), "tas": (_PKD, UpsampledTerm(kind="upsampled"), _ISRD)},
+    "detection": {"ts": (*_DETECTED, _ISRD_LIGHT), "tas": (*_DETECTED, FKDTerm(kind="fkd"), _ISRD_LIGHT)},
+}
+ASSISTANT_TERMS: dict[str, tuple[Term, ...]] = {
+    "classification": (_PKD, ATTerm(kind="at", weight=1000)),
+    "detection": (*_DETECTED, FKDTerm(kind="fkd")),
 }

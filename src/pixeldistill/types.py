@@ -1,6 +1,6 @@
 """What flows through a step: views of a batch in, outputs of a network out, and the shapes of both as data."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -31,6 +31,11 @@ class BoxMaps(NamedTuple):
     centerness: tuple[Tensor, ...] = ()
 
 
+def collect(levels: Sequence[tuple[Tensor, ...]]) -> BoxMaps:
+    """Put the maps of single levels (logits, deltas, perhaps centerness) together."""
+    return BoxMaps(*(tuple(parts) for parts in zip(*levels, strict=True)))
+
+
 class View(NamedTuple):
     """One network's view of a batch.
 
@@ -58,12 +63,14 @@ class Outputs(NamedTuple):
     """What a network says of a view.
 
     `prediction`: logits (N, classes), or a detector's maps. `input_feature`: what its input module gives, (N, C, h, w).
-    `features`: its maps from early to late (of a detector: its pyramid's levels), each (N, C, h, w).
+    `features`: its maps from early to late (of a detector: its pyramid's levels), each (N, C, h, w). `towers`: of a detector,
+    what its head has made of each level after half of its convolutions, for classes and for boxes.
     """
 
     prediction: Tensor | BoxMaps
     input_feature: Tensor
     features: tuple[Tensor, ...]
+    towers: tuple[tuple[Tensor, Tensor], ...] = ()
 
     @property
     def logits(self) -> Tensor:
@@ -85,11 +92,13 @@ class Batch(NamedTuple):
     `teacher`: what the teacher says of its view, computed once for all students of a pass, or read from a bank: its prediction,
     and of its maps those that the student's terms want; the others, and its input feature, are empty.
     `epoch`: how far the training is, counted in epochs from 0, with its fraction.
+    `teacher_head`: of a detector that is asked live, what finishes its head from a level's towers: (classes, boxes) → its maps.
     """
 
     views: Mapping[str, View]
     teacher: Outputs | None = None
     epoch: float = 0.0
+    teacher_head: Callable[[Tensor, Tensor], tuple[Tensor, ...]] | None = None
 
 
 class WantedMap(NamedTuple):

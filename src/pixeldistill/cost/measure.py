@@ -5,15 +5,15 @@ import copy
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from pixeldistill.networks.classifier import Classifier
+from pixeldistill.networks.trained import AnyNetwork
 
 
-def parameters(network: Classifier) -> int:
+def parameters(network: AnyNetwork) -> int:
     """Count the parameters of the deployed network."""
     return sum(p.numel() for p in network.net.parameters())
 
 
-def macs(network: Classifier) -> int:
+def macs(network: AnyNetwork) -> int:
     """Count the multiply-accumulates of one image: matrix products and convolutions, as is usual in the literature.
 
     Counted on the meta device, where fused attention is not missed as it is on the CPU.

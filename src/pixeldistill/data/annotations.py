@@ -56,6 +56,8 @@ def boxed_splits(described: Mapping[str, Sequence[Described]], order: Sequence[s
     Raises:
         DataError: boxes in another convention, a class that train lacks, no box at all.
     """
+    for split, images in described.items():
+        _check_convention(split, images)
     learned = Counter(o.name for image in described["train"] for o in image.objects if not o.crowd)
     if not learned:
         raise DataError(f"data: {described['train'][0].source}: the train split has no box that anything could be learned from")
@@ -64,7 +66,6 @@ def boxed_splits(described: Mapping[str, Sequence[Described]], order: Sequence[s
     notes = [f"class {name!r} has no box: left out" for name in order if not learned[name]]
     samples: dict[str, list[tuple[Path, Annotation]]] = {}
     for split, images in described.items():
-        _check_convention(split, images)
         clipped = dropped = 0
         samples[split] = []
         for image in images:

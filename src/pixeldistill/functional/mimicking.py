@@ -1,7 +1,7 @@
 """A detector's prediction compared with another's, anchor by anchor.
 
 Most anchors are background, on which both agree; so every loss here is divided by how much the teacher sees, the sum of its
-confidences above a threshold, as a detector's own loss is divided by the number of matched anchors.
+confidences above a threshold (at least one an image), as a detector's own loss is divided by the number of matched anchors.
 """
 
 import torch
@@ -26,6 +26,11 @@ def confidence(teacher_logits: Tensor, threshold: float = CONFIDENT) -> Tensor:
     return torch.where(likely >= threshold, likely, 0.0)
 
 
+def _seen(weight: Tensor) -> Tensor:
+    """Give the sum of the confidences (N, ...), at least one an image: a teacher that sees nothing must not divide by it."""
+    return weight.sum().clamp(min=len(weight))
+
+
 def class_map_kd(student_logits: Tensor, teacher_logits: Tensor, *, temperature: float = 4.0) -> Tensor:
     """Distil the class maps of a detector: binary KL, softened, of every class at every anchor.
 
@@ -38,7 +43,7 @@ def class_map_kd(student_logits: Tensor, teacher_logits: Tensor, *, temperature:
         temperature: T, above zero.
 
     Returns:
-        A scalar, in nats for each unit of the teacher's confidence (which counts as 1 at least).
+        A scalar, in nats for each unit of the teacher's confidence.
 
     Source:
         METHOD's reading of Pixel Distillation for sigmoid heads (binary KL with the same T); weight and normaliser are ours, the
@@ -54,7 +59,7 @@ def class_map_kd(student_logits: Tensor, teacher_logits: Tensor, *, temperature:
     divergence = F.binary_cross_entropy_with_logits(student, target, reduction="none") - F.binary_cross_entropy_with_logits(
         teacher, target, reduction="none"
     )
-    return temperature**2 * (weight * divergence).sum() / confidence(teacher_logits).sum().clamp(min=1)
+    return temperature**2 * (weight * divergence).sum() / _seen(confidence(teacher_logits))
 
 
 def quality_focal(student_logits: Tensor, teacher_logits: Tensor, *, power: float = 2.0) -> Tensor:
@@ -66,15 +71,15 @@ def quality_focal(student_logits: Tensor, teacher_logits: Tensor, *, power: floa
         power: of the weight.
 
     Returns:
-        A scalar, in nats for each unit of the teacher's confidence (which counts as 1 at least).
+        A scalar, in nats for each unit of the teacher's confidence.
 
     Source:
-        Li et al., Generalized Focal Loss, NeurIPS 2020, as the mimicking loss of CrossKD (Wang et al., CVPR 2024); normaliser ours.
+        Li et al., Generalized Focal Loss, NeurIPS 2020; mimicking loss of CrossKD (Wang et al., CVPR 2024). Normaliser ours.
     """
     target = teacher_logits.sigmoid()
     weight = (target - student_logits.sigmoid()).abs() ** power
     entropy = F.binary_cross_entropy_with_logits(student_logits, target, reduction="none")
-    return (weight * entropy).sum() / confidence(teacher_logits).sum().clamp(min=1)
+    return (weight * entropy).sum() / _seen(confidence(teacher_logits))
 
 
 def box_kd(student_deltas: Tensor, teacher_deltas: Tensor, weight: Tensor) -> Tensor:
@@ -91,7 +96,7 @@ def box_kd(student_deltas: Tensor, teacher_deltas: Tensor, weight: Tensor) -> Te
     Source:
         METHOD (box regression distilled weighted by the teacher's class confidence); threshold and normaliser are ours.
     """
-    return (weight * (student_deltas - teacher_deltas).abs().sum(dim=-1)).sum() / weight.sum().clamp(min=1)
+    return (weight * (student_deltas - teacher_deltas).abs().sum(dim=-1)).sum() / _seen(weight)
 
 
 def sides_kd(student_sides: Tensor, teacher_sides: Tensor, weight: Tensor) -> Tensor:
@@ -110,7 +115,7 @@ def sides_kd(student_sides: Tensor, teacher_sides: Tensor, weight: Tensor) -> Te
     """
     signs = student_sides.new_tensor([-1, -1, 1, 1])
     distance = generalized_box_iou_loss(student_sides * signs, teacher_sides * signs, reduction="none")
-    total: Tensor = (weight * distance).sum() / weight.sum().clamp(min=1)
+    total: Tensor = (weight * distance).sum() / _seen(weight)
     return total
 
 

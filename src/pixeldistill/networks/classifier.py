@@ -5,7 +5,6 @@ What it serves is decided by running the network once when it is built; what doe
 
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 from pixeldistill.errors import NetworkError
 from pixeldistill.functional.reconstruction import normalise
 from pixeldistill.networks.backbone import InputTap, create_net, input_module, one_line, patch_size, set_stem_stride
-from pixeldistill.networks.weights import load_weights, packaged_weights, read_card, weights_file
+from pixeldistill.networks.weights import load_weights, packaged_weights
 from pixeldistill.types import FeatureSpec, MapSpec, Outputs
 
 MAX_MAPS = 6  # pyramids have at most this many; a plain ViT gives one map a block, of which four are kept
@@ -56,6 +55,11 @@ class Classifier(nn.Module):
             last, features = net.forward_intermediates(normalised, indices=self._indices, output_fmt="NCHW")
             prediction = net.forward_head(last)
         return Outputs(prediction, self._tap.take(), tuple(features))
+
+    @property
+    def backbone(self) -> nn.Module:
+        """The network itself."""
+        return self.net
 
     def _prepare(self, image: Tensor) -> Tensor:
         if self.enlarge:
@@ -110,20 +114,6 @@ def build_classifier(
     except NetworkError as error:
         raise NetworkError(f"{name} cannot be served at {image_size}×{image_size}: {error}") from error.__cause__
     return classifier
-
-
-def load_classifier(folder: Path, which: str = "last") -> Classifier:
-    """Build the network of a finished training as its card says, with its last or its best weights.
-
-    Raises:
-        WeightsError: no such file, or one that does not fit the card.
-    """
-    card = read_card(folder)
-    return build_classifier(
-        card["network"], len(card["classes"]), card["side"], weights=str(weights_file(folder, which)), patch=card["patch"],
-        options=card["options"], classes=tuple(card["classes"]), trained=True,
-        enlarge=card.get("enlarge"), stem_stride=card.get("stem_stride"),
-    )  # fmt: skip
 
 
 def _run_shufflenet(net: torchvision.models.ShuffleNetV2, image: Tensor) -> tuple[Tensor, list[Tensor]]:

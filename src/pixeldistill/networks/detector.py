@@ -4,6 +4,7 @@ Backbone (timm) → feature pyramid (torchvision) → a head that all levels sha
 """
 
 import math
+import re
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any, cast
@@ -16,11 +17,12 @@ from torchvision.models.detection.retinanet import RetinaNetHead
 from torchvision.ops import FeaturePyramidNetwork
 
 from pixeldistill.detectors import DetectorSettings
-from pixeldistill.errors import NetworkError
+from pixeldistill.errors import NetworkError, WeightsError
 from pixeldistill.functional.reconstruction import normalise
-from pixeldistill.networks.backbone import InputTap, create_backbone, one_line
+from pixeldistill.networks.backbone import InputTap, create_backbone, one_line, patch_size
 from pixeldistill.networks.necks import CoarseLevels, SimplePyramid
-from pixeldistill.types import BoxMaps, FeatureSpec, MapSpec, Outputs
+from pixeldistill.networks.weights import adopt_weights
+from pixeldistill.types import FeatureSpec, MapSpec, Outputs, collect
 
 MULTIPLE = 32  # images are padded to it, on the right and below, so that every level's cells are whole
 
@@ -92,10 +94,46 @@ class Detector(nn.Module):
             maps = self.net["simple"](maps[0])
         pyramid = self.net["fpn"](OrderedDict(zip(self._names, maps, strict=True)))
         levels = tuple(pyramid[str(number)] for number in self.settings.numbers)
-        said = [self.net["head"]([level]) for level in levels]
-        centerness = tuple(s["bbox_ctrness"] for s in said) if self.settings.head == "fcos" else ()
-        prediction = BoxMaps(tuple(s["cls_logits"] for s in said), tuple(s["bbox_regression"] for s in said), centerness)
-        return Outputs(prediction, feature, levels)
+        classes, boxes = self._towers()
+        half = len(classes) // 2
+        towers = tuple((classes[:half](level), boxes[:half](level)) for level in levels)
+        return Outputs(collect([self.finish(*tower) for tower in towers]), feature, levels, towers)
+
+    @property
+    def backbone(self) -> nn.Module:
+        """The timm network."""
+        return self.net["backbone"]
+
+    def _towers(self) -> tuple[nn.Sequential, nn.Sequential]:
+        """Give the head's convolutions for classes and for boxes."""
+        head = cast(Any, self.net["head"])
+        return head.classification_head.conv, head.regression_head.conv
+
+    def finish(self, classes: Tensor, boxes: Tensor) -> tuple[Tensor, ...]:
+        """Finish the head from what it has made of a level after half of its convolutions.
+
+        Args:
+            classes: (N, C, H, W).
+            boxes: (N, C, H, W).
+
+        Returns:
+            Of the level, logits (N, H·W·A, classes), deltas (N, H·W·A, 4) and, of points, centerness (N, H·W, 1).
+        """
+        head = cast(Any, self.net["head"])
+        towers = self._towers()
+        half = len(towers[0]) // 2
+        classes, boxes = towers[0][half:](classes), towers[1][half:](boxes)
+        logits = _rows(head.classification_head.cls_logits(classes), self.classes)
+        if self.settings.head == "retinanet":
+            return logits, _rows(head.regression_head.bbox_reg(boxes), 4)
+        sides, central = head.regression_head.bbox_reg(boxes).relu(), head.regression_head.bbox_ctrness(boxes)
+        return logits, _rows(sides, 4), _rows(central, 1)
+
+
+def _rows(maps: Tensor, values: int) -> Tensor:
+    """Lay maps (N, A·V, H, W) out as rows (N, H·W·A, V)."""
+    count, _, height, width = maps.shape
+    return maps.reshape(count, -1, values, height, width).permute(0, 3, 4, 1, 2).reshape(count, -1, values)
 
 
 def build_detector(
@@ -125,6 +163,9 @@ def build_detector(
     """
     net, config = create_backbone(name, 1, image_size, weights, patch, dict(options or {}), flexible=True)
     try:
+        patch = patch_size(net)
+        if patch and MULTIPLE % patch:
+            raise NetworkError(f"its patches of {patch} do not divide {MULTIPLE} pixels: choose `patch` 8 or 16")
         _prune(net)
         detector = Detector(net, settings, num_classes, config)
         detector.add_neck(_usable_maps(net, image_size, settings))
@@ -193,3 +234,61 @@ def _build_head(settings: DetectorSettings, classes: int) -> nn.Module:
     for part in head.children():
         part.conv = cast(nn.Sequential, part.conv)[: settings.depth]
     return head
+
+
+def adopt_detector(
+    detector: Detector, state: Mapping[str, Tensor], levels: tuple[int, int], source: str, *, trained: bool
+) -> None:
+    """Load another detector's weights, in place: layers are matched by the level that they belong to.
+
+    Args:
+        detector: to be loaded.
+        state: of the other's `net`.
+        levels: the other's first and last level.
+        source: where it comes from, for an error.
+        trained: whether every weight must be there, and nothing else; otherwise levels that only one of the two has are left.
+
+    Raises:
+        WeightsError: they do not fit.
+    """
+    own = detector.net.state_dict()
+    shift = _first_lateral(state, levels) - _first_lateral(own, detector.settings.levels)
+    renamed = {_shifted(key, shift): value for key, value in state.items()}
+    if trained and levels != detector.settings.levels:
+        wanted_levels = detector.settings.levels
+        raise WeightsError(
+            f"{source} has the levels P{levels[0]}–P{levels[1]}, not P{wanted_levels[0]}–P{wanted_levels[1]}: "
+            "say its own as `detector: {levels: [...]}`"
+        )
+    backbone = {key.removeprefix(_BACKBONE): value for key, value in renamed.items() if key.startswith(_BACKBONE)}
+    adopt_weights(detector.backbone, backbone, "its backbone", 0, source, trained=True)
+    rest = {key: value for key, value in renamed.items() if not key.startswith(_BACKBONE)}
+    wanted = [key for key in own if not key.startswith(_BACKBONE)]
+    wrong = [key for key in wanted if key in rest and rest[key].shape != own[key].shape]
+    missing = [key for key in wanted if key not in rest and (trained or not _of_a_level(key))]
+    if wrong or missing:
+        detail = f"{(wrong or missing)[0]} is {'of another shape' if wrong else 'missing'}"
+        raise WeightsError(
+            f"weights {source} do not fit this detector ({detail}): give both the same channels, depth and anchors"
+        )
+    detector.net.load_state_dict({key: rest[key] for key in wanted if key in rest}, strict=False)
+
+
+_BACKBONE = "backbone."
+_LATERAL = re.compile(r"^(fpn\.(?:inner|layer)_blocks\.)(\d+)(\..*)$")
+
+
+def _first_lateral(state: Mapping[str, Tensor], levels: tuple[int, int]) -> int:
+    """Give the level of a pyramid's first lateral layer: one that begins beyond the backbone's last map has that map's."""
+    coarse = [int(key.split(".")[3]) for key in state if key.startswith("fpn.extra_blocks.levels.")]
+    laterals = {match[2] for key in state if (match := _LATERAL.match(key))}
+    return (min(coarse) if coarse else levels[1] + 1) - len(laterals)
+
+
+def _shifted(key: str, shift: int) -> str:
+    match = _LATERAL.match(key)
+    return f"{match[1]}{int(match[2]) + shift}{match[3]}" if match else key
+
+
+def _of_a_level(key: str) -> bool:
+    return key.startswith(("fpn.", "simple."))

@@ -2,7 +2,7 @@
 
 import copy
 from collections import Counter
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -10,10 +10,14 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from pixeldistill.networks.backbone import input_module
 from pixeldistill.networks.classifier import Classifier
+from pixeldistill.networks.detector import Detector
+from pixeldistill.types import Outputs
+
+Network = TypeVar("Network", bound=Classifier | Detector)
 
 
 @torch.no_grad()
-def fold_norms(network: Classifier) -> tuple[Classifier, int]:
+def fold_norms(network: Network) -> tuple[Network, int]:
     """Fold every batch norm that directly follows a convolution into it; the input module stays as it is.
 
     Which norms these are is found by running the network once. The result is compared with the original; where folding changed
@@ -36,20 +40,25 @@ def fold_norms(network: Classifier) -> tuple[Classifier, int]:
         parent, _, child = name.rpartition(".")
         setattr(folded.net.get_submodule(parent), child, _rest(norm))
     folded.requires_grad_(False)
-    before, after = network(image), folded(image)
-    if not pairs or not _close(before.logits, after.logits):
-        return network, 0
-    if not all(_close(a, b) for a, b in zip(before.features, after.features, strict=True)):
+    before, after = (_tensors(n(image)) for n in (network, folded))
+    if not pairs or not all(_close(a, b) for a, b in zip(before, after, strict=True)):
         return network, 0
     return folded, len(pairs)
 
 
-def _pairs(network: Classifier, image: Tensor) -> list[tuple[str, nn.Conv2d, Any]]:
+def _tensors(outputs: Outputs) -> list[Tensor]:
+    """List what a network says."""
+    said = outputs.prediction
+    parts = [said] if isinstance(said, Tensor) else [part for parts in said for part in parts]
+    return [*parts, *outputs.features]
+
+
+def _pairs(network: Classifier | Detector, image: Tensor) -> list[tuple[str, nn.Conv2d, Any]]:
     """List the norms, by name, whose input is a convolution's output; both run once in a forward pass."""
     made: dict[int, tuple[nn.Conv2d, Tensor]] = {}  # the outputs are kept, so that no other tensor gets their id
     found: list[tuple[str, nn.Conv2d, Any]] = []
     runs: Counter[nn.Module] = Counter()
-    kept = input_module(network.net)[0]
+    kept = input_module(network.backbone)[0]
     handles = []
     for name, module in network.net.named_modules():
         if isinstance(module, nn.Conv2d) and module is not kept:

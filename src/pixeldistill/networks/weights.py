@@ -65,6 +65,23 @@ def _stage_number(folder: str) -> int:
     return int(number) if number.isdigit() else 0
 
 
+def detector_levels(source: str) -> tuple[int, int] | None:
+    """Tell which levels the detector has that was trained in a run folder; None for a classifier's weights."""
+    path = Path(source)
+    folder = find_run(path) if path.is_dir() else path.parent
+    if not (folder / CARD).is_file() or not (settings := read_card(folder).get("detector")):
+        return None
+    return int(settings["levels"][0]), int(settings["levels"][1])
+
+
+def read_trained(source: str, name: str, side: int | None, classes: tuple[str, ...] | None) -> dict[str, Tensor]:
+    """Read the weights of a former run, after a look at what it trained; see `load_weights`."""
+    path = Path(source)
+    path = weights_file(find_run(path)) if path.is_dir() else path
+    _check_card(read_card(path.parent), path.parent, name, side, classes)
+    return read_state(path)
+
+
 def load_weights(
     net: nn.Module,
     source: str,

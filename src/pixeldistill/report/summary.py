@@ -7,6 +7,8 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from pixeldistill.tasks.headline import TITLES, headline
+
 Figures = Mapping[str, Any]
 
 
@@ -41,18 +43,32 @@ COLUMNS = (
     "stage", "network", "side", "parameters", "MACs", "JPEG bytes", "seeds",
     "val last", "val best", "test last", "test best",
 )  # fmt: skip
+DETAILS = (
+    "ap50",
+    "ap75",
+    "ap_small",
+    "ap_medium",
+    "ap_large",
+)  # of detectors, the last epoch on test, or on val if there is none
+
+
+def columns(found: Mapping[str, Sequence[Figures]]) -> tuple[str, ...]:
+    """Name the table's columns."""
+    return (*COLUMNS, *(TITLES[name] for name in DETAILS)) if _headline(found) == "map" else COLUMNS
 
 
 def rows(found: Mapping[str, Sequence[Figures]]) -> list[tuple[str, ...]]:
-    """Make a row a stage: what it costs, and its top-1 for the last epoch and for the best by validation."""
+    """Make a row a stage: what it costs, and its top-1 (or mAP) for the last epoch and for the best by validation."""
     table = []
+    name = _headline(found)
     for stage, trainings in found.items():
         first = trainings[0]
         accuracies = []
         for split in ("val", "test"):
             for which in ("last", "best"):
-                values = [f[which][split]["top1"] for f in trainings if split in f[which]]
-                accuracies.append(_percent(*interval(values)) if values else "–")
+                accuracies.append(_over_seeds(trainings, which, split, name))
+        split = "test" if "test" in first["last"] else "val"
+        accuracies += [_over_seeds(trainings, "last", split, detail) for detail in DETAILS if name == "map"]
         table.append(
             (
                 stage, first["network"], str(first["side"]), f"{first['parameters'] / 1e6:.2f} M",
@@ -66,7 +82,7 @@ def to_rich(found: Mapping[str, Sequence[Figures]], title: str) -> Table:
     """Make the table for the terminal: what fits into 80 columns."""
     table = Table(
         title=Text(title),
-        caption="test and val: top-1 in %, last epoch (best: the best epoch by val)" + _of_seeds(found),
+        caption=f"test and val: {TITLES[_headline(found)]} in %, last epoch (best: the best epoch by val)" + _of_seeds(found),
         padding=(0, 0),
     )
     shown = ("stage", "side", "JPEG bytes", "MACs", "parameters", "val last", "test last", "test best")
@@ -79,9 +95,19 @@ def to_rich(found: Mapping[str, Sequence[Figures]], title: str) -> Table:
 
 def to_markdown(found: Mapping[str, Sequence[Figures]], title: str = "") -> str:
     """Make the table for docs."""
-    lines = [f"{title}: top-1 in %, ± half of the 95 % interval over seeds\n"] if title else []
-    lines += ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
+    lines = [f"{title}: {TITLES[_headline(found)]} in %, ± half of the 95 % interval over seeds\n"] if title else []
+    names = columns(found)
+    lines += ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
     return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows(found))]) + "\n"
+
+
+def _headline(found: Mapping[str, Sequence[Figures]]) -> str:
+    return headline(next(f["last"]["val"] for trainings in found.values() for f in trainings))
+
+
+def _over_seeds(trainings: Sequence[Figures], which: str, split: str, name: str) -> str:
+    values = [f[which][split][name] for f in trainings if split in f[which] and f[which][split][name] is not None]
+    return _percent(*interval(values)) if values else "–"
 
 
 def _of_seeds(found: Mapping[str, Sequence[Figures]]) -> str:

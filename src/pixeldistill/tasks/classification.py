@@ -5,8 +5,6 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics.functional.classification import multiclass_accuracy, multiclass_calibration_error
 
-SELECT_BY = "top1"
-
 
 def supervised_loss(logits: Tensor, target: Tensor) -> Tensor:
     """Cross-entropy in nats; logits (N, classes), target indices (N,) or probabilities (N, classes)."""

@@ -4,6 +4,7 @@ Losses are computed for a whole batch at once, without a look at the device; the
 by image.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -15,9 +16,8 @@ from torchvision.ops import batched_nms, box_iou, clip_boxes_to_image, generaliz
 from pixeldistill.detectors import DetectorSettings
 from pixeldistill.functional.boxes import decode_boxes, decode_sides, encode_boxes, encode_sides
 from pixeldistill.networks.pyramid import FCOS_RADIUS, FCOS_RANGE, level_anchors
-from pixeldistill.types import BoxMaps, BoxTarget
+from pixeldistill.types import BoxMaps, BoxTarget, Outputs
 
-SELECT_BY = "map"
 MATCHED, UNMATCHED = 0.5, 0.4  # overlap from which an anchor is an object's, and below which it is background's
 BACKGROUND, IGNORED = -1, -2
 MIN_SCORE, CANDIDATES, MOST = 0.05, 1000, 100  # of a level, of an image
@@ -137,32 +137,34 @@ def match_points(levels: tuple[Tensor, ...], target: BoxTarget) -> Tensor:
 
 
 @torch.no_grad()
-def detect(
-    prediction: BoxMaps,
-    settings: DetectorSettings,
-    grids: Grids,
-    size: tuple[int, int],
-    levels: range | None = None,
-) -> list[Detections]:
-    """Give the objects that a prediction tells of, image by image.
+def find_objects(
+    outputs: Outputs, settings: DetectorSettings, size: Sequence[int], levels: range | None = None
+) -> list[Detections]:  # fmt: skip
+    """Give the objects that a detector's outputs tell of, image by image, in pixels of the view.
 
     Args:
-        prediction: of a batch.
+        outputs: of a batch.
         settings: of the detector.
-        grids: height and width of every level.
         size: height and width of the view in pixels, at which boxes are cut.
         levels: numbers of the levels to look at; by default all.
     """
+    prediction = outputs.boxes
     chosen = [i for i, number in enumerate(settings.numbers) if levels is None or number in levels]
+    grids = tuple((level.shape[2], level.shape[3]) for level in outputs.features)
     anchors = anchors_of(settings, grids, prediction.logits[0].device)
     images = []
     for n in range(len(prediction.logits[0])):
         found = [_candidates(prediction, settings, anchors[i], i, n) for i in chosen]
         boxes, scores, labels = (torch.cat(parts) for parts in zip(*found, strict=True))
-        boxes = clip_boxes_to_image(boxes, size)
+        boxes = clip_boxes_to_image(boxes, (size[0], size[1]))
         keep = batched_nms(boxes, scores, labels, OVERLAP[settings.head])[:MOST]
         images.append(Detections(boxes[keep], scores[keep], labels[keep]))
     return images
+
+
+def to_original(boxes: Tensor, view: Sequence[int], size: Sequence[int]) -> Tensor:
+    """Turn boxes (K, 4) in pixels of a view, (height, width), into those of the original."""
+    return boxes * boxes.new_tensor([size[1] / view[1], size[0] / view[0]] * 2)
 
 
 def _candidates(prediction: BoxMaps, settings: DetectorSettings, anchors: Tensor, level: int, image: int) -> Detections:

@@ -6,21 +6,25 @@ from typing import Any
 from torch import nn
 
 from pixeldistill.losses import Term
+from pixeldistill.terms.detection import FKD, Boxes, ClassMaps, CrossKD, DetectionLoss
 from pixeldistill.terms.exits import Exits
 from pixeldistill.terms.isrd import ISRD
 from pixeldistill.terms.maps import AT, ICKD, SP, Hint, Upsampled
 from pixeldistill.terms.prediction import DIST, DKD, PKD, Supervised
 from pixeldistill.types import FeatureSpec, WantedMap
 
-TERMS: dict[str, type[Any]] = {
-    "supervised": Supervised, "pkd": PKD, "dkd": DKD, "dist": DIST, "exits": Exits, "isrd": ISRD,
-    "at": AT, "sp": SP, "ickd": ICKD, "hint": Hint, "upsampled": Upsampled,
+_MAPS: dict[str, type[Any]] = {"isrd": ISRD, "at": AT, "sp": SP, "ickd": ICKD, "hint": Hint, "upsampled": Upsampled}
+TERMS: dict[str, dict[str, type[Any]]] = {
+    "classification": {"supervised": Supervised, "pkd": PKD, "dkd": DKD, "dist": DIST, "exits": Exits, **_MAPS},
+    "detection": {
+        "supervised": DetectionLoss, "pkd": ClassMaps, "boxes": Boxes, "fkd": FKD, "crosskd": CrossKD, **_MAPS,
+    },
 }  # fmt: skip
 
 
 def build_term(config: Term, student: FeatureSpec, teacher: FeatureSpec | None) -> nn.Module:
     """Build the term that a recipe entry names; called as `term(student: Outputs, teacher: Outputs, batch) → scalar`."""
-    term: nn.Module = TERMS[config.kind](config, student, teacher)
+    term: nn.Module = TERMS["detection" if student.detector else "classification"][config.kind](config, student, teacher)
     return term
 
 
@@ -36,4 +40,4 @@ def wanted_maps(terms: Iterable[nn.Module]) -> tuple[WantedMap, ...]:
 
 def needs_teacher_view(terms: Sequence[Term]) -> bool:
     """Tell whether some term looks at the teacher's image itself, and not only at what the teacher says of it."""
-    return any(getattr(TERMS[term.kind], "needs_teacher_view", False) for term in terms)
+    return any(term.kind == "isrd" for term in terms)

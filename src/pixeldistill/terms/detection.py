@@ -1,5 +1,6 @@
-"""Terms for detectors. Levels that correspond are compared (AFP): their anchors are twins, or one map is resized to the other's."""
+"""Terms for detectors. Levels that correspond are compared (AFP): their anchors are twins, or maps are resized."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -13,7 +14,7 @@ from pixeldistill.losses import BoxesTerm, CrossKDTerm, FKDTerm, PKDTerm, Superv
 from pixeldistill.networks.pyramid import Pair
 from pixeldistill.tasks import detection
 from pixeldistill.terms.pairing import level_pairs
-from pixeldistill.types import Batch, BoxMaps, FeatureSpec, Outputs
+from pixeldistill.types import Batch, BoxMaps, FeatureSpec, Outputs, collect
 
 
 class Alignment:
@@ -56,9 +57,8 @@ class Alignment:
             if not pair.exact and self.points:
                 converted[pair.teacher] = converted[pair.teacher] * pair.ratio
             elif not pair.exact:
-                shift, growth = converted[pair.teacher].split(2, dim=-1)
-                grown = growth + torch.log(growth.new_tensor(pair.ratio))
-                converted[pair.teacher] = torch.cat([shift * pair.ratio, grown], dim=-1)
+                shift, growth = converted[pair.teacher][..., :2], converted[pair.teacher][..., 2:]
+                converted[pair.teacher] = torch.cat([shift * pair.ratio, growth + math.log(pair.ratio)], dim=-1)
         return self.rows(student.deltas, converted)
 
     def _pair(
@@ -70,7 +70,7 @@ class Alignment:
         if pair.exact:
             height, width = (min(a, b) for a, b in zip(*grids, strict=True))
             return _cut(ours, grids[0], height, width), _cut(theirs, grids[1], height, width)
-        maps = theirs.unflatten(1, grids[1]).flatten(3) if self.shapes == 1 else _by_place(theirs, grids[1], self.shapes)
+        maps = _by_place(theirs, grids[1], self.shapes)
         resized = F.interpolate(maps.permute(0, 3, 1, 2), grids[0], mode="bilinear").permute(0, 2, 3, 1)
         return ours, resized.reshape(len(theirs), -1, theirs.shape[2])
 
@@ -171,20 +171,19 @@ class CrossKD(nn.Module):
         head's convolutions; normalisers ours.
     """
 
-    needs_teacher_head = True
-
     def __init__(self, config: CrossKDTerm, student: FeatureSpec, teacher: FeatureSpec) -> None:
         super().__init__()
         self.config, self.alignment = config, Alignment(config.kind, student, teacher)
         for name in ("channels", "depth"):
             if (a := getattr(_settings(student), name)) != (b := getattr(_settings(teacher), name)):
-                raise RecipeError(f"term crosskd hands features to the teacher's head: both need the same {name}, not {a} and {b}")
+                raise RecipeError(
+                    f"term crosskd hands features to the teacher's head: both need the same {name}, not {a} and {b}"
+                )
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Tensor:
         """Compare what the teacher's head says of the student's features with what the teacher says."""
         assert batch.teacher_head is not None
-        levels = [batch.teacher_head(*towers) for towers in student.towers]
-        crossed = BoxMaps(*(tuple(parts) for parts in zip(*levels, strict=True)))
+        crossed = collect([batch.teacher_head(*towers) for towers in student.towers])
         ours, theirs = self.alignment.rows(crossed.logits, teacher.boxes.logits)
         boxes = mimic_boxes(self.alignment, crossed, teacher.boxes, confidence(theirs))
         return quality_focal(ours, theirs) + boxes
@@ -201,7 +200,7 @@ def mimic_boxes(alignment: Alignment, student: BoxMaps, teacher: BoxMaps, weight
         return box_kd(ours, theirs, weight)
     central, wanted = alignment.rows(student.centerness, teacher.centerness)
     entropy = F.binary_cross_entropy_with_logits(central, wanted.sigmoid(), reduction="none").squeeze(2)
-    return sides_kd(ours, theirs, weight) + (weight * entropy).sum() / weight.sum().clamp(min=1)
+    return sides_kd(ours, theirs, weight) + (weight * entropy).sum() / weight.sum().clamp(min=len(weight))
 
 
 def _settings(spec: FeatureSpec) -> DetectorSettings:
@@ -211,10 +210,10 @@ def _settings(spec: FeatureSpec) -> DetectorSettings:
 
 def _by_place(values: Tensor, grid: tuple[int, int], shapes: int) -> Tensor:
     """Lay rows (N, H·W·A, V) out as (N, H, W, A·V)."""
-    return values.unflatten(1, (*grid, shapes)).flatten(3)
+    return values.reshape(len(values), *grid, shapes * values.shape[2])
 
 
 def _cut(values: Tensor, grid: tuple[int, int], height: int, width: int) -> Tensor:
     """Keep the rows (N, H·W·A, V) of a grid's upper left part."""
     shapes = values.shape[1] // (grid[0] * grid[1])
-    return values.unflatten(1, (*grid, shapes))[:, :height, :width].flatten(1, 3)
+    return _by_place(values, grid, shapes)[:, :height, :width].reshape(len(values), -1, values.shape[2])

@@ -59,8 +59,6 @@ class InputReconstructor(nn.Module):
 class ISRD(nn.Module):
     """L_ISRD: L1 between the large (teacher's) view and what the student's input feature can rebuild of it."""
 
-    needs_teacher_view = True
-
     def __init__(self, config: ISRDTerm, student: FeatureSpec, teacher: FeatureSpec) -> None:
         super().__init__()
         channels, height, width = student.input_feature

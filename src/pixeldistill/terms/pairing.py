@@ -5,14 +5,21 @@ from typing import NamedTuple
 
 from pixeldistill.errors import RecipeError
 from pixeldistill.losses import Maps
+from pixeldistill.networks.pyramid import Pair, pair_levels
 from pixeldistill.types import FeatureSpec
 
 
-class Pair(NamedTuple):
+class MapPair(NamedTuple):
     """Numbers of two maps."""
 
     student: int
     teacher: int
+
+
+def level_pairs(student: FeatureSpec, teacher: FeatureSpec) -> list[Pair]:
+    """Pair two detectors' levels: see `networks.pyramid.pair_levels`."""
+    assert student.detector is not None and teacher.detector is not None
+    return pair_levels(student.detector.numbers, student.image_size[0], teacher.detector.numbers, teacher.image_size[0])
 
 
 def choose_maps(maps: Maps, student: FeatureSpec, kind: str) -> list[int]:
@@ -31,19 +38,24 @@ def choose_maps(maps: Maps, student: FeatureSpec, kind: str) -> list[int]:
     return sorted({number % count for number in maps if isinstance(number, int)})
 
 
-def pair_maps(maps: Maps, student: FeatureSpec, teacher: FeatureSpec, kind: str) -> list[Pair]:
+def pair_maps(maps: Maps, student: FeatureSpec, teacher: FeatureSpec, kind: str) -> list[MapPair]:
     """Pair maps by relative depth: the last with the last, the middle with the middle, however many there are (ours).
 
-    Maps at half the image's side or larger belong to the stem; they count only where one of them is asked for by number.
+    Maps at half the image's side or larger belong to the stem; they count only where one of them is asked for by number. A
+    detector's maps are the levels of its pyramid, and are paired as `level_pairs` says.
     """
     chosen = choose_maps(maps, student, kind)
+    if student.detector:
+        return [MapPair(p.student, p.teacher) for p in level_pairs(student, teacher) if p.student in chosen]
     ours, theirs = _deep(student), _deep(teacher)
     if not set(chosen) <= set(ours):
         ours, theirs = list(range(len(student.features))), list(range(len(teacher.features)))
-    return [Pair(number, theirs[ceil((ours.index(number) + 1) * len(theirs) / len(ours)) - 1]) for number in chosen]
+    return [MapPair(number, theirs[ceil((ours.index(number) + 1) * len(theirs) / len(ours)) - 1]) for number in chosen]
 
 
 def _deep(spec: FeatureSpec) -> list[int]:
     """List the maps that lie behind the stem; all where there are no others."""
     height = spec.nominal_side
+    if spec.detector:
+        return list(range(len(spec.features)))
     return [i for i, m in enumerate(spec.features) if 2 * m.height < height] or list(range(len(spec.features)))

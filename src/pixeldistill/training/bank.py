@@ -39,6 +39,7 @@ class BankTeacher:
     """A teacher that is read from disk: see `training.teacher.Teacher`."""
 
     sees_image = False
+    head = None
 
     def __init__(self, archives: Archives, views: int, wanted: Sequence[WantedMap], fabric: Fabric) -> None:
         self.archives, self.views, self.wanted, self.fabric = archives, views, wanted, fabric

@@ -13,8 +13,8 @@ from pixeldistill.data.sampler import Key
 from pixeldistill.data.sources import Splits
 from pixeldistill.data.store import ImageStore, open_store
 from pixeldistill.files import write_json
-from pixeldistill.networks.classifier import Classifier, build_classifier
-from pixeldistill.networks.weights import CARD, adopt_weights
+from pixeldistill.networks.trained import AnyNetwork, adopt, build_fresh, build_network
+from pixeldistill.networks.weights import CARD
 from pixeldistill.recipe import STAGE_REFERENCE, Network, Recipe, Stage
 from pixeldistill.training.bank import open_bank
 from pixeldistill.training.engine import check_batch
@@ -53,22 +53,6 @@ def describe_data(splits: Splits) -> str:
     return "\n".join([f"data: {counts}, {len(splits.classes)} classes", *(f"data: {note}" for note in splits.notes)])
 
 
-def build_network(network: Network, classes: tuple[str, ...], *, trained: bool, weights: str | None = None) -> Classifier:
-    """Build the network that a recipe names; see `build_classifier`."""
-    return build_classifier(
-        network.network, len(classes), network.side, weights=weights or network.weights, patch=network.patch,
-        options=network.options, classes=classes, trained=trained, enlarge=network.enlarge, stem_stride=network.stem_stride,
-    )  # fmt: skip
-
-
-def build_fresh(network: Network, classes: int) -> Classifier:
-    """Build a network for its shapes alone: weights are not looked at."""
-    return build_classifier(
-        network.network, classes, network.side, patch=network.patch, options=network.options,
-        enlarge=network.enlarge, stem_stride=network.stem_stride,
-    )  # fmt: skip
-
-
 def check_stage(stage: Stage, stages: Mapping[str, Stage], context: Context, fabric: Fabric) -> None:
     """Build everything once, before the first stage is trained: what cannot work is said now.
 
@@ -82,10 +66,8 @@ def check_stage(stage: Stage, stages: Mapping[str, Stage], context: Context, fab
     student = build_network(stage.student, classes, trained=False, weights=_before(stage.student))
     if stage.student.weights.startswith(STAGE_REFERENCE):
         source = stages[stage.student.weights.removeprefix(STAGE_REFERENCE)]
-        name = stage.student.network
-        adopt_weights(
-            student.net, build_fresh(source.student, len(classes)).net.state_dict(), name, len(classes), f"stage {source.name}"
-        )
+        state = build_fresh(source.student, len(classes)).net.state_dict()
+        adopt(student, state, source.student, f"stage {source.name}")
     teacher = None
     if stage.teacher:
         untrained = _before(stage.teacher)
@@ -101,7 +83,7 @@ def _before(network: Network) -> str | None:
     return "none" if network.weights.startswith(STAGE_REFERENCE) else None
 
 
-def teacher_network(trainings: Sequence[Training], context: Context) -> Classifier | None:
+def teacher_network(trainings: Sequence[Training], context: Context) -> AnyNetwork | None:
     """Build the network that teaches in a pass."""
     teacher = next((training.stage.teacher for training in trainings if training.stage.teacher), None)
     if teacher is None:
@@ -111,7 +93,7 @@ def teacher_network(trainings: Sequence[Training], context: Context) -> Classifi
 
 def build_stream(
     trainings: Sequence[Training],
-    network: Classifier | None,
+    network: AnyNetwork | None,
     wanted: Sequence[Sequence[WantedMap]],
     context: Context,
     fabric: Fabric,
@@ -151,7 +133,7 @@ def _open_images(context: Context, fabric: Fabric) -> ImageStore | None:
 
 
 def _build_teacher(
-    stage: Stage, network: Classifier, wanted: Sequence[WantedMap], dataset: TrainingViews, context: Context, fabric: Fabric
+    stage: Stage, network: AnyNetwork, wanted: Sequence[WantedMap], dataset: TrainingViews, context: Context, fabric: Fabric
 ) -> Teacher:
     """Build a stage's teacher; with a bank it is asked once for every view, in float32, and read from disk ever after."""
     assert stage.teacher is not None
@@ -173,7 +155,7 @@ def _build_teacher(
         )  # fmt: skip
 
 
-def build_objective(training: Training, teacher: Classifier | None, context: Context, fabric: Fabric) -> Objective:
+def build_objective(training: Training, teacher: AnyNetwork | None, context: Context, fabric: Fabric) -> Objective:
     """Build student and terms; what is fresh in them is drawn from the training's seed."""
     stage = training.stage
     torch.manual_seed(training.seed)

@@ -11,13 +11,14 @@ from pixeldistill.data.check import check_images
 from pixeldistill.data.loading import default_workers
 from pixeldistill.data.sources import Splits, load_splits
 from pixeldistill.errors import GivenUp, NetworkError, RecipeError
-from pixeldistill.expansion import expand
+from pixeldistill.expansion import expand, teacher_of
 from pixeldistill.files import write_file, write_json
 from pixeldistill.methods import presets
+from pixeldistill.networks.trained import build_fresh, build_network
 from pixeldistill.reading import parse_recipe
 from pixeldistill.recipe import STAGE_REFERENCE, Network, Recipe, Stage
 from pixeldistill.report.comparison import NOTES, Trained, to_markdown
-from pixeldistill.training.build import build_fresh, build_network
+from pixeldistill.tasks.headline import decisive
 from pixeldistill.training.equal import settle, training_cost
 from pixeldistill.training.evaluate import TestImages, evaluate
 from pixeldistill.training.fabric import make_fabric
@@ -53,7 +54,7 @@ def every_method(recipe: Recipe) -> Recipe:
         return recipe
     if recipe.stages or recipe.teacher is None or not recipe.all_students:
         raise RecipeError("comparing needs a `teacher` and a `student` (or `students`), and no `stages`")
-    names = set(presets(recipe.schedule.epochs))
+    names = set(presets(recipe.schedule.epochs, recipe.task))
     if recipe.views.mixup:
         names.discard("dkd")
     if any(student.side >= recipe.teacher.side for student in recipe.all_students):
@@ -61,7 +62,7 @@ def every_method(recipe: Recipe) -> Recipe:
     if not all(_takes_a_stem(student) for student in recipe.all_students):
         names.discard("stem")
     content = recipe.model_dump(mode="json", exclude_unset=True, exclude={"controls", "method"})
-    return parse_recipe(content | {"compare": [name for name in presets(recipe.schedule.epochs) if name in names]})
+    return parse_recipe(content | {"compare": [name for name in presets(recipe.schedule.epochs, recipe.task) if name in names]})
 
 
 def _takes_a_stem(student: Network) -> bool:
@@ -106,7 +107,7 @@ def compare(
 def describe(comparison: Comparison) -> str:
     """Write a comparison as Markdown."""
     lines = ["| reference | test |", "|---|---|"]
-    lines += [f"| {name} | {100 * top1:.1f} |" for name, top1 in comparison.references.items()]
+    lines += [f"| {name} | {100 * share:.1f} |" for name, share in comparison.references.items()]
     tables = [to_markdown(label, comparison.teacher, methods) for label, methods in comparison.students.items()]
     return "\n".join(["\n".join(lines) + "\n", *tables, *(f"- {note}" for note in NOTES)]) + "\n"
 
@@ -123,7 +124,7 @@ def _students(
             own = [result for result in results if result.stage.name == name]
             cost = training_cost(by_name[name], by_name, len(splits.classes), len(splits.train))
             accuracies = [
-                {r.seed: r.figures[which][split]["top1"] for r in own if split in r.figures[which]}
+                {r.seed: decisive(r.figures[which][split]) for r in own if split in r.figures[which]}
                 for which, split in (("last", "val"), ("last", "test"), ("best", "test"))
             ]
             found.setdefault(student.label, []).append(Trained(method, by_name[name].schedule.epochs, cost, *accuracies))
@@ -140,14 +141,15 @@ def _references(
     """Measure the teacher and the assistants at their own side, and the teacher on small images that are enlarged."""
     assert recipe.teacher is not None
     folders = first_folders(recipe, stages)
-    teacher = Network(**recipe.teacher.model_dump(exclude={"schedule"}))
+    teacher = teacher_of(recipe)
     if recipe.teacher.schedule:
         teacher = teacher.model_copy(update={"weights": f"{STAGE_REFERENCE}teacher"})
     wanted = {"teacher": teacher}
     for stage in stages:
         if stage.teacher and stage.teacher != teacher:
             wanted[f"assistant {stage.teacher.network} at {stage.teacher.side}"] = stage.teacher
-    for side in sorted({student.side for student in recipe.all_students if student.side < teacher.side}):
+    smaller = {student.side for student in recipe.all_students if student.side < teacher.side}
+    for side in sorted(smaller if recipe.task == "classification" else ()):
         wanted[f"teacher on images of {side}, enlarged"] = teacher.model_copy(update={"side": side, "enlarge": teacher.side})
     fabric = make_fabric(accelerator=accelerator)
     path = recipe.run / REFERENCES
@@ -163,7 +165,7 @@ def _references(
             images = TestImages(
                 splits.test, network.side, recipe.imaging, default_workers() if workers is None else workers, fabric
             )  # fmt: skip
-            before[name] = {"key": key, "top1": evaluate(built.to(fabric.device), images, fabric)["top1"]}
+            before[name] = {"key": key, "figure": decisive(evaluate(built.to(fabric.device), images, fabric))}
             write_json(path, before)
-        found[name] = float(before[name]["top1"])
+        found[name] = float(before[name]["figure"])
     return found

@@ -15,11 +15,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pixeldistill.cost.measure import macs
 from pixeldistill.errors import RecipeError
+from pixeldistill.networks.detector import Detector
+from pixeldistill.networks.trained import build_fresh
 from pixeldistill.recipe import Network, Stage
-from pixeldistill.training.build import build_fresh
 from pixeldistill.training.objective import Objective
 from pixeldistill.training.records import used_views
-from pixeldistill.types import Batch, Outputs, View
+from pixeldistill.types import Batch, BoxTarget, Outputs, View
 
 SAMPLE = 2  # images for which the terms' own arithmetic is counted
 
@@ -129,12 +130,14 @@ def _terms_macs(student: str, teacher: str | None, terms: tuple[object, ...], cl
     objective = Objective(network, other.spec, terms, 1)  # type: ignore[arg-type]
     images = [torch.rand(SAMPLE, 3, *spec.image_size) for spec in (network.spec, other.spec)]
     with torch.no_grad():
-        target = torch.zeros(SAMPLE, dtype=torch.int64)
+        labels = torch.zeros(SAMPLE, dtype=torch.int64)
+        target = BoxTarget(torch.zeros(SAMPLE, 1, 4), labels[:, None] - 1) if network.spec.detector else labels
         views = {role: View(image, target) for role, image in zip(("student", "teacher"), images, strict=True)}
         said = other(images[1])
         maps = {w.number: torch.rand(SAMPLE, said.features[w.number].shape[1], w.height, w.width) for w in objective.wanted}
         features = tuple(maps.get(i, torch.empty(0)) for i in range(len(said.features)))
-        batch = Batch(views, Outputs(said.prediction, said.input_feature, features))
+        head = other.finish if isinstance(other, Detector) else None
+        batch = Batch(views, Outputs(said.prediction, said.input_feature, features), teacher_head=head)
         own = network(images[0])
         with FlopCounterMode(display=False) as counter:
             for term in objective.terms.values():

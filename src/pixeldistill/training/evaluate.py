@@ -6,13 +6,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pixeldistill.data.boxes import Annotation
 from pixeldistill.data.dataset import CameraImages, Raw
 from pixeldistill.data.loading import load
 from pixeldistill.data.sources import Sample
 from pixeldistill.data.views import to_unit
 from pixeldistill.inputs import Imaging
 from pixeldistill.networks.classifier import Classifier
+from pixeldistill.networks.detector import Detector
+from pixeldistill.networks.trained import AnyNetwork
 from pixeldistill.tasks import classification
+from pixeldistill.tasks.average_precision import average_precision
+from pixeldistill.tasks.detection import Detections, find_objects, to_original
 from pixeldistill.training.fabric import Fabric
 
 BATCH = 128
@@ -27,11 +32,12 @@ class TestImages:
     __test__ = False  # no test case, whatever pytest thinks of its name
 
     def __init__(self, samples: tuple[Sample, ...], side: int, imaging: Imaging, workers: int, fabric: Fabric) -> None:
-        self.total, self.side, self.workers = len(samples), side, workers
+        self.samples, self.total, self.side, self.workers = samples, len(samples), side, workers
         self.dataset = CameraImages(samples, side, imaging)
+        batch = 1 if self.dataset.boxed else BATCH  # whole images differ in shape
         share = -(-len(samples) // fabric.world_size)  # every process the same number: what is too many is cut off again
         mine = [(fabric.global_rank + i * fabric.world_size) % len(samples) for i in range(share)]
-        self._batches = [mine[i : i + BATCH] for i in range(0, share, BATCH)]
+        self._batches = [mine[i : i + batch] for i in range(0, share, batch)]
         self._small = share * 3 * side * side <= CACHE_BYTES
         self._kept: list[Raw] | None = None
 
@@ -45,20 +51,63 @@ class TestImages:
 
 
 @torch.no_grad()
-def evaluate(network: Classifier, images: TestImages, fabric: Fabric) -> Metrics:
-    """Measure a network on a split: see `tasks.classification.metrics`. All processes get the whole split's figures."""
+def evaluate(network: AnyNetwork, images: TestImages, fabric: Fabric, levels: range | None = None) -> Metrics:
+    """Measure a network on a split. All processes get the whole split's figures.
+
+    Args:
+        network: a classifier or a detector.
+        images: as the camera delivers them at its side.
+        fabric: of this process.
+        levels: of a detector, the numbers of those to look at; by default all.
+
+    Returns:
+        See `tasks.classification.metrics` and `tasks.average_precision`.
+    """
     was_training = network.training
     network.eval()
+    try:
+        if isinstance(network, Detector):
+            return _evaluate_detector(network, images, fabric, levels)
+        return _evaluate_classifier(network, images, fabric)
+    finally:
+        network.train(was_training)
+
+
+def _evaluate_classifier(network: Classifier, images: TestImages, fabric: Fabric) -> Metrics:
     logits, targets = [], []
     for raw in images:
         image = to_unit(fabric.to_device(raw.images))
         with fabric.autocast():
             logits.append(network(image).logits.float())
         targets.append(fabric.to_device(raw.target))
-    network.train(was_training)
     return classification.metrics(
         _gather(fabric, torch.cat(logits), images.total), _gather(fabric, torch.cat(targets), images.total)
     )
+
+
+def _evaluate_detector(network: Detector, images: TestImages, fabric: Fabric, levels: range | None) -> Metrics:
+    found: dict[int, Detections] = {}
+    for raw in images:
+        with fabric.autocast():
+            outputs = network(to_unit(fabric.to_device(raw.images)))
+        (detections,) = find_objects(outputs, network.settings, raw.images.shape[2:], levels)
+        ((_, index),) = raw.keys.tolist()
+        size, view = annotation_of(images.samples[index]).size, raw.images.shape[2:]
+        found[index] = Detections(
+            to_original(detections.boxes, view, size).cpu(), detections.scores.cpu(), detections.labels.cpu()
+        )
+    if fabric.world_size > 1:
+        shares: list[Any] = [None] * fabric.world_size
+        torch.distributed.all_gather_object(shares, found)
+        found = {index: detections for share in shares for index, detections in share.items()}
+    annotations = [annotation_of(sample) for sample in images.samples]
+    return average_precision([found[i] for i in range(len(annotations))], annotations, network.classes)
+
+
+def annotation_of(sample: Sample) -> Annotation:
+    """Give a sample's boxes."""
+    assert isinstance(sample.label, Annotation)
+    return sample.label
 
 
 def _gather(fabric: Fabric, mine: Tensor, total: int) -> Tensor:

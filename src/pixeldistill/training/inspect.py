@@ -1,27 +1,34 @@
 """The dry run: every shape that will meet in a stage, found by building it and running it once."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pixeldistill.archive import KEY
+from pixeldistill.data.boxes import Annotation
 from pixeldistill.data.images import image_size
-from pixeldistill.data.sources import Splits, load_splits
+from pixeldistill.data.sources import Sample, Splits, load_splits
 from pixeldistill.data.store import store_settings, stored_size
+from pixeldistill.data.views import whole_size
 from pixeldistill.errors import DataError
 from pixeldistill.files import differences
 from pixeldistill.inputs import Data
 from pixeldistill.losses import name_terms
-from pixeldistill.networks.classifier import Classifier
+from pixeldistill.networks.pyramid import coverage, pair_levels
+from pixeldistill.networks.trained import AnyNetwork, build_fresh
 from pixeldistill.recipe import STAGE_REFERENCE, Network, Recipe, Schedule, Stage
 from pixeldistill.terms import build_term, wanted_maps
 from pixeldistill.training.bank import bank_bytes
-from pixeldistill.training.build import build_fresh, describe_data
+from pixeldistill.training.build import describe_data
 from pixeldistill.training.passes import passes
 from pixeldistill.training.records import bank_folder, bank_settings, stage_settings, used_views
 from pixeldistill.training.runs import RECORD, begun, read_record, stage_folder
 from pixeldistill.wording import in_bytes, in_words
 
+LOW = 0.5
 _KNOWN_CLASSES = {"cub": 200, "aircraft": 100, "demo": 4}
 
 
@@ -150,12 +157,80 @@ def _known(data: Data) -> int:
     return _KNOWN_CLASSES.get(data.format, 10)
 
 
-def _describe(role: str, network: Network, classifier: Classifier) -> list[str]:
+def _describe(role: str, network: Network, classifier: AnyNetwork) -> list[str]:
     spec = classifier.spec
-    origin = f"stage {network.weights[1:]}" if network.weights.startswith(STAGE_REFERENCE) else network.weights
+    if spec.detector:
+        return _describe_detector(role, network, classifier)
     maps = ", ".join(str(m) for m in spec.features)
     return [
-        f"{role}: {network.network} (weights: {origin}) on 3×{network.side}×{network.side}",
+        f"{role}: {network.network} (weights: {_origin(network)}) on 3×{network.side}×{network.side}",
         f"  input feature {spec.input_feature} · maps {maps} · prediction {spec.classes}",
         *(f"  note: {note}" for note in classifier.notes),
     ]
+
+
+def _describe_detector(role: str, network: Network, detector: AnyNetwork) -> list[str]:
+    spec = detector.spec
+    assert spec.detector is not None
+    settings = spec.detector
+    levels = ", ".join(f"P{n} {level.height}×{level.width}" for n, level in zip(settings.numbers, spec.features, strict=True))
+    what = "points" if settings.head == "fcos" else f"{settings.shapes} anchors a place, the smallest {settings.anchor:g} strides"
+    return [
+        f"{role}: {network.network} (weights: {_origin(network)}) on 3×{network.side}×{network.side}, {settings.head}",
+        f"  input feature {spec.input_feature} · {settings.channels} channels on {levels} · {what} · {spec.classes} classes",
+        *(f"  note: {note}" for note in detector.notes),
+    ]
+
+
+def _origin(network: Network) -> str:
+    return f"stage {network.weights[1:]}" if network.weights.startswith(STAGE_REFERENCE) else network.weights
+
+
+def describe_coverage(recipe: Recipe, stages: Sequence[Stage]) -> list[str]:
+    """Say which share of the training boxes some anchor (or point) of every detector covers, at its side and on its levels.
+
+    Of an assistant, also on the levels that it exposes to its students. Objects that no anchor covers can hardly be learned.
+    """
+    if recipe.task != "detection":
+        return []
+    try:
+        samples = load_splits(recipe.data).train
+    except DataError:
+        return []
+    lines, shown = [], set()
+    for stage in stages:
+        for name, network, levels in _exposed(stage):
+            assert network.detector is not None
+            if (network.network, network.side, levels) in shown:
+                continue
+            shown.add((network.network, network.side, levels))
+            share = coverage(*view_boxes(samples, network.side), network.detector, levels)
+            low = " (low: the others are too small or too large; choose other `levels` or `anchor`)" if share < LOW else ""
+            lines.append(f"{name} at {network.side}, P{levels[0]}–P{levels[-1]}: anchors cover {share:.0%} of train's boxes{low}")
+    return lines
+
+
+def _exposed(stage: Stage) -> Iterator[tuple[str, Network, tuple[int, ...]]]:
+    """Name a stage's detectors with their levels; of its teacher, those that the student's correspond to."""
+    student, teacher = stage.student, stage.teacher
+    assert student.detector is not None
+    yield stage.name, student, student.detector.numbers
+    if teacher:
+        assert teacher.detector is not None
+        numbers = teacher.detector.numbers
+        pairs = pair_levels(student.detector.numbers, student.side, numbers, teacher.side)
+        yield f"{stage.name}'s teacher", teacher, tuple(numbers[pair.teacher] for pair in pairs)
+
+
+def view_boxes(samples: Sequence[Sample], side: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Give all boxes (M, 4) of some images, as their views of a side show them, and the size (M, 2) of each one's view."""
+    boxes, sizes = [np.zeros((0, 4), np.float32)], [np.zeros((0, 2), np.int64)]
+    for sample in samples:
+        annotation = sample.label
+        assert isinstance(annotation, Annotation)
+        kept = annotation.boxes[~annotation.crowd]
+        view = whole_size(*annotation.size, side)
+        scale = np.array([view[1], view[0]] * 2) / np.array([annotation.size[1], annotation.size[0]] * 2)
+        boxes.append((kept * scale).astype(np.float32))
+        sizes.append(np.tile(np.array(view), (len(kept), 1)))
+    return np.concatenate(boxes), np.concatenate(sizes)

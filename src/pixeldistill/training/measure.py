@@ -11,7 +11,7 @@ from pixeldistill.data.loading import default_workers
 from pixeldistill.data.sources import load_splits
 from pixeldistill.errors import DataError, RunError
 from pixeldistill.inputs import Data, Imaging
-from pixeldistill.networks.classifier import load_classifier
+from pixeldistill.networks.trained import load_trained
 from pixeldistill.networks.weights import find_run, read_card
 from pixeldistill.recipe import Recipe
 from pixeldistill.training.evaluate import TestImages, evaluate
@@ -64,6 +64,6 @@ def measure_run(run: Path, recipe: Recipe | None = None, *, workers: int | None 
     }
     figures = {}
     for which in ("last", "best"):
-        network = load_classifier(folder, which).to(fabric.device)
+        network = load_trained(folder, which).to(fabric.device)
         figures[which] = {name: evaluate(network, split, fabric) for name, split in images.items()}
     return Measured(folder, classes, {name: split.total for name, split in images.items()}, figures)

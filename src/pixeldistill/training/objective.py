@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from pixeldistill.losses import Term, name_terms
-from pixeldistill.networks.classifier import Classifier
+from pixeldistill.networks.trained import AnyNetwork
 from pixeldistill.terms import build_term, wanted_maps
 from pixeldistill.training.schedule import term_weight
 from pixeldistill.types import Batch, FeatureSpec
@@ -19,7 +19,7 @@ class Objective(nn.Module):
         wanted: the maps that the terms ask of the teacher.
     """
 
-    def __init__(self, student: Classifier, teacher: FeatureSpec | None, terms: tuple[Term, ...], epochs: int) -> None:
+    def __init__(self, student: AnyNetwork, teacher: FeatureSpec | None, terms: tuple[Term, ...], epochs: int) -> None:
         super().__init__()
         self.student = student
         self.configs = name_terms(terms)

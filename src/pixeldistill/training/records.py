@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from pixeldistill.data.sources import Splits
-from pixeldistill.networks.classifier import Classifier
+from pixeldistill.networks.trained import AnyNetwork
 from pixeldistill.networks.weights import find_run, packaged_weights, weights_file
 from pixeldistill.recipe import STAGE_REFERENCE, Network, Recipe, Stage
 from pixeldistill.training.runs import file_digest
@@ -70,7 +70,7 @@ def bank_folder(stage: Stage, recipe: Recipe) -> Path:
     return (chosen or recipe.run / "bank") / name
 
 
-def network_card(stage: Stage, student: Classifier, seed: int, recipe: Recipe, splits: Splits) -> dict[str, Any]:
+def network_card(stage: Stage, student: AnyNetwork, seed: int, recipe: Recipe, splits: Splits) -> dict[str, Any]:
     """Describe the deployed network: all that it takes to rebuild it and to feed it."""
     network, root = stage.student, recipe.data.root
     return {
@@ -80,6 +80,7 @@ def network_card(stage: Stage, student: Classifier, seed: int, recipe: Recipe, s
         "options": network.options,
         "enlarge": network.enlarge,
         "stem_stride": network.stem_stride,
+        "detector": network.detector.model_dump(mode="json") if network.detector else None,
         "classes": list(splits.classes),
         "mean": list(student.mean),
         "std": list(student.std),

@@ -15,21 +15,22 @@ from pixeldistill.cost.measure import macs, parameters
 from pixeldistill.cost.transmission import bytes_per_image
 from pixeldistill.data.boxes import Annotation
 from pixeldistill.data.check import check_images
-from pixeldistill.data.dataset import CameraImages
+from pixeldistill.data.images import read_image
 from pixeldistill.data.loading import default_workers
 from pixeldistill.data.sources import load_splits
-from pixeldistill.data.views import to_unit
-from pixeldistill.errors import GivenUp, PixelDistillError, RecipeError, RunError
+from pixeldistill.data.views import camera_view, to_unit
+from pixeldistill.errors import GivenUp, RecipeError, RunError
 from pixeldistill.expansion import expand
 from pixeldistill.files import locked, write_file, write_json
+from pixeldistill.networks.detector import Detector
+from pixeldistill.networks.trained import build_network
 from pixeldistill.networks.weights import BEST, LAST, state_bytes
 from pixeldistill.recipe import Recipe, Stage
 from pixeldistill.report.pictures import save_reconstructions
-from pixeldistill.tasks import classification
+from pixeldistill.tasks.headline import HEADLINES, decisive, headline
 from pixeldistill.terms.isrd import ISRD
 from pixeldistill.training.build import (
     Context,
-    build_network,
     build_objective,
     build_stream,
     check_stage,
@@ -39,6 +40,7 @@ from pixeldistill.training.build import (
 from pixeldistill.training.engine import fit
 from pixeldistill.training.equal import settle
 from pixeldistill.training.evaluate import TestImages, evaluate
+from pixeldistill.training.exposed import describe_exposed
 from pixeldistill.training.fabric import Fabric, make_fabric
 from pixeldistill.training.objective import Objective
 from pixeldistill.training.passes import Training, first_folders, passes
@@ -131,6 +133,12 @@ def _run_pass(trainings: Sequence[Training], context: Context) -> dict[int, Resu
     if not left:
         return outcomes
     network = teacher_network(left, context)
+    if isinstance(network, Detector):
+        taught = [training for training in left if training.stage.teacher]
+        images = _camera("val", network.spec.image_size[0], context, fabric)
+        stages = expand(context.recipe)
+        for line in describe_exposed(taught, network.to(fabric.device), images, stages, context.folders, fabric):
+            context.say(line)
     objectives = [build_objective(training, network, context, fabric) for training in left]
     stream = build_stream(left, network, [objective.wanted for objective in objectives], context, fabric)
     jobs = [_job(training, objective, context, fabric) for training, objective in zip(left, objectives, strict=True)]
@@ -160,12 +168,17 @@ def _job(training: Training, objective: Objective, context: Context, fabric: Fab
     return Job(
         name=training.title,
         objective=objective,
-        validate=lambda: {k: v for k, v in evaluate(student, validation, fabric).items() if k != "per_class"},
-        select_by=classification.SELECT_BY,
+        validate=lambda: _figures(evaluate(student, validation, fabric)),
+        select_by=HEADLINES[context.recipe.task],
         serialise=lambda: state_bytes(student.net),
         seed=training.seed,
         folder=training.folder,
     )
+
+
+def _figures(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """Give the figures of a split that are single numbers; the decisive one first, 0 where there was nothing to find."""
+    return {headline(metrics): decisive(metrics)} | {k: v for k, v in metrics.items() if isinstance(v, float)}
 
 
 def _camera(split: str, side: int, context: Context, fabric: Fabric) -> TestImages:
@@ -208,10 +221,8 @@ def save_picture(objective: Objective, stage: Stage, path: Path, context: Contex
     chosen = [samples[i * (len(samples) - 1) // 3] for i in range(4)]
 
     def camera(side: int) -> Tensor:
-        raw = CameraImages(chosen, side, context.recipe.imaging)[range(len(chosen))]
-        if isinstance(raw, PixelDistillError):
-            raise raw
-        return to_unit(fabric.to_device(raw.images))
+        views = [camera_view(read_image(sample.path), side, context.recipe.imaging) for sample in chosen]
+        return to_unit(fabric.to_device(torch.stack(views)))
 
     objective.eval()
     small, large = camera(stage.student.side), camera(stage.teacher.side)

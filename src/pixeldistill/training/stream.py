@@ -95,7 +95,7 @@ class Stream:
             return Batch(views, epoch=epoch)
         if stage.teacher.side in images:
             views["teacher"] = self._view(stage.teacher.side, images, target)
-        return Batch(views, outputs, epoch)
+        return Batch(views, outputs, epoch, self.teacher.head if self.teacher else None)
 
     def _view(self, side: int, images: dict[int, Tensor], target: Target) -> View:
         """Give a view its target: the classes of all views are the same, the boxes are in its own pixels."""

@@ -1,6 +1,6 @@
 """The frozen teacher: what it says of a view, asked live. The bank gives the same from disk."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple, Protocol
 
 import torch
@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pixeldistill.networks.classifier import Classifier
+from pixeldistill.networks.detector import Detector
 from pixeldistill.networks.folding import fold_norms
 from pixeldistill.training.fabric import Fabric
 from pixeldistill.types import BoxMaps, Outputs, WantedMap
@@ -26,13 +27,21 @@ class Answer(NamedTuple):
         return Outputs(self.prediction, nothing, tuple(chosen.get(i, nothing) for i in range(max(chosen, default=-1) + 1)))
 
 
+Head = Callable[[Tensor, Tensor], tuple[Tensor, ...]]
+
+
 class Teacher(Protocol):
     """Says what the teacher thinks of a batch of views.
 
-    `sees_image`: whether it must be given the images, or the keys (N, 2; epoch and index) are enough.
+    `sees_image`: whether it must be given the images, or the keys (N, 2; epoch and index) are enough. `head`: of a detector, what
+    finishes its head from a level's towers.
     """
 
     sees_image: bool
+
+    @property
+    def head(self) -> Head | None:
+        """See above."""
 
     def __call__(self, image: Tensor | None, keys: Tensor) -> Answer:
         """Answer for images (N, 3, H, W) in [0, 1], or for the views of these keys."""
@@ -47,9 +56,12 @@ class LiveTeacher:
 
     sees_image = True
 
-    def __init__(self, network: Classifier, fabric: Fabric, wanted: Iterable[WantedMap], *, channels_last: bool) -> None:
+    def __init__(
+        self, network: Classifier | Detector, fabric: Fabric, wanted: Iterable[WantedMap], *, channels_last: bool
+    ) -> None:
         network, _ = fold_norms(network.requires_grad_(False).eval())
         self.network = network.requires_grad_(False).eval().to(fabric.device)
+        self.head = self.network.finish if isinstance(self.network, Detector) else None
         if channels_last:
             self.network.to(memory_format=torch.channels_last)
         self.spec, self.wanted = network.spec, tuple(wanted)

@@ -1,0 +1,82 @@
+"""Networks as recipes and finished trainings describe them: classifiers and detectors alike."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import Tensor
+
+from pixeldistill.detectors import DetectorSettings
+from pixeldistill.networks.classifier import Classifier, build_classifier
+from pixeldistill.networks.detector import Detector, adopt_detector, build_detector
+from pixeldistill.networks.weights import adopt_weights, detector_levels, read_card, read_trained, weights_file
+from pixeldistill.recipe import Network
+
+AnyNetwork = Classifier | Detector
+
+
+def build_network(network: Network, classes: tuple[str, ...], *, trained: bool, weights: str | None = None) -> AnyNetwork:
+    """Build the network that a recipe names, with its weights; see `build_classifier` and `build_detector`.
+
+    Args:
+        network: as the recipe says.
+        classes: their names, compared with those of a former run.
+        trained: the weights must know these classes already (a frozen teacher).
+        weights: instead of the recipe's.
+    """
+    source = weights or network.weights
+    if network.detector is None:
+        return build_classifier(
+            network.network, len(classes), network.side, weights=source, patch=network.patch, options=network.options,
+            classes=classes, trained=trained, enlarge=network.enlarge, stem_stride=network.stem_stride,
+        )  # fmt: skip
+    levels = None if source in ("none", "pretrained") else detector_levels(source)
+    own = source if levels is None else "none"  # of the backbone alone
+    detector = build_detector(
+        network.network, len(classes), network.side, network.detector, weights=own, patch=network.patch, options=network.options
+    )
+    if levels is not None:
+        known = classes if trained else None
+        state = read_trained(source, network.network, network.side if trained else None, known)
+        adopt_detector(detector, state, levels, source, trained=trained)
+    return detector
+
+
+def build_fresh(network: Network, classes: int) -> AnyNetwork:
+    """Build a network for its shapes alone: weights are not looked at."""
+    names = tuple(str(i) for i in range(classes))
+    return build_network(network.model_copy(update={"weights": "none"}), names, trained=False)
+
+
+def adopt(network: AnyNetwork, state: Mapping[str, Tensor], source: Network, name: str) -> None:
+    """Load what another network of the same architecture has learned; of a detector, the levels that both have.
+
+    Args:
+        network: in place.
+        state: of the other network's `net`.
+        source: what the other network is.
+        name: where it comes from, for an error.
+
+    Raises:
+        WeightsError: they do not fit.
+    """
+    if isinstance(network, Detector):
+        assert source.detector is not None
+        adopt_detector(network, state, source.detector.levels, name, trained=False)
+    else:
+        adopt_weights(network.net, dict(state), source.network, network.spec.classes, name)
+
+
+def load_trained(folder: Path, which: str = "last") -> AnyNetwork:
+    """Build the network of a finished training as its card says, with its last or its best weights.
+
+    Raises:
+        WeightsError: no such file, or one that does not fit the card.
+    """
+    card = read_card(folder)
+    settings = card.get("detector")
+    network = Network(
+        network=card["network"], side=card["side"], weights=str(weights_file(folder, which)), patch=card["patch"],
+        options=card["options"], enlarge=card.get("enlarge"), stem_stride=card.get("stem_stride"),
+        detector=DetectorSettings(**settings) if settings else None,
+    )  # fmt: skip
+    return build_network(network, tuple(card["classes"]), trained=True)

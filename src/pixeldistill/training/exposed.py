@@ -1,0 +1,52 @@
+"""What a detector knows on the levels that it exposes: said before students learn from it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pixeldistill.networks.detector import Detector
+from pixeldistill.networks.pyramid import pair_levels
+from pixeldistill.recipe import Stage
+from pixeldistill.tasks.headline import decisive
+from pixeldistill.training.evaluate import TestImages, evaluate
+from pixeldistill.training.fabric import Fabric
+from pixeldistill.training.passes import Training
+from pixeldistill.training.runs import DONE, read_record
+
+
+def describe_exposed(
+    trainings: Sequence[Training], network: Detector, images: TestImages, stages: Sequence[Stage], folders: Mapping[str, Path],
+    fabric: Fabric,
+) -> list[str]:  # fmt: skip
+    """Measure a teacher on val, on the levels that correspond to its students' levels, where these are not all of its own.
+
+    Args:
+        trainings: its students'.
+        network: the teacher, on the device.
+        images: of val, at its side.
+        stages: all of the recipe; a student that was trained alone is compared.
+        folders: of each stage's first seed.
+        fabric: of this process.
+
+    Returns:
+        A line for each group of students with other levels; a warning where the student alone is better than its teacher there.
+    """
+    lines: dict[range, str] = {}
+    for training in trainings:
+        student = training.stage.student
+        assert training.stage.teacher is not None and student.detector is not None
+        numbers = network.settings.numbers
+        pairs = pair_levels(student.detector.numbers, student.side, numbers, training.stage.teacher.side)
+        exposed = range(numbers[pairs[0].teacher], numbers[pairs[-1].teacher] + 1)
+        if len(exposed) == len(numbers) or exposed in lines:
+            continue
+        score = decisive(evaluate(network, images, fabric, exposed))
+        said = f"{training.stage.name}: its teacher has mAP {100 * score:.1f} on val with the levels it exposes"
+        line = f"{said}, P{exposed[0]}–P{exposed[-1]}"
+        plain = [s for s in stages if s.teacher is None and s.student == student and (folders[s.name] / DONE).is_file()]
+        if plain:
+            own = decisive(read_record(folders[plain[0].name] / DONE)["last"]["val"])
+            line += f" (the student alone: {100 * own:.1f})"
+            if score < own:
+                line = f"warning: {line}: it has little to teach there; choose finer levels for the student, or another `anchor`"
+        lines[exposed] = line
+    return list(lines.values())

@@ -1,0 +1,227 @@
+"""Images with boxes: COCO's files, VOC's folders, generated scenes; and what of a box a crop shows."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pixeldistill.data.boxes import Annotation, through_crop
+from pixeldistill.data.check import check_images
+from pixeldistill.data.crops import Crop, draw_crop
+from pixeldistill.data.sources import load_splits
+from pixeldistill.errors import DataError
+from pixeldistill.inputs import Data, Views
+
+CATEGORIES = [{"id": 7, "name": "cat"}, {"id": 3, "name": "dog"}]
+
+
+def coco(images, annotations, categories=CATEGORIES):
+    return {"images": images, "annotations": annotations, "categories": categories}
+
+
+def image(number, width=40, height=30, name=None):
+    return {"id": number, "file_name": name or f"{number}.jpg", "width": width, "height": height}
+
+
+def box(number, image_id, bbox, category=7, **more):
+    return {"id": number, "image_id": image_id, "category_id": category, "bbox": bbox, **more}
+
+
+@pytest.fixture
+def write_coco(tmp_path):
+    """Write train.json, test.json and images of 40×30 pixels; gives what reads them."""
+
+    def write(train, test=None):
+        for split, content in (("train", train), ("test", test)):
+            if content is not None:
+                (tmp_path / f"{split}.json").write_text(json.dumps(content))
+        (tmp_path / "train").mkdir(exist_ok=True)
+        for number in range(1, 9):
+            Image.fromarray(np.full((30, 40, 3), 20 * number, np.uint8)).save(tmp_path / "train" / f"{number}.jpg")
+        named = {"test": "test.json", "images": "train"} if test else {}
+        return Data(format="coco", root=tmp_path, train="train.json", **named)
+
+    return write
+
+
+def test_coco(write_coco):
+    train = coco(
+        [image(i) for i in (1, 2, 3)],
+        [box(1, 1, [2, 3, 10, 20], area=150), box(2, 1, [0, 0, 5, 5], category=3), box(3, 2, [1, 1, 8, 8], iscrowd=1)],
+    )
+    test = coco([image(4, name="4.jpg")], [box(1, 4, [35, 20, 20, 20]), box(2, 4, [1, 1, 5, 5])])
+    splits = check_images(load_splits(write_coco(train, test)), write_coco(train, test), 1)
+    assert splits.classes == ("dog", "cat"), "in the order of their ids"
+    by_path = {sample.path.name: sample.label for sample in (*splits.train, *splits.val)}
+    first = by_path["1.jpg"]
+    assert first.boxes.tolist() == [[2, 3, 12, 23], [0, 0, 5, 5]] and first.labels.tolist() == [1, 0]
+    assert first.areas.tolist() == [150, 25] and first.size == (30, 40)
+    assert by_path["2.jpg"].crowd.tolist() == [True] and len(by_path["3.jpg"].boxes) == 0
+    assert splits.test[0].label.boxes.tolist()[0] == [35, 20, 40, 30], "cut at the image's edge"
+    said = " ".join(splits.notes)
+    assert "test: 1 box cut" in said and "no val split: 1 images cut" in said and "without objects" in said
+
+
+def test_what_boxes_are_decides_the_datas_identity(write_coco):
+    digests = set()
+    for width in (10, 11):
+        data = write_coco(coco([image(1), image(2)], [box(1, 1, [2, 3, width, 20]), box(2, 2, [1, 1, 9, 9])]))
+        digests.add(check_images(load_splits(data), data, 1).digest())
+    assert len(digests) == 2
+
+
+GOOD = [box(1, 1, [2, 3, 10, 20]), box(2, 2, [2, 3, 10, 20])]
+TWO = [image(1), image(2)]
+BAD_COCO = {
+    "no name": (coco(TWO, GOOD, [{"id": 7}]), "no id or no name"),
+    "a category twice": (coco(TWO, GOOD, [*CATEGORIES, {"id": 7, "name": "cow"}]), "is there twice"),
+    "an unnamed category": (coco(TWO, [*GOOD, box(3, 1, [0, 0, 5, 5], category=9)]), "category id 9, which has no name"),
+    "no such image": (coco(TWO, [*GOOD, box(3, 5, [0, 0, 5, 5])]), "image id 5, which is not listed"),
+    "no file": (coco([*TWO, image(99)], GOOD), "99.jpg is listed but is not there"),
+    "no image anywhere": (coco([image(1, name="x.jpg")], GOOD[:1]), "data.images"),
+    "corners": (coco([image(1), image(2)], [box(i, 1, [20, 15, 38, 28]) for i in range(3)]), "another convention"),
+    "bbox of three": (coco(TWO, [*GOOD, box(3, 1, [0, 0, 5])]), "expected .x, y, width, height."),
+    "not finite": (coco(TWO, [*GOOD, box(3, 1, [0, 0, 5, float("nan")])]), "expected .x, y, width, height."),
+    "no box": (coco(TWO, []), "no box that anything could be learned from"),
+    "no images": (coco([], []), "lists no image"),
+    "another size": (coco([image(1, 30, 40), image(2)], GOOD), "40×30 pixels, its annotation says 30×40"),
+    "no size": (coco([{"id": 1, "file_name": "1.jpg"}], GOOD[:1]), "needs id, file_name, height and width"),
+    "an id twice": (coco([image(1), image(1)], GOOD[:1]), "image id 1 is there twice"),
+    "something else": ({"hello": 1}, "no COCO file"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_COCO)
+def test_bad_coco_files(write_coco, case):
+    content, words = BAD_COCO[case]
+    data = write_coco(content)
+    with pytest.raises(DataError, match=words):
+        check_images(load_splits(data), data, 1)
+
+
+def test_degenerate_boxes_are_left_out_and_counted(write_coco):
+    boxes = [box(1, 1, [2, 3, 10, 20]), box(2, 2, [5, 5, 0, 9]), box(3, 2, [5, 5, -4, 9]), box(4, 2, [1, 1, 9, 9])]
+    splits = load_splits(write_coco(coco(TWO, boxes)))
+    assert sum(len(s.label.boxes) for s in (*splits.train, *splits.val)) == 2
+    assert any("2 outside or without area left out" in note for note in splits.notes)
+
+
+def test_a_test_class_that_train_lacks(write_coco):
+    test = coco([image(3, name="3.jpg")], [box(1, 3, [0, 0, 9, 9], category=3)])
+    with pytest.raises(DataError, match="test has class 'dog'"):
+        load_splits(write_coco(coco(TWO, GOOD), test))
+
+
+VOC = """<annotation><filename>{name}.jpg</filename><size><width>{width}</width><height>30</height><depth>3</depth></size>
+<object><name>cat</name><difficult>0</difficult><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>{x1}</xmax><ymax>20</ymax></bndbox></object>
+<object><name>dog</name><difficult>1</difficult><bndbox><xmin>3</xmin><ymin>3</ymin><xmax>9</xmax><ymax>9</ymax></bndbox></object>
+</annotation>"""
+
+
+@pytest.fixture
+def voc(tmp_path):
+    """Write a VOC folder with four images."""
+    for folder in ("Annotations", "JPEGImages", "ImageSets/Main"):
+        (tmp_path / folder).mkdir(parents=True)
+    for i in range(4):
+        Image.fromarray(np.full((30, 40, 3), 50 * i, np.uint8)).save(tmp_path / f"JPEGImages/i{i}.jpg")
+        (tmp_path / f"Annotations/i{i}.xml").write_text(VOC.format(name=f"i{i}", width=40, x1=10))
+    for split, names in (("train", "i0\ni1\n"), ("val", "i2  1\n"), ("test", "i3\n")):
+        (tmp_path / f"ImageSets/Main/{split}.txt").write_text(names)
+    return tmp_path
+
+
+def test_voc(voc):
+    splits = check_images(load_splits(Data(format="voc", root=voc)), Data(format="voc", root=voc), 1)
+    assert [len(getattr(splits, name)) for name in ("train", "val", "test")] == [2, 1, 1]
+    assert splits.classes == ("cat",), "difficult dogs alone teach nothing"
+    assert splits.train[0].label.boxes.tolist() == [[0, 0, 10, 20]], "VOC counts from 1, its last pixel is inside"
+
+
+def test_difficult_objects_count_as_crowds(voc):
+    (voc / "Annotations/i0.xml").write_text(VOC.format(name="i0", width=40, x1=10).replace("<difficult>1", "<difficult>0"))
+    splits = load_splits(Data(format="voc", root=voc, train="train"))
+    assert splits.train[0].label.crowd.tolist() == [False, False] and splits.train[1].label.crowd.tolist() == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda root: (root / "Annotations/i0.xml").unlink(), "i0.xml cannot be read"),
+        (lambda root: (root / "Annotations/i0.xml").write_text("<annotation>"), "i0.xml is not XML"),
+        (lambda root: (root / "JPEGImages/i1.jpg").unlink(), "i1.jpg is listed but is not there"),
+        (lambda root: (root / "ImageSets/Main/train.txt").write_text(""), "lists no image"),
+        (
+            lambda root: (root / "Annotations/i0.xml").write_text(VOC.format(name="i0", width=41, x1=10)),
+            "its annotation says 41×30",
+        ),
+        (
+            lambda root: (root / "Annotations/i0.xml").write_text(VOC.format(name="i0", width=40, x1="ten")),
+            "'ten', which is no number",
+        ),
+    ],
+)
+def test_bad_voc_folders(voc, change, words):
+    change(voc)
+    with pytest.raises(DataError, match=words):
+        check_images(load_splits(Data(format="voc", root=voc)), Data(format="voc", root=voc), 1)
+
+
+def test_scenes_are_drawn_once(tmp_path):
+    data = Data(format="scenes", root=tmp_path / "scenes", limit=5)
+    splits = load_splits(data)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.jpg")}
+    assert [len(getattr(splits, name)) for name in ("train", "val", "test")] == [5, 5, 5] and len(splits.classes) == 4
+    again = load_splits(data)
+    assert [s.path for s in again.train] == [s.path for s in splits.train]
+    assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.jpg")}
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/mine.txt").write_text("mine")
+    with pytest.raises(DataError, match="holds something else"):
+        load_splits(Data(format="scenes", root=tmp_path / "other"))
+
+
+def annotated(boxes, size=(60, 80), crowd=None):
+    boxes = np.array(boxes, np.float32).reshape(-1, 4)
+    count = len(boxes)
+    return Annotation(boxes, np.arange(count), np.ones(count, np.float32), np.array(crowd if crowd else [False] * count), size)
+
+
+def test_boxes_of_two_sides_agree():
+    """Each view carries its own boxes: those of a small view are those of the large one, made smaller."""
+    rng = np.random.default_rng(0)
+    corners = rng.uniform(0, 40, (30, 2))
+    boxes = np.concatenate([corners, corners + rng.uniform(2, 20, (30, 2))], axis=1)
+    for index in range(20):
+        crop = draw_crop(Views(scale=(0.3, 1)), 0, index, 60, 80)
+        large, labels = through_crop(annotated(boxes), crop, (60, 80), 224)
+        other, same = through_crop(annotated(boxes), crop, (60, 80), 448)
+        assert labels.tolist() == same.tolist() and np.allclose(other, 2 * large, atol=1e-3)
+
+
+def test_boxes_follow_the_pixels():
+    """A bright rectangle is where its box says, after crop, flip and resizing."""
+    from pixeldistill.data.views import resize_image
+
+    picture = np.zeros((60, 80, 3), np.uint8)
+    picture[20:40, 30:60] = 255
+    for index in range(20):
+        crop = draw_crop(Views(scale=(0.5, 1), flip=0.5), 0, index, 60, 80)
+        boxes, _ = through_crop(annotated([[30, 20, 60, 40]]), crop, (60, 80), 96)
+        part = picture[crop.top : crop.top + crop.height, crop.left : crop.left + crop.width]
+        view = resize_image(part, 96, 96, "bilinear")
+        bright = np.argwhere((view[:, ::-1] if crop.flip else view)[..., 0] > 127)
+        if len(boxes):
+            (y0, x0), (y1, x1) = bright.min(axis=0), bright.max(axis=0) + 1
+            assert np.abs(boxes[0] - [x0, y0, x1, y1]).max() <= 1.01
+
+
+def test_what_is_hardly_seen_is_left_out():
+    half = Crop(0, 40, 60, 40, False)
+    wide = annotated([[30, 0, 50, 20], [0, 0, 20, 20], [36, 0, 41, 30]])
+    boxes, labels = through_crop(wide, half, (60, 80), 60)
+    assert labels.tolist() == [0], "half of it is seen; nothing of the second; a fifth of the third"
+    assert through_crop(wide, half, (60, 80), 60, visible=0.1)[1].tolist() == [0, 2]
+    assert through_crop(annotated([[45, 5, 60, 20]], crowd=[True]), half, (60, 80), 60)[1].tolist() == []
+    assert boxes.tolist() == [[0, 0, 15, 20]]

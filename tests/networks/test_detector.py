@@ -1,0 +1,120 @@
+"""Detectors on backbones of several families: their levels, their weights, what they refuse."""
+
+import pytest
+import torch
+
+from pixeldistill.detectors import DetectorSettings
+from pixeldistill.errors import NetworkError, WeightsError
+from pixeldistill.networks.detector import adopt_detector, build_detector
+from pixeldistill.networks.folding import fold_norms
+
+LIGHT = {"channels": 64, "depth": 2, "scales": 1}
+FAMILIES = {
+    "resnet18": {},
+    "tf_efficientnet_lite0": {},
+    "convnext_atto": {},
+    "swin_tiny_patch4_window7_224": {"depths": (1, 1, 1, 1)},
+    "vit_tiny_patch16_224": {"depth": 2},
+}
+
+
+def light(**changes):
+    return DetectorSettings(**(LIGHT | changes))
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("head", ["retinanet", "fcos"])
+def test_every_parameter_learns_and_images_of_any_shape_are_taken(name, head):
+    detector = build_detector(name, 3, 64, light(head=head), options=FAMILIES[name])
+    outputs = detector.eval()(torch.rand(1, 3, 70, 100))
+    assert [tuple(level.shape[2:]) for level in outputs.features] == [(12, 16), (6, 8), (3, 4), (2, 2), (1, 1)]
+    stride = round(64 / detector.spec.input_feature.height)
+    assert tuple(outputs.input_feature.shape[2:]) == (-(-70 // stride), -(-100 // stride)), "the padding is no part of it"
+    shapes = 1 if head == "fcos" else 3
+    for level, logits, deltas in zip(outputs.features, outputs.boxes.logits, outputs.boxes.deltas, strict=True):
+        cells = level.shape[2] * level.shape[3] * shapes
+        assert logits.shape == (1, cells, 3) and deltas.shape == (1, cells, 4)
+    outputs = detector.train()(torch.rand(2, 3, 64, 64))
+    sum(part.square().sum() for parts in outputs.boxes for part in parts).backward()
+    assert [n for n, p in detector.named_parameters() if p.grad is None] == []
+
+
+@pytest.mark.parametrize("head", ["retinanet", "fcos"])
+def test_the_head_is_torchvisions(head):
+    """Run in two halves, for the sake of CrossKD, it says what it says in one."""
+    detector = build_detector("test_resnet", 4, 64, light(head=head, depth=3)).eval()
+    outputs = detector(torch.rand(2, 3, 64, 64))
+    whole = detector.net["head"](list(outputs.features))
+    for name, maps in zip(("cls_logits", "bbox_regression", "bbox_ctrness"), outputs.boxes, strict=False):
+        if maps:
+            assert torch.allclose(torch.cat(maps, dim=1), whole[name], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "words"),
+    [
+        (
+            "convnext_atto",
+            {"levels": (1, 5)},
+            r"strides 4, 8, 16, 32, so it has no level 1 \(stride 2\): choose `levels` from 2 on",
+        ),
+        ("vit_tiny_patch16_224", {"patch": 14}, "patches of 14 do not divide 32 pixels: choose `patch` 8 or 16"),
+        ("no_such_network", {}, "unknown network"),
+    ],
+)
+def test_what_cannot_detect_is_refused(name, changes, words):
+    patch = changes.pop("patch", None)
+    with pytest.raises(NetworkError, match=words):
+        build_detector(name, 3, 56 if patch else 64, light(**changes), patch=patch)
+
+
+def test_coarse_and_fine_levels():
+    fine = build_detector("test_resnet", 3, 64, light(levels=(2, 4)))
+    assert [str(level) for level in fine.spec.features] == ["64×16×16", "64×8×8", "64×4×4"]
+    coarse = build_detector("test_resnet", 3, 64, light(levels=(6, 8)))
+    assert [str(level) for level in coarse.spec.features] == ["64×1×1"] * 3
+
+
+def test_a_student_starts_from_the_levels_that_it_shares():
+    """By their level, wherever a pyramid begins; the head serves all levels."""
+    source = build_detector("test_resnet", 3, 64, light(levels=(3, 8)))
+    for levels in ((3, 7), (2, 6), (4, 9)):
+        student = build_detector("test_resnet", 3, 32, light(levels=levels))
+        before = {key: value.clone() for key, value in student.net.state_dict().items()}
+        adopt_detector(student, source.net.state_dict(), (3, 8), "x", trained=False)
+        after, theirs = student.net.state_dict(), source.net.state_dict()
+        for level in (3, 4, 5):
+            if level >= levels[0]:
+                own, other = (f"fpn.layer_blocks.{level - first}.0.weight" for first in (min(levels[0], 5), 3))
+                assert torch.equal(after[own], theirs[other])
+        if levels[0] == 2:
+            assert torch.equal(after["fpn.layer_blocks.0.0.weight"], before["fpn.layer_blocks.0.0.weight"]), "P2 is fresh"
+        assert torch.equal(after["fpn.extra_blocks.levels.6.weight"], theirs["fpn.extra_blocks.levels.6.weight"])
+        assert all(torch.equal(after[key], theirs[key]) for key in after if key.startswith(("head.", "backbone.")))
+
+
+def test_a_teachers_levels_must_be_its_own():
+    source, other = (build_detector("test_resnet", 3, 64, light(levels=levels)) for levels in ((3, 8), (3, 7)))
+    with pytest.raises(WeightsError, match="has the levels P3–P8, not P3–P7"):
+        adopt_detector(other, source.net.state_dict(), (3, 8), "runs/a", trained=True)
+    wide = build_detector("test_resnet", 3, 64, light(channels=96))
+    with pytest.raises(WeightsError, match=r"inner_blocks\.0\.0\.weight is of another shape"):
+        adopt_detector(wide, source.net.state_dict(), (3, 8), "runs/a", trained=False)
+
+
+def test_frozen_norms_stay_as_they_are():
+    detector = build_detector("test_resnet", 3, 64, light(freeze_norms=True)).train()
+    before = {key: value.clone() for key, value in detector.state_dict().items() if "running" in key}
+    detector(torch.rand(2, 3, 64, 64))
+    assert before and all(torch.equal(value, detector.state_dict()[key]) for key, value in before.items())
+    norms = [m for m in detector.backbone.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    assert norms and not any(p.requires_grad for m in norms for p in m.parameters())
+
+
+def test_norms_are_folded():
+    detector = build_detector("test_resnet", 3, 64, light()).eval()
+    image = torch.rand(2, 3, 64, 64)
+    folded, count = fold_norms(detector)
+    assert count > 3
+    for a, b in zip(detector(image).boxes.logits, folded(image).boxes.logits, strict=True):
+        assert torch.allclose(a, b, atol=1e-4)

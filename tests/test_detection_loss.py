@@ -1,0 +1,165 @@
+"""A detector's loss, its boxes and its figures, against torchvision's and COCO's own."""
+
+import numpy as np
+import pytest
+import torch
+from torchvision.models.detection import FCOS, RetinaNet
+from torchvision.models.detection._utils import BoxCoder, BoxLinearCoder
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.fcos import FCOSHead
+from torchvision.models.detection.retinanet import RetinaNetHead
+
+from pixeldistill.data.boxes import Annotation
+from pixeldistill.detectors import DetectorSettings
+from pixeldistill.functional.boxes import decode_boxes, decode_sides, encode_boxes, encode_sides
+from pixeldistill.tasks.average_precision import average_precision
+from pixeldistill.tasks.detection import anchors_of, find_objects, match_anchors, supervised_loss
+from pixeldistill.types import BoxMaps, BoxTarget, Outputs
+
+CLASSES, SIDE, N = 3, 96, 3
+GRIDS = ((12, 12), (6, 6), (3, 3))
+SETTINGS = {head: DetectorSettings(head=head, levels=(3, 5), channels=64, scales=2) for head in ("retinanet", "fcos")}
+
+
+def random_boxes(generator, *shape):
+    corner = torch.rand(*shape, 2, generator=generator) * 70
+    return torch.cat([corner, corner + 4 + torch.rand(*shape, 2, generator=generator) * 50], dim=-1).clamp(max=SIDE)
+
+
+def case(head, seed):
+    """Make a prediction for a batch with five, no and one object."""
+    generator = torch.Generator().manual_seed(seed)
+    settings = SETTINGS[head]
+    cells = [h * w * settings.shapes for h, w in GRIDS]
+    logits, deltas = ([torch.randn(N, c, width, generator=generator) for c in cells] for width in (CLASSES, 4))
+    if head == "fcos":
+        deltas = [d.abs() * 3 for d in deltas]
+    central = tuple(torch.randn(N, c, 1, generator=generator) for c in cells) if head == "fcos" else ()
+    labels = torch.tensor([[0, 1, 2, 2, 1], [-1] * 5, [2, -1, -1, -1, -1]])
+    target = BoxTarget(torch.where(labels[..., None] >= 0, random_boxes(generator, N, 5), 0.0), labels)
+    return BoxMaps(tuple(logits), tuple(deltas), central), target
+
+
+def torchvision_model(head):
+    """Build torchvision's detector for its loss and its choice of boxes; its backbone is never run."""
+    backbone = torch.nn.Conv2d(3, 32, 1)
+    backbone.out_channels = 32
+    settings = SETTINGS[head]
+    if head == "fcos":
+        generator = AnchorGenerator(((8,), (16,), (32,)), ((1.0,),) * 3)
+        return FCOS(backbone, CLASSES, anchor_generator=generator, head=FCOSHead(32, 1, CLASSES), score_thresh=0.05,
+                    detections_per_img=100)  # fmt: skip
+    generator = AnchorGenerator(((8,) * settings.scales,) * 3, ((0.5, 1.0, 2.0),) * 3)
+    return RetinaNet(backbone, CLASSES, anchor_generator=generator, head=RetinaNetHead(32, settings.shapes, CLASSES),
+                     detections_per_img=100)  # fmt: skip
+
+
+def told(prediction):
+    names = ("cls_logits", "bbox_regression", "bbox_ctrness")
+    return {name: torch.cat(maps, dim=1) for name, maps in zip(names, prediction, strict=False) if maps}
+
+
+@pytest.mark.parametrize("head", SETTINGS)
+@pytest.mark.parametrize("seed", range(3))
+def test_the_loss_is_torchvisions(head, seed):
+    prediction, target = case(head, seed)
+    own = supervised_loss(prediction, target, SETTINGS[head], GRIDS)
+    levels = anchors_of(SETTINGS[head], GRIDS, torch.device("cpu"))
+    targets = [
+        {"boxes": b[labels >= 0], "labels": labels[labels >= 0]} for b, labels in zip(target.boxes, target.labels, strict=True)
+    ]
+    anchors = [torch.cat(levels)] * N
+    model = torchvision_model(head)
+    extra = ([len(level) for level in levels],) if head == "fcos" else ()
+    expected = sum(model.compute_loss(targets, told(prediction), anchors, *extra).values())
+    assert torch.isfinite(own) and own.item() == pytest.approx(expected.item(), rel=1e-4)
+
+
+@pytest.mark.parametrize("head", SETTINGS)
+def test_images_without_objects_have_a_finite_loss_and_gradient(head):
+    prediction, _ = case(head, 0)
+    for maps in prediction:
+        for level in maps:
+            level.requires_grad_(True)
+    empty = BoxTarget(torch.zeros(N, 1, 4), torch.full((N, 1), -1))
+    supervised_loss(prediction, empty, SETTINGS[head], GRIDS).backward()
+    assert all(torch.isfinite(level.grad).all() for level in prediction.logits)
+    assert sum(level.grad.abs().sum() for level in prediction.logits) > 0
+    assert all(level.grad is None or (level.grad == 0).all() for level in prediction.deltas)
+
+
+@pytest.mark.parametrize("head", SETTINGS)
+def test_the_boxes_are_torchvisions(head):
+    prediction, _ = case(head, 4)
+    model, levels = torchvision_model(head), anchors_of(SETTINGS[head], GRIDS, torch.device("cpu"))
+    names = ("cls_logits", "bbox_regression", "bbox_ctrness")
+    said = {name: list(maps) for name, maps in zip(names, prediction, strict=False) if maps}
+    expected = model.postprocess_detections(said, [list(levels)] * N, [(90, 80)] * N)
+    outputs = Outputs(prediction, torch.empty(0), tuple(torch.empty(N, 1, *grid) for grid in GRIDS))
+    for own, theirs in zip(find_objects(outputs, SETTINGS[head], (90, 80)), expected, strict=True):
+        assert torch.allclose(own.scores, theirs["scores"], atol=1e-6)
+        assert own.labels.tolist() == theirs["labels"].tolist()
+        assert torch.allclose(own.boxes, theirs["boxes"], atol=1e-3)
+
+
+def test_chosen_levels_alone():
+    prediction, _ = case("retinanet", 1)
+    outputs = Outputs(prediction, torch.empty(0), tuple(torch.empty(N, 1, *grid) for grid in GRIDS))
+    (coarse, *_) = find_objects(outputs, SETTINGS["retinanet"], (SIDE, SIDE), range(5, 6))
+    silent = prediction._replace(logits=(prediction.logits[0] - 99, prediction.logits[1] - 99, prediction.logits[2]))
+    (same, *_) = find_objects(outputs._replace(prediction=silent), SETTINGS["retinanet"], (SIDE, SIDE))
+    assert torch.equal(coarse.boxes, same.boxes) and len(coarse.boxes)
+
+
+def test_every_object_is_matched_by_some_anchor():
+    """Even one that overlaps all of them little."""
+    (level, *_) = anchors_of(SETTINGS["retinanet"], GRIDS, torch.device("cpu"))
+    target = BoxTarget(torch.tensor([[[10.0, 10, 13, 13], [0, 0, 0, 0]]]), torch.tensor([[1, -1]]))
+    assert (match_anchors(level, target) == 0).any()
+
+
+def test_codes_are_torchvisions():
+    generator = torch.Generator().manual_seed(0)
+    anchors, boxes = random_boxes(generator, 50), random_boxes(generator, 50)
+    coder = BoxCoder((1.0, 1.0, 1.0, 1.0))
+    assert torch.allclose(encode_boxes(boxes, anchors), coder.encode_single(boxes, anchors), atol=1e-5)
+    wild = 9 * torch.randn(50, 4, generator=generator)
+    assert torch.allclose(decode_boxes(wild, anchors), coder.decode_single(wild, anchors), rtol=1e-4, atol=1e-2)
+    squares = torch.cat([anchors[:, :2], anchors[:, :2] + 16], dim=1)
+    linear = BoxLinearCoder(normalize_by_size=True)
+    assert torch.allclose(encode_sides(boxes, squares), linear.encode(squares, boxes), atol=1e-5)
+    assert torch.allclose(decode_sides(wild, squares), linear.decode(wild, squares), atol=1e-3)
+
+
+def annotation(boxes, labels, crowd=None, size=(200, 300)):
+    boxes = np.array(boxes, np.float32).reshape(-1, 4)
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    return Annotation(boxes, np.array(labels, np.int64), areas, np.array(crowd or [False] * len(boxes), bool), size)
+
+
+def found(boxes, scores, labels):
+    return torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4), torch.tensor(scores), torch.tensor(labels)
+
+
+def test_average_precision():
+    truth = [annotation([[0, 0, 20, 20], [50, 50, 150, 150]], [0, 1]), annotation([], [])]
+    perfect = [found([[0, 0, 20, 20], [50, 50, 150, 150]], [0.9, 0.8], [0, 1]), found([], [], [])]
+    figures = average_precision(perfect, truth, 2)
+    assert figures["map"] == figures["ap50"] == figures["ap_small"] == figures["ap_large"] == pytest.approx(1)
+    assert figures["ap_medium"] is None, "there is no such object"
+    assert figures["per_class"] == pytest.approx([1, 1])
+    half = [found([[0, 0, 20, 20]], [0.9], [0]), found([], [], [])]
+    assert average_precision(half, truth, 2)["map"] == pytest.approx(0.5)
+    loose = [found([[0, 0, 20, 14], [50, 50, 150, 150]], [0.9, 0.8], [0, 1]), found([], [], [])]
+    figures = average_precision(loose, truth, 2)
+    assert figures["per_class"][0] == pytest.approx(0.5), "an overlap of 0.7 counts for half of the thresholds"
+    nothing = average_precision([found([], [], [])] * 2, truth, 2)
+    assert nothing["map"] == 0
+
+
+def test_a_detection_on_a_crowd_is_no_mistake():
+    truth = [annotation([[0, 0, 20, 20], [100, 100, 180, 180]], [0, 0], crowd=[False, True])]
+    also = [found([[110, 110, 160, 160], [0, 0, 20, 20]], [0.9, 0.8], [0, 0])]
+    assert average_precision(also, truth, 1)["map"] == pytest.approx(1)
+    wrong = [found([[30, 30, 60, 60], [0, 0, 20, 20]], [0.9, 0.8], [0, 0])]
+    assert average_precision(wrong, truth, 1)["map"] == pytest.approx(0.5)

@@ -1,0 +1,145 @@
+"""Terms for detectors: which levels and anchors meet, what they cost, who learns."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from pixeldistill.detectors import DetectorSettings
+from pixeldistill.errors import RecipeError
+from pixeldistill.functional.mimicking import box_kd, class_map_kd, confidence, pearson, quality_focal, sides_kd
+from pixeldistill.losses import ATTerm, BoxesTerm, CrossKDTerm, FKDTerm, HintTerm, ISRDTerm, PKDTerm, SupervisedTerm
+from pixeldistill.networks.detector import build_detector
+from pixeldistill.terms import build_term
+from pixeldistill.terms.detection import Alignment
+from pixeldistill.training.objective import Objective
+from pixeldistill.types import Batch, BoxTarget, View
+
+LIGHT = {"channels": 64, "depth": 2, "scales": 1, "levels": (3, 5)}
+KINDS = [
+    PKDTerm(kind="pkd"), BoxesTerm(kind="boxes", threshold=0), FKDTerm(kind="fkd"), FKDTerm(kind="fkd", form="mse"),
+    CrossKDTerm(kind="crosskd"), ISRDTerm(kind="isrd"), ATTerm(kind="at"), HintTerm(kind="hint"),
+]  # fmt: skip
+
+
+def detector(side, **changes):
+    return build_detector("test_resnet", 3, side, DetectorSettings(**(LIGHT | changes)))
+
+
+def batch_of(student_side, teacher, teacher_side):
+    generator = torch.Generator().manual_seed(1)
+    image = torch.rand(2, 3, teacher_side, teacher_side, generator=generator)
+    small = F.interpolate(image, (student_side, student_side), mode="bilinear", antialias=True)
+    target = BoxTarget(torch.tensor([[[4.0, 4, 20, 24]], [[2, 2, 12, 30]]]), torch.tensor([[0], [2]]))
+    with torch.no_grad():
+        said = teacher.eval()(image)
+    views = {"student": View(small, target), "teacher": View(image, target)}
+    return Batch(views, said, teacher_head=teacher.finish)
+
+
+@pytest.mark.parametrize("head", ["retinanet", "fcos"])
+@pytest.mark.parametrize("config", KINDS, ids=lambda config: f"{config.kind}-{getattr(config, 'form', '')}")
+@pytest.mark.parametrize("side", [32, 48, 64])
+def test_every_term_teaches_the_student_alone(head, config, side):
+    """Over a size ratio of two (twins), of four thirds (resized), and none."""
+    teacher = detector(64, head=head, levels=(3, 6)).requires_grad_(False)
+    student = detector(side, head=head)
+    objective = Objective(student, teacher.spec, (SupervisedTerm(kind="supervised"), config), 1)
+    losses = objective(batch_of(side, teacher, 64))
+    assert all(torch.isfinite(loss) for loss in losses.values()) and losses[config.kind] > 0
+    losses[config.kind].backward()
+    assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in student.parameters())
+    assert all(p.grad is not None for p in objective.terms[config.kind].parameters())
+    assert all(p.grad is None for p in teacher.parameters())
+
+
+@pytest.mark.parametrize("side", [32, 50, 100])
+@pytest.mark.parametrize("shift", [0, 1, 2])
+def test_twins_are_never_resized(side, shift, monkeypatch):
+    """For odd sizes too: what one of the grids has beyond the other, in the padding, is cut off."""
+    student, teacher = detector(side), detector(side << shift, levels=(3, 5 + shift)).requires_grad_(False)
+    batch = batch_of(side, teacher, side << shift)
+    outputs = student(batch.views["student"].image)
+
+    def refuse(*_args, **_settings):
+        raise AssertionError("resized")
+
+    monkeypatch.setattr(F, "interpolate", refuse)
+    for config in KINDS[:5]:
+        build_term(config, student.spec, teacher.spec)(outputs, batch.teacher, batch)
+
+
+@pytest.mark.parametrize("head", ["retinanet", "fcos"])
+def test_rows_that_meet_are_of_the_same_place(head):
+    """A map that says where it is: student and teacher say the same there, as fractions of the image."""
+    student, teacher = detector(50, head=head), detector(200, head=head, levels=(3, 7))
+    alignment = Alignment("x", student.spec, teacher.spec)
+    shapes = student.settings.shapes
+
+    def places(spec):
+        rows = []
+        for number, (height, width) in zip(spec.detector.numbers, spec.grids, strict=True):
+            y, x = torch.meshgrid(
+                *((torch.arange(n) + 0.5) * 2**number / spec.image_size[0] for n in (height, width)), indexing="ij"
+            )
+            size = torch.full_like(x, 2**number / spec.image_size[0])
+            rows.append(torch.stack([x, y, size], dim=-1).reshape(1, -1, 1, 3).expand(1, -1, shapes, 3).reshape(1, -1, 3))
+        return rows
+
+    ours, theirs = alignment.rows(places(student.spec), places(teacher.spec))
+    assert ours.shape[1] > 50 and torch.allclose(ours, theirs)
+
+
+def test_boxes_are_converted_where_anchors_are_of_another_size():
+    """The teacher's box, relative to its own anchor, is the same part of the image relative to the student's."""
+    student, teacher = detector(48, levels=(3, 3)), detector(64, levels=(3, 3))
+    (pair,) = Alignment("x", student.spec, teacher.spec).pairs
+    assert pair.ratio == pytest.approx(0.75)
+    batch = batch_of(48, teacher, 64)
+    constant = torch.tensor([0.2, -0.1, 0.3, 0.4]).expand_as(batch.teacher.boxes.deltas[0])
+    said = batch.teacher.boxes._replace(deltas=(constant,))
+    own = student(batch.views["student"].image).boxes
+    _, converted = Alignment("x", student.spec, teacher.spec).boxes(own, said)
+    expected = torch.tensor([0.15, -0.075, 0.3, 0.4]) + torch.tensor([0, 0, 1, 1]) * torch.log(torch.tensor(0.75))
+    assert torch.allclose(converted, expected.expand_as(converted), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "config", "words"),
+    [
+        ({"anchor": 2}, PKDTerm(kind="pkd"), "has anchor 4.0, its teacher's 2.0"),
+        ({"head": "fcos"}, BoxesTerm(kind="boxes"), "has head retinanet, its teacher's fcos"),
+        ({"channels": 96}, CrossKDTerm(kind="crosskd"), "need the same channels, not 64 and 96"),
+        ({"levels": (6, 7)}, FKDTerm(kind="fkd"), r"no level of the student \(P3–P5 at 32\) has its like"),
+    ],
+)
+def test_detectors_that_cannot_be_compared(changes, config, words):
+    with pytest.raises(RecipeError, match=words):
+        build_term(config, detector(32).spec, detector(32, **changes).spec)
+
+
+def test_class_maps_against_the_formula():
+    generator = torch.Generator().manual_seed(0)
+    student, teacher = (3 * torch.randn(2, 40, 3, generator=generator, dtype=torch.float64) for _ in range(2))
+    s, t = (torch.sigmoid(logits / 4) for logits in (student, teacher))
+    kl = t * (t / s).log() + (1 - t) * ((1 - t) / (1 - s)).log()
+    weight = (student.sigmoid() - teacher.sigmoid()) ** 2
+    sure = teacher.sigmoid().amax(dim=2)
+    expected = 16 * (weight * kl).sum() / sure[sure >= 0.1].sum()
+    assert class_map_kd(student, teacher).item() == pytest.approx(expected.item(), rel=1e-9)
+
+
+def test_losses_of_equals_are_zero_and_their_bounds_hold():
+    generator = torch.Generator().manual_seed(0)
+    logits, deltas = (torch.randn(2, 40, n, generator=generator) for n in (3, 4))
+    weight, sides = confidence(logits), deltas.abs() + 0.1
+    for value in (class_map_kd(logits, logits), box_kd(deltas, deltas, weight), sides_kd(sides, sides, weight)):
+        assert value.item() == pytest.approx(0, abs=1e-6)
+    assert quality_focal(logits, logits).item() == pytest.approx(0, abs=1e-6)
+    assert 0 <= sides_kd(sides, 3 * sides, weight) <= 2
+    unsure = torch.full((2, 40, 3), -9.0)
+    twice = (torch.cat([maps, maps], dim=1) for maps in (logits, unsure))
+    assert class_map_kd(*twice) == pytest.approx(2 * class_map_kd(logits, unsure)), (
+        "a teacher that sees nothing divides by images"
+    )
+    maps = torch.randn(2, 5, 4, 4, generator=generator)
+    assert pearson(maps, -maps).item() == pytest.approx(2, abs=1e-4)

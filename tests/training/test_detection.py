@@ -1,0 +1,205 @@
+"""Detection from a recipe to boxes: chains, exactness, the command line."""
+
+import json
+
+import pytest
+import torch
+from PIL import Image
+
+from pixeldistill import Predictor, cli
+from pixeldistill.errors import RecipeError, RunError
+from pixeldistill.expansion import expand
+from pixeldistill.reading import parse_recipe
+from tests.conftest import last_weights, run_here
+
+SCHEDULE = {"epochs": 1, "lr": 0.01, "batch_size": 4, "clip_grad": 10}
+
+
+@pytest.fixture(scope="session")
+def scenes(tmp_path_factory):
+    """Generated scenes, drawn once."""
+    from pixeldistill.data.scenes import draw_scenes
+
+    root = tmp_path_factory.mktemp("detection") / "scenes"
+    draw_scenes(root)
+    return root
+
+
+@pytest.fixture
+def content(scenes, tmp_path):
+    """A tiny detector at 64, a tinier one at 32."""
+    return {
+        "task": "detection",
+        "data": {"format": "scenes", "root": str(scenes), "limit": 12},
+        "detector": {"levels": [3, 5], "channels": 16, "depth": 1, "scales": 1, "anchor": 2},
+        "teacher": {"network": "test_resnet", "side": 64, "weights": "none", "schedule": SCHEDULE},
+        "student": {"network": "test_resnet", "side": 32, "weights": "none"},
+        "schedule": SCHEDULE,
+        "run": str(tmp_path / "run"),
+    }
+
+
+def test_an_assistant_has_the_levels_of_both_its_partners(content):
+    stages = {s.name: s for s in expand(parse_recipe(content | {"method": "tas", "assistant": {"weights": "none"}}))}
+    assert [stages[n].student.detector.levels for n in ("teacher", "assistant", "distilled")] == [(3, 5), (3, 6), (3, 5)]
+    assert stages["distilled"].teacher.detector.levels == (3, 6)
+    finer = content | {"student": content["student"] | {"detector": {"levels": [2, 4]}}}
+    stages = {s.name: s for s in expand(parse_recipe(finer | {"method": "tas"}))}
+    assert stages["assistant"].student.detector.levels == (3, 5), "shifted levels need no others of the assistant"
+    assert stages["distilled"].student.detector.channels == 16, "what a network does not say is the recipe's"
+    said = {"assistant": {"detector": {"levels": [3, 7]}}, "method": "tas"}
+    assert {s.name: s for s in expand(parse_recipe(content | said))}["assistant"].student.detector.levels == (3, 7)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"data": {"format": "demo"}}, "has no boxes"),
+        ({"task": "classification"}, "needs `task: detection`"),
+        ({"bank": {"views": 2}}, "detectors are asked at every step"),
+        ({"views": {"mixup": 0.2}}, "mixes classes, not boxes"),
+        ({"terms": [{"kind": "pkd"}]}, "no term trains the prediction: add supervised"),
+        ({"terms": [{"kind": "supervised"}, {"kind": "dkd"}]}, "term dkd is one of classification"),
+        ({"detector": {"levels": [5, 3]}}, "first <= last"),
+        ({"detector": {"head": "fcos", "channels": 48}}, "choose 64, or more by 32"),
+        ({"detector": {"haed": "fcos"}}, "detector.haed: unknown key, did you mean head"),
+    ],
+)
+def test_recipes_that_mean_nothing(content, changes, words):
+    with pytest.raises(RecipeError, match=words):
+        parse_recipe(content | changes)
+
+
+def test_without_weight_distillation_is_the_plain_detector(content, tmp_path):
+    """Step by step: the weights after all of them are the same to the bit."""
+    terms = [{"kind": "supervised"}] + [{"kind": k, "weight": 0} for k in ("pkd", "boxes", "fkd", "crosskd", "isrd")]
+    results = run_here(content, tmp_path / "run", terms=terms, controls=["alone"])
+    plain, weightless = (last_weights(results[name, 0]) for name in ("alone", "distilled"))
+    assert plain.keys() == weightless.keys()
+    assert all(torch.equal(plain[key], weightless[key]) for key in plain)
+    taught = run_here(content, tmp_path / "taught", terms=[{"kind": "supervised"}, {"kind": "fkd"}])
+    assert not all(torch.equal(plain[key], value) for key, value in last_weights(taught["distilled", 0]).items())
+
+
+@pytest.mark.parametrize("head", ["retinanet", "fcos"])
+def test_a_chain_with_every_term(content, tmp_path, head):
+    """Two stages, the student starting from its assistant, then a given assistant, from the command line's view."""
+    detector = content["detector"] | {"head": head, "channels": 64}
+    terms = [{"kind": "supervised"}] + [{"kind": k} for k in ("pkd", "boxes", "fkd", "crosskd", "isrd", "at")]
+    chain = content | {"detector": detector, "method": "tas", "terms": terms, "controls": ["alone", "pkd"]}
+    chain["student"] |= {"weights": "assistant"}
+    results = run_here(chain, tmp_path / "run", assistant={"weights": "none"})
+    assert {name for name, _ in results} == {"teacher", "assistant", "alone", "pkd", "distilled"}
+    for result in results.values():
+        figures = result.figures["last"]["test"]
+        assert 0 <= figures["map"] <= figures["ap50"] <= 1 and len(figures["per_class"]) == 4
+        assert result.figures["macs"] > 0 and result.figures["jpeg_bytes"] > 100
+    card = json.loads((results["assistant", 0].folder / "network.json").read_text())
+    assert card["detector"]["levels"] == [3, 6]
+    assert (results["distilled", 0].folder / "reconstruction.png").is_file()
+    given = {"weights": str(results["assistant", 0].folder)}
+    again = run_here(chain, tmp_path / "given", assistant=given, controls=[])
+    assert {name for name, _ in again} == {"teacher", "distilled"}
+
+
+def test_what_the_assistant_exposes_is_said(content, tmp_path):
+    from io import StringIO
+
+    from rich.console import Console
+
+    from pixeldistill.training.stages import run_recipe
+
+    console = Console(file=StringIO(), width=300)
+    recipe = parse_recipe(content | {"method": "tas", "assistant": {"weights": "none"}, "controls": ["alone"]})
+    run_recipe(recipe, workers=0, accelerator="cpu", console=console)
+    said = console.file.getvalue()
+    assert "distilled: its teacher has mAP" in said and "with the levels it exposes, P4–P6 (the student alone: " in said
+
+
+def test_it_goes_on_exactly(content, tmp_path, monkeypatch):
+    from pixeldistill.training import engine
+
+    whole = run_here(content, tmp_path / "whole", controls=["alone"])
+    monkeypatch.setattr(engine, "CHECKPOINT_SECONDS", 0.0)
+    steps, step = [0], engine.Loop.step
+
+    def stopping(loop):
+        step(loop)
+        steps[0] += 1
+        if steps[0] == 2:
+            loop.save()
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(engine.Loop, "step", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        run_here(content, tmp_path / "parts", controls=["alone"])
+    parts = run_here(content, tmp_path / "parts", controls=["alone"])
+    for key, result in whole.items():
+        one, other = last_weights(result), last_weights(parts[key])
+        assert all(torch.equal(one[name], other[name]) for name in one), key
+
+
+def test_the_command_line_shows_evaluates_and_predicts(content, write, tmp_path, capsys, scenes, monkeypatch):
+    from pixeldistill.tasks import detection
+
+    monkeypatch.setattr(detection, "MIN_SCORE", 0.0)  # three steps make nobody confident
+
+    def call(*args):
+        code = cli.run_command(lambda: cli.app([*map(str, args)], standalone_mode=False))
+        return code, capsys.readouterr().out
+
+    path = write(content | {"method": "tas", "assistant": {"weights": "none"}})
+    code, said = call("show", path)
+    assert code == 0 and "P3 ↔ P4 twins" in said and "anchors cover" in said and "P3 8×8, P4 4×4, P5 2×2" in said
+    code, said = call("distill", path, "--workers", 0)
+    assert code == 0 and "mAP in %" in said
+    assert "AP small" in (tmp_path / "run/results.md").read_text()
+    code, said = call("evaluate", tmp_path / "run", "--workers", 0, "--per-class", "--json")
+    figures = json.loads(said)["figures"]["last"]["test"]
+    done = json.loads(next((tmp_path / "run").glob("3-distilled/seed-0/done.json")).read_text())
+    assert figures == done["last"]["test"]
+    picture = scenes / "test" / "0001.jpg"
+    code, said = call("predict", tmp_path / "run", picture, picture, "--least", 0, "--draw", tmp_path / "drawn", "--json")
+    (first, second) = json.loads(said)
+    assert code == 0 and first == second and len(first["objects"]) == 100
+    assert all(0 <= n <= 256 for o in first["objects"] for n in o["box"])
+    assert Image.open(tmp_path / "drawn/0001.png").size == (256, 192) and (tmp_path / "drawn/0001-2.png").is_file()
+    with pytest.raises(RunError, match="ask it to `detect`"):
+        Predictor(tmp_path / "run").predict([picture])
+
+
+def test_a_comparison(content, tmp_path):
+    from rich.console import Console
+
+    from pixeldistill.training.compare import compare, every_method
+
+    every = every_method(parse_recipe(content))
+    assert {"fkd", "crosskd", "tas"} <= set(every.compare)
+    recipe = parse_recipe(content | {"compare": ["alone", "crosskd", "tas", "alone-long"], "assistant": {"weights": "none"}})
+    found = compare(recipe, workers=0, accelerator="cpu", console=Console(quiet=True))
+    assert set(found.references) == {"teacher", "assistant test_resnet at 64"}
+    assert [t.method for t in found.students["test_resnet-32"]] == ["alone", "crosskd", "tas", "alone-long"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("head", ["retinanet", "fcos"])
+def test_a_detector_learns_ten_images_by_heart(scenes, tmp_path, head):
+    """What it was trained on it finds again: mAP above 0.9."""
+    from pixeldistill.data.sources import load_splits
+    from pixeldistill.inputs import Data, Imaging
+    from pixeldistill.networks.trained import load_trained
+    from pixeldistill.training.evaluate import TestImages, evaluate
+    from pixeldistill.training.fabric import make_fabric
+
+    data = {"format": "scenes", "root": str(scenes), "limit": 10}
+    content = {
+        "task": "detection", "data": data, "run": str(tmp_path / "run"), "views": {"scale": [0.9, 1], "ratio": [1, 1.4]},
+        "detector": {"head": head, "levels": [3, 6], "channels": 64, "depth": 2, "anchor": 2},
+        "student": {"network": "tf_efficientnet_lite0", "side": 160},
+        "schedule": {"epochs": 150, "lr": 0.02, "batch_size": 5, "clip_grad": 10, "warmup_epochs": 2},
+    }  # fmt: skip
+    (result,) = run_here(content, tmp_path / "run").values()
+    fabric = make_fabric(accelerator="cpu")
+    train = load_splits(Data(**data)).train
+    figures = evaluate(load_trained(result.folder), TestImages(train, 160, Imaging(), 0, fabric), fabric)
+    assert figures["map"] > 0.9
