@@ -1,13 +1,16 @@
-# make demo | make demo QUICK=1 | make test | make test-slow
+# make demo | make demo-detection | make demo QUICK=1 | make test | make test-slow
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-slow format setup
+.PHONY: demo demo-detection test test-slow format setup
 
 demo: $(READY)
 	$(BIN)/pixeldistill distill recipes/demo.yaml $(if $(QUICK),--quick)
+
+demo-detection: $(READY)
+	$(BIN)/pixeldistill distill recipes/demo_detection.yaml $(if $(QUICK),--quick)
 
 test: $(READY)
 	$(BIN)/ruff check .

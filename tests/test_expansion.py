@@ -201,3 +201,40 @@ def test_a_longer_schedule_keeps_its_shape():
     assert schedule.lasting(240).milestones == (60, 120, 180)
     assert schedule.lasting(240).warmup_epochs == 1
     assert schedule.lasting(60).warmup_epochs == 0.5
+
+
+def test_a_teacher_decides_the_crop_whoever_is_taught(compared):
+    """So that a method may be added to controls that are trained already."""
+    given = compared | {"teacher": {"network": "a", "side": 32, "weights": "runs/t"}}
+    for methods in (["alone"], ["alone", "pkd"]):
+        assert {s.crop_side for s in expand(parse_recipe(given | {"compare": methods}))} == {32}
+
+
+def test_a_student_that_is_added_leaves_the_others_their_assistant(compared):
+    several = compared | {"student": None, "compare": ["tas"]}
+    one = [{"network": "a", "side": 16, "patch": 4}]
+    before = expand(parse_recipe(several | {"students": one}))
+    more = [{"network": "b", "side": 16}, {"network": "a", "side": 16, "patch": 8, "name": "c"}]
+    after = expand(parse_recipe(several | {"students": [*one, *more]}))
+    assert {s.name for s in before} <= {s.name for s in after}
+    assert {s.name: s for s in before}["tas-a-16"] == {s.name: s for s in after}["tas-a-16"]
+    patches = {s.name: s.student.patch for s in after if s.name.startswith("assistant")}
+    assert patches == {"assistant-a": 4, "assistant-b": None, "assistant-c": 8}, "each student's own architecture"
+
+
+def test_controls_start_as_the_assistant_does(tas):
+    tas["student"] |= {"weights": "assistant"}
+    for weights, expected in (("none", "none"), ("pretrained", "pretrained")):
+        stages = {s.name: s for s in expand(parse_recipe(tas | {"controls": ["alone"], "assistant": {"weights": weights}}))}
+        assert stages["alone"].student.weights == expected
+
+
+def test_in_a_comparison_a_student_may_start_from_the_assistant(compared):
+    compared["student"] |= {"weights": "assistant"}
+    stages = {s.name: s for s in expand(parse_recipe(compared | {"compare": ["alone", "tas"]}))}
+    assert (stages["alone"].student.weights, stages["tas"].student.weights) == ("pretrained", "@assistant")
+
+
+def test_a_start_of_another_architecture_is_refused(compared):
+    with pytest.raises(RecipeError, match="test_resnet cannot start from the weights of stage assistant, which is a b"):
+        expand(parse_recipe(compared | {"compare": ["pkd-start"], "assistant": {"network": "b"}}))

@@ -157,9 +157,11 @@ def test_controls_are_paired_as_the_network_itself():
 
 
 def test_every_kind_has_a_term_and_describes_itself():
-    from pixeldistill.losses import KINDS
+    from pixeldistill.losses import KINDS, OF_CLASSIFIERS, OF_DETECTORS
 
-    assert set(KINDS) == set(TERMS)
+    assert set(KINDS) == set(TERMS["classification"]) | set(TERMS["detection"])
+    assert set(TERMS["classification"]) == set(KINDS) - set(OF_DETECTORS)
+    assert set(TERMS["detection"]) == set(KINDS) - set(OF_CLASSIFIERS)
     assert "8×2×2 ↔ 8×7×7" in build_term(SPTerm(kind="sp"), RESNET_56, RESNET).describe()
 
 

@@ -124,3 +124,70 @@ def test_what_diverges_takes_nothing_along_but_what_starts_from_it(content, tmp_
     for name in ("3-good", "5-after-good"):
         assert (tmp_path / f"run/{name}/seed-0/done.json").is_file()
     assert not (tmp_path / "run/2-bad/seed-0/done.json").exists()
+
+
+def test_a_stage_means_its_first_seed(content, tmp_path):
+    """Whatever the order in which the seeds are trained."""
+    large = {"network": "test_resnet", "side": 32, "weights": "none"}
+    stages = [
+        {"name": "large", "student": large, "terms": [{"kind": "supervised"}], "seeds": [0, 1]},
+        {
+            "name": "next", "student": large | {"weights": "@large"}, "terms": [{"kind": "supervised"}],
+            "schedule": {"epochs": 1, "lr": 1e-30, "batch_size": 8, "weight_decay": 0},
+        },
+    ]  # fmt: skip
+    kept = {key: content[key] for key in ("data", "schedule")}
+    for name, order in (("own", {}), ("one", {"order_seed": 0})):
+        results = run_here(kept, tmp_path / name, stages=stages, **order)
+        first, second, started = (last_weights(results[key]) for key in (("large", 0), ("large", 1), ("next", 0)))
+        trained = [key for key in first if "running" not in key and "num_batches" not in key]
+        assert all(torch.equal(first[key], started[key]) for key in trained)
+        assert not all(torch.equal(second[key], started[key]) for key in trained)
+
+
+def test_a_chain_of_stages_from_the_command_line(content, write, capsys):
+    """What `show --stages` prints is trained by `distill`."""
+    from pixeldistill import cli
+
+    def call(*args):
+        return cli.run_command(lambda: cli.app([*map(str, args)], standalone_mode=False))
+
+    assert call("show", write(content), "--stages") == 0
+    import yaml
+
+    stages = yaml.safe_load(capsys.readouterr().out)
+    kept = {key: content[key] for key in ("data", "schedule", "run")}
+    assert call("distill", write(kept | stages), "--workers", 0) == 0
+    assert "distilled" in capsys.readouterr().out
+    alone = kept | {"stages": stages["stages"][:1]}
+    assert call("distill", write(alone | {"run": kept["run"] + "-alone"})) == 2
+    assert "no stage with a teacher" in capsys.readouterr().err
+
+
+def test_given_teacher_and_assistant_have_banks_of_their_own(content, tmp_path):
+    teacher = run_here(content, tmp_path / "first", student=None)["teacher", 0]
+    other = run_here(content | {"seeds": [3]}, tmp_path / "second", student=None)["teacher", 3]
+    given = content | {"teacher": {"network": "test_resnet", "side": 32, "weights": str(teacher.folder)}}
+    given |= {"method": "tas", "assistant": {"weights": str(other.folder)}, "controls": ["pkd"], "bank": {"views": 2}}
+    results = run_here(given, tmp_path / "run")
+    assert set(results) == {("pkd", 0), ("distilled", 0)}
+    assert len(list((tmp_path / "run" / "bank").iterdir())) == 2
+
+
+def test_a_start_that_cannot_be_loaded_is_refused_before_anything_is_trained(content, tmp_path):
+    """CaiT's positions cannot be resampled."""
+    from pixeldistill.errors import WeightsError
+
+    content["student"] = {"network": "cait_xxs24_224", "side": 32, "weights": "assistant", "options": {"depth": 1}}
+    content["teacher"] |= {"side": 64}
+    chain = content | {"method": "tas", "assistant": {"weights": "none"}}
+    with pytest.raises(WeightsError, match="stage assistant do not fit"):
+        run_here(chain, tmp_path / "run")
+    assert not list((tmp_path / "run").glob("1-teacher/*/last.ckpt"))
+
+
+def test_training_with_mixup(content, tmp_path):
+    """Patient and consistent: no labels, mixed views, both of them the same mixture."""
+    results = run_here(content, tmp_path / "run", terms=[{"kind": "pkd", "alpha": 1, "temperature": 1}], views={"mixup": 0.2})
+    plain = run_here(content, tmp_path / "plain", terms=[{"kind": "pkd", "alpha": 1, "temperature": 1}])
+    assert not same(results["distilled", 0], plain["distilled", 0])
