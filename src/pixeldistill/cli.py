@@ -181,8 +181,8 @@ def predict(
     files: Annotated[list[Path], typer.Argument(help="Images, or folders of them.", metavar="FILES...")],
     top: Annotated[int, typer.Option(min=1, help="How many classes to print for an image.")] = 3,
     weights: Annotated[Which, typer.Option(help="Which epoch's weights.")] = Which.last,
-    least: Annotated[float, typer.Option(min=0, max=1, help="Detectors: probability below which nothing is told.")] = 0.3,
-    draw: Annotated[Path | None, typer.Option(help="Detectors: folder for pictures; by default <RUN>/predictions.")] = None,
+    least: Annotated[float, typer.Option(min=0, max=1, help="Detectors: least probability (0.05 or more).")] = 0.3,
+    draw: Annotated[Path | None, typer.Option(help="Detectors: folder for pictures, else <seed>/predictions.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Predict images of any size with a trained network: their classes, or the objects in them."""

@@ -117,12 +117,14 @@ def settings(methods: Mapping[str, Method], epochs: int, task: str = "classifica
     Raises:
         RecipeError: a name that is neither known nor given terms, or that stages need for themselves.
     """
-    return {name: _completed(name, method, presets(method.epochs or epochs, task)) for name, method in methods.items()}
+    return {name: _completed(name, method, presets(method.epochs or epochs, task), task) for name, method in methods.items()}
 
 
-def _completed(name: str, method: Method, presets: Mapping[str, Method]) -> Method:
+def _completed(name: str, method: Method, presets: Mapping[str, Method], task: str) -> Method:
     if name == "teacher" or name.startswith("assistant"):
         raise RecipeError(f"compare: {name!r} is what a stage before the methods is called: give the method another name")
+    if task == "detection" and (method.enlarge or method.stem_stride):
+        raise RecipeError(f"compare.{name}: `enlarge` and `stem_stride` are controls of classification")
     if name not in presets:
         if not method.model_fields_set & {"terms", "chain"}:
             raise RecipeError(f"compare: unknown method {name!r}, {nearest(name, presets)}; or say its `terms`")

@@ -249,7 +249,7 @@ class Recipe(Strict):
             raise ValueError("views.mixup mixes classes, not boxes: leave it out for detection")
         if self.bank:
             raise ValueError("`bank` keeps what classifiers say; detectors are asked at every step: leave it out")
-        schedules = (self.schedule, self.teacher and self.teacher.schedule, self.assistant and self.assistant.schedule)
+        schedules = [self.schedule, *(part.schedule for part in (self.teacher, self.assistant, *self.stages) if part)]
         if any(schedule and schedule.label_smoothing for schedule in schedules):
             raise ValueError("schedule.label_smoothing smooths classes, not boxes: leave it out for detection")
         if any(isinstance(network, Network) and (network.enlarge or network.stem_stride) for network in networks):

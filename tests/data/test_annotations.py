@@ -47,8 +47,14 @@ def write_coco(tmp_path):
 
 def test_coco(write_coco):
     train = coco(
-        [image(i) for i in (1, 2, 3)],
-        [box(1, 1, [2, 3, 10, 20], area=150), box(2, 1, [0, 0, 5, 5], category=3), box(3, 2, [1, 1, 8, 8], iscrowd=1)],
+        [image(i) for i in (1, 2, 3, 5, 6)],
+        [
+            box(1, 1, [2, 3, 10, 20], area=150),
+            box(2, 1, [0, 0, 5, 5], category=3),
+            box(3, 2, [1, 1, 8, 8], iscrowd=1),
+            box(4, 5, [1, 1, 8, 8]),
+            box(5, 6, [1, 1, 8, 8]),
+        ],
     )
     test = coco([image(4, name="4.jpg")], [box(1, 4, [35, 20, 20, 20]), box(2, 4, [1, 1, 5, 5])])
     splits = check_images(load_splits(write_coco(train, test)), write_coco(train, test), 1)
@@ -81,6 +87,12 @@ BAD_COCO = {
     "no file": (coco([*TWO, image(99)], GOOD), "99.jpg is listed but is not there"),
     "no image anywhere": (coco([image(1, name="x.jpg")], GOOD[:1]), "data.images"),
     "corners": (coco([image(1), image(2)], [box(i, 1, [20, 15, 38, 28]) for i in range(3)]), "another convention"),
+    "fractions": (coco(TWO, [box(i, 1 + i % 2, [0.1, 0.1, 0.3, 0.2]) for i in range(4)]), "another convention"),
+    "negative sizes": (coco(TWO, [box(i, 1 + i % 2, [20, 20, -9, -9]) for i in range(4)]), "another convention"),
+    "an odd id": (coco([{**image(1), "id": [1]}], []), "needs id, file_name, height and width"),
+    "an odd category": (coco(TWO, [*GOOD, {**box(3, 1, [0, 0, 5, 5]), "category_id": {}}]), "which has no name"),
+    "a number too large": (coco(TWO, [*GOOD, box(3, 1, [0, 0, 5, 10**400])]), "expected .x, y, width, height."),
+    "a name too long": (coco([image(1), image(2, name="x" * 400)], GOOD), "needs id, file_name"),
     "bbox of three": (coco(TWO, [*GOOD, box(3, 1, [0, 0, 5])]), "expected .x, y, width, height."),
     "not finite": (coco(TWO, [*GOOD, box(3, 1, [0, 0, 5, float("nan")])]), "expected .x, y, width, height."),
     "no box": (coco(TWO, []), "no box that anything could be learned from"),
@@ -101,9 +113,10 @@ def test_bad_coco_files(write_coco, case):
 
 
 def test_degenerate_boxes_are_left_out_and_counted(write_coco):
-    boxes = [box(1, 1, [2, 3, 10, 20]), box(2, 2, [5, 5, 0, 9]), box(3, 2, [5, 5, -4, 9]), box(4, 2, [1, 1, 9, 9])]
+    good = [box(i, 1 + i % 2, [2, 3, 10, 20]) for i in range(4)]
+    boxes = [*good, box(8, 2, [5, 5, 0, 9]), box(9, 2, [5, 5, -4, 9])]
     splits = load_splits(write_coco(coco(TWO, boxes)))
-    assert sum(len(s.label.boxes) for s in (*splits.train, *splits.val)) == 2
+    assert sum(len(s.label.boxes) for s in (*splits.train, *splits.val)) == 4
     assert any("2 outside or without area left out" in note for note in splits.notes)
 
 
@@ -225,3 +238,19 @@ def test_what_is_hardly_seen_is_left_out():
     assert through_crop(wide, half, (60, 80), 60, visible=0.1)[1].tolist() == [0, 2]
     assert through_crop(annotated([[45, 5, 60, 20]], crowd=[True]), half, (60, 80), 60)[1].tolist() == []
     assert boxes.tolist() == [[0, 0, 15, 20]]
+
+
+def test_a_cut_leaves_train_every_class(write_coco):
+    """Whatever the seed."""
+    images = [image(i) for i in range(1, 8)]
+    boxes = [box(i, i, [2, 3, 10, 20], category=3 if i == 4 else 7) for i in range(1, 8)]
+    data = write_coco(coco(images, boxes))
+    for seed in range(5):
+        splits = load_splits(data.model_copy(update={"split_seed": seed, "val_fraction": 0.45}))
+        assert splits.classes == ("dog", "cat") and len(splits.val) >= 2
+
+
+def test_a_split_without_objects_cannot_measure(write_coco):
+    test = coco([image(3, name="3.jpg")], [])
+    with pytest.raises(DataError, match="no image of test has an object"):
+        load_splits(write_coco(coco(TWO, GOOD), test))

@@ -60,6 +60,7 @@ def test_the_head_is_torchvisions(head):
         ),
         ("vit_tiny_patch16_224", {"patch": 14}, "patches of 14 do not divide 32 pixels: choose `patch` 8 or 16"),
         ("no_such_network", {}, "unknown network"),
+        ("coatnet_pico_rw_224", {}, "it takes square images of its side alone"),
     ],
 )
 def test_what_cannot_detect_is_refused(name, changes, words):
@@ -118,3 +119,26 @@ def test_norms_are_folded():
     assert count > 3
     for a, b in zip(detector(image).boxes.logits, folded(image).boxes.logits, strict=True):
         assert torch.allclose(a, b, atol=1e-4)
+
+
+def test_what_no_level_needs_is_no_part_of_it():
+    """So that every process has a gradient for every parameter, and nothing idle is deployed."""
+    detector = build_detector("test_resnet", 3, 64, light(levels=(3, 4))).train()
+    outputs = detector(torch.rand(2, 3, 64, 64))
+    sum(part.square().sum() for parts in outputs.boxes for part in parts).backward()
+    assert [n for n, p in detector.named_parameters() if p.grad is None] == []
+    whole = build_detector("test_resnet", 3, 64, light())
+    assert sum(p.numel() for p in detector.backbone.parameters()) < sum(p.numel() for p in whole.backbone.parameters())
+
+
+def test_a_start_of_other_classes_leaves_that_layer_fresh():
+    source, student = (build_detector("test_resnet", classes, 64, light()) for classes in (5, 3))
+    before = student.net.state_dict()["head.classification_head.cls_logits.weight"].clone()
+    adopt_detector(student, source.net.state_dict(), (3, 7), "x", trained=False)
+    after, theirs = student.net.state_dict(), source.net.state_dict()
+    assert torch.equal(after["head.classification_head.cls_logits.weight"], before)
+    assert torch.equal(after["head.regression_head.bbox_reg.weight"], theirs["head.regression_head.bbox_reg.weight"])
+
+
+def test_a_pvt_is_no_plain_vit():
+    assert len(build_detector("pvt_v2_b0", 3, 64, light()).spec.features) == 5

@@ -63,6 +63,7 @@ def test_an_assistant_has_the_levels_of_both_its_partners(content):
         ({"detector": {"levels": [5, 3]}}, "first <= last"),
         ({"detector": {"head": "fcos", "channels": 48}}, "choose 64, or more by 32"),
         ({"detector": {"haed": "fcos"}}, "detector.haed: unknown key, did you mean head"),
+        ({"compare": {"big": {"chain": "alone", "enlarge": True}}}, "compare.big: `enlarge` and `stem_stride` are controls"),
     ],
 )
 def test_recipes_that_mean_nothing(content, changes, words):
@@ -100,6 +101,26 @@ def test_a_chain_with_every_term(content, tmp_path, head):
     given = {"weights": str(results["assistant", 0].folder)}
     again = run_here(chain, tmp_path / "given", assistant=given, controls=[])
     assert {name for name, _ in again} == {"teacher", "distilled"}
+
+
+def test_a_given_teacher_keeps_its_anchors(content, tmp_path):
+    """They are part of what it has learned."""
+    from pixeldistill.errors import WeightsError
+
+    teacher = run_here(content, tmp_path / "first", student=None)["teacher", 0]
+    given = content | {"teacher": {"network": "test_resnet", "side": 64, "weights": str(teacher.folder)}}
+    other = content["detector"] | {"anchor": 3}
+    with pytest.raises(WeightsError, match=r"is another detector: its anchor was 2\.0, is 3\.0"):
+        run_here(given | {"detector": other}, tmp_path / "run")
+
+
+def test_levels_without_their_like_are_refused_before_training(content, tmp_path):
+    """But for terms that need none."""
+    far = content | {"teacher": content["teacher"] | {"side": 128}, "detector": content["detector"] | {"levels": [3, 4]}}
+    far["student"] |= {"detector": {"levels": [4, 5]}}
+    with pytest.raises(RecipeError, match="term hint: none of the student's levels"):
+        run_here(far, tmp_path / "run", terms=[{"kind": "supervised"}, {"kind": "hint"}])
+    run_here(far, tmp_path / "without", terms=[{"kind": "supervised"}, {"kind": "isrd"}])
 
 
 def test_what_the_assistant_exposes_is_said(content, tmp_path):

@@ -54,11 +54,9 @@ def boxed_splits(described: Mapping[str, Sequence[Described]], order: Sequence[s
         order: names of all classes that the data declares, in its order; those without a box are left out.
 
     Raises:
-        DataError: boxes in another convention, a class that train lacks, no box at all.
+        DataError: a class that train lacks, no box at all.
     """
-    for split, images in described.items():
-        _check_convention(split, images)
-    learned = Counter(o.name for image in described["train"] for o in image.objects if not o.crowd)
+    learned = Counter(o.name for image in described["train"] for o in image.objects if not o.crowd and _is_box(o, image.size))
     if not learned:
         raise DataError(f"data: {described['train'][0].source}: the train split has no box that anything could be learned from")
     classes = tuple(name for name in order if learned[name])
@@ -102,7 +100,11 @@ def _annotation(image: Described, split: str, index: Mapping[str, int]) -> tuple
     return annotation, clipped, int((~good).sum())
 
 
-def _check_convention(split: str, images: Sequence[Described]) -> None:
+def _is_box(o: Object, size: tuple[int, int]) -> bool:
+    return bool(clip_boxes(np.array([o.box], np.float32), size)[1][0])
+
+
+def check_convention(split: str, images: Sequence[Described]) -> None:
     """Refuse boxes of which most reach outside: as corners taken for sizes do, or fractions of an image of another size."""
     total = outside = 0
     first = None
@@ -111,11 +113,12 @@ def _check_convention(split: str, images: Sequence[Described]) -> None:
         for o in image.objects:
             x0, y0, x1, y1 = o.box
             total += 1
-            if x0 < -SLACK or y0 < -SLACK or x1 > width + SLACK or y1 > height + SLACK:
+            beyond = x0 < -SLACK or y0 < -SLACK or x1 > width + SLACK or y1 > height + SLACK
+            if beyond or not _is_box(o, image.size):
                 outside += 1
                 first = first or image
     if first and outside > MOST_OUTSIDE * total:
         raise DataError(
-            f"data: {first.source}: {outside} of {total} boxes of {split} reach outside their image (as in {first.path.name}): "
-            "they are written in another convention; COCO's are [x, y, width, height] in pixels, VOC's are corners"
+            f"data: {first.source}: {outside} of {total} boxes of {split} reach outside their image or have no area (as in "
+            f"{first.path.name}): they are in another convention; COCO's are [x, y, width, height] in pixels, VOC's corners"
         )

@@ -1,7 +1,6 @@
 """Reading annotations in COCO's JSON. No torch."""
 
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,8 @@ from pixeldistill.errors import DataError
 from pixeldistill.inputs import Data
 
 Content = Mapping[str, Any]
+LARGEST = 1_000_000  # pixels of a side
+LONGEST = 250  # characters of a name
 
 
 def read_coco(data: Data) -> tuple[dict[str, list[Described]], list[str]]:
@@ -41,7 +42,7 @@ def _content(path: Path) -> Content:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise DataError(f"data: {path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"data: {path} is not JSON: {error}") from error
     lists = ("images", "annotations", "categories")
     if not isinstance(content, dict) or not all(isinstance(content.get(key), list) for key in lists):
@@ -68,7 +69,8 @@ def _images(content: Content, categories: Mapping[int, str], path: Path, folder:
     entries: dict[Any, tuple[Path, tuple[int, int]]] = {}
     for image in content["images"]:
         number, name, height, width = (_get(image, key) for key in ("id", "file_name", "height", "width"))
-        if number is None or not isinstance(name, str) or not all(isinstance(n, int) and n > 0 for n in (height, width)):
+        named = isinstance(number, int | str) and isinstance(name, str) and 0 < len(name) < LONGEST and name.isprintable()
+        if not named or not all(isinstance(n, int) and 0 < n < LARGEST for n in (height, width)):
             raise DataError(f"data: {path}: image {image} needs id, file_name, height and width")
         if number in objects:
             raise DataError(f"data: {path}: image id {number} is there twice")
@@ -76,22 +78,22 @@ def _images(content: Content, categories: Mapping[int, str], path: Path, folder:
     for annotation in content["annotations"]:
         what = f"annotation {_get(annotation, 'id')}"
         image, category = _get(annotation, "image_id"), _get(annotation, "category_id")
-        if image not in objects:
+        if not isinstance(image, int | str) or image not in objects:
             raise DataError(f"data: {path}: {what} is of image id {image}, which is not listed")
-        if category not in categories:
+        if not isinstance(category, int) or category not in categories:
             raise DataError(f"data: {path}: {what} is of category id {category}, which has no name: list it in categories")
         area = _get(annotation, "area")
         objects[image].append(
             Object(
                 _corners(_get(annotation, "bbox"), f"{path}: {what}"), categories[category], bool(_get(annotation, "iscrowd")),
-                float(area) if isinstance(area, int | float) and area > 0 else None,
+                float(area) if isinstance(area, int | float) and 0 < area < LARGEST**2 else None,
             )
         )  # fmt: skip
     return [Described(file, size, tuple(objects[number]), path) for number, (file, size) in entries.items()]
 
 
 def _corners(box: Any, where: str) -> tuple[float, float, float, float]:  # noqa: ANN401
-    if not isinstance(box, list) or len(box) != 4 or not all(isinstance(n, int | float) and math.isfinite(n) for n in box):
+    if not isinstance(box, list) or len(box) != 4 or not all(isinstance(n, int | float) and abs(n) < LARGEST for n in box):
         raise DataError(f"data: {where} has bbox {box}: expected [x, y, width, height] in pixels")
     x, y, width, height = map(float, box)
     return x, y, x + width, y + height
@@ -106,10 +108,10 @@ def _folder(data: Data, path: Path, content: Content) -> Path:
     stem = path.stem.removeprefix("instances_")
     places = [path.parent / stem, data.root / stem, path.parent, data.root, data.root / "images", data.root / "images" / stem]
     for place in dict.fromkeys(places):
-        if (place / first).is_file():
+        if len(first) < LONGEST and (place / first).is_file():
             return place
     looked = ", ".join(str(place) for place in dict.fromkeys(places))
-    raise DataError(f"data: {path}: its first image {first!r} is in none of {looked}: name their folder as data.images")
+    raise DataError(f"data: {path}: its first image {first[:LONGEST]!r} is in none of {looked}: name their folder as data.images")
 
 
 def _get(entry: Any, key: str) -> Any:  # noqa: ANN401

@@ -6,6 +6,7 @@ that are missing. Images with boxes are read by `annotations`, `coco` and `voc`.
 
 import csv
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from importlib.util import find_spec
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from pixeldistill.data.annotations import Described, boxed_splits
+from pixeldistill.data.annotations import Described, boxed_splits, check_convention
 from pixeldistill.data.boxes import Annotation
 from pixeldistill.data.coco import read_coco
 from pixeldistill.data.images import find_images
@@ -89,7 +90,8 @@ def _load_named(data: Data, rng: np.random.Generator) -> Splits:
     notes += _cut_missing(named, lambda sample: sample[1], data, rng)
     index = {name: i for i, name in enumerate(classes)}
     samples = {split: [Sample(path, index[label]) for path, label in of] for split, of in named.items()}
-    return _splits(samples, classes, notes, data, rng)
+    notes += _limited(samples, data, rng)
+    return _splits(samples, classes, notes)
 
 
 def _load_boxed(data: Data, rng: np.random.Generator) -> Splits:
@@ -97,24 +99,37 @@ def _load_boxed(data: Data, rng: np.random.Generator) -> Splits:
     described, order = _BOXED_READERS[data.format](data)
     notes = _skipped(described, data)
     _check_files(described)
-    notes += _cut_missing(described, lambda image: "", data, rng)
+    for name, images in described.items():
+        check_convention(name, images)
+    images_of = Counter(name for image in described["train"] for name in {o.name for o in image.objects})
+
+    def rarest(image: Described) -> str:
+        return min((o.name for o in image.objects), key=lambda name: (images_of[name], name), default="")
+
+    notes += _cut_missing(described, rarest, data, rng)
+    notes += _limited(described, data, rng)
     boxed = boxed_splits(described, order)
+    for name in ("val", "test"):
+        if boxed.samples.get(name) and not any((~a.crowd).any() for _, a in boxed.samples[name]):
+            raise DataError(f"data: no image of {name} has an object: there is nothing to measure with")
     samples = {split: [Sample(path, annotation) for path, annotation in of] for split, of in boxed.samples.items()}
-    return _splits(samples, boxed.classes, [*notes, *boxed.notes], data, rng)
+    return _splits(samples, boxed.classes, [*notes, *boxed.notes])
 
 
-def _splits(
-    samples: Mapping[str, Sequence[Sample]], classes: tuple[str, ...], notes: list[str], data: Data, rng: np.random.Generator
-) -> Splits:
-    """Limit the splits, if the recipe does."""
-    splits = []
+def _splits(samples: Mapping[str, Sequence[Sample]], classes: tuple[str, ...], notes: list[str]) -> Splits:
+    train, val, test = (tuple(samples.get(name, [])) for name in SPLITS)
+    return Splits(train, val, test, classes, tuple(notes))
+
+
+def _limited(listed: dict[str, list[Listed]], data: Data, rng: np.random.Generator) -> list[str]:
+    """Limit the splits, in place, if the recipe does; gives notes that say so."""
+    notes = []
     for name in SPLITS:
-        of = list(samples.get(name, []))
+        of = listed.get(name, [])
         if data.limit and len(of) > data.limit:
-            of = [of[i] for i in sorted(rng.permutation(len(of))[: data.limit])]
+            listed[name] = [of[i] for i in sorted(rng.permutation(len(of))[: data.limit])]
             notes.append(f"{name}: {data.limit} images kept (data.limit)")
-        splits.append(tuple(of))
-    return Splits(splits[0], splits[1], splits[2], classes, tuple(notes))
+    return notes
 
 
 def _cut_missing(

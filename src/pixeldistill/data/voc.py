@@ -10,6 +10,7 @@ from pixeldistill.data.images import EXTENSIONS
 from pixeldistill.errors import DataError
 from pixeldistill.inputs import Data
 
+LARGEST = 1_000_000  # pixels of a side
 SETS = Path("ImageSets") / "Main"
 
 
@@ -39,6 +40,8 @@ def _names(path: Path) -> list[str]:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
         raise DataError(f"data: image set {path} cannot be read: {reason}; data.train, val and test name image sets") from error
     names = [line.split()[0] for line in lines if line.strip()]
+    if odd := next((name for name in names if not name.isprintable() or len(name) > 250), None):
+        raise DataError(f"data: image set {path} lists {odd[:40]!r}, which is no name of a file")
     if not names:
         raise DataError(f"data: image set {path} lists no image")
     return names
@@ -50,7 +53,7 @@ def _described(root: Path, name: str) -> Described:
         tree = ElementTree.fromstring(path.read_bytes())
     except OSError as error:
         raise DataError(f"data: {path} cannot be read: {error.strerror}") from error
-    except ElementTree.ParseError as error:
+    except (ElementTree.ParseError, LookupError, ValueError) as error:
         raise DataError(f"data: {path} is not XML: {error}") from error
     height, width = (int(_number(tree, f"size/{side}", path)) for side in ("height", "width"))
     return Described(_image(root, name, tree), (height, width), tuple(_object(o, path) for o in tree.findall("object")), path)
@@ -83,6 +86,6 @@ def _number(entry: Element, place: str, path: Path) -> float:
         value = float(text or "")
     except ValueError:
         value = math.nan
-    if not math.isfinite(value):
+    if not abs(value) < LARGEST:
         raise DataError(f"data: {path}: {place} is {text!r}, which is no number")
     return value

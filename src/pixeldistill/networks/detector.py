@@ -67,6 +67,7 @@ class Detector(nn.Module):
             self._places, channels = [maps[number][0] for number in wanted], [maps[number][1] for number in wanted]
         coarse = CoarseLevels(self.settings.channels, range(wanted[-1] + 1, last + 1))
         self._names = [str(number) for number in wanted]
+        _prune(self.backbone, self._places)
         self.net["fpn"] = FeaturePyramidNetwork(channels, self.settings.channels, extra_blocks=coarse)
         self.net["head"] = _build_head(self.settings, self.classes)
 
@@ -163,10 +164,9 @@ def build_detector(
     """
     net, config = create_backbone(name, 1, image_size, weights, patch, dict(options or {}), flexible=True)
     try:
-        patch = patch_size(net)
+        patch = patch_size(net) if hasattr(net, "dynamic_img_size") else None
         if patch and MULTIPLE % patch:
             raise NetworkError(f"its patches of {patch} do not divide {MULTIPLE} pixels: choose `patch` 8 or 16")
-        _prune(net)
         detector = Detector(net, settings, num_classes, config)
         detector.add_neck(_usable_maps(net, image_size, settings))
         _check(detector, image_size)
@@ -181,10 +181,10 @@ def build_detector(
     return detector
 
 
-def _prune(net: nn.Module) -> None:
-    """Remove what comes after the last map, where the architecture knows how."""
+def _prune(net: nn.Module, places: list[int]) -> None:
+    """Remove what comes after the last map that is used, where the architecture knows how."""
     if hasattr(net, "prune_intermediate_layers"):
-        cast(Any, net).prune_intermediate_layers(prune_norm=True, prune_head=True)
+        cast(Any, net).prune_intermediate_layers(places, prune_norm=True, prune_head=True)
 
 
 @torch.no_grad()
@@ -218,6 +218,12 @@ def _check(detector: Detector, side: int) -> None:
     was_training = detector.training
     detector.eval()
     outputs = detector(torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0)))
+    try:
+        detector(torch.zeros(1, 3, side, side + 2 * MULTIPLE))
+    except (RuntimeError, AssertionError, ValueError, NetworkError) as error:
+        raise NetworkError(
+            "it takes square images of its side alone, and what is to be found is in images of any shape"
+        ) from error
     detector.spec = FeatureSpec(
         (side, side), detector.classes, MapSpec(*outputs.input_feature.shape[1:]),
         tuple(MapSpec(*level.shape[1:]) for level in outputs.features), detector=detector.settings,
@@ -265,6 +271,9 @@ def adopt_detector(
     rest = {key: value for key, value in renamed.items() if not key.startswith(_BACKBONE)}
     wanted = [key for key in own if not key.startswith(_BACKBONE)]
     wrong = [key for key in wanted if key in rest and rest[key].shape != own[key].shape]
+    if not trained and wrong and all(key.startswith(_CLASSES) for key in wrong):  # other classes: that layer stays fresh
+        rest = {key: value for key, value in rest.items() if not key.startswith(_CLASSES)}
+        wanted, wrong = [key for key in wanted if not key.startswith(_CLASSES)], []
     missing = [key for key in wanted if key not in rest and (trained or not _of_a_level(key))]
     if wrong or missing:
         detail = f"{(wrong or missing)[0]} is {'of another shape' if wrong else 'missing'}"
@@ -274,7 +283,7 @@ def adopt_detector(
     detector.net.load_state_dict({key: rest[key] for key in wanted if key in rest}, strict=False)
 
 
-_BACKBONE = "backbone."
+_BACKBONE, _CLASSES = "backbone.", "head.classification_head.cls_logits"
 _LATERAL = re.compile(r"^(fpn\.(?:inner|layer)_blocks\.)(\d+)(\..*)$")
 
 

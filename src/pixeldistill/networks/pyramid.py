@@ -128,7 +128,8 @@ def coverage(boxes: Floats, sizes: NDArray[np.int64], settings: DetectorSettings
     for number in numbers:
         grid = -(-sizes // 2**number)
         if settings.head == "fcos":
-            covered |= _in_reach(boxes, grid, number, first=number == numbers[0], last=number == numbers[-1])
+            first, last = settings.levels  # of those that it was trained with: the ends take what is smaller and larger
+            covered |= _in_reach(boxes, grid, number, first=number == first, last=number == last)
         else:
             for shape in cell_shapes(settings):
                 covered |= _best_iou(boxes, grid, 2**number, shape) >= 0.5

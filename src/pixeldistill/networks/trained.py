@@ -8,7 +8,7 @@ from torch import Tensor
 from pixeldistill.detectors import DetectorSettings
 from pixeldistill.networks.classifier import Classifier, build_classifier
 from pixeldistill.networks.detector import Detector, adopt_detector, build_detector
-from pixeldistill.networks.weights import adopt_weights, detector_levels, read_card, read_trained, weights_file
+from pixeldistill.networks.weights import adopt_weights, check_settings, detector_settings, read_card, read_trained, weights_file
 from pixeldistill.recipe import Network
 
 AnyNetwork = Classifier | Detector
@@ -29,15 +29,17 @@ def build_network(network: Network, classes: tuple[str, ...], *, trained: bool, 
             network.network, len(classes), network.side, weights=source, patch=network.patch, options=network.options,
             classes=classes, trained=trained, enlarge=network.enlarge, stem_stride=network.stem_stride,
         )  # fmt: skip
-    levels = None if source in ("none", "pretrained") else detector_levels(source)
-    own = source if levels is None else "none"  # of the backbone alone
+    learned = None if source in ("none", "pretrained") else detector_settings(source)
+    own = source if learned is None else "none"  # of the backbone alone
+    if learned and trained:
+        check_settings(source, learned, network.detector)
     detector = build_detector(
         network.network, len(classes), network.side, network.detector, weights=own, patch=network.patch, options=network.options
     )
-    if levels is not None:
+    if learned:
         known = classes if trained else None
         state = read_trained(source, network.network, network.side if trained else None, known)
-        adopt_detector(detector, state, levels, source, trained=trained)
+        adopt_detector(detector, state, learned.levels, source, trained=trained)
     return detector
 
 

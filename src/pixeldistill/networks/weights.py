@@ -12,7 +12,9 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from pixeldistill.detectors import DetectorSettings
 from pixeldistill.errors import WeightsError
+from pixeldistill.files import differences
 
 CARD = "network.json"
 BEST = "best.safetensors"
@@ -65,13 +67,23 @@ def _stage_number(folder: str) -> int:
     return int(number) if number.isdigit() else 0
 
 
-def detector_levels(source: str) -> tuple[int, int] | None:
-    """Tell which levels the detector has that was trained in a run folder; None for a classifier's weights."""
+def detector_settings(source: str) -> DetectorSettings | None:
+    """Tell what the detector is like that was trained in a run folder; None for a classifier's weights. Raises WeightsError."""
     path = Path(source)
     folder = find_run(path) if path.is_dir() else path.parent
     if not (folder / CARD).is_file() or not (settings := read_card(folder).get("detector")):
         return None
-    return int(settings["levels"][0]), int(settings["levels"][1])
+    try:
+        return DetectorSettings(**settings)
+    except (TypeError, ValueError) as error:
+        raise WeightsError(f"{folder / CARD} does not describe a detector") from error
+
+
+def check_settings(source: str, trained: DetectorSettings, wanted: DetectorSettings) -> None:
+    """Refuse a trained detector that is asked to be another: its anchors are part of what it has learned."""
+    before, after = (s.model_dump(mode="json", exclude={"freeze_norms"}) for s in (trained, wanted))
+    if changes := list(differences(before, after)):
+        raise WeightsError(f"{source} is another detector: its {'; '.join(changes)}: say its own as `detector: {{...}}`")
 
 
 def read_trained(source: str, name: str, side: int | None, classes: tuple[str, ...] | None) -> dict[str, Tensor]:

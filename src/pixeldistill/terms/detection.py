@@ -20,8 +20,8 @@ from pixeldistill.types import Batch, BoxMaps, FeatureSpec, Outputs, collect
 class Alignment:
     """Brings two detectors' maps to the same places.
 
-    Twins' grids begin at the same corner and have the same cells, so what one of them has beyond the other is cut off. Maps of
-    other levels are resized to the student's (bilinear), and boxes are converted to the student's anchors.
+    Twins' grids begin at the same corner and have the same cells, so what one of them has beyond the other is cut off. Other
+    levels' maps are read at the centres of the student's cells (bilinear), and boxes are converted to the student's anchors.
 
     Raises:
         RecipeError: two detectors whose anchors cannot be compared, or without a level in common.
@@ -70,8 +70,8 @@ class Alignment:
         if pair.exact:
             height, width = (min(a, b) for a, b in zip(*grids, strict=True))
             return _cut(ours, grids[0], height, width), _cut(theirs, grids[1], height, width)
-        maps = _by_place(theirs, grids[1], self.shapes)
-        resized = F.interpolate(maps.permute(0, 3, 1, 2), grids[0], mode="bilinear").permute(0, 2, 3, 1)
+        maps = _by_place(theirs, grids[1], self.shapes).permute(0, 3, 1, 2)
+        resized = resample(maps, grids[0], pair.ratio).permute(0, 2, 3, 1)
         return ours, resized.reshape(len(theirs), -1, theirs.shape[2])
 
     def describe(self) -> str:
@@ -153,7 +153,7 @@ class FKD(nn.Module):
                 height, width = (min(a, b) for a, b in zip(ours.shape[2:], theirs.shape[2:], strict=True))
                 losses.append(compare(ours[..., :height, :width], theirs[..., :height, :width]))
             else:
-                losses.append(compare(ours, F.interpolate(theirs, ours.shape[2:], mode="bilinear")))
+                losses.append(compare(ours, resample(theirs, (ours.shape[2], ours.shape[3]), pair.ratio)))
         return torch.stack(losses).mean()
 
     def describe(self) -> str:
@@ -201,6 +201,21 @@ def mimic_boxes(alignment: Alignment, student: BoxMaps, teacher: BoxMaps, weight
     central, wanted = alignment.rows(student.centerness, teacher.centerness)
     entropy = F.binary_cross_entropy_with_logits(central, wanted.sigmoid(), reduction="none").squeeze(2)
     return sides_kd(ours, theirs, weight) + (weight * entropy).sum() / weight.sum().clamp(min=len(weight))
+
+
+def resample(maps: Tensor, grid: tuple[int, int], ratio: float) -> Tensor:
+    """Read the teacher's maps (N, C, H, W) at the centres of the student's cells, (N, C, h, w), bilinearly.
+
+    Both grids begin at the image's corner; the teacher's cells are `ratio` times as large, as fractions of the image. What lies
+    beyond the outer cells' centres is as they are.
+    """
+    ends = []
+    for count, size in zip(grid, maps.shape[2:], strict=True):
+        place = (torch.arange(count, device=maps.device, dtype=maps.dtype) + 0.5) / ratio
+        ends.append(2 * place / size - 1)
+    y, x = torch.meshgrid(*ends, indexing="ij")
+    places = torch.stack([x, y], dim=-1).expand(len(maps), -1, -1, -1)
+    return F.grid_sample(maps, places, mode="bilinear", padding_mode="border", align_corners=False)
 
 
 def _settings(spec: FeatureSpec) -> DetectorSettings:

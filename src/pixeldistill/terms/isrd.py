@@ -53,7 +53,7 @@ class InputReconstructor(nn.Module):
             return image
         if self.fit == "crop":
             return image[..., :height, :width]
-        return F.interpolate(image, self.image_size, mode="bilinear", antialias=True)
+        return F.interpolate(image.float(), self.image_size, mode="bilinear", antialias=True)
 
 
 class ISRD(nn.Module):

@@ -46,11 +46,22 @@ def pair_maps(maps: Maps, student: FeatureSpec, teacher: FeatureSpec, kind: str)
     """
     chosen = choose_maps(maps, student, kind)
     if student.detector:
-        return [MapPair(p.student, p.teacher) for p in level_pairs(student, teacher) if p.student in chosen]
+        return _chosen_levels(maps, chosen, student, teacher, kind)
     ours, theirs = _deep(student), _deep(teacher)
     if not set(chosen) <= set(ours):
         ours, theirs = list(range(len(student.features))), list(range(len(teacher.features)))
     return [MapPair(number, theirs[ceil((ours.index(number) + 1) * len(theirs) / len(ours)) - 1]) for number in chosen]
+
+
+def _chosen_levels(
+    maps: Maps, chosen: list[int], student: FeatureSpec, teacher: FeatureSpec, kind: str
+) -> list[MapPair]:  # fmt: skip
+    """Pair two detectors' levels; the last is the last that has its like."""
+    pairs = [MapPair(p.student, p.teacher) for p in level_pairs(student, teacher)]
+    found = pairs[-1:] if maps == "last" else [pair for pair in pairs if pair.student in chosen]
+    if not found:
+        raise RecipeError(f"term {kind}: none of the student's levels that it names has its like in the teacher's: see `show`")
+    return found
 
 
 def _deep(spec: FeatureSpec) -> list[int]:

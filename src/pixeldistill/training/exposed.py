@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pixeldistill.networks.detector import Detector
 from pixeldistill.networks.pyramid import pair_levels
-from pixeldistill.recipe import Stage
+from pixeldistill.recipe import Network, Stage
 from pixeldistill.tasks.headline import decisive
 from pixeldistill.training.evaluate import TestImages, evaluate
 from pixeldistill.training.fabric import Fabric
@@ -17,7 +17,7 @@ def describe_exposed(
     trainings: Sequence[Training], network: Detector, images: TestImages, stages: Sequence[Stage], folders: Mapping[str, Path],
     fabric: Fabric,
 ) -> list[str]:  # fmt: skip
-    """Measure a teacher on val, on the levels that correspond to its students' levels, where these are not all of its own.
+    """Measure a teacher on val, on the levels that correspond to its students' levels.
 
     Args:
         trainings: its students'.
@@ -36,13 +36,16 @@ def describe_exposed(
         assert training.stage.teacher is not None and student.detector is not None
         numbers = network.settings.numbers
         pairs = pair_levels(student.detector.numbers, student.side, numbers, training.stage.teacher.side)
+        if not pairs:
+            continue
         exposed = range(numbers[pairs[0].teacher], numbers[pairs[-1].teacher] + 1)
-        if len(exposed) == len(numbers) or exposed in lines:
+        if exposed in lines:
             continue
         score = decisive(evaluate(network, images, fabric, exposed))
         said = f"{training.stage.name}: its teacher has mAP {100 * score:.1f} on val with the levels it exposes"
         line = f"{said}, P{exposed[0]}–P{exposed[-1]}"
-        plain = [s for s in stages if s.teacher is None and s.student == student and (folders[s.name] / DONE).is_file()]
+        own_kind = [s for s in stages if s.teacher is None and _plain(s.student) == _plain(student)]
+        plain = [s for s in own_kind if (folders[s.name] / DONE).is_file()]
         if plain:
             own = decisive(read_record(folders[plain[0].name] / DONE)["last"]["val"])
             line += f" (the student alone: {100 * own:.1f})"
@@ -50,3 +53,8 @@ def describe_exposed(
                 line = f"warning: {line}: it has little to teach there; choose finer levels for the student, or another `anchor`"
         lines[exposed] = line
     return list(lines.values())
+
+
+def _plain(network: Network) -> Network:
+    """Leave aside what a student starts from."""
+    return network.model_copy(update={"weights": "none"})

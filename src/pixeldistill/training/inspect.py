@@ -201,9 +201,9 @@ def describe_coverage(recipe: Recipe, stages: Sequence[Stage]) -> list[str]:
     for stage in stages:
         for name, network, levels in _exposed(stage):
             assert network.detector is not None
-            if (network.network, network.side, levels) in shown:
+            if not levels or (network.side, network.detector, levels) in shown:
                 continue
-            shown.add((network.network, network.side, levels))
+            shown.add((network.side, network.detector, levels))
             share = coverage(*view_boxes(samples, network.side), network.detector, levels)
             low = " (low: the others are too small or too large; choose other `levels` or `anchor`)" if share < LOW else ""
             lines.append(f"{name} at {network.side}, P{levels[0]}–P{levels[-1]}: anchors cover {share:.0%} of train's boxes{low}")
