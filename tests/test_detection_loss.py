@@ -64,6 +64,8 @@ def told(prediction):
 def test_the_loss_is_torchvisions(head, seed):
     prediction, target = case(head, seed)
     own = supervised_loss(prediction, target, SETTINGS[head], GRIDS)
+    counted = supervised_loss(prediction, target._replace(counts=(5, 0, 1)), SETTINGS[head], GRIDS)
+    assert torch.equal(own, counted), "empty places change nothing"
     levels = anchors_of(SETTINGS[head], GRIDS, torch.device("cpu"))
     targets = [
         {"boxes": b[labels >= 0], "labels": labels[labels >= 0]} for b, labels in zip(target.boxes, target.labels, strict=True)

@@ -16,6 +16,9 @@ FORBIDDEN = {
     "cli.py": ["torch", "timm"],
     "data/images.py": ["torch", "timm"],
     "data/sources.py": ["torch", "timm", "pixeldistill.networks"],
+    "data/named.py": ["torch", "timm"],
+    "data/coco.py": ["torch", "timm"],
+    "data/voc.py": ["torch", "timm"],
     "data": ["pixeldistill.networks", "pixeldistill.terms", "pixeldistill.functional", "pixeldistill.training"],
     "functional": ["pixeldistill.recipe", "timm", "torch.nn.Module", "pixeldistill.networks", "pixeldistill.terms"],
     "terms": [

@@ -1,6 +1,6 @@
 """What flows through a step: views of a batch in, outputs of a network out, and the shapes of both as data."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -13,10 +13,18 @@ class BoxTarget(NamedTuple):
     """The objects in a batch of views.
 
     `boxes`: (N, M, 4), x0, y0, x1, y1 in the view's pixels. `labels`: (N, M) class indices, -1 where an image has fewer than M.
+    `counts`: how many each image has, where that is known without asking the device.
     """
 
     boxes: Tensor
     labels: Tensor
+    counts: tuple[int, ...] = ()
+
+    def images(self) -> Iterator["BoxTarget"]:
+        """Give the images one by one, without the places that stay empty."""
+        for i in range(len(self.labels)):
+            count = max(1, self.counts[i]) if self.counts else self.labels.shape[1]
+            yield BoxTarget(self.boxes[i : i + 1, :count], self.labels[i : i + 1, :count])
 
 
 class BoxMaps(NamedTuple):

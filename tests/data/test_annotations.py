@@ -254,3 +254,11 @@ def test_a_split_without_objects_cannot_measure(write_coco):
     test = coco([image(3, name="3.jpg")], [])
     with pytest.raises(DataError, match="no image of test has an object"):
         load_splits(write_coco(coco(TWO, GOOD), test))
+
+
+def test_images_that_exif_turns_are_warned_of(write_coco, tmp_path):
+    data = write_coco(coco(TWO, GOOD))
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    Image.new("RGB", (40, 30), "red").save(tmp_path / "train" / "1.jpg", exif=exif)
+    assert any("turned or mirrored by EXIF" in note for note in check_images(load_splits(data), data, 1).notes)

@@ -1,14 +1,17 @@
 """Checking every image before any work starts."""
 
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from pixeldistill.data.boxes import Annotation
-from pixeldistill.data.images import check_image, image_size
-from pixeldistill.data.sources import SPLITS, Sample, Splits
+from pixeldistill.data.images import check_image, image_size, orientation
+from pixeldistill.data.named import SPLITS
+from pixeldistill.data.sources import Sample, Splits
 from pixeldistill.errors import DataError
 from pixeldistill.inputs import Data
+from pixeldistill.wording import in_words
 
 
 def check_images(splits: Splits, data: Data, workers: int) -> Splits:
@@ -28,7 +31,7 @@ def check_images(splits: Splits, data: Data, workers: int) -> Splits:
     splits = splits._replace(content={path: digest for path, (digest, _) in found.items()})
     if bad:
         splits = _without(splits, bad, data)
-    return splits._replace(notes=(*splits.notes, *_shared(splits)))
+    return splits._replace(notes=(*splits.notes, *_shared(splits), *_turned(samples)))
 
 
 def _check(sample: Sample) -> tuple[str, str | None]:
@@ -36,7 +39,7 @@ def _check(sample: Sample) -> tuple[str, str | None]:
     digest, problem = check_image(sample.path)
     if problem is None and isinstance(sample.label, Annotation) and (size := image_size(sample.path)) != sample.label.size:
         (h, w), (height, width) = size, sample.label.size
-        turned = "; its EXIF block turns it" if (h, w) == (width, height) else ""
+        turned = "; its EXIF block turns it" if orientation(sample.path) > 1 else ""
         problem = (
             f"{sample.path} is {w}×{h} pixels, its annotation says {width}×{height}{turned}: its boxes belong to another image"
         )
@@ -59,6 +62,16 @@ def _without(splits: Splits, bad: dict[Path, str], data: Data) -> Splits:
         train=kept["train"], val=kept["val"], test=kept["test"],
         notes=(*splits.notes, f"skipped {len(bad)} bad images; the first: {first}"),
     )  # fmt: skip
+
+
+def _turned(samples: Sequence[Sample]) -> list[str]:
+    """Warn of images with boxes that EXIF turns or mirrors: their boxes may have been drawn before or after."""
+    boxed = [sample.path for sample in samples if isinstance(sample.label, Annotation)]
+    turned = [path for path in boxed if path.is_file() and orientation(path) > 1]
+    if not turned:
+        return []
+    what = f"warning: {in_words(len(turned), 'image')} with boxes are turned or mirrored by EXIF (the first: {turned[0]})"
+    return [f"{what}: boxes are taken as of the upright image"]
 
 
 def _classes_of(sample: Sample) -> list[int]:

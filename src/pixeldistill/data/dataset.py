@@ -114,7 +114,8 @@ class TrainingViews(Dataset[Raw | PixelDistillError]):
             if isinstance(label, Annotation)
         ]
         most = max(1, *(len(numbers) for _, numbers in shown))
-        target = BoxTarget(torch.zeros(len(shown), most, 4), torch.full((len(shown), most), -1))
+        counts = tuple(len(numbers) for _, numbers in shown)
+        target = BoxTarget(torch.zeros(len(shown), most, 4), torch.full((len(shown), most), -1), counts)
         for i, (boxes, numbers) in enumerate(shown):
             target.boxes[i, : len(boxes)] = torch.from_numpy(boxes)
             target.labels[i, : len(boxes)] = torch.from_numpy(numbers)

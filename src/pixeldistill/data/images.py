@@ -47,6 +47,12 @@ def image_size(path: Path) -> tuple[int, int]:
         return _upright_size(image)
 
 
+def orientation(path: Path) -> int:
+    """Give the EXIF orientation of an image file: 1 where it says none."""
+    with _open(path) as image:
+        return _orientation(image)
+
+
 def check_image(path: Path) -> tuple[str, str | None]:
     """Identify an image file by its content, and say what is wrong with it, or None.
 
@@ -110,11 +116,16 @@ def _load(image: Image.Image, path: Path) -> None:
         raise DataError(f"{path} is broken: {_reason(error)}; remove or replace it") from error
 
 
-def _upright_size(image: Image.Image) -> tuple[int, int]:
+def _orientation(image: Image.Image) -> int:
     try:
-        turned = image.getexif().get(ExifTags.Base.Orientation) in _TURNED
+        found = image.getexif().get(ExifTags.Base.Orientation)
     except (*_UNREADABLE, KeyError, TypeError):
-        turned = False
+        return 1
+    return found if isinstance(found, int) else 1
+
+
+def _upright_size(image: Image.Image) -> tuple[int, int]:
+    turned = _orientation(image) in _TURNED
     return (image.width, image.height) if turned else (image.height, image.width)
 
 

@@ -1,7 +1,6 @@
 """Detection: its loss, its boxes from what a network predicts. Its metrics: `tasks.average_precision`.
 
-Losses are computed for a whole batch at once, without a look at the device; they equal torchvision's, which go through it image
-by image.
+Losses are computed without a look at the device; they equal torchvision's.
 """
 
 from collections.abc import Sequence
@@ -66,7 +65,7 @@ def supervised_loss(prediction: BoxMaps, target: BoxTarget, settings: DetectorSe
 
 
 def _retinanet_loss(logits: Tensor, deltas: Tensor, anchors: Tensor, target: BoxTarget) -> Tensor:
-    matched = match_anchors(anchors, target)
+    matched = torch.cat([match_anchors(anchors, image) for image in target.images()])  # a crowded one makes no other pay
     found = matched >= 0
     count = found.sum(dim=1).clamp(min=1)
     focal = sigmoid_focal_loss(logits, _classes(matched, target, logits), reduction="none").sum(dim=2)
@@ -79,7 +78,7 @@ def _retinanet_loss(logits: Tensor, deltas: Tensor, anchors: Tensor, target: Box
 
 def _fcos_loss(logits: Tensor, sides: Tensor, centerness: Tensor, levels: tuple[Tensor, ...], target: BoxTarget) -> Tensor:
     points = torch.cat(levels)
-    matched = match_points(levels, target)
+    matched = torch.cat([match_points(levels, image) for image in target.images()])
     found = matched >= 0
     count = found.sum().clamp(min=1)
     boxes = _boxes(matched, target)
