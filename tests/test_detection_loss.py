@@ -13,7 +13,7 @@ from pixeldistill.data.boxes import Annotation
 from pixeldistill.detectors import DetectorSettings
 from pixeldistill.functional.boxes import decode_boxes, decode_sides, encode_boxes, encode_sides
 from pixeldistill.tasks.average_precision import average_precision
-from pixeldistill.tasks.detection import anchors_of, find_objects, match_anchors, supervised_loss
+from pixeldistill.tasks.detection import anchors_of, find_objects, match_anchors, supervised_loss, to_original
 from pixeldistill.types import BoxMaps, BoxTarget, Outputs
 
 CLASSES, SIDE, N = 3, 96, 3
@@ -165,3 +165,10 @@ def test_a_detection_on_a_crowd_is_no_mistake():
     assert average_precision(also, truth, 1)["map"] == pytest.approx(1)
     wrong = [found([[30, 30, 60, 60], [0, 0, 20, 20]], [0.9, 0.8], [0, 0])]
     assert average_precision(wrong, truth, 1)["map"] == pytest.approx(0.5)
+
+
+def test_boxes_of_a_view_in_pixels_of_the_original():
+    """Either axis by its own factor: the longer side of a view is rounded."""
+    assert to_original(torch.tensor([[1.0, 2, 3, 4]]), (32, 43), (192, 256)).tolist() == [
+        pytest.approx([256 / 43, 12, 3 * 256 / 43, 24])
+    ]

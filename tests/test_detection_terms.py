@@ -146,3 +146,22 @@ def test_losses_of_equals_are_zero_and_their_bounds_hold():
     )
     maps = torch.randn(2, 5, 4, 4, generator=generator)
     assert pearson(maps, -maps).item() == pytest.approx(2, abs=1e-4)
+
+
+@pytest.mark.parametrize("side", [32, 48])
+def test_terms_are_summed_in_single_precision(side):
+    """Whatever autocast made of the maps: places and sums over thousands of anchors need more than eight bits."""
+    teacher, student = detector(64, levels=(3, 6)), detector(side)
+    batch = batch_of(side, teacher, 64)
+    for config in KINDS[:4]:
+        term = build_term(config, student.spec, teacher.spec)
+        with torch.no_grad():
+            own = student.eval()(batch.views["student"].image)
+            exact = term(own, batch.teacher, batch)
+
+            def halved(outputs):
+                boxes = type(outputs.boxes)(*(tuple(m.bfloat16() for m in maps) for maps in outputs.boxes))
+                return outputs._replace(prediction=boxes, features=tuple(m.bfloat16() for m in outputs.features))
+
+            half = term(halved(own), halved(batch.teacher), batch)
+        assert half.dtype == torch.float32 and half.item() == pytest.approx(exact.item(), rel=0.05), config.kind

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -184,7 +185,10 @@ def test_the_command_line_shows_evaluates_and_predicts(content, write, tmp_path,
     (first, second) = json.loads(said)
     assert code == 0 and first == second and len(first["objects"]) == 100
     assert all(0 <= n <= 256 for o in first["objects"] for n in o["box"])
-    assert Image.open(tmp_path / "drawn/0001.png").size == (256, 192) and (tmp_path / "drawn/0001-2.png").is_file()
+    assert max(o["box"][2] for o in first["objects"]) > 128, "in pixels of the original, not of the view, which is 43 wide"
+    drawn, plain = (np.asarray(Image.open(path), int) for path in (tmp_path / "drawn/0001.png", picture))
+    assert drawn.shape == plain.shape == (192, 256, 3) and (np.abs(drawn - plain).max(axis=2) > 40).mean() > 0.02
+    assert (tmp_path / "drawn/0001-2.png").is_file()
     with pytest.raises(RunError, match="ask it to `detect`"):
         Predictor(tmp_path / "run").predict([picture])
 

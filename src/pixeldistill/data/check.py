@@ -27,11 +27,13 @@ def check_images(splits: Splits, data: Data, workers: int) -> Splits:
     samples = [sample for name in SPLITS for sample in getattr(splits, name)]
     with ThreadPoolExecutor(max(1, workers)) as pool:  # decoding leaves the interpreter free
         found = {sample.path: result for sample, result in zip(samples, pool.map(_check, samples), strict=True)}
+        readable = [s.path for s in samples if isinstance(s.label, Annotation) and not found[s.path][1]]
+        turned = [path for path, way in zip(readable, pool.map(orientation, readable), strict=True) if way > 1]
     bad = {path: problem for path, (_, problem) in found.items() if problem}
     splits = splits._replace(content={path: digest for path, (digest, _) in found.items()})
     if bad:
         splits = _without(splits, bad, data)
-    return splits._replace(notes=(*splits.notes, *_shared(splits), *_turned(samples)))
+    return splits._replace(notes=(*splits.notes, *_shared(splits), *_turned(turned)))
 
 
 def _check(sample: Sample) -> tuple[str, str | None]:
@@ -64,10 +66,8 @@ def _without(splits: Splits, bad: dict[Path, str], data: Data) -> Splits:
     )  # fmt: skip
 
 
-def _turned(samples: Sequence[Sample]) -> list[str]:
+def _turned(turned: Sequence[Path]) -> list[str]:
     """Warn of images with boxes that EXIF turns or mirrors: their boxes may have been drawn before or after."""
-    boxed = [sample.path for sample in samples if isinstance(sample.label, Annotation)]
-    turned = [path for path in boxed if path.is_file() and orientation(path) > 1]
     if not turned:
         return []
     what = f"warning: {in_words(len(turned), 'image')} with boxes are turned or mirrored by EXIF (the first: {turned[0]})"

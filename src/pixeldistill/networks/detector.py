@@ -41,7 +41,6 @@ class Detector(nn.Module):
     """
 
     spec: FeatureSpec
-    enlarge: int | None = None
 
     def __init__(self, backbone: nn.Module, settings: DetectorSettings, classes: int, config: Mapping[str, Any]) -> None:
         super().__init__()
@@ -75,7 +74,7 @@ class Detector(nn.Module):
         """Switch between training and evaluation; frozen norms stay as they are."""
         super().train(mode)
         if self.settings.freeze_norms:
-            for module in self.net["backbone"].modules():
+            for module in self.backbone.modules():
                 if isinstance(module, nn.BatchNorm2d):
                     module.eval()
         return self
@@ -85,7 +84,7 @@ class Detector(nn.Module):
         height, width = image.shape[2:]
         right, below = -width % MULTIPLE, -height % MULTIPLE
         padded = F.pad(normalise(image, self.mean, self.std), (0, right, 0, below))
-        maps = cast(Any, self.net["backbone"]).forward_intermediates(
+        maps = cast(Any, self.backbone).forward_intermediates(
             padded, indices=self._places, output_fmt="NCHW", intermediates_only=True
         )  # fmt: skip
         feature = self._tap.take((padded.shape[2], padded.shape[3]))

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from pixeldistill.detectors import DetectorSettings
 from pixeldistill.errors import RecipeError
 from pixeldistill.functional.mimicking import box_kd, class_map_kd, confidence, pearson, quality_focal, sides_kd
+from pixeldistill.functional.sizes import widened
 from pixeldistill.losses import BoxesTerm, CrossKDTerm, FKDTerm, PKDTerm, SupervisedTerm
 from pixeldistill.networks.pyramid import Pair
 from pixeldistill.tasks import detection
@@ -46,7 +48,8 @@ class Alignment:
         self.names = [(ours.numbers[p.student], theirs.numbers[p.teacher]) for p in self.pairs]
 
     def rows(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Give what both say at the same anchors, (N, A, values) each, over all pairs of levels."""
+        """Give what both say at the same anchors, (N, A, values) each, over all pairs of levels; in single precision at least."""
+        student, teacher = ([widened(maps) for maps in levels] for levels in (student, teacher))
         both = [self._pair(pair, grids, student, teacher) for pair, grids in zip(self.pairs, self.grids, strict=True)]
         return torch.cat([s for s, _ in both], dim=1), torch.cat([t for _, t in both], dim=1)
 
@@ -94,29 +97,31 @@ class DetectionLoss(nn.Module):
         return detection.supervised_loss(student.boxes, batch.views["student"].objects, self.settings, self.grids)
 
 
-class ClassMaps(nn.Module):
-    """L_PKD of a detector: see `functional.class_map_kd`; the labels' part is the term `supervised`."""
+class _Aligned(nn.Module):
+    """A term that compares levels that correspond."""
 
-    def __init__(self, config: PKDTerm, student: FeatureSpec, teacher: FeatureSpec) -> None:
+    def __init__(self, config: PKDTerm | BoxesTerm | FKDTerm | CrossKDTerm, student: FeatureSpec, teacher: FeatureSpec) -> None:
         super().__init__()
-        self.config, self.alignment = config, Alignment(config.kind, student, teacher)
-
-    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Tensor:
-        """Compare the class maps of levels that correspond."""
-        ours, theirs = self.alignment.rows(student.boxes.logits, teacher.boxes.logits)
-        return self.config.alpha * class_map_kd(ours, theirs, temperature=self.config.temperature)
+        self.config: Any = config
+        self.alignment = Alignment(config.kind, student, teacher)
 
     def describe(self) -> str:
         """Say which levels meet, for the dry run."""
         return self.alignment.describe()
 
 
-class Boxes(nn.Module):
-    """Distils the boxes where the teacher is confident: see `functional.box_kd` and, for points, `functional.sides_kd`."""
+class ClassMaps(_Aligned):
+    """L_PKD of a detector: see `functional.class_map_kd`; the labels' part is the term `supervised`."""
 
-    def __init__(self, config: BoxesTerm, student: FeatureSpec, teacher: FeatureSpec) -> None:
-        super().__init__()
-        self.config, self.alignment = config, Alignment(config.kind, student, teacher)
+    def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Tensor:
+        """Compare the class maps of levels that correspond."""
+        ours, theirs = self.alignment.rows(student.boxes.logits, teacher.boxes.logits)
+        loss: Tensor = self.config.alpha * class_map_kd(ours, theirs, temperature=self.config.temperature)
+        return loss
+
+
+class Boxes(_Aligned):
+    """Distils the boxes where the teacher is confident: see `functional.box_kd` and, for points, `functional.sides_kd`."""
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Tensor:
         """Compare the boxes (and the centerness, of points) of levels that correspond."""
@@ -125,10 +130,10 @@ class Boxes(nn.Module):
 
     def describe(self) -> str:
         """Say which levels meet, for the dry run."""
-        return f"{self.alignment.describe()}; where the teacher's confidence is {self.config.threshold:g} or more"
+        return f"{super().describe()}; where the teacher's confidence is {self.config.threshold:g} or more"
 
 
-class FKD(nn.Module):
+class FKD(_Aligned):
     """Distils the pyramid's levels: mean squared difference, or by the channels' correlation (`functional.pearson`).
 
     Attributes:
@@ -136,8 +141,7 @@ class FKD(nn.Module):
     """
 
     def __init__(self, config: FKDTerm, student: FeatureSpec, teacher: FeatureSpec) -> None:
-        super().__init__()
-        self.config, self.alignment = config, Alignment(config.kind, student, teacher)
+        super().__init__(config, student, teacher)
         self.wanted = {pair.teacher: theirs for pair, (_, theirs) in zip(self.alignment.pairs, self.alignment.grids, strict=True)}
         ours, theirs = student.features[0].channels, teacher.features[0].channels
         same = ours == theirs
@@ -148,7 +152,7 @@ class FKD(nn.Module):
         compare = pearson if self.config.form == "pearson" else F.mse_loss
         losses = []
         for pair, project in zip(self.alignment.pairs, self.projectors, strict=True):
-            ours, theirs = project(student.features[pair.student]), teacher.features[pair.teacher]
+            ours, theirs = widened(project(student.features[pair.student])), widened(teacher.features[pair.teacher])
             if pair.exact:
                 height, width = (min(a, b) for a, b in zip(ours.shape[2:], theirs.shape[2:], strict=True))
                 losses.append(compare(ours[..., :height, :width], theirs[..., :height, :width]))
@@ -158,10 +162,10 @@ class FKD(nn.Module):
 
     def describe(self) -> str:
         """Say which levels meet, for the dry run."""
-        return f"{self.alignment.describe()}; {self.config.form}"
+        return f"{super().describe()}; {self.config.form}"
 
 
-class CrossKD(nn.Module):
+class CrossKD(_Aligned):
     """The student's head features, finished by the teacher's frozen head, mimic the teacher's prediction.
 
     The student's own prediction is then left to the labels, with which the teacher's may disagree.
@@ -172,8 +176,7 @@ class CrossKD(nn.Module):
     """
 
     def __init__(self, config: CrossKDTerm, student: FeatureSpec, teacher: FeatureSpec) -> None:
-        super().__init__()
-        self.config, self.alignment = config, Alignment(config.kind, student, teacher)
+        super().__init__(config, student, teacher)
         for name in ("channels", "depth"):
             if (a := getattr(_settings(student), name)) != (b := getattr(_settings(teacher), name)):
                 raise RecipeError(
@@ -187,10 +190,6 @@ class CrossKD(nn.Module):
         ours, theirs = self.alignment.rows(crossed.logits, teacher.boxes.logits)
         boxes = mimic_boxes(self.alignment, crossed, teacher.boxes, confidence(theirs))
         return quality_focal(ours, theirs) + boxes
-
-    def describe(self) -> str:
-        """Say which levels meet, for the dry run."""
-        return self.alignment.describe()
 
 
 def mimic_boxes(alignment: Alignment, student: BoxMaps, teacher: BoxMaps, weight: Tensor) -> Tensor:
