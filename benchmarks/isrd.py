@@ -29,7 +29,7 @@ from pixeldistill.functional.reconstruction import normalise, reconstruction_l1
 from pixeldistill.networks.backbone import input_module
 from pixeldistill.networks.classifier import build_classifier
 from pixeldistill.networks.weights import read_card
-from pixeldistill.inputs import Data, Imaging, Views
+from pixeldistill.inputs import Camera, Data, Imaging, Views
 from pixeldistill.terms.isrd import InputReconstructor
 from pixeldistill.training.stream import image_at
 
@@ -112,7 +112,7 @@ def main() -> None:
 
     def test() -> Iterator[tuple[Tensor, Tensor]]:
         for first in range(0, 512, BATCH):
-            both = [CameraImages(splits.test, s, Imaging())[range(first, first + BATCH)] for s in (LARGE, side)]
+            both = [CameraImages(splits.test, Camera(s, Imaging()))[range(first, first + BATCH)] for s in (LARGE, side)]
             large, small = (to_unit(raw.images) for raw in both if isinstance(raw, Raw))
             yield large, small
 

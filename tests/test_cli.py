@@ -77,7 +77,7 @@ def test_a_run_ends_with_a_table_and_leaves_all_that_is_promised(trained):
     assert Image.open(run / "4-distilled/seed-0/reconstruction.png").size[0] > 400
     figures = json.loads((run / "4-distilled/seed-0/done.json").read_text())
     assert figures["macs"] > 0
-    assert {"last", "best", "best_epoch", "seconds", "jpeg_bytes", "parameters", "machine"} <= figures.keys()
+    assert {"last", "best", "best_epoch", "seconds", "bytes", "parameters", "machine"} <= figures.keys()
     assert figures["last"]["test"]["top1"] > 0.8, "stripes can be learned"
 
 

@@ -6,7 +6,7 @@ from PIL import Image
 from pixeldistill.cost.measure import macs, parameters
 from pixeldistill.cost.transmission import bytes_per_image
 from pixeldistill.data.sources import Sample
-from pixeldistill.inputs import Imaging
+from pixeldistill.inputs import Camera, Imaging
 from pixeldistill.networks import build_classifier
 
 
@@ -24,4 +24,7 @@ def test_bytes_are_those_of_the_encoded_image(tmp_path):
     Image.new("RGB", (64, 64), (200, 10, 10)).save(tmp_path / "a.png")
     buffer = io.BytesIO()
     Image.new("RGB", (28, 28), (200, 10, 10)).save(buffer, "JPEG", quality=85)
-    assert bytes_per_image([Sample(tmp_path / "a.png", 0)], 28, Imaging()) == buffer.tell()
+    samples = [Sample(tmp_path / "a.png", 0)]
+    assert bytes_per_image(samples, Camera(28, Imaging(codec="jpeg"))) == buffer.tell()
+    assert bytes_per_image(samples, Camera(28, Imaging())) == 28 * 28 * 3
+    assert bytes_per_image(samples, Camera(28, Imaging(colour="grey"))) == 28 * 28

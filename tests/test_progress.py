@@ -22,6 +22,15 @@ def test_a_log_gets_a_line_now_and_then(monkeypatch):
 
 def test_a_table_warns_of_two_seeds():
     metrics = {"val": {"top1": 0.5}, "test": {"top1": 0.5}}
-    figures = {"network": "n", "side": 8, "parameters": 1, "macs": 1, "jpeg_bytes": 1, "last": metrics, "best": metrics}
+    figures = {
+        "network": "n",
+        "side": 8,
+        "parameters": 1,
+        "macs": 1,
+        "encoding": "raw",
+        "bytes": 1,
+        "last": metrics,
+        "best": metrics,
+    }
     captions = [str(to_rich({"alone": [figures] * seeds}, "run").caption) for seeds in (1, 2, 3)]
     assert ["two seeds leave very wide" in caption for caption in captions] == [False, True, False]

@@ -5,6 +5,7 @@ from typing import Any
 
 from pixeldistill.detectors import DetectorSettings
 from pixeldistill.errors import RecipeError, nearest
+from pixeldistill.inputs import Imaging
 from pixeldistill.losses import (
     OF_CLASSIFIERS,
     OF_DETECTORS,
@@ -73,6 +74,7 @@ def teacher_of(recipe: Recipe) -> Network:
     """Give a recipe's teacher as a network."""
     assert recipe.teacher is not None
     network = Network(**recipe.teacher.model_dump(exclude={"schedule"}, exclude_unset=True))
+    network = network.model_copy(update={"imaging": network.imaging or recipe.imaging.optics})
     return network if recipe.detector is None else _completed(network, recipe.detector)
 
 
@@ -222,6 +224,7 @@ def resolve(recipe: Recipe, written: Sequence[StageEntry]) -> tuple[Stage, ...]:
     earlier: dict[str, StageEntry] = {}
     _check_costs(written)
     sources = {name for entry in written for name in _sources(entry)}
+    teaching = {entry.teacher for entry in written if isinstance(entry.teacher, str)}
     stages = []
     for entry in written:
         _check(entry, earlier, recipe)
@@ -230,11 +233,12 @@ def resolve(recipe: Recipe, written: Sequence[StageEntry]) -> tuple[Stage, ...]:
         teacher = entry.teacher
         if isinstance(teacher, str):
             teacher = earlier[teacher].student.model_copy(update={"weights": f"{STAGE_REFERENCE}{teacher}"})
+        teacher = teacher and _fed(teacher, recipe.imaging.optics)
         distinct = None if recipe.bank is None or recipe.bank.views == "exact" else recipe.bank.views
         stages.append(
             Stage(
                 name=entry.name,
-                student=entry.student,
+                student=_fed(entry.student, recipe.imaging.optics if entry.name in teaching else recipe.imaging),
                 teacher=teacher,
                 terms=entry.terms,
                 schedule=schedule,
@@ -247,6 +251,11 @@ def resolve(recipe: Recipe, written: Sequence[StageEntry]) -> tuple[Stage, ...]:
             )
         )
     return tuple(stages)
+
+
+def _fed(network: Network, imaging: Imaging) -> Network:
+    """Give a network a camera, where it has none of its own."""
+    return network if network.imaging else network.model_copy(update={"imaging": imaging})
 
 
 def _check_costs(written: Sequence[StageEntry]) -> None:

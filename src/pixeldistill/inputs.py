@@ -1,7 +1,7 @@
 """What a recipe says of its images: where they are, how they are cropped, what the camera delivers. Pure data."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field, PositiveInt, model_validator
 
@@ -78,8 +78,58 @@ class Views(Strict):
         return self
 
 
-class Imaging(Strict):
-    """The cheap camera: how an image of the network's side comes from the scene."""
+QUALITY = 85
 
-    kernel: Literal["bilinear", "bicubic"] = Field("bilinear", description="always antialiased")
+
+class Imaging(Strict):
+    """The deployed camera: how an image of the network's side comes from the scene, and how it is sent."""
+
+    kernel: Literal["bilinear", "bicubic"] = Field("bilinear", description="of the resizing, always antialiased")
     crop: float = Field(0.875, gt=0, le=1, description="test time: side of the centre crop / shorter side (224 / 256)")
+    colour: Literal["rgb", "grey"] = "rgb"
+    noise: float = Field(0, ge=0, le=64, description="of the sensor, Gaussian: standard deviation in levels of 8 bits")
+    codec: Literal["raw", "png", "jpeg", "webp"] = Field("raw", description="how an image is sent; raw and png lose nothing")
+    quality: int | None = Field(None, ge=1, le=100, description=f"of jpeg and webp; by default {QUALITY}")
+
+    @model_validator(mode="after")
+    def _possible(self) -> "Imaging":
+        if self.quality is not None and not self.lossy:
+            raise ValueError(f"codec {self.codec!r} loses nothing, so it has no `quality`: leave it out, or send jpeg or webp")
+        return self
+
+    @property
+    def lossy(self) -> bool:
+        """Whether the codec changes the image."""
+        return self.codec in ("jpeg", "webp")
+
+    @property
+    def alters(self) -> bool:
+        """Whether more is done to an image than resizing and cropping it."""
+        return self.colour == "grey" or self.noise > 0 or self.lossy
+
+    @property
+    def optics(self) -> "Imaging":
+        """The same without sensor and codec: what a network is fed that is not deployed."""
+        return Imaging(kernel=self.kernel, crop=self.crop)
+
+    @property
+    def received(self) -> "Imaging":
+        """What is left to do with an image that such a camera has sent."""
+        return Imaging(kernel=self.kernel, crop=self.crop, colour=self.colour)
+
+    @property
+    def encoding(self) -> str:
+        """How it sends, in words.
+
+        >>> Imaging(codec="jpeg").encoding, Imaging(colour="grey").encoding
+        ('jpeg 85', 'raw grey')
+        """
+        quality = f" {self.quality or QUALITY}" if self.lossy else ""
+        return f"{self.codec}{quality}" + (" grey" if self.colour == "grey" else "")
+
+
+class Camera(NamedTuple):
+    """What feeds a network: images of a side, made so."""
+
+    side: int
+    imaging: Imaging

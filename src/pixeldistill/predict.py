@@ -7,8 +7,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from pixeldistill.data.camera import photograph
 from pixeldistill.data.images import find_images, read_image
-from pixeldistill.data.views import camera_view, to_unit, whole_view
+from pixeldistill.data.views import camera_view, to_tensor, to_unit, whole_view
 from pixeldistill.errors import DataError, PixelDistillError, RunError
 from pixeldistill.inputs import Imaging
 from pixeldistill.networks.detector import Detector
@@ -105,7 +106,7 @@ class Predictor:
             except PixelDistillError as error:
                 detections.append(Detection(path, (), str(error)))
                 continue
-            view = to_unit(whole_view(image, self.side, self.imaging).unsqueeze(0))
+            view = to_unit(self._received(whole_view(image, self.side, self.imaging)).unsqueeze(0))
             (found,) = find_objects(self.network(view), self.network.settings, view.shape[2:])
             boxes = to_original(found.boxes, view.shape[2:], image.shape[:2]).tolist()
             objects = tuple(
@@ -116,13 +117,17 @@ class Predictor:
             detections.append(Detection(path, objects))
         return detections
 
+    def _received(self, view: Tensor) -> Tensor:
+        """Take a file for what the camera has sent: its colours may still go, its noise and its codec have been at work."""
+        return to_tensor(photograph(view.permute(1, 2, 0).contiguous().numpy(), self.imaging.received, ()))
+
     @torch.inference_mode()
     def _predict_batch(self, paths: Sequence[Path], top: int) -> list[Prediction]:
         views: list[Tensor] = []
         errors: dict[Path, str] = {}
         for path in paths:
             try:
-                views.append(camera_view(read_image(path), self.side, self.imaging))
+                views.append(self._received(camera_view(read_image(path), self.side, self.imaging)))
             except PixelDistillError as error:
                 errors[path] = str(error)
         answers = []

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, PositiveInt, model_validator
 
 from pixeldistill.detectors import DetectorSettings
-from pixeldistill.inputs import Data, Imaging, Views
+from pixeldistill.inputs import Camera, Data, Imaging, Views
 from pixeldistill.losses import ATTerm, BoxesTerm, FKDTerm, ISRDTerm, PKDTerm, SupervisedTerm, Term, UpsampledTerm
 from pixeldistill.methods import Methods
 from pixeldistill.strict import Strict
@@ -75,6 +75,14 @@ class Network(Strict):
     enlarge: PositiveInt | None = Field(None, description="a control: the image is enlarged to this side before the network")
     stem_stride: PositiveInt | None = Field(None, description="a control: stride of the first convolution")
     detector: DetectorSettings | None = Field(None, description="detection: what differs from the recipe's `detector`")
+    imaging: Imaging | None = Field(
+        None, description="the camera that feeds it: by default the recipe's, or only its optics where it teaches others"
+    )
+
+    @property
+    def camera(self) -> Camera:
+        """What feeds it."""
+        return Camera(self.side, self.imaging or Imaging())
 
     @model_validator(mode="after")
     def _own_settings(self) -> "Network":

@@ -95,7 +95,7 @@ def test_a_chain_with_every_term(content, tmp_path, head):
     for result in results.values():
         figures = result.figures["last"]["test"]
         assert 0 <= figures["map"] <= figures["ap50"] <= 1 and len(figures["per_class"]) == 4
-        assert result.figures["macs"] > 0 and result.figures["jpeg_bytes"] > 100
+        assert result.figures["macs"] > 0 and result.figures["bytes"] > 100
     card = json.loads((results["assistant", 0].folder / "network.json").read_text())
     assert card["detector"]["levels"] == [3, 6]
     assert (results["distilled", 0].folder / "reconstruction.png").is_file()
@@ -211,7 +211,7 @@ def test_a_comparison(content, tmp_path):
 def test_a_detector_learns_ten_images_by_heart(scenes, tmp_path, head):
     """What it was trained on it finds again: mAP above 0.9."""
     from pixeldistill.data.sources import load_splits
-    from pixeldistill.inputs import Data, Imaging
+    from pixeldistill.inputs import Camera, Data, Imaging
     from pixeldistill.networks.trained import load_trained
     from pixeldistill.training.evaluate import TestImages, evaluate
     from pixeldistill.training.fabric import make_fabric
@@ -226,5 +226,5 @@ def test_a_detector_learns_ten_images_by_heart(scenes, tmp_path, head):
     (result,) = run_here(content, tmp_path / "run").values()
     fabric = make_fabric(accelerator="cpu")
     train = load_splits(Data(**data)).train
-    figures = evaluate(load_trained(result.folder), TestImages(train, 160, Imaging(), 0, fabric), fabric)
+    figures = evaluate(load_trained(result.folder), TestImages(train, Camera(160, Imaging()), 0, fabric), fabric)
     assert figures["map"] > 0.9

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from pixeldistill.data.boxes import VISIBLE, Annotation, through_crop
+from pixeldistill.data.camera import photograph
 from pixeldistill.data.crops import Crop, draw_crop
 from pixeldistill.data.images import read_image
 from pixeldistill.data.sampler import Key
@@ -17,7 +18,7 @@ from pixeldistill.data.sources import Sample
 from pixeldistill.data.store import ImageStore
 from pixeldistill.data.views import camera_view, jpeg_reduction, resize, to_tensor, whole_view
 from pixeldistill.errors import PixelDistillError
-from pixeldistill.inputs import Imaging, Views
+from pixeldistill.inputs import Camera, Imaging, Views
 from pixeldistill.types import BoxTarget
 
 
@@ -26,13 +27,15 @@ class Raw(NamedTuple):
 
     `images`: uint8 (N, 3, H, W). `target`: class indices (N,), or the objects that each shows. `keys`: (N, 2), epoch and index.
     `windows`: None where the images are finished; else (N, 3), of each the height and width of the crop in the upper left of its
-    image, still to be resized, and whether it is to be flipped: see `views.resize_batch`.
+    image, still to be resized, and whether it is to be flipped: see `views.resize_batch`. `small`: the views of cameras that
+    alter images, of each uint8 (N, 3, side, side).
     """
 
     images: Tensor
     target: Tensor | BoxTarget
     keys: Tensor
     windows: Tensor | None = None
+    small: tuple[Tensor, ...] = ()
 
 
 class TrainingViews(Dataset[Raw | PixelDistillError]):
@@ -47,6 +50,7 @@ class TrainingViews(Dataset[Raw | PixelDistillError]):
         reduced: whether JPEGs may be decoded at the reduced scale that the crop needs.
         store: where the images are kept decoded.
         finished: whether the worker resizes and flips the crops, or leaves that to the device.
+        cameras: those that alter images: their views are made here.
     """
 
     def __init__(
@@ -60,9 +64,11 @@ class TrainingViews(Dataset[Raw | PixelDistillError]):
         reduced: bool = True,
         store: ImageStore | None = None,
         finished: bool = True,
+        cameras: Sequence[Camera] = (),
     ) -> None:
         self.samples, self.views, self.side, self.kernel = samples, views, side, kernel
-        self.distinct, self.reduced, self.store, self.finished = distinct, reduced, store, finished
+        self.distinct, self.reduced, self.store, self.finished = distinct, reduced, store, finished or bool(cameras)
+        self.cameras = tuple(cameras)
 
     def __getitem__(self, keys: Sequence[Key]) -> Raw | PixelDistillError:
         try:
@@ -76,7 +82,7 @@ class TrainingViews(Dataset[Raw | PixelDistillError]):
             for row, (part, crop, _) in zip(images, crops, strict=True):
                 view = resize(to_tensor(part), self.side, self.side, self.kernel)
                 row.copy_(view.flip(-1) if crop.flip else view)  # in a tenth of the time of NumPy's view[:, ::-1]
-            return Raw(images, target, torch.tensor(keys))
+            return Raw(images, target, torch.tensor(keys), small=tuple(self._taken(images, keys, c) for c in self.cameras))
         height, width = (max(part.shape[axis] for part, _, _ in crops) for axis in (0, 1))
         batch = np.zeros((len(crops), height, width, 3), np.uint8)
         for row, (part, _, _) in zip(batch, crops, strict=True):
@@ -84,9 +90,18 @@ class TrainingViews(Dataset[Raw | PixelDistillError]):
         windows = torch.tensor([[*part.shape[:2], crop.flip] for part, crop, _ in crops])
         return Raw(torch.from_numpy(batch).permute(0, 3, 1, 2), target, torch.tensor(keys), windows)
 
+    def _taken(self, large: Tensor, keys: Sequence[Key], camera: Camera) -> Tensor:
+        """Make a camera's views of large ones (N, 3, S, S): its noise is drawn from the view seed, the epoch and the index."""
+        small = resize(large, camera.side, camera.side, camera.imaging.kernel)
+        seeds = [(self.views.seed, _NOISE, self._view(epoch), index) for epoch, index in keys]
+        return torch.stack([_photographed(view, camera.imaging, seed) for view, seed in zip(small, seeds, strict=True)])
+
+    def _view(self, epoch: int) -> int:
+        return epoch % self.distinct if self.distinct else epoch
+
     def _crop(self, epoch: int, index: int) -> tuple[NDArray[np.uint8], Crop, tuple[int, int]]:
         """Cut a view's crop out of its image, (h, w, 3); gives the crop too, and the size of the image that it was cut out of."""
-        view = epoch % self.distinct if self.distinct else epoch
+        view = self._view(epoch)
         if self.store is not None:
             image = self.store[index]
             crop = draw_crop(self.views, view, index, *image.shape[:2])
@@ -122,21 +137,32 @@ class TrainingViews(Dataset[Raw | PixelDistillError]):
         return target
 
 
+_NOISE = 2  # tells the noise's random numbers from those of the crops and of mixup
+
+
+def _photographed(view: Tensor, imaging: Imaging, seed: Sequence[int]) -> Tensor:
+    return to_tensor(photograph(view.permute(1, 2, 0).contiguous().numpy(), imaging, seed))
+
+
 class CameraImages(Dataset[Raw | PixelDistillError]):
-    """Test images as a camera of one side delivers them: item `[index, ...]` is a batch.
+    """Test images as a camera delivers them: item `[index, ...]` is a batch.
 
     An image with boxes is delivered whole, the shorter side at the camera's; batches of those have one image. What is annotated
     is not handed over: it is looked up where predictions are measured.
     """
 
-    def __init__(self, samples: Sequence[Sample], side: int, imaging: Imaging) -> None:
-        self.samples, self.side, self.imaging = samples, side, imaging
+    def __init__(self, samples: Sequence[Sample], camera: Camera) -> None:
+        self.samples, self.camera = samples, camera
         self.boxed = isinstance(samples[0].label, Annotation)
 
     def __getitem__(self, indices: Sequence[int]) -> Raw | PixelDistillError:
         view = whole_view if self.boxed else camera_view
         try:
-            images = torch.stack([view(read_image(self.samples[i].path), self.side, self.imaging) for i in indices])
+            seen = [view(read_image(self.samples[i].path), *self.camera) for i in indices]
+            seeds = [(_NOISE, i) for i in indices]
+            images = torch.stack(
+                [_photographed(image, self.camera.imaging, seed) for image, seed in zip(seen, seeds, strict=True)]
+            )
         except PixelDistillError as error:
             return error
         labels = [self.samples[i].label for i in indices]

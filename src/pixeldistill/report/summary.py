@@ -40,7 +40,7 @@ def interval(values: Sequence[float]) -> tuple[float, float | None]:
 
 
 COLUMNS = (
-    "stage", "network", "side", "parameters", "MACs", "JPEG bytes", "seeds",
+    "stage", "network", "side", "sent as", "bytes", "MACs", "parameters", "seeds",
     "val last", "val best", "test last", "test best",
 )  # fmt: skip
 DETAILS = (
@@ -71,8 +71,8 @@ def rows(found: Mapping[str, Sequence[Figures]]) -> list[tuple[str, ...]]:
         accuracies += [_over_seeds(trainings, "last", split, detail) for detail in DETAILS if name == "map"]
         table.append(
             (
-                stage, first["network"], str(first["side"]), f"{first['parameters'] / 1e6:.2f} M",
-                f"{first['macs'] / 1e6:.1f} M", f"{first['jpeg_bytes']:,.0f}", str(len(trainings)), *accuracies,
+                stage, first["network"], str(first["side"]), first["encoding"], f"{first['bytes']:,.0f}",
+                f"{first['macs'] / 1e6:.1f} M", f"{first['parameters'] / 1e6:.2f} M", str(len(trainings)), *accuracies,
             )
         )  # fmt: skip
     return table
@@ -85,7 +85,7 @@ def to_rich(found: Mapping[str, Sequence[Figures]], title: str) -> Table:
         caption=f"test and val: {TITLES[_headline(found)]} in %, last epoch (best: the best epoch by val)" + _of_seeds(found),
         padding=(0, 0),
     )
-    shown = ("stage", "side", "JPEG bytes", "MACs", "parameters", "val last", "test last", "test best")
+    shown = ("stage", "side", "bytes", "MACs", "parameters", "val last", "test last", "test best")
     for column in shown:
         table.add_column(column, justify="left" if column == "stage" else "right", no_wrap=True)
     for row in rows(found):

@@ -13,6 +13,7 @@ from pixeldistill.data.sampler import Key
 from pixeldistill.data.sources import Splits
 from pixeldistill.data.store import ImageStore, open_store
 from pixeldistill.files import write_json
+from pixeldistill.inputs import Camera
 from pixeldistill.networks.trained import AnyNetwork, adopt, build_fresh, build_network
 from pixeldistill.networks.weights import CARD
 from pixeldistill.recipe import STAGE_REFERENCE, Network, Recipe, Stage
@@ -24,7 +25,7 @@ from pixeldistill.training.objective import Objective
 from pixeldistill.training.passes import Training
 from pixeldistill.training.progress import counting
 from pixeldistill.training.records import bank_folder, bank_key, network_card, resolve
-from pixeldistill.training.stream import Stream, image_at, large_views
+from pixeldistill.training.stream import Stream, altering, image_at, large_views
 from pixeldistill.training.teacher import LiveTeacher, Teacher
 from pixeldistill.types import WantedMap
 
@@ -40,7 +41,7 @@ class Context:
     accelerator: str
     console: Console
     stores: list[ImageStore] = field(default_factory=list)  # the one, once it is open
-    camera: dict[tuple[str, int], TestImages] = field(default_factory=dict)  # test images by split and side, read once
+    seen: dict[tuple[str, Camera], TestImages] = field(default_factory=dict)  # test images by split and camera, read once
 
     def say(self, text: str) -> None:
         """Write a line."""
@@ -104,7 +105,7 @@ def build_stream(
     dataset = TrainingViews(
         splits.train, recipe.views, first.crop_side, recipe.imaging.kernel, distinct=first.distinct_views,
         reduced=recipe.data.decode == "reduced", store=_open_images(context, fabric),
-        finished=recipe.data.store is None or fabric.device.type != "cuda",
+        finished=recipe.data.store is None or fabric.device.type != "cuda", cameras=altering(t.stage for t in trainings),
     )  # fmt: skip
     teacher = None
     if network:
@@ -141,11 +142,12 @@ def _build_teacher(
         return LiveTeacher(network, fabric, wanted, channels_last=stage.schedule.channels_last)
     exact = make_fabric(accelerator=context.accelerator)
     live = LiveTeacher(network, exact, wanted, channels_last=stage.schedule.channels_last)
-    side = stage.teacher.side
+    camera = stage.teacher.camera
 
     def load_views(batches: Iterable[list[Key]]) -> Iterator[tuple[Tensor, Tensor]]:
-        for large, _, keys in large_views(dataset, batches, context.workers, exact):
-            yield image_at(large, side, dataset.kernel, channels_last=stage.schedule.channels_last), keys
+        for large, _, keys, small in large_views(dataset, batches, context.workers, exact):
+            image = small.get(camera, large)
+            yield image_at(image, camera.side, camera.imaging.kernel, channels_last=stage.schedule.channels_last), keys
 
     with counting(context.console, "teacher's bank", "blocks") as progress:
         return open_bank(

@@ -148,9 +148,11 @@ def _references(
     for stage in stages:
         if stage.teacher and stage.teacher != teacher:
             wanted[f"assistant {stage.teacher.network} at {stage.teacher.side}"] = stage.teacher
-    smaller = {student.side for student in recipe.all_students if student.side < teacher.side}
-    for side in sorted(smaller if recipe.task == "classification" else ()):
-        wanted[f"teacher on images of {side}, enlarged"] = teacher.model_copy(update={"side": side, "enlarge": teacher.side})
+    smaller = [student for student in recipe.all_students if student.side < teacher.side and recipe.task == "classification"]
+    for student in sorted(smaller, key=lambda student: student.side):
+        imaging = student.imaging or recipe.imaging
+        name = f"teacher on images of {student.side}{f' {imaging.encoding}' if imaging.alters else ''}, enlarged"
+        wanted[name] = teacher.model_copy(update={"side": student.side, "imaging": imaging, "enlarge": teacher.side})
     fabric = make_fabric(accelerator=accelerator)
     path = recipe.run / REFERENCES
     before: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
@@ -158,13 +160,11 @@ def _references(
     for name, network in wanted.items():
         key = {
             "network": network.model_dump(mode="json", exclude={"weights"}), "weights": weights_digest(network, folders),
-            "data": splits.digest(), "imaging": recipe.imaging.model_dump(mode="json"),
+            "data": splits.digest(),
         }  # fmt: skip
         if before.get(name, {}).get("key") != key:
             built = build_network(network, splits.classes, trained=True, weights=resolve(network.weights, folders))
-            images = TestImages(
-                splits.test, network.side, recipe.imaging, default_workers() if workers is None else workers, fabric
-            )  # fmt: skip
+            images = TestImages(splits.test, network.camera, default_workers() if workers is None else workers, fabric)
             before[name] = {"key": key, "figure": decisive(evaluate(built.to(fabric.device), images, fabric))}
             write_json(path, before)
         found[name] = float(before[name]["figure"])

@@ -11,7 +11,7 @@ from pixeldistill.data.dataset import CameraImages, Raw
 from pixeldistill.data.loading import load
 from pixeldistill.data.sources import Sample
 from pixeldistill.data.views import to_unit
-from pixeldistill.inputs import Imaging
+from pixeldistill.inputs import Camera
 from pixeldistill.networks.classifier import Classifier
 from pixeldistill.networks.detector import Detector
 from pixeldistill.networks.trained import AnyNetwork
@@ -27,18 +27,18 @@ Metrics = dict[str, Any]
 
 
 class TestImages:
-    """One process's share of a split, as a camera of the given side delivers it; kept in memory when it is small."""
+    """One process's share of a split, as a camera delivers it; kept in memory when it is small."""
 
     __test__ = False  # no test case, whatever pytest thinks of its name
 
-    def __init__(self, samples: tuple[Sample, ...], side: int, imaging: Imaging, workers: int, fabric: Fabric) -> None:
-        self.samples, self.total, self.side, self.workers = samples, len(samples), side, workers
-        self.dataset = CameraImages(samples, side, imaging)
+    def __init__(self, samples: tuple[Sample, ...], camera: Camera, workers: int, fabric: Fabric) -> None:
+        self.samples, self.total, self.workers = samples, len(samples), workers
+        self.dataset = CameraImages(samples, camera)
         batch = 1 if self.dataset.boxed else BATCH  # whole images differ in shape
         share = -(-len(samples) // fabric.world_size)  # every process the same number: what is too many is cut off again
         mine = [(fabric.global_rank + i * fabric.world_size) % len(samples) for i in range(share)]
         self._batches = [mine[i : i + batch] for i in range(0, share, batch)]
-        self._small = share * 3 * side * side <= CACHE_BYTES
+        self._small = share * 3 * camera.side**2 <= CACHE_BYTES
         self._kept: list[Raw] | None = None
 
     def __iter__(self) -> Iterator[Raw]:

@@ -163,23 +163,30 @@ def _describe(role: str, network: Network, classifier: AnyNetwork) -> list[str]:
         return _describe_detector(role, network, classifier)
     maps = ", ".join(str(m) for m in spec.features)
     return [
-        f"{role}: {network.network} (weights: {_origin(network)}) on 3×{network.side}×{network.side}",
+        f"{role}: {network.network} (weights: {_origin(network)}) on 3×{network.side}×{network.side}{_sent(network)}",
         f"  input feature {spec.input_feature} · maps {maps} · prediction {spec.classes}",
         *(f"  note: {note}" for note in classifier.notes),
     ]
 
 
 def _describe_detector(role: str, network: Network, detector: AnyNetwork) -> list[str]:
-    spec = detector.spec
+    spec, sent = detector.spec, _sent(network)
     assert spec.detector is not None
     settings = spec.detector
     levels = ", ".join(f"P{n} {level.height}×{level.width}" for n, level in zip(settings.numbers, spec.features, strict=True))
     what = "points" if settings.head == "fcos" else f"{settings.shapes} anchors a place, the smallest {settings.anchor:g} strides"
     return [
-        f"{role}: {network.network} (weights: {_origin(network)}) on 3×{network.side}×{network.side}, {settings.head}",
+        f"{role}: {network.network} (weights: {_origin(network)}) on 3×{network.side}×{network.side}, {settings.head}{sent}",
         f"  input feature {spec.input_feature} · {settings.channels} channels on {levels} · {what} · {spec.classes} classes",
         *(f"  note: {note}" for note in detector.notes),
     ]
+
+
+def _sent(network: Network) -> str:
+    """Say what its camera does to an image, if anything."""
+    imaging = network.camera.imaging
+    noise = f", noise {imaging.noise:g}" if imaging.noise else ""
+    return f", sent as {imaging.encoding}{noise}" if imaging.alters else ""
 
 
 def _origin(network: Network) -> str:

@@ -10,7 +10,7 @@ from pixeldistill.data.check import check_images
 from pixeldistill.data.loading import default_workers
 from pixeldistill.data.sources import load_splits
 from pixeldistill.errors import DataError, RunError
-from pixeldistill.inputs import Data, Imaging
+from pixeldistill.inputs import Camera, Data, Imaging
 from pixeldistill.networks.trained import load_trained
 from pixeldistill.networks.weights import find_run, read_card
 from pixeldistill.recipe import Recipe
@@ -58,7 +58,7 @@ def measure_run(run: Path, recipe: Recipe | None = None, *, workers: int | None 
         raise DataError(f"{folder} knows {len(classes)} classes, the data has {len(splits.classes)}, and they are not the same")
     fabric = make_fabric(accelerator=accelerator)
     images = {
-        name: TestImages(samples, card["side"], imaging, workers, fabric)
+        name: TestImages(samples, Camera(card["side"], imaging), workers, fabric)
         for name in ("val", "test")
         if (samples := getattr(splits, name))
     }

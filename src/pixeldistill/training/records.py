@@ -28,7 +28,7 @@ def stage_settings(stage: Stage, seed: int, recipe: Recipe) -> dict[str, Any]:
         "seed": seed,
         "data": recipe.data.model_dump(mode="json", exclude={"root", "store_folder"}),
         "views": recipe.views.model_dump(mode="json"),
-        "imaging": recipe.imaging.model_dump(mode="json"),
+        "kernel": recipe.imaging.kernel,  # of the large view; the networks' cameras are theirs
     }
 
 
@@ -95,7 +95,7 @@ def network_card(stage: Stage, student: AnyNetwork, seed: int, recipe: Recipe, s
         "classes": list(splits.classes),
         "mean": list(student.mean),
         "std": list(student.std),
-        "imaging": recipe.imaging.model_dump(mode="json"),
+        "imaging": network.camera.imaging.model_dump(mode="json"),
         "data": recipe.data.model_dump(mode="json") | ({"root": str(root.resolve())} if root else {}),
         "stage": stage.name,
         "seed": seed,

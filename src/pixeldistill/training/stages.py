@@ -15,13 +15,14 @@ from pixeldistill.cost.measure import macs, parameters
 from pixeldistill.cost.transmission import bytes_per_image
 from pixeldistill.data.boxes import Annotation
 from pixeldistill.data.check import check_images
-from pixeldistill.data.images import read_image
+from pixeldistill.data.dataset import CameraImages
 from pixeldistill.data.loading import default_workers
-from pixeldistill.data.sources import load_splits
-from pixeldistill.data.views import camera_view, to_unit
-from pixeldistill.errors import GivenUp, RecipeError, RunError
+from pixeldistill.data.sources import Sample, load_splits
+from pixeldistill.data.views import to_unit
+from pixeldistill.errors import GivenUp, PixelDistillError, RecipeError, RunError
 from pixeldistill.expansion import expand
 from pixeldistill.files import locked, write_file, write_json
+from pixeldistill.inputs import Camera
 from pixeldistill.networks.detector import Detector
 from pixeldistill.networks.trained import build_network
 from pixeldistill.networks.weights import BEST, LAST, state_bytes
@@ -135,7 +136,8 @@ def _run_pass(trainings: Sequence[Training], context: Context) -> dict[int, Resu
     network = teacher_network(left, context)
     if isinstance(network, Detector):
         taught = [training for training in left if training.stage.teacher]
-        images = _camera("val", network.spec.image_size[0], context, fabric)
+        camera = next(training.stage.teacher.camera for training in taught if training.stage.teacher)
+        images = _seen("val", camera, context, fabric)
         stages = expand(context.recipe)
         for line in describe_exposed(taught, network.to(fabric.device), images, stages, context.folders, fabric):
             context.say(line)
@@ -163,8 +165,8 @@ def _run_pass(trainings: Sequence[Training], context: Context) -> dict[int, Resu
 
 
 def _job(training: Training, objective: Objective, context: Context, fabric: Fabric) -> Job:
-    student, side = objective.student, training.stage.student.side
-    validation = _camera("val", side, context, fabric)
+    student = objective.student
+    validation = _seen("val", training.stage.student.camera, context, fabric)
     return Job(
         name=training.title,
         objective=objective,
@@ -181,11 +183,11 @@ def _figures(metrics: Mapping[str, Any]) -> dict[str, float]:
     return {headline(metrics): decisive(metrics)} | {k: v for k, v in metrics.items() if isinstance(v, float)}
 
 
-def _camera(split: str, side: int, context: Context, fabric: Fabric) -> TestImages:
-    if (split, side) not in context.camera:
-        samples = getattr(context.splits, split)
-        context.camera[split, side] = TestImages(samples, side, context.recipe.imaging, context.workers, fabric)
-    return context.camera[split, side]
+def _seen(split: str, camera: Camera, context: Context, fabric: Fabric) -> TestImages:
+    """Give a split's images as a camera delivers them."""
+    if (split, camera) not in context.seen:
+        context.seen[split, camera] = TestImages(getattr(context.splits, split), camera, context.workers, fabric)
+    return context.seen[split, camera]
 
 
 def _measure(training: Training, objective: Objective, context: Context, fabric: Fabric) -> dict[str, Any]:
@@ -197,14 +199,15 @@ def _measure(training: Training, objective: Objective, context: Context, fabric:
     fabric.barrier()
     best = build_network(stage.student, context.splits.classes, trained=True, weights=str(folder / BEST)).to(fabric.device)
     images = {
-        name: _camera(name, stage.student.side, context, fabric) for name in ("val", "test") if getattr(context.splits, name)
+        name: _seen(name, stage.student.camera, context, fabric) for name in ("val", "test") if getattr(context.splits, name)
     }
     return {
         "network": stage.student.network,
         "side": stage.student.side,
         "parameters": parameters(student),
         "macs": macs(student),
-        "jpeg_bytes": bytes_per_image(context.splits.test or context.splits.val, stage.student.side, context.recipe.imaging),
+        "encoding": stage.student.camera.imaging.encoding,
+        "bytes": bytes_per_image(context.splits.test or context.splits.val, stage.student.camera),
         "machine": f"{platform.machine()}, {fabric.world_size} × {fabric.device.type}, {torch.get_num_threads()} threads, "
         f"torch {torch.__version__}",
         "last": {name: evaluate(student, split, fabric) for name, split in images.items()},
@@ -220,12 +223,14 @@ def save_picture(objective: Objective, stage: Stage, path: Path, context: Contex
     samples = context.splits.test or context.splits.val
     chosen = [samples[i * (len(samples) - 1) // 3] for i in range(4)]
 
-    def camera(side: int) -> Tensor:
-        views = [camera_view(read_image(sample.path), side, context.recipe.imaging) for sample in chosen]
-        return to_unit(fabric.to_device(torch.stack(views)))
+    def taken(camera: Camera) -> Tensor:
+        raw = CameraImages([Sample(sample.path, 0) for sample in chosen], camera)[range(len(chosen))]
+        if isinstance(raw, PixelDistillError):
+            raise raw
+        return to_unit(fabric.to_device(raw.images))
 
     objective.eval()
-    small, large = camera(stage.student.side), camera(stage.teacher.side)
+    small, large = taken(stage.student.camera), taken(stage.teacher.camera)
     rebuilt = cast(ISRD, objective.terms["isrd"]).decoder(objective.student(small).input_feature)
     names = [s.path.name if isinstance(s.label, Annotation) else context.splits.classes[s.label] for s in chosen]
     save_reconstructions(path, large.cpu(), small.cpu(), rebuilt.cpu(), names)

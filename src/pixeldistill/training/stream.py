@@ -1,6 +1,6 @@
 """The stream of batches that a pass lives on: decoded, cropped, made small and seen by the teacher once for all its students."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ from pixeldistill.data.dataset import TrainingViews
 from pixeldistill.data.loading import load
 from pixeldistill.data.sampler import Key, micro_batches, steps_per_epoch
 from pixeldistill.data.views import resize, resize_batch, to_unit
+from pixeldistill.inputs import Camera
 from pixeldistill.recipe import Stage
 from pixeldistill.tasks import classification
 from pixeldistill.terms import needs_teacher_view
@@ -19,6 +20,7 @@ from pixeldistill.training.teacher import Teacher
 from pixeldistill.types import Batch, BoxTarget, Outputs, View, WantedMap
 
 Target = Tensor | BoxTarget
+Images = dict[Camera, Tensor]
 
 
 @dataclass(frozen=True)
@@ -51,16 +53,15 @@ class Stream:
         )  # fmt: skip
         steps = steps_per_epoch(len(self.dataset.samples), schedule.batch_size)
         done = (epoch * steps + step) * schedule.accumulate
-        for number, (large, target, rows) in enumerate(large_views(self.dataset, keys, self.workers, self.fabric), start=done):
+        seen = large_views(self.dataset, keys, self.workers, self.fabric)
+        for number, (large, target, rows, small) in enumerate(seen, start=done):
             labels = self._smoothed(target)
-            images = {
-                side: image_at(large, side, self.dataset.kernel, channels_last=schedule.channels_last) for side in self._sides()
-            }
+            images = {camera: self._image(camera, large, small) for camera in self._cameras()}
             if self.dataset.views.mixup:
                 images, labels = self._mixed(images, labels, rows)
             answer = None
             if self.teacher:
-                answer = self.teacher(images[self._teacher_side] if self.teacher.sees_image else None, rows)
+                answer = self.teacher(images[self._teacher_camera] if self.teacher.sees_image else None, rows)
             now = number // schedule.accumulate / steps
             yield [
                 self._batch(stage, images, labels, answer.outputs(wanted) if answer else None, now)
@@ -71,48 +72,60 @@ class Stream:
         smoothing = self.stages[0].schedule.label_smoothing
         return classification.smooth_labels(target, self.classes, smoothing) if isinstance(target, Tensor) else target
 
-    def _mixed(self, images: dict[int, Tensor], labels: Target, rows: Tensor) -> tuple[dict[int, Tensor], Target]:
+    def _mixed(self, images: Images, labels: Target, rows: Tensor) -> tuple[Images, Target]:
         assert isinstance(labels, Tensor)  # a recipe that mixes images with boxes is refused
         seed = _mixing_seed(self.dataset, rows)
         return mix(images, labels, self.classes, self.dataset.views.mixup, seed, self.fabric)
 
     @property
-    def _teacher_side(self) -> int:
-        return next(stage.teacher.side for stage in self.stages if stage.teacher)
+    def _teacher_camera(self) -> Camera:
+        return next(stage.teacher.camera for stage in self.stages if stage.teacher)
 
-    def _sides(self) -> set[int]:
-        """Name the sides at which somebody looks at the view."""
-        sides = {stage.student.side for stage in self.stages}
+    def _cameras(self) -> set[Camera]:
+        """Name the cameras through which somebody looks at the view."""
+        cameras = {stage.student.camera for stage in self.stages}
         if self.teacher and self.teacher.sees_image:
-            sides.add(self._teacher_side)
-        return sides | {s.teacher.side for s in self.stages if s.teacher and needs_teacher_view(s.terms)}
+            cameras.add(self._teacher_camera)
+        return cameras | {s.teacher.camera for s in self.stages if s.teacher and needs_teacher_view(s.terms)}
 
-    def _batch(
-        self, stage: Stage, images: dict[int, Tensor], target: Target, outputs: Outputs | None, epoch: float
-    ) -> Batch:  # fmt: skip
-        views = {"student": self._view(stage.student.side, images, target)}
+    def _image(self, camera: Camera, large: Tensor, small: Mapping[Camera, Tensor]) -> Tensor:
+        image = small.get(camera, large)
+        return image_at(image, camera.side, camera.imaging.kernel, channels_last=self.stages[0].schedule.channels_last)
+
+    def _batch(self, stage: Stage, images: Images, target: Target, outputs: Outputs | None, epoch: float) -> Batch:
+        views = {"student": self._view(stage.student.camera, images, target)}
         if stage.teacher is None:
             return Batch(views, epoch=epoch)
-        if stage.teacher.side in images:
-            views["teacher"] = self._view(stage.teacher.side, images, target)
+        if stage.teacher.camera in images:
+            views["teacher"] = self._view(stage.teacher.camera, images, target)
         return Batch(views, outputs, epoch, self.teacher.head if self.teacher else None)
 
-    def _view(self, side: int, images: dict[int, Tensor], target: Target) -> View:
+    def _view(self, camera: Camera, images: Images, target: Target) -> View:
         """Give a view its target: the classes of all views are the same, the boxes are in its own pixels."""
         if isinstance(target, BoxTarget):
-            target = target._replace(boxes=target.boxes * (side / self.dataset.side))
-        return View(images[side], target)
+            target = target._replace(boxes=target.boxes * (camera.side / self.dataset.side))
+        return View(images[camera], target)
+
+
+def altering(stages: Iterable[Stage]) -> tuple[Camera, ...]:
+    """Name the cameras of stages that do more to an image than resize it: the loader's workers make their views."""
+    cameras = (network.camera for stage in stages for network in (stage.student, stage.teacher) if network)
+    return tuple(dict.fromkeys(camera for camera in cameras if camera.imaging.alters))
 
 
 def large_views(
     dataset: TrainingViews, keys: Iterable[list[Key]], workers: int, fabric: Fabric
-) -> Iterator[tuple[Tensor, Target, Tensor]]:
-    """Give batches of large views, uint8 (N, 3, S, S), with their classes or objects, on the device; and their keys."""
+) -> Iterator[tuple[Tensor, Target, Tensor, dict[Camera, Tensor]]]:
+    """Give batches of large views, uint8 (N, 3, S, S), with their classes or objects; their keys; the views of altering cameras.
+
+    All but the keys are on the device.
+    """
     for raw in load(dataset, keys, workers):
         images = fabric.to_device(raw.images)
         if raw.windows is not None:
             images = resize_batch(images, fabric.to_device(raw.windows), dataset.side, dataset.kernel)
-        yield images, fabric.to_device(raw.target), raw.keys
+        small = {camera: fabric.to_device(view) for camera, view in zip(dataset.cameras, raw.small, strict=True)}
+        yield images, fabric.to_device(raw.target), raw.keys, small
 
 
 def image_at(large: Tensor, side: int, kernel: str, *, channels_last: bool) -> Tensor:
@@ -124,10 +137,8 @@ def image_at(large: Tensor, side: int, kernel: str, *, channels_last: bool) -> T
     return to_unit(resize(large, side, side, kernel)).contiguous(memory_format=layout)
 
 
-def mix(
-    images: dict[int, Tensor], labels: Tensor, classes: int, alpha: float, seed: Sequence[int], fabric: Fabric
-) -> tuple[dict[int, Tensor], Tensor]:
-    """Mix every view with another of the batch, at all sides alike; labels become class probabilities.
+def mix(images: Images, labels: Tensor, classes: int, alpha: float, seed: Sequence[int], fabric: Fabric) -> tuple[Images, Tensor]:
+    """Mix every view with another of the batch, for all cameras alike; labels become class probabilities.
 
     Source:
         mixup, Zhang et al., ICLR 2018; one share for the whole batch, its partner and share seeded (ours).
@@ -136,7 +147,7 @@ def mix(
     share = float(rng.beta(alpha, alpha))
     partner = to_device(torch.from_numpy(rng.permutation(len(labels))), fabric)
     labels = labels if labels.ndim > 1 else torch.nn.functional.one_hot(labels, classes).float()
-    mixed = {side: torch.lerp(image[partner], image, share) for side, image in images.items()}
+    mixed = {camera: torch.lerp(image[partner], image, share) for camera, image in images.items()}
     return mixed, torch.lerp(labels[partner], labels, share)
 
 
