@@ -32,6 +32,10 @@ class RunError(PixelDistillError):
     """A run folder that is missing, in use, made by another recipe, or cannot be written."""
 
 
+class ExportError(PixelDistillError):
+    """A network that cannot be exported, or a file that is none of ours or says something else than its network."""
+
+
 class GivenUp(RunError):
     """Trainings that diverged, or started from one that did; `results` are those of the others, which are done."""
 

@@ -1,16 +1,16 @@
-"""Using a trained network: from files to class probabilities, or to objects."""
+"""Using a trained network by PyTorch: from files to class probabilities, or to objects."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from pixeldistill.answers import Detection, FoundObject, Prediction, list_images
 from pixeldistill.data.camera import photograph
-from pixeldistill.data.images import find_images, read_image
+from pixeldistill.data.images import read_image
 from pixeldistill.data.views import camera_view, to_tensor, to_unit, whole_view
-from pixeldistill.errors import DataError, PixelDistillError, RunError
+from pixeldistill.errors import PixelDistillError, RunError
 from pixeldistill.inputs import Imaging
 from pixeldistill.networks.detector import Detector
 from pixeldistill.networks.trained import AnyNetwork, load_trained
@@ -18,30 +18,6 @@ from pixeldistill.networks.weights import find_run, read_card
 from pixeldistill.tasks.detection import find_objects, to_original
 
 BATCH = 64
-
-
-class Prediction(NamedTuple):
-    """The likeliest classes of an image with their probabilities, best first; or why it could not be read."""
-
-    path: Path
-    classes: tuple[tuple[str, float], ...]
-    error: str | None = None
-
-
-class FoundObject(NamedTuple):
-    """An object: its class, its probability, its box x0, y0, x1, y1 in pixels of the upright original."""
-
-    name: str
-    probability: float
-    box: tuple[float, float, float, float]
-
-
-class Detection(NamedTuple):
-    """The objects found in an image, the likeliest first; or why it could not be read."""
-
-    path: Path
-    objects: tuple[FoundObject, ...]
-    error: str | None = None
 
 
 class Predictor:
@@ -62,6 +38,7 @@ class Predictor:
         self.side: int = card["side"]
         self.imaging = Imaging(**card["imaging"])
         self.network: AnyNetwork = load_trained(self.folder, weights).eval()
+        self.title, self.pictures = f"{self.folder}, {weights} epoch", self.folder / "predictions"
 
     @property
     def detects(self) -> bool:
@@ -79,7 +56,7 @@ class Predictor:
         """
         if self.detects:
             raise RunError(f"{self.folder} trained a detector: ask it to `detect`")
-        paths = _expanded(files)
+        paths = list_images(files)
         predictions: list[Prediction] = []
         for start in range(0, len(paths), BATCH):
             predictions += self._predict_batch(paths[start : start + BATCH], min(top, len(self.classes)))
@@ -100,7 +77,7 @@ class Predictor:
         if not isinstance(self.network, Detector):
             raise RunError(f"{self.folder} trained a classifier: ask it to `predict`")
         detections = []
-        for path in _expanded(files):
+        for path in list_images(files):
             try:
                 image = read_image(path)
             except PixelDistillError as error:
@@ -139,22 +116,3 @@ class Predictor:
             ]
         rest = iter(answers)
         return [Prediction(p, (), errors[p]) if p in errors else Prediction(p, next(rest)) for p in paths]
-
-
-def _expanded(files: Sequence[str | Path]) -> list[Path]:
-    """List the images that paths mean."""
-    paths = [path for name in files for path in _expand(Path(name))]
-    if not paths:
-        raise DataError("no image to predict")
-    return paths
-
-
-def _expand(path: Path) -> list[Path]:
-    if path.is_dir():
-        images = find_images(path)
-        if not images:
-            raise DataError(f"folder {path} holds no image")
-        return images
-    if not path.exists():
-        raise DataError(f"{path} is not there")
-    return [path]

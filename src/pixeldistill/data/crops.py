@@ -1,14 +1,17 @@
-"""The random crop of a view. No torch.
+"""Crops: the random one of a training view, the centre of an image that is far too long. No torch.
 
-A view's randomness is a function of (view seed, epoch, index) and of nothing else.
+A training view's randomness is a function of (view seed, epoch, index) and of nothing else.
 """
 
 import math
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pixeldistill.inputs import Views
+
+MAX_ASPECT = 100
 
 
 class Crop(NamedTuple):
@@ -27,6 +30,19 @@ class Crop(NamedTuple):
         y, x = height / of[0], width / of[1]
         h, w = max(1, round(self.height * y)), max(1, round(self.width * x))
         return Crop(min(round(self.top * y), height - h), min(round(self.left * x), width - w), h, w, self.flip)
+
+
+def cut_long(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Cut the middle out of an image (H, W, 3) that is over a hundred times as long as it is wide.
+
+    Of such an image only the centre is seen, and the rest must not be enlarged with it.
+    """
+    height, width = image.shape[:2]
+    most = MAX_ASPECT * min(height, width)
+    if max(height, width) <= most:
+        return image
+    top, left = max(0, (height - most) // 2), max(0, (width - most) // 2)
+    return image[top : top + most, left : left + most]
 
 
 def draw_crop(views: Views, epoch: int, index: int, height: int, width: int) -> Crop:

@@ -7,9 +7,9 @@ from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
+from pixeldistill.data.crops import cut_long
 from pixeldistill.inputs import Imaging
 
-MAX_ASPECT = 100
 MAX_LENGTH = 4
 MARGIN = 2
 
@@ -29,14 +29,13 @@ def camera_view(image: NDArray[np.uint8], side: int, imaging: Imaging) -> Tensor
     """Make the test image as a cheap camera would deliver it, from the whole original (H, W, 3): uint8 (3, side, side).
 
     The shorter side is resized to `side / imaging.crop` (256 for 224), then the centre is taken. Source: METHOD, schedule.
+    An image that has the view's size is taken for one that a camera has sent.
     """
+    if image.shape[:2] == (side, side):
+        return to_tensor(image)
     short = round(side / imaging.crop)
+    image = cut_long(image)
     height, width = image.shape[:2]
-    if max(height, width) > MAX_ASPECT * min(height, width):  # only the centre will be seen: do not enlarge the rest
-        most = MAX_ASPECT * min(height, width)
-        top, left = max(0, (height - most) // 2), max(0, (width - most) // 2)
-        image = image[top : top + most, left : left + most]
-        height, width = image.shape[:2]
     scale = short / min(height, width)
     tensor = resize(to_tensor(image), max(short, round(height * scale)), max(short, round(width * scale)), imaging.kernel)
     view: Tensor = F.center_crop(tensor, [side, side])

@@ -26,10 +26,14 @@ class InputTap:
         self.net, self.clone = net, False
         self._kept: Tensor | None = None
         module, self._tokens = input_module(net)
-        module.register_forward_hook(self._keep)
+        self._hook = module.register_forward_hook(self._keep)
 
     def _keep(self, module: nn.Module, args: Any, output: Tensor) -> None:  # noqa: ANN401
         self._kept = output.clone() if self.clone else output
+
+    def remove(self) -> None:
+        """Stop keeping anything: a network that is shipped has no use for it."""
+        self._hook.remove()
 
     def take(self, size: tuple[int, int] | None = None) -> Tensor:
         """Give the input feature of the forward pass that just was, as a map (N, C, h, w); see `to_map`."""

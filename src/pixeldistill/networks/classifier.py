@@ -43,25 +43,26 @@ class Classifier(nn.Module):
         self.enlarge = enlarge
         self.notes: list[str] = []
         self._indices: list[int] | None = None
-        self._tap = InputTap(net)
+        self.tap = InputTap(net)
 
     def forward(self, image: Tensor) -> Outputs:
         """Run the network on images (N, 3, H, W) in [0, 1]."""
-        normalised = self._prepare(image)
+        normalised = self.prepare(image)
         if isinstance(self.net, torchvision.models.ShuffleNetV2):
             prediction, features = _run_shufflenet(self.net, normalised)
         else:
             net = cast(Any, self.net)
             last, features = net.forward_intermediates(normalised, indices=self._indices, output_fmt="NCHW")
             prediction = net.forward_head(last)
-        return Outputs(prediction, self._tap.take(), tuple(features))
+        return Outputs(prediction, self.tap.take(), tuple(features))
 
     @property
     def backbone(self) -> nn.Module:
         """The network itself."""
         return self.net
 
-    def _prepare(self, image: Tensor) -> Tensor:
+    def prepare(self, image: Tensor) -> Tensor:
+        """Enlarge, if it does that, and normalise."""
         if self.enlarge:
             image = F.interpolate(image, (self.enlarge, self.enlarge), mode="bilinear")
         return normalise(image, self.mean, self.std)
@@ -138,9 +139,9 @@ def _check(classifier: Classifier, name: str, side: int, nominal: int) -> None:
             classifier._indices = [math.ceil(count * part / 4) - 1 for part in (1, 2, 3, 4)]
             outputs = classifier(image)
         if _overwritten(classifier, image, outputs.input_feature):
-            classifier._tap.clone = True
+            classifier.tap.clone = True
             outputs = classifier(image)
-        plain = net(classifier._prepare(image))
+        plain = net(classifier.prepare(image))
     except (
         RuntimeError,
         AssertionError,
@@ -179,4 +180,4 @@ def _overwritten(classifier: Classifier, image: Tensor, feature: Tensor) -> bool
         classifier(image)
     finally:
         handle.remove()
-    return not torch.equal(classifier._tap.to_map(kept[0]), feature)
+    return not torch.equal(classifier.tap.to_map(kept[0]), feature)

@@ -47,7 +47,7 @@ class Detector(nn.Module):
         self.settings, self.classes = settings, classes
         self.mean, self.std = config["mean"], config["std"]
         self.notes: list[str] = []
-        self._tap = InputTap(backbone)
+        self.tap = InputTap(backbone)
         self._places: list[int] = []  # which of the backbone's maps are used
         self.net = nn.ModuleDict({"backbone": backbone})
 
@@ -84,20 +84,28 @@ class Detector(nn.Module):
         height, width = image.shape[2:]
         right, below = -width % MULTIPLE, -height % MULTIPLE
         padded = F.pad(normalise(image, self.mean, self.std), (0, right, 0, below))
+        levels = self.levels(padded)
+        feature = self.tap.take((padded.shape[2], padded.shape[3]))
+        stride = padded.shape[2] / feature.shape[2]
+        feature = feature[:, :, : math.ceil(height / stride), : math.ceil(width / stride)]
+        towers = tuple(self.begin(level) for level in levels)
+        return Outputs(collect([self.finish(*tower) for tower in towers]), feature, levels, towers)
+
+    def levels(self, padded: Tensor) -> tuple[Tensor, ...]:
+        """Give the pyramid's levels of images that are normalised and padded to multiples of `MULTIPLE`."""
         maps = cast(Any, self.backbone).forward_intermediates(
             padded, indices=self._places, output_fmt="NCHW", intermediates_only=True
         )  # fmt: skip
-        feature = self._tap.take((padded.shape[2], padded.shape[3]))
-        stride = padded.shape[2] / feature.shape[2]
-        feature = feature[:, :, : math.ceil(height / stride), : math.ceil(width / stride)]
         if "simple" in self.net:
             maps = self.net["simple"](maps[0])
         pyramid = self.net["fpn"](OrderedDict(zip(self._names, maps, strict=True)))
-        levels = tuple(pyramid[str(number)] for number in self.settings.numbers)
+        return tuple(pyramid[str(number)] for number in self.settings.numbers)
+
+    def begin(self, level: Tensor) -> tuple[Tensor, Tensor]:
+        """Give what half of the head's convolutions make of a level, for classes and for boxes; see `finish`."""
         classes, boxes = self._towers()
         half = len(classes) // 2
-        towers = tuple((classes[:half](level), boxes[:half](level)) for level in levels)
-        return Outputs(collect([self.finish(*tower) for tower in towers]), feature, levels, towers)
+        return classes[:half](level), boxes[:half](level)
 
     @property
     def backbone(self) -> nn.Module:

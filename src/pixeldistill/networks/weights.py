@@ -167,11 +167,14 @@ def read_state(path: Path) -> dict[str, Tensor]:
     return {key.removeprefix("module."): value for key, value in content.items()}
 
 
+_TOLD = {"network", "side", "classes", "patch", "options", "detector", "imaging", "data", "stage", "seed"}
+
+
 def read_card(run: Path) -> dict[str, Any]:
     """Read a run's network.json. Raises WeightsError."""
     try:
         card = json.loads((run / CARD).read_text(encoding="utf-8"))
-        if {"network", "side", "classes", "patch", "options", "imaging", "data"} <= card.keys():
+        if card.keys() >= _TOLD:
             return cast(dict[str, Any], card)
     except (OSError, ValueError, AttributeError) as error:
         raise WeightsError(f"{run / CARD} cannot be read: {error}") from error

@@ -8,7 +8,7 @@ from typing import Any
 
 from pixeldistill.data.check import check_images
 from pixeldistill.data.loading import default_workers
-from pixeldistill.data.sources import load_splits
+from pixeldistill.data.sources import Splits, load_splits
 from pixeldistill.errors import DataError, RunError
 from pixeldistill.inputs import Camera, Data, Imaging
 from pixeldistill.networks.trained import load_trained
@@ -38,24 +38,9 @@ def measure_run(run: Path, recipe: Recipe | None = None, *, workers: int | None 
     """
     folder = find_run(run)
     card = read_card(folder)
-    classes = tuple(card["classes"])
-    if recipe is None:
-        try:
-            data, imaging = Data(**card["data"]), Imaging(**card["imaging"])
-            began_with = json.loads((folder / RECORD).read_text(encoding="utf-8"))["data_digest"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise RunError(f"{folder} does not say what data to measure on: name a --recipe") from error
-    else:
-        data, imaging, began_with = recipe.data, recipe.imaging, None
     workers = default_workers() if workers is None else workers
-    splits = check_images(load_splits(data), data, workers)
-    if began_with not in (None, splits.digest()):
-        raise DataError(
-            f"the data of {folder} has changed since it was trained, so that its test images may be training images: "
-            "put it back, or name a --recipe with other data"
-        )
-    if splits.classes != classes:
-        raise DataError(f"{folder} knows {len(classes)} classes, the data has {len(splits.classes)}, and they are not the same")
+    splits = splits_of_run(folder, recipe, workers=workers)
+    imaging = recipe.imaging if recipe else Imaging(**card["imaging"])
     fabric = make_fabric(accelerator=accelerator)
     images = {
         name: TestImages(samples, Camera(card["side"], imaging), workers, fabric)
@@ -66,4 +51,32 @@ def measure_run(run: Path, recipe: Recipe | None = None, *, workers: int | None 
     for which in ("last", "best"):
         network = load_trained(folder, which).to(fabric.device)
         figures[which] = {name: evaluate(network, split, fabric) for name, split in images.items()}
-    return Measured(folder, classes, {name: split.total for name, split in images.items()}, figures)
+    return Measured(folder, splits.classes, {name: split.total for name, split in images.items()}, figures)
+
+
+def splits_of_run(folder: Path, recipe: Recipe | None = None, *, workers: int | None = None) -> Splits:
+    """Load the data that a finished training was made with, unchanged; or a recipe's, with the same classes.
+
+    Raises:
+        RunError: the folder does not say what it was trained on.
+        DataError: the data is gone, or is not the same any more.
+    """
+    card = read_card(folder)
+    classes = tuple(card["classes"])
+    if recipe is None:
+        try:
+            data = Data(**card["data"])
+            began_with = json.loads((folder / RECORD).read_text(encoding="utf-8"))["data_digest"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RunError(f"{folder} does not say what data to measure on: name a --recipe") from error
+    else:
+        data, began_with = recipe.data, None
+    splits = check_images(load_splits(data), data, default_workers() if workers is None else workers)
+    if began_with not in (None, splits.digest()):
+        raise DataError(
+            f"the data of {folder} has changed since it was trained, so that its test images may be training images: "
+            "put it back, or name a --recipe with other data"
+        )
+    if splits.classes != classes:
+        raise DataError(f"{folder} knows {len(classes)} classes, the data has {len(splits.classes)}, and they are not the same")
+    return splits

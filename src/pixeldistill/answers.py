@@ -1,0 +1,73 @@
+"""What a deployed network says of image files, whatever runs it. No torch: the base install predicts with an exported file."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from pixeldistill.data.images import find_images
+from pixeldistill.errors import DataError
+
+
+class Prediction(NamedTuple):
+    """The likeliest classes of an image with their probabilities, best first; or why it could not be read."""
+
+    path: Path
+    classes: tuple[tuple[str, float], ...]
+    error: str | None = None
+
+
+class FoundObject(NamedTuple):
+    """An object: its class, its probability, its box x0, y0, x1, y1 in pixels of the upright original."""
+
+    name: str
+    probability: float
+    box: tuple[float, float, float, float]
+
+
+class Detection(NamedTuple):
+    """The objects found in an image, the likeliest first; or why it could not be read."""
+
+    path: Path
+    objects: tuple[FoundObject, ...]
+    error: str | None = None
+
+
+class Answering(Protocol):
+    """A network that can be asked: a run's, by PyTorch, or an exported one."""
+
+    title: str
+    classes: tuple[str, ...]
+    pictures: Path  # where a detector's drawings go if the user names no folder
+
+    @property
+    def detects(self) -> bool:
+        """Whether it finds objects (`detect`) rather than classes of whole images (`predict`)."""
+
+    def predict(self, files: Sequence[str | Path], top: int = 5) -> list[Prediction]:
+        """Classify image files, and the images in folders."""
+
+    def detect(self, files: Sequence[str | Path], least: float = 0.3) -> list[Detection]:
+        """Find the objects in image files, and in the images of folders."""
+
+
+def list_images(files: Sequence[str | Path]) -> list[Path]:
+    """List the images that paths mean.
+
+    Raises:
+        DataError: a path that is not there, a folder without images, no path at all.
+    """
+    paths = [path for name in files for path in _expand(Path(name))]
+    if not paths:
+        raise DataError("no image to predict")
+    return paths
+
+
+def _expand(path: Path) -> list[Path]:
+    if path.is_dir():
+        images = find_images(path)
+        if not images:
+            raise DataError(f"folder {path} holds no image")
+        return images
+    if not path.exists():
+        raise DataError(f"{path} is not there")
+    return [path]

@@ -1,0 +1,120 @@
+"""The commands around a deployment: what it pays, what is shipped, what that answers. Thin, as `cli`."""
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pixeldistill.answers import Answering
+from pixeldistill.console import Workers, need_torch, say, share, table, tell_errors
+from pixeldistill.tasks.headline import TITLES
+from pixeldistill.wording import in_words
+
+
+class Which(StrEnum):
+    """Which epoch's weights."""
+
+    last = "last"
+    best = "best"
+
+
+def predict(
+    run: Annotated[Path, typer.Argument(help="A run folder, a stage or seed folder in it, or an exported file.", metavar="RUN")],
+    files: Annotated[list[Path], typer.Argument(help="Images, or folders of them.", metavar="FILES...")],
+    top: Annotated[int, typer.Option(min=1, help="How many classes to print for an image.")] = 3,
+    weights: Annotated[Which, typer.Option(help="Which epoch's weights.")] = Which.last,
+    least: Annotated[float, typer.Option(min=0, max=1, help="Detectors: least probability (0.05 or more).")] = 0.3,
+    draw: Annotated[Path | None, typer.Option(help="Detectors: folder for pictures, else <seed>/predictions.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Predict images of any size with a trained network, or an exported one: their classes, or the objects in them."""
+    predictor = _open_network(run, weights.value)
+    if predictor.detects:
+        tell_errors(_predict_objects(predictor, files, least, draw or predictor.pictures, as_json))
+        return
+    predictions = predictor.predict(files, top)
+    if as_json:
+        answers = [
+            {"file": str(p.path), "error": p.error}
+            if p.error
+            else {"file": str(p.path), "classes": [{"class": c, "probability": round(q, 6)} for c, q in p.classes]}
+            for p in predictions
+        ]
+        print(json.dumps(answers, indent=1, ensure_ascii=False))
+    else:
+        rows = [[str(p.path), *(f"{c} {100 * q:.1f} %" for c, q in p.classes)] for p in predictions if not p.error]
+        if rows:
+            table(predictor.title, ["file", *(f"{i}." for i in range(1, len(rows[0])))], rows)
+    tell_errors([p.error for p in predictions if p.error])
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="A run folder, or a stage or seed folder in it.", metavar="RUN")],
+    out: Annotated[Path | None, typer.Option(help="The file; by default model.onnx in the training's folder.")] = None,
+    weights: Annotated[Which, typer.Option(help="Which epoch's weights.")] = Which.last,
+    int8: Annotated[bool, typer.Option("--int8", help="Also a file in 8-bit integers, calibrated on training images.")] = False,
+    images: Annotated[
+        Path | None, typer.Option(help="Folder of images to check with, where the run's data is not at hand.")
+    ] = None,
+    workers: Workers = None,
+) -> None:
+    """Write a trained network as an ONNX file: 8-bit images of any size in, answers out; checked against PyTorch."""
+    need_torch()
+    from pixeldistill.export.run import export_run
+
+    for written in export_run(run, out, weights=weights.value, images=images, int8=int8, workers=workers):
+        say(f"{written.path}: {written.precision}, {written.bytes / 1e6:.2f} MB")
+        if written.precision == "float32":
+            parity = written.parity
+            lost = f", {100 * parity.unmatched:.1f} % of the objects without counterpart" if parity.unmatched else ""
+            say(
+                f"  against PyTorch on {in_words(parity.images, 'image')}: network {parity.raw:.1e} (relative), "
+                f"probabilities {parity.answer:.1e} from file to answer{lost}"
+            )
+        for split, figures in written.figures.items():
+            name = next(n for n in TITLES if n in figures)
+            say(f"  {split}: {TITLES[name]} {share(figures[name])}")
+
+
+def _open_network(run: Path, weights: str) -> Answering:
+    """Open what can be asked: an exported file needs no PyTorch."""
+    if run.suffix == ".onnx":
+        from pixeldistill.exported import ExportedModel
+
+        return ExportedModel(run)
+    need_torch()
+    from pixeldistill.predict import Predictor
+
+    return Predictor(run, weights)
+
+
+def _predict_objects(predictor: Answering, files: list[Path], least: float, folder: Path, as_json: bool) -> list[str]:
+    """Find objects, draw them, print them; gives the errors of files that could not be read."""
+    from pixeldistill.data.images import read_image
+    from pixeldistill.report.boxes import draw_boxes, picture_names, save_png
+
+    found = [d for d in predictor.detect(files, least)]
+    read = [d for d in found if not d.error]
+    names = picture_names([d.path for d in read])
+    for detection, name in zip(read, names, strict=True):
+        save_png(folder / name, draw_boxes(read_image(detection.path), detection.objects, predictor.classes))
+    if as_json:
+        answers = [
+            {"file": str(d.path), "error": d.error}
+            if d.error
+            else {
+                "file": str(d.path),
+                "objects": [
+                    {"class": c, "probability": round(q, 6), "box": [round(n, 2) for n in box]} for c, q, box in d.objects
+                ],
+            }
+            for d in found
+        ]
+        print(json.dumps(answers, indent=1, ensure_ascii=False))
+    else:
+        rows = [[str(d.path), c, f"{100 * q:.1f} %", " ".join(f"{n:.0f}" for n in box)] for d in read for c, q, box in d.objects]
+        table(predictor.title, ["file", "class", "probability", "x0 y0 x1 y1"], rows)
+        say(f"{in_words(len(read), 'picture')} with boxes: {folder}")
+    return [d.error for d in found if d.error]

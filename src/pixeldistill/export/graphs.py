@@ -1,0 +1,206 @@
+"""What stands before and after the network in an exported file, as ONNX graphs: the camera's optics, and the making of answers.
+
+They are written in ONNX's own text form. Sizes are known only when the network runs.
+"""
+
+from collections.abc import Sequence
+
+import onnx
+import onnx.parser
+
+from pixeldistill.inputs import Imaging
+
+OPSET, IR_VERSION = 20, 10
+MULTIPLE = 32  # of a detector's padded images
+_MODES = {"bilinear": 'mode="linear"', "bicubic": 'mode="cubic", cubic_coeff_a=-0.5'}
+
+Graph = onnx.ModelProto
+
+
+def _model(text: str) -> Graph:
+    header = f'<ir_version: {IR_VERSION}, opset_import: ["" : {OPSET}]>\n'
+    model: Graph = onnx.parser.parse_model(header + text)
+    onnx.checker.check_model(model)
+    return model
+
+
+_SIZES = """
+    channels_first = Transpose <perm = [0, 3, 1, 2]> (image)
+    shape = Shape (image)
+    zero = Constant <value_ints = [0]> ()
+    one = Constant <value_ints = [1]> ()
+    three = Constant <value_ints = [3]> ()
+    batch = Slice (shape, zero, one)
+    sides = Slice (shape, one, three)
+    lengths = Cast <to = 11> (sides)
+    shorter = ReduceMin <keepdims = 1> (lengths)
+    longer = ReduceMax <keepdims = 1> (lengths)
+"""
+
+
+def _resized(imaging: Imaging) -> str:
+    """Resize to `new_sides`, antialiased, as 8-bit images: what is outside an image has no weight, as in Pillow and PyTorch."""
+    return f"""
+    new_shape = Concat <axis = 0> (batch, three, new_sides)
+    resized = Resize <{_MODES[imaging.kernel]}, antialias = 1, exclude_outside = 1,
+                      coordinate_transformation_mode = "half_pixel"> (channels_first, , , new_shape)
+"""
+
+
+def _coloured(imaging: Imaging, before: str, after: str) -> str:
+    """Take a grey camera's colours away: the luma of ITU-R 601 in whole numbers, as Pillow has it, in all three channels."""
+    if imaging.colour == "rgb":
+        return f"    {after} = Identity ({before})\n"
+    return f"""
+    colours = Cast <to = 6> ({before})
+    parts = Constant <value = int32[1, 3, 1, 1] {{19595, 38470, 7471}}> ()
+    weighed = Mul (colours, parts)
+    channel_axis = Constant <value_ints = [1]> ()
+    luma = ReduceSum <keepdims = 1> (weighed, channel_axis)
+    half = Constant <value = int32[1] {{32768}}> ()
+    rounded_luma = Add (luma, half)
+    whole = Constant <value = int32[1] {{65536}}> ()
+    grey_wide = Div (rounded_luma, whole)
+    grey = Cast <to = 2> (grey_wide)
+    {after} = Concat <axis = 1> (grey, grey, grey)
+"""
+
+
+def classifier_view(side: int, imaging: Imaging) -> Graph:
+    """Make a classifier's view of images of any size: uint8 (batch, height, width, 3) → uint8 (batch, 3, side, side).
+
+    The same as `data.views.camera_view`: the shorter side is resized to `side / crop`, the centre is taken; an image that has the
+    view's size is left as it is.
+    """
+    return _model(f"""
+view_graph (uint8[batch, height, width, 3] image) => (uint8[batch, 3, {side}, {side}] view)
+{{
+{_SIZES}
+    exact = Constant <value = double[1] {{{float(side)!r}}}> ()
+    reduced = Constant <value = double[1] {{{float(round(side / imaging.crop))!r}}}> ()
+    short_fits = Equal (shorter, exact)
+    long_fits = Equal (longer, exact)
+    fits = And (short_fits, long_fits)
+    wanted = Where (fits, exact, reduced)
+    scale = Div (wanted, shorter)
+    scaled = Mul (lengths, scale)
+    nearest = Round (scaled)
+    enough = Max (nearest, wanted)
+    new_sides = Cast <to = 7> (enough)
+{_resized(imaging)}
+    side = Constant <value_ints = [{side}]> ()
+    rest = Sub (new_sides, side)
+    rest_wide = Cast <to = 11> (rest)
+    two_wide = Constant <value = double[1] {{2.0}}> ()
+    half_rest = Div (rest_wide, two_wide)
+    first_wide = Round (half_rest)
+    first = Cast <to = 7> (first_wide)
+    last = Add (first, side)
+    axes = Constant <value_ints = [2, 3]> ()
+    centre = Slice (resized, first, last, axes)
+{_coloured(imaging, "centre", "view")}
+}}""")
+
+
+def classifier_answer(classes: int) -> Graph:
+    """Make probabilities of logits, both float (batch, classes)."""
+    return _model(f"""
+answer_graph (float[batch, {classes}] scores) => (float[batch, {classes}] probabilities)
+{{
+    probabilities = Softmax <axis = 1> (scores)
+}}""")
+
+
+def detector_view(side: int, imaging: Imaging, mean: Sequence[float], std: Sequence[float], longest: int) -> Graph:
+    """Make a detector's view of images of any size: uint8 (batch, height, width, 3) → float, normalised and padded; its size.
+
+    The same as `data.views.whole_view`, with what a detector does first: the shorter side becomes `side`, the longer one at most
+    `longest` times that.
+    """
+    return _model(f"""
+view_graph (uint8[batch, height, width, 3] image) => (float[batch, 3, rows, columns] view, int64[2] new_sides, int64[2] sides)
+{{
+{_SIZES}
+    wanted = Constant <value = double[1] {{{float(side)!r}}}> ()
+    most = Constant <value = double[1] {{{float(longest * side)!r}}}> ()
+    scale_short = Div (wanted, shorter)
+    scale_long = Div (most, longer)
+    scale = Min (scale_short, scale_long)
+    scaled = Mul (lengths, scale)
+    nearest = Round (scaled)
+    least = Constant <value = double[1] {{1.0}}> ()
+    enough = Max (nearest, least)
+    new_sides = Cast <to = 7> (enough)
+{_resized(imaging)}
+{_coloured(imaging, "resized", "coloured")}
+    wide = Cast <to = 1> (coloured)
+    levels = Constant <value = float[1] {{255.0}}> ()
+    unit = Div (wide, levels)
+    mean = Constant <value = float[1, 3, 1, 1] {{{", ".join(map(repr, mean))}}}> ()
+    deviation = Constant <value = float[1, 3, 1, 1] {{{", ".join(map(repr, std))}}}> ()
+    centred = Sub (unit, mean)
+    normalised = Div (centred, deviation)
+    multiple = Constant <value_ints = [{MULTIPLE}]> ()
+    over = Neg (new_sides)
+    missing = Mod (over, multiple)
+    none = Constant <value_ints = [0, 0, 0, 0, 0, 0]> ()
+    padding = Concat <axis = 0> (none, missing)
+    view = Pad (normalised, padding)
+}}""")
+
+
+def detector_answer(classes: int, least: float, overlap: float, most: int) -> Graph:
+    """Make boxes of all anchors' scores and boxes: those that are likely, without those that say the same again.
+
+    Gives boxes (found, 4), x0, y0, x1, y1 in pixels of the images as they came; their probabilities; their classes; the number of
+    the image that each is in. The likeliest come first; an image has at most `most`.
+    """
+    return _model(f"""
+answer_graph (float[batch, anchors, {classes}] scores, float[batch, anchors, 4] boxes, int64[2] new_sides, int64[2] sides)
+    => (float[found, 4] objects, float[found] probabilities, int64[found] classes, int64[found] images)
+{{
+    view_sides = Cast <to = 1> (new_sides)
+    image_sides = Cast <to = 1> (sides)
+    turn = Constant <value_ints = [1, 0, 1, 0]> ()
+    view_ends = Gather (view_sides, turn)
+    image_ends = Gather (image_sides, turn)
+    above = Relu (boxes)
+    inside = Min (above, view_ends)
+    by_class = Transpose <perm = [0, 2, 1]> (scores)
+    most_each = Constant <value_ints = [{most}]> ()
+    overlap = Constant <value = float[1] {{{overlap!r}}}> ()
+    least = Constant <value = float[1] {{{least!r}}}> ()
+    chosen = NonMaxSuppression (inside, by_class, most_each, overlap, least)
+    likely = GatherND (by_class, chosen)
+    count = Shape (likely)
+    sorted_scores, order = TopK <axis = 0> (likely, count)
+    sorted_chosen = Gather (chosen, order)
+    at_image = Constant <value_ints = [0]> ()
+    at_class = Constant <value_ints = [1]> ()
+    at_box = Constant <value_ints = [2]> ()
+    image_column = Gather <axis = 1> (sorted_chosen, at_image)
+    class_column = Gather <axis = 1> (sorted_chosen, at_class)
+    box_column = Gather <axis = 1> (sorted_chosen, at_box)
+    flat = Constant <value_ints = [-1]> ()
+    image_numbers = Reshape (image_column, flat)
+    class_numbers = Reshape (class_column, flat)
+    input_shape = Shape (scores)
+    first = Constant <value_ints = [0]> ()
+    second = Constant <value_ints = [1]> ()
+    depth = Slice (input_shape, first, second)
+    off_on = Constant <value_ints = [0, 1]> ()
+    members = OneHot (image_numbers, depth, off_on)
+    down = Constant <value = int64 {{0}}> ()
+    counted = CumSum (members, down)
+    ranks_column = GatherElements <axis = 1> (counted, image_column)
+    ranks = Reshape (ranks_column, flat)
+    kept = LessOrEqual (ranks, most_each)
+    box_places = Concat <axis = 1> (image_column, box_column)
+    sorted_boxes = GatherND (inside, box_places)
+    growth = Div (image_ends, view_ends)
+    original = Mul (sorted_boxes, growth)
+    objects = Compress <axis = 0> (original, kept)
+    probabilities = Compress <axis = 0> (sorted_scores, kept)
+    classes = Compress <axis = 0> (class_numbers, kept)
+    images = Compress <axis = 0> (image_numbers, kept)
+}}""")

@@ -1,0 +1,89 @@
+"""A network's arithmetic in 8-bit integers, by ONNX Runtime's static quantisation."""
+
+import logging
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch.nn.functional as F
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization.shape_inference import quant_pre_process
+
+from pixeldistill.data.dataset import CameraImages
+from pixeldistill.data.sources import Sample
+from pixeldistill.data.views import to_unit
+from pixeldistill.errors import ExportError, PixelDistillError
+from pixeldistill.export.convert import PREFIX
+from pixeldistill.functional.reconstruction import normalise
+from pixeldistill.inputs import Camera
+from pixeldistill.networks.detector import MULTIPLE, Detector
+from pixeldistill.networks.trained import AnyNetwork
+
+# Of a detector the convolutions alone: boxes are pixels, and 256 levels are too few for them.
+_OF_DETECTOR = ["Conv"]
+_OF_CLASSIFIER = ["Conv", "Gemm", "MatMul", "Add", "AveragePool", "GlobalAveragePool", "MaxPool", "Relu", "Clip"]
+
+
+class _Views(CalibrationDataReader):  # type: ignore[misc]  # ONNX Runtime has no types
+    """What a network is fed, image by image: what ONNX Runtime chooses the integers' ranges by."""
+
+    def __init__(self, network: AnyNetwork, camera: Camera, samples: Sequence[Sample]) -> None:
+        self.feeds = _feeds(network, camera, samples)
+
+    def get_next(self) -> dict[str, Any] | None:
+        """Give the next one, or None."""
+        return next(self.feeds, None)
+
+
+def _feeds(network: AnyNetwork, camera: Camera, samples: Sequence[Sample]) -> Iterator[dict[str, Any]]:
+    images = CameraImages(samples, camera)
+    for number in range(len(samples)):
+        raw = images[[number]]
+        if isinstance(raw, PixelDistillError):
+            raise raw
+        fed = raw.images
+        if isinstance(network, Detector):
+            height, width = fed.shape[2:]
+            padding = (0, -width % MULTIPLE, 0, -height % MULTIPLE)
+            fed = F.pad(normalise(to_unit(fed), network.mean, network.std), padding)
+        yield {f"{PREFIX}image": fed.contiguous().numpy()}
+
+
+def quantise(
+    converted: onnx.ModelProto, network: AnyNetwork, camera: Camera, samples: Sequence[Sample], count: int
+) -> onnx.ModelProto:  # fmt: skip
+    """Give a converted network with weights and activations in 8 bits, every channel's weights in their own range.
+
+    Args:
+        converted: by `export.convert`.
+        network: the same in PyTorch.
+        camera: what feeds it.
+        samples: training images, of which `count` are looked at, from all over the split.
+        count: see there.
+
+    Raises:
+        ExportError: ONNX Runtime cannot.
+    """
+    chosen = samples[:: max(1, len(samples) // count)][:count]
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)  # which the quantiser writes to
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            plain, prepared, result = (Path(folder) / f"{name}.onnx" for name in ("plain", "prepared", "int8"))
+            onnx.save(converted, str(plain))
+            quant_pre_process(str(plain), str(prepared), skip_symbolic_shape=True)
+            quantize_static(
+                str(prepared), str(result), _Views(network, camera, chosen), quant_format=QuantFormat.QDQ, per_channel=True,
+                weight_type=QuantType.QInt8, activation_type=QuantType.QUInt8,
+                op_types_to_quantize=_OF_DETECTOR if isinstance(network, Detector) else _OF_CLASSIFIER,
+            )  # fmt: skip
+            return onnx.load(str(result))
+    except PixelDistillError:
+        raise
+    except Exception as error:  # of ONNX Runtime's own, without a common base
+        raise ExportError(f"ONNX Runtime cannot quantise this network: {str(error).splitlines()[0][:160]}") from error
+    finally:
+        root.setLevel(level)

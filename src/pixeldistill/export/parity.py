@@ -1,0 +1,135 @@
+"""Whether an exported file says what its network says: on real images, in PyTorch and in ONNX Runtime."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchvision.ops import box_iou
+
+from pixeldistill.data.camera import photograph
+from pixeldistill.data.crops import cut_long
+from pixeldistill.data.images import read_image
+from pixeldistill.data.views import camera_view, to_tensor, to_unit, whole_view
+from pixeldistill.errors import ExportError
+from pixeldistill.export.convert import PREFIX
+from pixeldistill.exported import Pixels, open_session
+from pixeldistill.functional.reconstruction import normalise
+from pixeldistill.inputs import Imaging
+from pixeldistill.networks.classifier import Classifier
+from pixeldistill.networks.detector import MULTIPLE, Detector
+from pixeldistill.networks.shipped import ship
+from pixeldistill.networks.trained import AnyNetwork
+from pixeldistill.tasks.detection import Detections, find_objects, to_original
+
+RAW_BOUND = 1e-3  # of what the network gives, relative to its largest value, or to 1
+ANSWER_BOUND = 0.05  # of a probability, from the file to the answer: the two resize to 8 bits with other roundings
+LOST_BOUND = 0.02  # of a detector's objects: some lie so close to a threshold that a rounding decides
+SURE, SAME_BOX = 0.3, 0.9  # of a detector's objects: those that are matched, and from which overlap two are one
+
+
+Session = Any  # ONNX Runtime has no types
+Compared = tuple[float, float, int, int]  # difference of what the network gives, of answers; objects that are lost, of how many
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far an exported file is from its network.
+
+    raw: largest difference of what the network gives for the same view, relative to its largest value (or 1).
+    answer: largest difference of a probability, from the file to the answer.
+    unmatched: share of a detector's objects, of those it is sure of, that have no counterpart; 0 of classifiers.
+    images: how many were compared.
+    """
+
+    raw: float
+    answer: float
+    unmatched: float
+    images: int
+
+
+def compare_answers(model: onnx.ModelProto, network: AnyNetwork, imaging: Imaging, paths: Sequence[Path]) -> Parity:
+    """Ask an exported model and its network of the same images."""
+    raw_names = [f"{PREFIX}scores"] + ([f"{PREFIX}boxes"] if isinstance(network, Detector) else [])
+    told = onnx.ModelProto()
+    told.CopyFrom(model)
+    known = {output.name for output in told.graph.output}
+    told.graph.output.extend(onnx.ValueInfoProto(name=name) for name in raw_names if name not in known)
+    session = open_session(told.SerializeToString())
+    network = network.eval().cpu()
+    ask = _ask_detector if isinstance(network, Detector) else _ask_classifier
+    raw, answer, lost, sure = 0.0, 0.0, 0, 0
+    for path in paths:
+        image = read_image(path)
+        one_raw, one_answer, one_lost, one_sure = ask(session, network, imaging, image)
+        raw, answer, lost, sure = max(raw, one_raw), max(answer, one_answer), lost + one_lost, sure + one_sure
+    return Parity(raw, answer, lost / max(1, sure), len(paths))
+
+
+def check_parity(parity: Parity) -> None:
+    """Refuse a model that says something else than its network. Raises ExportError."""
+    if not parity.raw <= RAW_BOUND:
+        raise ExportError(f"the exported network differs from PyTorch's by {parity.raw:.2g} (relative), more than {RAW_BOUND:g}")
+    if not parity.answer <= ANSWER_BOUND:
+        raise ExportError(f"the exported file's probabilities differ by {parity.answer:.2g}, more than {ANSWER_BOUND:g}")
+    if not parity.unmatched <= LOST_BOUND:
+        raise ExportError(f"the exported file does not find {parity.unmatched:.1%} of PyTorch's objects")
+
+
+def received_view(image: Pixels, side: int, imaging: Imaging, *, whole: bool) -> Tensor:
+    """Make the view (3, h, w), uint8, of an image that a camera has sent."""
+    view = (whole_view if whole else camera_view)(image, side, imaging)
+    return to_tensor(photograph(view.permute(1, 2, 0).contiguous().numpy(), imaging.received, ()))
+
+
+def _relative(ours: Tensor, theirs: Pixels) -> float:
+    difference = (ours - torch.from_numpy(theirs)).abs().max().item()
+    return difference / max(1.0, ours.abs().max().item())
+
+
+@torch.inference_mode()
+def _ask_classifier(session: Session, network: AnyNetwork, imaging: Imaging, image: Pixels) -> Compared:
+    assert isinstance(network, Classifier)
+    view = received_view(image, network.spec.image_size[0], imaging, whole=False)[None]
+    logits = network(to_unit(view)).logits
+    fed = view.permute(0, 2, 3, 1).contiguous().numpy()
+    (raw,) = session.run([f"{PREFIX}scores"], {"image": fed})
+    (probabilities,) = session.run(["probabilities"], {"image": np.ascontiguousarray(cut_long(image))[None]})
+    answer = float(np.abs(logits.softmax(dim=1).numpy() - probabilities).max())
+    return _relative(logits, raw), answer, 0, 0
+
+
+@torch.inference_mode()
+def _ask_detector(session: Session, network: AnyNetwork, imaging: Imaging, image: Pixels) -> Compared:
+    assert isinstance(network, Detector)
+    view = received_view(image, network.spec.image_size[0], imaging, whole=True)[None]
+    height, width = view.shape[2:]
+    prepared = F.pad(normalise(to_unit(view), network.mean, network.std), (0, -width % MULTIPLE, 0, -height % MULTIPLE))
+    scores, boxes = ship(network)(prepared)
+    fed = view.permute(0, 2, 3, 1).contiguous().numpy()
+    raw_scores, raw_boxes = session.run([f"{PREFIX}scores", f"{PREFIX}boxes"], {"image": fed})
+    both = (scores > 0).numpy() & (raw_scores > 0)  # a rounding may decide which is the last of a level's likeliest
+    raw = max(_relative(scores * torch.from_numpy(both), raw_scores * both), _relative(boxes, raw_boxes))
+    (expected,) = find_objects(network(to_unit(view)), network.settings, view.shape[2:])
+    expected = expected._replace(boxes=to_original(expected.boxes, view.shape[2:], image.shape[:2]))
+    objects, probabilities, classes, _ = session.run(["objects", "probabilities", "classes", "images"], {"image": image[None]})
+    return raw, *_matched(expected, Detections(*(torch.from_numpy(x) for x in (objects, probabilities, classes))))
+
+
+def _matched(expected: Detections, found: Detections) -> tuple[float, int, int]:
+    """Match the objects that PyTorch is sure of: largest difference of a probability, how many are lost, how many there are."""
+    sure = expected.scores >= SURE
+    if not sure.any():
+        return 0.0, 0, 0
+    overlap = box_iou(expected.boxes[sure], found.boxes) * (expected.labels[sure, None] == found.labels)
+    if not len(found.scores):
+        return 0.0, int(sure.sum()), int(sure.sum())
+    best, number = overlap.max(dim=1)
+    same = best >= SAME_BOX
+    differences = (expected.scores[sure] - found.scores[number]).abs()[same]
+    return float(differences.max()) if len(differences) else 0.0, int((~same).sum()), int(sure.sum())

@@ -1,0 +1,207 @@
+"""From a finished training to a file that answers without PyTorch."""
+
+import json
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import safetensors.torch
+import torch
+from PIL import Image
+
+from pixeldistill.errors import DataError, ExportError, RunError
+from pixeldistill.export.convert import assemble, convert
+from pixeldistill.export.parity import check_parity, compare_answers
+from pixeldistill.export.run import export_run
+from pixeldistill.exported import ExportedModel
+from pixeldistill.inputs import Imaging
+from pixeldistill.networks.trained import load_trained
+from pixeldistill.predict import Predictor
+from tests.conftest import recipe_content, run_here
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture(scope="module")
+def classified(images, tmp_path_factory):
+    """A trained classifier behind a grey JPEG camera, exported with its integers."""
+    folder = tmp_path_factory.mktemp("classified")
+    content = recipe_content(images, folder) | {"imaging": {"colour": "grey", "codec": "jpeg", "quality": 60}}
+    run_here(content, folder / "run")
+    return folder / "run", export_run(folder / "run", int8=True, workers=0)
+
+
+@pytest.fixture(scope="module")
+def detected(tmp_path_factory):
+    """A detector that has hardly been trained, exported."""
+    folder = tmp_path_factory.mktemp("detected")
+    content = {
+        "task": "detection",
+        "data": {"format": "scenes", "root": str(folder / "scenes"), "limit": 16},
+        "student": {"network": "test_resnet", "side": 64, "weights": "none"},
+        "detector": {"levels": [3, 4], "channels": 16, "depth": 2, "anchor": 2, "scales": 1},
+        "schedule": {"epochs": 1, "lr": 0.05, "batch_size": 8},
+    }
+    ((_, result),) = run_here(content, folder / "run").items()
+    weights = result.folder / "last.safetensors"
+    state = safetensors.torch.load_file(weights)
+    state["head.classification_head.cls_logits.bias"] += 3  # so that it finds something
+    safetensors.torch.save_file(state, weights)
+    return folder / "run", export_run(folder / "run", int8=True, workers=0), folder / "scenes"
+
+
+def test_an_exported_classifier_says_what_pytorch_says(classified, images, tmp_path):
+    run, (plain, small) = classified
+    assert plain.parity.raw < 1e-4
+    assert plain.parity.images == 4, "val's"
+    assert small.bytes < plain.bytes
+    assert plain.path.parent.name == "seed-0"
+    assert {"val", "test"} == small.figures.keys() == plain.figures.keys()
+    rng = np.random.default_rng(0)
+    for i, size in enumerate([(16, 16), (200, 40), (9, 30), (3, 900)]):  # the last is far too long
+        Image.fromarray(rng.integers(0, 255, (*size, 3), np.uint8)).save(tmp_path / f"{i}.png")
+    exported, predictor = ExportedModel(plain.path), Predictor(run)
+    for ours, theirs in zip(exported.predict([images, tmp_path]), predictor.predict([images, tmp_path]), strict=True):
+        assert ours.path == theirs.path
+        assert dict(ours.classes) == pytest.approx(dict(theirs.classes), abs=2e-3)
+
+
+def test_a_batch_is_its_images(classified):
+    exported = ExportedModel(classified[1][0].path)
+    batch = np.random.default_rng(0).integers(0, 255, (5, 33, 47, 3), np.uint8)
+    together = exported.run(batch)[0]
+    assert together.shape == (5, 2)
+    assert np.allclose(together.sum(axis=1), 1)
+    for image, row in zip(batch, together, strict=True):
+        assert np.allclose(exported.run(image[None])[0][0], row, atol=1e-6)
+
+
+def test_a_file_says_what_it_is_and_nothing_of_this_machine(classified):
+    path = classified[1][0].path
+    card = ExportedModel(path).card
+    assert card["imaging"] == Imaging(colour="grey", codec="jpeg", quality=60).model_dump(mode="json")
+    assert card["classes"] == ["across", "down"]
+    assert card["precision"] == "float32"
+    assert {"raw", "answer", "unmatched", "images"} == card["parity"].keys()
+    assert card["figures"]["test"].keys() >= {"top1", "nll"}
+    content = path.read_bytes()
+    assert str(ROOT).encode() not in content
+    assert b"site-packages" not in content
+
+
+def test_an_exported_detector_finds_what_pytorch_finds(detected):
+    run, (plain, small), scenes = detected
+    assert plain.parity.raw < 1e-4
+    assert plain.parity.unmatched == 0
+    assert {"map", "ap50"} <= plain.figures["val"].keys() | small.figures["val"].keys()
+    files = sorted(scenes.rglob("*.png"))[:4] or sorted(scenes.rglob("*.jpg"))[:4]
+    for ours, theirs in zip(ExportedModel(plain.path).detect(files, 0.05), Predictor(run).detect(files, 0.05), strict=True):
+        assert len(ours.objects) == len(theirs.objects) > 0
+        probabilities = [[o.probability for o in told.objects] for told in (ours, theirs)]
+        assert probabilities[0] == pytest.approx(probabilities[1], abs=1e-3)
+
+
+@pytest.mark.parametrize(("head", "backbone"), [("fcos", "test_efficientnet"), ("retinanet", "test_vit")])
+def test_detectors_of_every_kind(head, backbone):
+    from pixeldistill.detectors import DetectorSettings
+    from pixeldistill.networks.detector import build_detector
+
+    settings = DetectorSettings(head=head, levels=(3, 5), channels=64, depth=1, scales=1)
+    detector = build_detector(backbone, 3, 64, settings, patch=16 if backbone == "test_vit" else None)
+    files = [Path(__file__).parent / "scene.png"]
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (70, 100, 3), np.uint8)).save(files[0])
+    try:
+        parity = compare_answers(assemble(convert(detector), detector, Imaging()), detector, Imaging(), files)
+    finally:
+        files[0].unlink()
+    check_parity(parity)
+
+
+def test_a_file_that_says_something_else_is_refused(classified, images):
+    network = load_trained(classified[0] / "2-distilled" / "seed-0")
+    model = assemble(convert(network), network, Imaging())
+    with torch.no_grad():
+        next(network.net.parameters()).mul_(1.05)
+    parity = compare_answers(model, network, Imaging(), sorted(images.rglob("*.png"))[:2])
+    with pytest.raises(ExportError, match="differs from PyTorch's"):
+        check_parity(parity)
+
+
+def test_files_that_are_none_of_ours(tmp_path, classified):
+    with pytest.raises(ExportError, match="is not there"):
+        ExportedModel(tmp_path / "none.onnx")
+    (tmp_path / "text.onnx").write_text("no model")
+    with pytest.raises(ExportError, match="no ONNX file"):
+        ExportedModel(tmp_path / "text.onnx")
+    model = onnx.load(str(classified[1][0].path))
+    del model.metadata_props[:]
+    onnx.save(model, str(tmp_path / "foreign.onnx"))
+    with pytest.raises(ExportError, match="was not made by"):
+        ExportedModel(tmp_path / "foreign.onnx")
+    onnx.helper.set_model_props(model, {"pixeldistill": "[1]"})
+    onnx.save(model, str(tmp_path / "odd.onnx"))
+    with pytest.raises(ExportError, match="was not made by"):
+        ExportedModel(tmp_path / "odd.onnx")
+
+
+def test_wrong_questions(classified, images, tmp_path):
+    exported = ExportedModel(classified[1][0].path)
+    with pytest.raises(RunError, match="is a classifier"):
+        exported.detect([images])
+    with pytest.raises(DataError, match="is not there"):
+        exported.predict([tmp_path / "none.png"])
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    (answer,) = exported.predict([tmp_path / "broken.png"])
+    assert "broken.png" in answer.error
+    with pytest.raises(ExportError, match=r"should end in \.onnx"):
+        export_run(classified[0], tmp_path / "model.pb")
+
+
+BLOCKED = """
+import sys
+for name in ("torch", "torchvision", "timm", "onnx", "onnxscript", "scipy", "safetensors", "matplotlib", "lightning_fabric",
+             "torchmetrics", "faster_coco_eval", "tensorboard", "optuna", "jinja2"):
+    sys.modules[name] = None  # as if it were not installed
+from pixeldistill.cli import app, run_command
+sys.exit(run_command(app))
+"""
+
+
+def test_predicting_needs_nothing_of_the_training_extra(classified, detected, images, tmp_path):
+    def call(*args):
+        return subprocess.run(
+            [sys.executable, "-c", BLOCKED, *map(str, args)], capture_output=True, text=True, check=False, cwd=tmp_path
+        )
+
+    one = sorted(images.rglob("*.png"))[0]
+    told = call("predict", classified[1][0].path, one, "--json")
+    assert told.returncode == 0, told.stderr
+    assert {c["class"] for c in json.loads(told.stdout)[0]["classes"]} == {"across", "down"}
+    told = call("predict", detected[1][0].path, sorted(detected[2].rglob("*.*g"))[0], "--least", 0.05, "--draw", "drawn")
+    assert told.returncode == 0, told.stderr
+    assert list((tmp_path / "drawn").glob("*.png"))
+    told = call("predict", classified[0], one)
+    assert told.returncode == 2
+    assert "pip install 'pixeldistill[train]'" in told.stderr
+
+
+@pytest.mark.slow
+def test_predicting_in_a_clean_environment(classified, images, tmp_path):
+    """The base install alone: what pip brings with pixeldistill, no extra."""
+    venv.create(tmp_path / "clean", with_pip=True)
+    python = tmp_path / "clean" / "bin" / "python"
+    subprocess.run([python, "-m", "pip", "install", "--quiet", str(ROOT)], check=True)
+    missing = subprocess.run([python, "-c", "import torch"], capture_output=True, check=False)
+    assert missing.returncode != 0, "no torch there"
+    program = tmp_path / "clean" / "bin" / "pixeldistill"
+    told = subprocess.run(
+        [program, "predict", classified[1][0].path, images, "--json"], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert told.returncode == 0, told.stderr
+    expected = Predictor(classified[0]).predict([images])
+    for ours, theirs in zip(json.loads(told.stdout), expected, strict=True):
+        assert ours["classes"][0]["probability"] == pytest.approx(theirs.classes[0][1], abs=2e-3)
