@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 from rich.console import Console
 
+from pixeldistill.cli_cost import cost, plan
+from pixeldistill.cli_deploy import export, predict
 from pixeldistill.console import Workers, first_process, need_torch, say, share, table
-from pixeldistill.deploying import export, predict
 from pixeldistill.errors import GivenUp, Interrupted, NetworkError, PixelDistillError, RecipeError
 from pixeldistill.expansion import expand
 from pixeldistill.process import tune_process
@@ -192,7 +193,7 @@ def _run(recipe: Recipe, *, supervised_only: bool, workers: int | None, accelera
         raise failure
 
 
-for command in (predict, export):
+for command in (predict, cost, plan, export):
     app.command()(command)
 
 

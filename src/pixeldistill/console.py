@@ -5,6 +5,7 @@ import sys
 from typing import Annotated, Any
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -32,11 +33,13 @@ def say(text: str) -> None:
     Console(soft_wrap=True, highlight=False, markup=False).print(text)
 
 
-def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
-    """Print a table."""
-    made = Table(title=Text(title) if title else None)
-    for column in columns:
-        made.add_column(Text(column), overflow="fold")
+def table(title: str, columns: list[str], rows: list[list[str]], *, numbers: bool = False) -> None:
+    """Print a table; one of numbers is set close, so that many columns fit, and all but its first column are not wrapped."""
+    style: dict[str, Any] = {"box": SIMPLE_HEAD, "padding": (0, 0, 0, 1), "pad_edge": False} if numbers else {}
+    made = Table(title=Text(title) if title else None, title_justify="left", **style)
+    for place, column in enumerate(columns):
+        right = numbers and all(row[place][:1].isdigit() for row in rows)
+        made.add_column(Text(column), overflow="fold", no_wrap=numbers and right, justify="right" if right else "left")
     for row in rows:
         made.add_row(*map(Text, row))
     Console().print(made)

@@ -54,6 +54,8 @@ def entries(recipe: Recipe) -> tuple[StageEntry, ...]:
 
 
 def _written(recipe: Recipe) -> tuple[StageEntry, ...]:
+    if recipe.candidates:
+        raise RecipeError("the recipe has `candidates` to choose from: use `pixeldistill sweep`, or `plan` to see what fits")
     if recipe.stages:
         return recipe.stages
     if recipe.teacher is None:

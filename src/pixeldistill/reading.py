@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from pixeldistill.candidates import Candidates, Halving
 from pixeldistill.detectors import DetectorSettings
 from pixeldistill.errors import RecipeError, nearest
 from pixeldistill.expansion import entries, expand
@@ -52,11 +53,19 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     return parse_recipe(content, source=str(path))
 
 
+def _with_a_student(content: Mapping[str, Any], candidates: Candidates | None) -> Mapping[str, Any]:
+    """Put the largest of a recipe's candidates in their place, so that the chain can be checked before one is chosen."""
+    if candidates is None:
+        return content
+    rest = {name: value for name, value in content.items() if name not in ("candidates", "budget", "halving")}
+    return rest | {"student": {"network": candidates.networks[0], "side": max(candidates.sides)}}
+
+
 def parse_recipe(content: Mapping[str, Any], source: str = "recipe") -> Recipe:
     """Validate a recipe given as a mapping. Raises RecipeError."""
     try:
         recipe = Recipe.model_validate(content)
-        expand(recipe)
+        expand(Recipe.model_validate(_with_a_student(content, recipe.candidates)))
     except ValidationError as error:
         raise RecipeError(f"{source}: " + "; ".join(_explanations(error.errors())[:5])) from None
     except RecipeError as error:
@@ -107,6 +116,7 @@ def _override(content: dict[str, Any], override: str) -> None:
 _MODELS: dict[str, type[BaseModel]] = {
     "data": Data, "teacher": Teacher, "assistant": Assistant, "student": Student, "students": Student, "stages": StageEntry,
     "schedule": Schedule, "bank": Bank, "views": Views, "imaging": Imaging, "detector": DetectorSettings, "compare": Method,
+    "candidates": Candidates, "halving": Halving, "cameras": Imaging,
     **KINDS,
 }  # fmt: skip
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PositiveInt, model_validator
 
+from pixeldistill.candidates import Budget, Candidates, Halving
 from pixeldistill.detectors import DetectorSettings
 from pixeldistill.inputs import Camera, Data, Imaging, Views
 from pixeldistill.losses import ATTerm, BoxesTerm, FKDTerm, ISRDTerm, PKDTerm, SupervisedTerm, Term, UpsampledTerm
@@ -191,6 +192,9 @@ class Recipe(Strict):
         (), description="the same student and schedule: trained alone, by plain PKD"
     )
     compare: Methods | None = Field(None, description="methods, instead of one method and its controls")
+    candidates: Candidates | None = Field(None, description="students to choose from: for `plan` and `sweep`")
+    budget: Budget = Field(default_factory=dict, description="the most that a candidate may cost, such as {bytes: 4kB}")
+    halving: Halving | None = Field(Halving(), description="of `sweep`; null trains all to the end")
     schedule: Schedule
     bank: Bank | None = None
     views: Views = Views()
@@ -213,6 +217,12 @@ class Recipe(Strict):
     @model_validator(mode="after")
     def _possible(self) -> "Recipe":
         self._check_task()
+        if self.candidates and (self.all_students or self.stages or self.compare):
+            raise ValueError("`candidates` are the students to choose from: leave out `student`, `students`, `stages`, `compare`")
+        if self.candidates and self.teacher is None:
+            raise ValueError("`candidates` learn from a teacher: add `teacher`")
+        if self.budget and not self.candidates:
+            raise ValueError("`budget` chooses among `candidates`: add them")
         if self.student and self.students:
             raise ValueError("`student` is one, `students` are several: give one of the two")
         if self.stages:
@@ -306,7 +316,7 @@ class Recipe(Strict):
             raise ValueError("`compare` compares students of a teacher: it needs both")
         if self.compare and (self.controls or self.method != "ts"):
             raise ValueError("`compare` names its methods and controls itself: leave out `method` and `controls`")
-        if self.bank and (self.teacher is None or not self.all_students):
+        if self.bank and (self.teacher is None or not (self.all_students or self.candidates)):
             raise ValueError("`bank` keeps the teacher's outputs for a student: it needs both")
 
 

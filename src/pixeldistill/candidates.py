@@ -1,0 +1,55 @@
+"""What a recipe says of networks and cameras to choose from, of what the deployment can pay, and of how the choice is made."""
+
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, PositiveInt, model_validator
+
+from pixeldistill.cost.costs import parse_limit
+from pixeldistill.errors import RecipeError
+from pixeldistill.inputs import Imaging
+from pixeldistill.strict import Strict
+
+
+class Candidates(Strict):
+    """Students to choose from: every network, at every side, behind every camera."""
+
+    networks: tuple[str, ...] = Field(min_length=1, description="names of timm's architectures, or globs such as mobilenetv3_*")
+    sides: tuple[Annotated[int, Field(ge=8)], ...] = Field(min_length=1, description="of the student's image, in pixels")
+    cameras: tuple[Imaging, ...] = Field((), description="by default the recipe's `imaging`")
+    weights: str = Field("pretrained", description="what every student starts from")
+    patch: PositiveInt | None = Field(None, description="patch size of ViTs")
+    options: dict[str, Any] = Field(default_factory=dict, description="passed on to timm.create_model")
+
+    @model_validator(mode="after")
+    def _once(self) -> "Candidates":
+        for name in ("networks", "sides", "cameras"):
+            values = getattr(self, name)
+            if len(set(values)) < len(values):
+                raise ValueError(f"{name} names one thing twice")
+        return self
+
+
+class Halving(Strict):
+    """Successive halving: at certain epochs the students that are dominated most are given up.
+
+    Source:
+        Li et al., A System for Massively Parallel Hyperparameter Tuning (ASHA), MLSys 2020, as Optuna has it; what is compared is
+        ours: see `training.sweep`.
+    """
+
+    reduction: int = Field(3, ge=2, description="about one in so many goes on")
+    first: PositiveInt = Field(
+        1, description="the epoch at which the first are given up; later ones are `reduction` times as far"
+    )
+
+
+def _limits(budget: Any) -> Any:  # noqa: ANN401
+    if not isinstance(budget, dict):
+        return budget
+    try:
+        return {name: parse_limit(str(name), limit) for name, limit in budget.items()}
+    except RecipeError as error:
+        raise ValueError(str(error).removeprefix("budget: ")) from error
+
+
+Budget = Annotated[dict[str, float], BeforeValidator(_limits)]

@@ -1,0 +1,236 @@
+"""The commands about what a deployment pays. Thin, as `cli`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+import yaml
+from pydantic import ValidationError
+from rich.console import Console
+
+from pixeldistill.candidates import Candidates
+from pixeldistill.console import need_torch, say, table
+from pixeldistill.cost.cache import default_cache
+from pixeldistill.cost.costs import AXES, Costs, columns, parse_limit, read_costs, to_csv, to_json, write_quantity
+from pixeldistill.cost.plan import NEAR, Plan
+from pixeldistill.cost.plan import plan as make_plan
+from pixeldistill.errors import DataError, RecipeError
+from pixeldistill.files import write_file
+from pixeldistill.inputs import Imaging
+from pixeldistill.reading import load_recipe
+from pixeldistill.recipe import Recipe
+from pixeldistill.wording import in_words
+
+if TYPE_CHECKING:
+    from pixeldistill.cost.choose import Choice, Listed
+    from pixeldistill.cost.gather import Refused
+    from pixeldistill.data.sources import Sample
+    from pixeldistill.recipe import Student
+
+SHOWN = 12  # pairs that do not fit, or cannot be had
+
+Networks = Annotated[list[str] | None, typer.Argument(help="Names or globs of timm's architectures.", metavar="NETWORK...")]
+Sides = Annotated[list[int] | None, typer.Option("--side", min=8, help="Side of the image in pixels; again for more.")]
+Codecs = Annotated[list[str] | None, typer.Option("--codec", help="jpeg:85, webp:60, png or raw; again for more.")]
+Grey = Annotated[bool, typer.Option("--grey", help="The camera sees no colour.")]
+RecipeOption = Annotated[Path | None, typer.Option("--recipe", help="Whose images, classes, detector and candidates to take.")]
+Images = Annotated[Path | None, typer.Option(help="Folder of images to measure the bytes by.")]
+Classes = Annotated[int, typer.Option(min=1, help="Of the prediction, where no recipe says it.")]
+Rate = Annotated[float | None, typer.Option(help="Images a second, for the bits a second.")]
+Latency = Annotated[bool, typer.Option("--latency", help="Export and time each network, with ONNX Runtime.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="Of the timing; by default all cores.")]
+Cache = Annotated[Path | None, typer.Option(help="Where measurements are kept; by default ~/.cache/pixeldistill.")]
+
+
+def cost(
+    networks: Networks = None,
+    side: Sides = None,
+    codec: Codecs = None,
+    grey: Grey = False,
+    recipe: RecipeOption = None,
+    images: Images = None,
+    classes: Classes = 1000,
+    fps: Rate = None,
+    latency: Latency = False,
+    threads: Threads = None,
+    cache: Cache = None,
+    out: Annotated[Path | None, typer.Option(help="Also write a file: .csv or .json.")] = None,
+) -> None:
+    """Measure what networks cost at image sizes: computation, memory, time, sensor, transmission."""
+    _check_out(out)
+    costed, refused = _measured(networks, side, codec, grey, recipe, images, classes, fps, latency, threads, cache)
+    costs = [one for _, one in costed]
+    _show_costs(costs, "")
+    _tell_refused(refused)
+    if out:
+        write_file(out, (to_json if out.suffix == ".json" else to_csv)(costs))
+        say(f"table: {out}")
+
+
+def plan(
+    networks: Networks = None,
+    limits: Annotated[list[str] | None, typer.Option("--max", help="bytes=4kB, macs=50M, latency=5ms, params=3M, …")] = None,
+    side: Sides = None,
+    codec: Codecs = None,
+    grey: Grey = False,
+    recipe: RecipeOption = None,
+    images: Images = None,
+    classes: Classes = 1000,
+    fps: Rate = None,
+    threads: Threads = None,
+    cache: Cache = None,
+    costs: Annotated[Path | None, typer.Option(help="What `cost --out` wrote, instead of measuring.")] = None,
+    near: Annotated[float, typer.Option(min=0, help="How far over a limit is still told of, as a share.")] = NEAR,
+    write: Annotated[Path | None, typer.Option(help="Folder for a recipe of each survivor; needs --recipe.")] = None,
+) -> None:
+    """Find which networks at which sides a deployment can pay, what nearly fits, and what is dominated."""
+    budget = dict(_limit(limit) for limit in limits or ())
+    loaded = load_recipe(recipe) if recipe else None
+    budget = {**(loaded.budget if loaded else {}), **budget}
+    if not budget:
+        raise RecipeError(f"a plan needs a budget: --max NAME=LIMIT, with a name of {', '.join(AXES)}")
+    if write and not recipe:
+        raise RecipeError("--write needs --recipe: what it writes are that recipe's variants")
+    if costs:
+        if write:
+            raise RecipeError("--write measures candidates itself: leave out --costs")
+        _show_plan(make_plan(read_costs(costs), budget, near))
+        return
+    timed = "latency" in budget
+    costed, refused = _measured(networks, side, codec, grey, recipe, images, classes, fps, timed, threads, cache)
+    from pixeldistill.cost.choose import choose
+
+    choice = choose(costed, refused, budget, near)
+    _show_plan(choice.plan)
+    _tell_refused(refused)
+    if write and loaded:
+        _write_recipes(choice, loaded, write)
+
+
+def _limit(text: str) -> tuple[str, float]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise RecipeError(f"--max {text}: write NAME=LIMIT, as in --max bytes=4kB")
+    return name.strip(), parse_limit(name.strip(), value)
+
+
+def _check_out(out: Path | None) -> None:
+    if out and out.suffix not in (".csv", ".json"):
+        raise RecipeError(f"--out {out}: name a .csv or a .json file")
+
+
+def _camera(text: str, grey: bool, base: Imaging) -> Imaging:
+    codec, colon, quality = text.partition(":")
+    told = {"codec": codec, "colour": "grey" if grey else base.colour, "kernel": base.kernel, "crop": base.crop}
+    try:
+        return Imaging.model_validate(told | ({"quality": quality} if colon else {}))
+    except ValidationError as error:
+        raise RecipeError(f"--codec {text!r} is none: write jpeg:QUALITY, webp:QUALITY (1 to 100), png or raw") from error
+
+
+def _measured(
+    networks: list[str] | None, sides: list[int] | None, codecs: list[str] | None, grey: bool, recipe: Path | None,
+    images: Path | None, classes: int, fps: float | None, latency: bool, threads: int | None, cache: Path | None,
+) -> "tuple[list[tuple[Student, Costs]], list[Refused]]":  # fmt: skip
+    """Measure what the options name; a recipe's candidates complete them."""
+    need_torch()
+    from pixeldistill.cost.choose import cost_of
+    from pixeldistill.training.progress import counting
+
+    loaded = load_recipe(recipe) if recipe else None
+    listed = _listed(networks, sides, codecs, grey, loaded)
+    samples, count = _samples(loaded, images, classes)
+    done = 0
+    with counting(Console(stderr=True), "measuring", "pairs") as tell:
+
+        def step() -> None:
+            nonlocal done
+            done += 1
+            tell(done, len(listed))
+
+        return cost_of(
+            listed, count, samples, fps=fps, latency=latency, threads=threads, cache=cache or default_cache(), step=step
+        )
+
+
+def _listed(
+    networks: list[str] | None, sides: list[int] | None, codecs: list[str] | None, grey: bool, recipe: Recipe | None
+) -> "list[Listed]":
+    from pixeldistill.cost.choose import list_students
+
+    known = recipe.candidates if recipe else None
+    base = recipe.imaging if recipe else Imaging(codec="jpeg")
+    names = networks or (list(known.networks) if known else [s.network for s in recipe.all_students] if recipe else [])
+    wanted = sides or (list(known.sides) if known else [s.side for s in recipe.all_students] if recipe else [])
+    if not names or not wanted:
+        raise RecipeError("name networks and sides, as in `cost resnet18 --side 56 --side 112`, or a --recipe with `candidates`")
+    cameras = tuple(_camera(text, grey, base) for text in codecs or ())
+    if not cameras:
+        cameras = known.cameras if known and known.cameras else (base.model_copy(update={"colour": "grey"}) if grey else base,)
+    said = {"patch": known.patch, "options": known.options} if known else {}
+    candidates = Candidates(
+        networks=tuple(dict.fromkeys(names)), sides=tuple(dict.fromkeys(wanted)), cameras=tuple(dict.fromkeys(cameras)),
+        weights=known.weights if known else "pretrained", **said,
+    )  # fmt: skip
+    return list_students(candidates, base, recipe.detector if recipe else None)
+
+
+def _samples(recipe: Recipe | None, images: Path | None, classes: int) -> "tuple[Sequence[Sample], int]":
+    """Give the images to measure bytes by, and how many classes there are."""
+    from pixeldistill.data.images import find_images
+    from pixeldistill.data.sources import Sample, load_splits
+
+    found: Sequence[Sample] = ()
+    if recipe:
+        splits = load_splits(recipe.data)
+        found, classes = splits.test or splits.val, len(splits.classes)
+    if images:
+        if not images.is_dir():
+            raise DataError(f"--images {images} is no folder")
+        found = [Sample(path, 0) for path in find_images(images)]
+        if not found:
+            raise DataError(f"folder {images} holds no image")
+    return found, classes
+
+
+def _show_costs(costs: Sequence[Costs], title: str, notes: Sequence[str] = (), heading: str = "") -> None:
+    axes = columns(costs)
+    threads = next((cost.threads for cost in costs if cost.threads), None)
+    titles = [f"latency, {threads} threads (p95)" if axis == "latency" else AXES[axis].title for axis in axes]
+    rows = []
+    for number, cost in enumerate(costs):
+        cells = [write_quantity(axis, getattr(cost, axis)) for axis in axes]
+        if "latency" in axes and cost.p95 is not None:
+            cells[axes.index("latency")] += f" ({write_quantity('latency', cost.p95)})"
+        rows.append([cost.network, str(cost.side), cost.encoding, *cells, *(notes[number : number + 1])])
+    table(title, ["network", "side", "sent as", *titles, *([heading] if notes else [])], rows, numbers=True)
+
+
+def _show_plan(found: Plan) -> None:
+    _show_costs(found.fitting, f"{in_words(len(found.fitting), 'pair')} within the budget")
+    if found.dominated:
+        by = [other.label for _, other in found.dominated]
+        _show_costs([cost for cost, _ in found.dominated], "within the budget, but dominated", by, "by")
+    if found.near:
+        shown = found.near[:SHOWN]
+        _show_costs([cost for cost, _ in shown], "nearly within", [str(excess) for _, excess in shown], "misses")
+    rest = len(found.far) + len(found.near[SHOWN:])
+    if rest:
+        say(f"{in_words(rest, 'pair')} further off")
+
+
+def _tell_refused(refused: "Sequence[Refused]") -> None:
+    for one in refused[:SHOWN]:
+        say(f"left out: {one.reason}")
+    if len(refused) > SHOWN:
+        say(f"left out: {len(refused) - SHOWN} more that cannot be had")
+
+
+def _write_recipes(choice: "Choice", recipe: Recipe, folder: Path) -> None:
+    from pixeldistill.cost.choose import recipe_of
+
+    for student, costs in choice.students:
+        content = yaml.safe_dump(recipe_of(recipe, student), sort_keys=False, allow_unicode=True)
+        write_file(folder / f"{student.label}.yaml", f"# {costs.label}\n{content}")
+    say(f"{in_words(len(choice.students), 'recipe')}: {folder}")

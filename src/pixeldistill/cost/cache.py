@@ -1,0 +1,38 @@
+"""What was measured once is kept, outside any run: `~/.cache/pixeldistill`, or where the user says."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pixeldistill.files import write_json
+
+
+def default_cache() -> Path:
+    """Name the folder: where the desktop's rules put what may be deleted at any time."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pixeldistill"
+
+
+def remembered(folder: Path | None, key: dict[str, Any], measure: Callable[[], Any]) -> Any:  # noqa: ANN401
+    """Give what was measured for a key before, or measure it now and keep it.
+
+    Args:
+        folder: of the cache; None keeps nothing.
+        key: all that decides the value, as JSON.
+        measure: gives the value, as JSON.
+    """
+    if folder is None:
+        return measure()
+    name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:24]
+    path = folder / f"{name}.json"
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        if kept["key"] == json.loads(json.dumps(key)):
+            return kept["value"]
+    except (OSError, ValueError, KeyError, TypeError):
+        kept = None  # not there, or damaged: measured again
+    value = measure()
+    write_json(path, {"key": key, "value": value})
+    return value

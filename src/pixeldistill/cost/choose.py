@@ -1,0 +1,93 @@
+"""From a recipe's candidates to the students that its budget allows."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pixeldistill.candidates import Candidates
+from pixeldistill.cost.costs import Costs
+from pixeldistill.cost.gather import Refused, measure_costs, network_names
+from pixeldistill.cost.plan import Plan, plan
+from pixeldistill.data.sources import Sample
+from pixeldistill.detectors import DetectorSettings
+from pixeldistill.errors import NetworkError
+from pixeldistill.inputs import Imaging
+from pixeldistill.reading import parse_recipe
+from pixeldistill.recipe import Recipe, Student
+
+
+class Choice(NamedTuple):
+    """What came of a budget: the plan, the students that survive it with their costs, and what could not be had at all."""
+
+    plan: Plan
+    students: list[tuple[Student, Costs]]
+    refused: list[Refused]
+
+
+class Listed(NamedTuple):
+    """A candidate, and whether its network was named itself rather than by a glob."""
+
+    student: Student
+    named: bool
+
+
+def list_students(candidates: Candidates, imaging: Imaging, detector: DetectorSettings | None = None) -> list[Listed]:
+    """Give every pair of network, side and camera as a student.
+
+    Raises:
+        NetworkError: an unknown name.
+    """
+    cameras = candidates.cameras or (imaging,)
+    found = []
+    for name, named in network_names(candidates.networks).items():
+        for side in candidates.sides:
+            for camera in cameras:
+                sent = f"-{camera.encoding.replace(' ', '')}" if len(cameras) > 1 else ""
+                noise = f"-noise{camera.noise:g}" if len({c.noise for c in cameras}) > 1 else ""
+                student = Student(
+                    network=name, side=side, weights=candidates.weights, patch=candidates.patch, options=candidates.options,
+                    detector=detector, imaging=camera, name=f"{name.rsplit('/', maxsplit=1)[-1]}-{side}{sent}{noise}",
+                )  # fmt: skip
+                found.append(Listed(student, named))
+    return found
+
+
+def cost_of(
+    listed: Sequence[Listed], classes: int, samples: Sequence[Sample], **options: Any  # noqa: ANN401
+) -> tuple[list[tuple[Student, Costs]], list[Refused]]:  # fmt: skip
+    """Measure students; see `gather.measure_costs`.
+
+    Raises:
+        NetworkError: a network that was named itself cannot be had at any side, or none at all can.
+    """
+    costs, refused = measure_costs([student for student, _ in listed], classes, samples, **options)
+    kept = [(student, cost) for (student, _), cost in zip(listed, costs, strict=True) if cost]
+    served = {student.network for student, _ in kept}
+    for student, named in listed:
+        if named and student.network not in served:
+            raise NetworkError(next(r.reason for r in refused if r.network == student.network))
+    if not kept:
+        raise NetworkError(f"none of {len(listed)} pairs of network and side can be had: {refused[0].reason}")
+    return kept, refused
+
+
+def choose(costed: Sequence[tuple[Student, Costs]], refused: list[Refused], budget: dict[str, float], near: float) -> Choice:
+    """Plan with students that have been measured."""
+    by_costs = {id(cost): student for student, cost in costed}
+    found = plan([cost for _, cost in costed], budget, near)
+    return Choice(found, [(by_costs[id(cost)], cost) for cost in found.fitting], refused)
+
+
+def recipe_of(recipe: Recipe, student: Student) -> dict[str, Any]:
+    """Write the recipe that trains one of its candidates."""
+    content = recipe.model_dump(mode="json", exclude_unset=True, exclude={"candidates", "budget", "halving"})
+    told = student.model_dump(mode="json", exclude_defaults=True, exclude={"name"})
+    content |= {"student": told, "run": str(Path(f"{recipe.run}-{student.label}"))}
+    parse_recipe(content)
+    return content
+
+
+def with_students(recipe: Recipe, students: Sequence[Student]) -> Recipe:
+    """Give the recipe that trains several of its candidates."""
+    content = recipe.model_dump(mode="json", exclude_unset=True, exclude={"candidates", "budget", "halving"})
+    return parse_recipe(content | {"students": [s.model_dump(mode="json", exclude_defaults=True) for s in students]})

@@ -1,0 +1,133 @@
+"""Measuring pairs of network and camera: everything that `pixeldistill cost` tells of them."""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from fnmatch import translate
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import timm
+
+from pixeldistill.cost.cache import remembered
+from pixeldistill.cost.costs import Costs
+from pixeldistill.cost.latency import Latency, cores, machine, measure_latency
+from pixeldistill.cost.measure import Footprint, footprint
+from pixeldistill.cost.transmission import bytes_per_image
+from pixeldistill.data.sources import Sample
+from pixeldistill.errors import DataError, ExportError, NetworkError, nearest
+from pixeldistill.inputs import Camera
+from pixeldistill.recipe import Network
+from pixeldistill.wording import in_words
+
+LEAST_IMAGES = 8  # fewer say nothing of how many bytes an image has
+
+
+class Refused(NamedTuple):
+    """A pair that cannot be had, and why."""
+
+    network: str
+    side: int
+    reason: str
+
+
+def network_names(patterns: Iterable[str]) -> dict[str, bool]:
+    """Resolve names and globs of timm's architectures; gives each name, and whether it was named itself.
+
+    Raises:
+        NetworkError: a name that timm does not have, a glob that matches nothing.
+    """
+    known = timm.list_models()
+    found: dict[str, bool] = {}
+    for pattern in patterns:
+        if any(sign in pattern for sign in "*?["):
+            matches = [name for name in known if re.match(translate(pattern), name)]
+            if not matches:
+                raise NetworkError(f"no network of timm matches {pattern!r}: `*` stands for any letters, as in 'mobilenetv3_*'")
+            found |= {name: found.get(name, False) for name in matches}
+        elif pattern in known or pattern.startswith("torchvision/") or timm.is_model(pattern):
+            found[pattern] = True
+        else:
+            raise NetworkError(f"unknown network {pattern!r}: {nearest(pattern, known)}")
+    return found
+
+
+def measure_costs(
+    networks: Sequence[Network],
+    classes: int,
+    samples: Sequence[Sample] = (),
+    *,
+    fps: float | None = None,
+    latency: bool = False,
+    threads: int | None = None,
+    cache: Path | None = None,
+    step: Callable[[], None] = lambda: None,
+) -> tuple[list[Costs | None], list[Refused]]:
+    """Measure what networks cost behind their cameras.
+
+    Args:
+        networks: with side, camera, patch and options; weights are not looked at.
+        classes: of their prediction.
+        samples: images by which the bytes are measured; none leaves them out.
+        fps: images a second, for the bit rate.
+        latency: whether to export and time each network and side, which takes some seconds.
+        threads: of the timing; by default all cores.
+        cache: folder where what was measured is kept.
+        step: called after every pair.
+
+    Returns:
+        The costs of every network, None of those that cannot be had; and why they cannot.
+
+    Raises:
+        DataError: too few images to measure bytes by.
+    """
+    if samples and len(samples) < LEAST_IMAGES:
+        few = in_words(len(samples), "image")
+        raise DataError(f"{few} cannot tell how many bytes one has: name {LEAST_IMAGES} or more")
+    found: list[Costs | None] = []
+    refused: list[Refused] = []
+    bytes_of: dict[Camera, float] = {}
+    speeds: dict[str, Latency] = {}
+    for network in networks:
+        camera = network.camera
+        plain = network.model_copy(update={"weights": "none", "imaging": camera.imaging.optics})
+        key = {"network": plain.model_dump(mode="json"), "classes": classes, "torch": version("torch"), "timm": version("timm")}
+        try:
+            size = Footprint(*_tried({"kind": "footprint", **key}, cache, partial(footprint, plain, classes)))
+            name = plain.model_dump_json()
+            if latency and name not in speeds:
+                own = {"kind": "latency", **key, "machine": machine(), "threads": threads or cores()}
+                speeds[name] = Latency(*_tried(own, cache, partial(measure_latency, plain, classes, threads)))
+        except NetworkError as error:
+            refused.append(Refused(network.network, network.side, str(error)))
+            found.append(None)
+            step()
+            continue
+        if samples and camera not in bytes_of:
+            bytes_of[camera] = bytes_per_image(samples, camera)
+        sent, speed = bytes_of.get(camera), speeds.get(name)
+        found.append(
+            Costs(
+                network.network, network.side, camera.imaging.encoding, size.parameters, size.macs, size.activations,
+                network.side**2, speed and speed.median, speed and speed.p95, speed and speed.threads, sent,
+                8 * sent * fps if sent and fps else None,
+            )
+        )  # fmt: skip
+        step()
+    return found, refused
+
+
+def _tried(key: dict[str, Any], cache: Path | None, measure: Callable[[], Sequence[float]]) -> Sequence[Any]:
+    """Measure something, or look it up; that a network cannot be had is kept too."""
+
+    def attempt() -> Any:  # noqa: ANN401
+        try:
+            return list(measure())
+        except (NetworkError, ExportError) as error:
+            return {"refused": str(error)}
+
+    value = remembered(cache, key, attempt)
+    if isinstance(value, dict):
+        raise NetworkError(value["refused"])
+    return list(value)

@@ -1,0 +1,68 @@
+"""How long a deployed network takes: the exported file, by ONNX Runtime on the CPU."""
+
+import os
+import platform
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+
+from pixeldistill.export.convert import assemble, convert
+from pixeldistill.exported import open_session
+from pixeldistill.networks.trained import build_fresh
+from pixeldistill.recipe import Network
+
+WARM_UP, LEAST, MOST, SECONDS = 5, 30, 300, 2.0
+
+
+class Latency(NamedTuple):
+    """Seconds for one image, median and 95th percentile, and on how many threads."""
+
+    median: float
+    p95: float
+    threads: int
+
+
+def measure_latency(network: Network, classes: int, threads: int | None = None) -> Latency:
+    """Time a network that has not been trained: from the 8-bit image that a camera has sent to the answer.
+
+    Raises:
+        NetworkError, ExportError: it cannot be served, or exported.
+    """
+    torch.manual_seed(0)
+    built = build_fresh(network, classes).eval()
+    model = assemble(convert(built), built, network.camera.imaging).SerializeToString()
+    image = np.random.default_rng(0).integers(0, 256, (1, network.side, network.side, 3), np.uint8)
+    return time_model(model, image, threads)
+
+
+def time_model(model: bytes | Path, image: NDArray[np.uint8], threads: int | None = None) -> Latency:
+    """Time a model on images (N, H, W, 3), again and again: a fixed number of times, or as often as two seconds allow."""
+    threads = threads or cores()
+    session = open_session(model, threads)
+    for _ in range(WARM_UP):
+        session.run(None, {"image": image})
+    times: list[float] = []
+    began = time.perf_counter()
+    while len(times) < LEAST or (len(times) < MOST and time.perf_counter() - began < SECONDS):
+        start = time.perf_counter()
+        session.run(None, {"image": image})
+        times.append(time.perf_counter() - start)
+    return Latency(float(np.median(times)), float(np.quantile(times, 0.95)), threads)
+
+
+def cores() -> int:
+    """Count the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def machine() -> str:
+    """Name the processor and what runs on it: a latency is theirs."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
+    model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+    return f"{platform.machine()}, {model}, {cores()} cores, onnxruntime {onnxruntime.__version__}"

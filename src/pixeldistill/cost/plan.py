@@ -1,0 +1,123 @@
+"""Which pairs of network and camera a deployment can pay. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pixeldistill.cost.costs import AXES, Costs, write_quantity
+from pixeldistill.errors import RecipeError
+
+NEAR = 0.25
+
+
+@dataclass(frozen=True)
+class Excess:
+    """By how much a pair misses a limit: `share` is 0.1 where it costs a tenth too much."""
+
+    axis: str
+    value: float
+    limit: float
+
+    @property
+    def share(self) -> float:
+        """See above."""
+        return self.value / self.limit - 1
+
+    def __str__(self) -> str:
+        return (
+            f"{AXES[self.axis].title} {write_quantity(self.axis, self.value)}, {self.share:.{0 if self.share > 0.1 else 1}%} over"
+        )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a budget allows.
+
+    fitting: pairs within every limit that nothing dominates. dominated: pairs within every limit, and by which other. near: pairs
+    that miss a limit by little, the nearest first, and their largest excess. far: all others.
+    """
+
+    fitting: tuple[Costs, ...]
+    dominated: tuple[tuple[Costs, Costs], ...]
+    near: tuple[tuple[Costs, Excess], ...]
+    far: tuple[tuple[Costs, Excess], ...]
+
+
+def plan(costs: Sequence[Costs], budget: Mapping[str, float], near: float = NEAR) -> Plan:
+    """Sort pairs of network and camera by what a deployment can pay.
+
+    Args:
+        costs: of all pairs.
+        budget: the largest value of each axis that is limited, in base units.
+        near: how far over a limit still counts as near, as a share of it.
+
+    Raises:
+        RecipeError: no pair fits: says which is the nearest and what it misses; or a limited axis was not measured.
+    """
+    for axis in budget:
+        if any(getattr(cost, axis) is None for cost in costs):
+            raise RecipeError(f"budget: {AXES[axis].title} ({axis}) was not measured{_FIX.get(axis, '')}")
+    fits: list[Costs] = []
+    missed: list[tuple[Costs, Excess]] = []
+    for cost in costs:
+        excess = worst_excess(cost, budget)
+        if excess is None:
+            fits.append(cost)
+        else:
+            missed.append((cost, excess))
+    missed.sort(key=lambda pair: pair[1].share)
+    if not fits:
+        if not missed:
+            raise RecipeError("there is no pair of network and side to plan with")
+        cost, excess = missed[0]
+        said = f"{excess.axis}={write_quantity(excess.axis, excess.limit).replace(' ', '')}"
+        raise RecipeError(f"nothing fits the budget; the nearest is {cost.label}: {excess} --max {said}")
+    limited = set(budget)
+    beaten: list[tuple[Costs, Costs]] = []
+    for cost in fits:
+        better = next((other for other in fits if dominates(other, cost, limited)), None)
+        if better:
+            beaten.append((cost, better))
+    lost = {id(cost) for cost, _ in beaten}
+    return Plan(
+        tuple(cost for cost in fits if id(cost) not in lost),
+        tuple(beaten),
+        tuple(pair for pair in missed if pair[1].share <= near),
+        tuple(pair for pair in missed if pair[1].share > near),
+    )
+
+
+_FIX = {"bytes": ": name images, by --images or --recipe", "bitrate": ": name images and --fps", "latency": ": ask for --latency"}
+
+
+def worst_excess(cost: Costs, budget: Mapping[str, float]) -> Excess | None:
+    """Give the limit that a pair misses by the largest share, or None where it misses none."""
+    excesses = [Excess(axis, getattr(cost, axis), limit) for axis, limit in budget.items() if getattr(cost, axis) > limit]
+    return max(excesses, key=lambda excess: excess.share, default=None)
+
+
+def dominates(one: Costs, other: Costs, limited: set[str]) -> bool:
+    """Tell whether one pair gives a network no less to work with than another, for no more.
+
+    It sees as many pixels, sent no worse, and has as many parameters, and costs no more in anything that was measured; and it is
+    better in one of these. That more pixels and parameters do no harm is an expectation, not a measurement. Source: ours.
+    Parameters are what a network works with, unless the budget limits them: then they are a cost.
+    """
+    if one.encoding != other.encoding and one.encoding.split(" ")[0] != other.encoding.split(" ")[0]:
+        return False  # which codec is the better picture cannot be told from its name
+    gives = [(one.side, other.side), (_quality(one), _quality(other))]
+    takes = [
+        (getattr(one, axis), getattr(other, axis)) for axis in AXES if axis not in ("params", "pixels") or axis in limited
+    ]  # fmt: skip
+    if "params" not in limited:
+        gives.append((one.params, other.params))
+    takes = [pair for pair in takes if None not in pair]
+    if one.encoding.endswith(" grey") != other.encoding.endswith(" grey"):
+        return False
+    no_worse = all(a >= b for a, b in gives) and all(a <= b for a, b in takes)
+    return no_worse and (any(a > b for a, b in gives) or any(a < b for a, b in takes))
+
+
+def _quality(cost: Costs) -> float:
+    """Give a codec's quality, from its words; what loses nothing has the highest."""
+    parts = cost.encoding.split(" ")
+    return float(parts[1]) if len(parts) > 1 and parts[1].isdigit() else 100.0
