@@ -95,6 +95,31 @@ def compare(
 
 
 @app.command()
+def sweep(
+    recipe: RecipeFile,
+    set_: Overrides = None,
+    quick: Quick = False,
+    workers: Workers = None,
+    accelerator: Accelerator = "auto",
+) -> None:
+    """Train the candidates that the recipe's budget allows, give up early what is dominated, and find the front."""
+    need_torch()
+    from pixeldistill.training.sweep import TABLE
+    from pixeldistill.training.sweep import sweep as run_sweep
+
+    loaded = _load(recipe, set_, quick)
+    found = run_sweep(loaded, workers=workers, accelerator=accelerator, console=Console())
+    if first_process():
+        for one in found.front:
+            say(f"on the front: {one.label}: val {share(one.val)}, test {share(one.test)}")
+        say(f"table: {loaded.run / TABLE}")
+        for picture in found.pictures:
+            say(f"picture: {picture}")
+    if found.failure:
+        raise found.failure
+
+
+@app.command()
 def show(
     recipe: RecipeFile,
     set_: Overrides = None,

@@ -19,6 +19,8 @@ def trial_of(recipe: Recipe) -> Recipe:
         "data": data | {"limit": min(IMAGES, data.get("limit") or IMAGES), "store_folder": None},
         "schedule": _once(content["schedule"]),
     }
+    if recipe.candidates:
+        content["halving"] = None
     if recipe.bank:
         content["bank"] |= {"folder": None}
     for part in (content.get("teacher"), content.get("assistant"), *content.get("stages", ())):

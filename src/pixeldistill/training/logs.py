@@ -1,5 +1,6 @@
 """The log of a training: metrics.csv and TensorBoard, a row an epoch."""
 
+import csv
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -7,6 +8,7 @@ from pathlib import Path
 
 from pixeldistill.files import write_file
 
+METRICS = "metrics.csv"
 DROWNING = 0.95  # a term with more than this share of the loss leaves nothing to the others
 
 Row = Mapping[str, float]
@@ -39,6 +41,12 @@ def write_csv(path: Path, history: Sequence[Row]) -> None:
     columns = list(history[-1])
     lines = [",".join(columns), *(",".join(f"{row.get(c, math.nan):.8g}" for c in columns) for row in history)]
     write_file(path, "\n".join(lines) + "\n")
+
+
+def read_column(path: Path, name: str) -> list[float]:
+    """Read a column of `write_csv`'s file."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return [float(row[name]) for row in csv.DictReader(file)]
 
 
 @contextmanager

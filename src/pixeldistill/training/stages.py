@@ -38,17 +38,17 @@ from pixeldistill.training.build import (
     describe_data,
     teacher_network,
 )
-from pixeldistill.training.engine import fit
+from pixeldistill.training.engine import Judge, fit
 from pixeldistill.training.equal import settle
 from pixeldistill.training.evaluate import TestImages, evaluate
 from pixeldistill.training.exposed import describe_exposed
 from pixeldistill.training.fabric import Fabric, make_fabric
 from pixeldistill.training.objective import Objective
-from pixeldistill.training.passes import Training, first_folders, passes
+from pixeldistill.training.passes import Referee, Training, first_folders, passes
 from pixeldistill.training.progress import Progress
 from pixeldistill.training.records import stage_record
 from pixeldistill.training.runs import DONE, claim, renumber
-from pixeldistill.training.trainee import Job
+from pixeldistill.training.trainee import GivenUpEarly, Job
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,7 @@ def run_recipe(
     workers: int | None = None,
     accelerator: str = "auto",
     console: Console | None = None,
+    referee: Referee | None = None,
 ) -> list[Result]:
     """Train all stages of a recipe, with every seed; what is done already is skipped, what was begun goes on.
 
@@ -77,6 +78,7 @@ def run_recipe(
         workers: loader processes; by default the cores but one, four at most.
         accelerator: as Lightning Fabric names it: auto, cpu, cuda, mps.
         console: where progress is written.
+        referee: ends trainings before their time; those have no result.
 
     Raises:
         PixelDistillError: see the errors of recipes, data, networks, weights and runs; all that can be checked is
@@ -108,16 +110,17 @@ def run_recipe(
             trainings = [training for training in group if training.stage in chosen]
             orphans = [training for training in trainings if lost & set(training.stage.sources)]
             outcomes |= {t.order: RunError(f"{t.title} was not trained: its source was given up") for t in orphans}
-            outcomes |= _run_pass([training for training in trainings if training not in orphans], context)
+            outcomes |= _run_pass([training for training in trainings if training not in orphans], context, referee)
             lost |= {t.stage.name for t in trainings if isinstance(outcomes[t.order], RunError)}
     ordered = [outcomes[order] for order in sorted(outcomes)]
     results = [outcome for outcome in ordered if isinstance(outcome, Result)]
-    if failures := [str(outcome) for outcome in ordered if isinstance(outcome, RunError)]:
+    failures = [str(o) for o in ordered if isinstance(o, RunError) and not isinstance(o, GivenUpEarly)]
+    if failures:
         raise GivenUp("; ".join(failures), results)
     return results
 
 
-def _run_pass(trainings: Sequence[Training], context: Context) -> dict[int, Result | RunError]:
+def _run_pass(trainings: Sequence[Training], context: Context, referee: Referee | None) -> dict[int, Result | RunError]:
     """Train side by side what is to be trained of a pass; gives what came of each, by its order."""
     outcomes: dict[int, Result | RunError] = {}
     left = []
@@ -126,9 +129,13 @@ def _run_pass(trainings: Sequence[Training], context: Context) -> dict[int, Resu
         stage, seed, folder = training.stage, training.seed, training.folder
         record = stage_record(stage, seed, context.recipe, context.splits, context.folders)
         done = fabric.broadcast(claim(folder, record) if fabric.is_global_zero else None)
+        verdict = fabric.broadcast(referee.verdict(training) if referee and fabric.is_global_zero else None)
         if done:
             context.say(f"{training.title}: done before, {folder}")
             outcomes[training.order] = Result(stage, seed, folder, done)
+        elif verdict:
+            context.say(f"{training.title}: {verdict}")
+            outcomes[training.order] = GivenUpEarly(verdict)
         else:
             left.append(training)
     if not left:
@@ -146,7 +153,8 @@ def _run_pass(trainings: Sequence[Training], context: Context) -> dict[int, Resu
     jobs = [_job(training, objective, context, fabric) for training, objective in zip(left, objectives, strict=True)]
     title = left[0].title if len(left) == 1 else f"{len(left)} networks side by side"
     with Progress(context.console, title) as progress:
-        states = fit(fabric, jobs, stream, left[0].stage.schedule, len(context.splits.train), progress)
+        judge = _judge(left, referee, fabric)
+        states = fit(fabric, jobs, stream, left[0].stage.schedule, len(context.splits.train), progress, judge)
     for training, objective, state in zip(left, objectives, states, strict=True):
         if isinstance(state, RunError):
             outcomes[training.order] = state
@@ -162,6 +170,18 @@ def _run_pass(trainings: Sequence[Training], context: Context) -> dict[int, Resu
             write_json(training.folder / DONE, figures)
         outcomes[training.order] = Result(training.stage, training.seed, training.folder, figures)
     return outcomes
+
+
+def _judge(trainings: Sequence[Training], referee: Referee | None, fabric: Fabric) -> Judge:
+    """Let the first process ask the referee; all do what it says."""
+
+    def judge(histories: Sequence[Sequence[Mapping[str, float]]]) -> Mapping[int, str]:
+        if referee is None:
+            return {}
+        found: Mapping[int, str] = fabric.broadcast(referee.judge(trainings, histories) if fabric.is_global_zero else {})
+        return found
+
+    return judge
 
 
 def _job(training: Training, objective: Objective, context: Context, fabric: Fabric) -> Job:

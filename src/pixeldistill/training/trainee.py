@@ -21,7 +21,7 @@ from pixeldistill.errors import RunError
 from pixeldistill.files import write_file
 from pixeldistill.recipe import Schedule
 from pixeldistill.training.fabric import Fabric
-from pixeldistill.training.logs import drowning, tensorboard, terms_of, write_csv
+from pixeldistill.training.logs import METRICS, drowning, tensorboard, terms_of, write_csv
 from pixeldistill.training.progress import Progress
 from pixeldistill.training.runs import CHECKPOINT
 from pixeldistill.training.schedule import build_optimizer, learning_rate, set_learning_rate
@@ -76,7 +76,7 @@ class Trainee:
         self.names = list(self.state.sums)
         self.sums = torch.tensor(list(self.state.sums.values()), device=fabric.device)
         self.loss = torch.zeros(())
-        self.failure: Diverged | None = None
+        self.failure: Diverged | GivenUpEarly | None = None
         self.began = time.monotonic() - self.state.seconds
         self.log = stack.enter_context(tensorboard(job.folder, self.state.epoch)) if fabric.is_global_zero else (lambda row: None)
         if self.position:
@@ -141,7 +141,7 @@ class Trainee:
         if self.fabric.is_global_zero:
             if better:
                 write_file(job.folder / "best.safetensors", job.serialise())
-            write_csv(job.folder / "metrics.csv", state.history)
+            write_csv(job.folder / METRICS, state.history)
         self.save()
         self.log(row)
         self.progress.epoch(job.name, row, self.schedule.epochs)
@@ -182,6 +182,10 @@ class Trainee:
 
 class Diverged(RunError):
     """A loss that is no longer finite: this job's end, not that of the jobs beside it."""
+
+
+class GivenUpEarly(RunError):
+    """A job that was under way, and that others have shown to be not worth its end."""
 
 
 @contextmanager

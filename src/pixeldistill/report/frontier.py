@@ -1,0 +1,127 @@
+"""The front: what no other student is better than for no more. No torch."""
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pixeldistill.cost.costs import AXES, Costs, write_quantity
+from pixeldistill.files import write_file
+from pixeldistill.tasks.headline import TITLES
+
+
+class Measured(NamedTuple):
+    """A student of a sweep: what it costs, what it reaches on val and on test; or the epoch after which it was given up."""
+
+    label: str
+    costs: Costs
+    val: float | None
+    test: float | None
+    given_up: int | None
+
+
+def front(measured: Sequence[Measured], axes: Sequence[str]) -> list[Measured]:
+    """List the students that were trained to the end and that none is better than on val without costing more, cheapest first.
+
+    With several axes, one that costs more on any of them does not count as cheaper. Test chooses nothing.
+    """
+    ended = [m for m in measured if m.given_up is None and m.val is not None]
+
+    def beaten(one: Measured) -> bool:
+        return any(_better(other, one, axes) for other in ended if other is not one)
+
+    kept = [one for one in ended if not beaten(one)]
+    return sorted(kept, key=lambda one: [getattr(one.costs, axis) for axis in axes])
+
+
+def _better(one: Measured, other: Measured, axes: Sequence[str]) -> bool:
+    assert one.val is not None and other.val is not None
+    pairs = [(getattr(one.costs, axis), getattr(other.costs, axis)) for axis in axes]
+    if one.val < other.val or any(a > b for a, b in pairs):
+        return False
+    return one.val > other.val or any(a < b for a, b in pairs)
+
+
+def to_markdown(measured: Sequence[Measured], figure: str, axes: Sequence[str]) -> str:
+    """Write the front on all axes together, then all others."""
+    names = [axis for axis in AXES if any(getattr(m.costs, axis) is not None for m in measured)]
+    on_front = front(measured, axes)
+    lines = [
+        f"Front of {TITLES[figure]} on val against {', '.join(AXES[a].title for a in axes)}; test chooses nothing.\n",
+        "| front | student | " + " | ".join(AXES[a].title for a in names) + " | val | test | |",
+        "|---|---|" + "---|" * (len(names) + 3),
+    ]
+    rest = sorted((m for m in measured if m not in on_front), key=lambda m: -(m.val or 0))
+    for one in (*on_front, *rest):
+        costs = " | ".join(write_quantity(a, getattr(one.costs, a)) for a in names)
+        note = f"given up after epoch {one.given_up}" if one.given_up else "" if one.val is not None else "not trained"
+        reached = f"{share(one.val)} | {share(one.test)}"
+        sign = "•" if one in on_front else ""
+        lines.append(f"| {sign} | {one.label}, {one.costs.encoding} | {costs} | {reached} | {note} |")
+    return "\n".join(lines) + "\n"
+
+
+def to_csv(measured: Sequence[Measured]) -> str:
+    """Write all students as CSV, in base units."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["student", "network", "side", "encoding", *AXES, "val", "test", "given_up"])
+    for one in measured:
+        costs = [getattr(one.costs, axis) for axis in AXES]
+        head = [one.label, one.costs.network, one.costs.side, one.costs.encoding]
+        writer.writerow([*head, *costs, one.val, one.test, one.given_up])
+    return buffer.getvalue()
+
+
+def draw_frontiers(folder: Path, measured: Sequence[Measured], figure: str) -> list[Path]:
+    """Draw the front against every cost that was measured; gives the pictures."""
+    ended = [m for m in measured if m.given_up is None and m.val is not None]
+    axes = [axis for axis in AXES if ended and all(getattr(m.costs, axis) is not None for m in ended)]
+    paths = []
+    for axis in axes:
+        path = folder / f"frontier-{axis}.png"
+        write_file(path, _picture(measured, axis, figure))
+        paths.append(path)
+    return paths
+
+
+def _picture(measured: Sequence[Measured], axis: str, figure: str) -> bytes:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import EngFormatter, LogLocator
+
+    drawing = Figure(figsize=(6.4, 4.2), layout="constrained")
+    plot = drawing.subplots()
+    best = front(measured, (axis,))
+    plot.step(
+        [getattr(m.costs, axis) for m in best], [100 * (m.val or 0) for m in best], where="post", color="#4363d8", lw=1, zorder=1
+    )
+    for one in measured:
+        if one.val is None:
+            continue
+        style: dict[str, Any] = {"color": "#4363d8" if one in best else "#888888", "marker": "o", "s": 28, "zorder": 2}
+        if one.given_up:
+            style |= {"facecolors": "none", "edgecolors": "#bbbbbb"}
+        x = getattr(one.costs, axis)
+        plot.scatter(x, 100 * one.val, **style)
+        if one in best:
+            plot.annotate(one.label, (x, 100 * one.val), xytext=(4, -10), textcoords="offset points", fontsize=7)
+        if one.test is not None:
+            plot.scatter(x, 100 * one.test, marker="x", s=18, color="#e6194b", zorder=2)
+    plot.set_xscale("log")
+    for ticks in (plot.xaxis.set_major_formatter, plot.xaxis.set_minor_formatter):
+        ticks(EngFormatter(unit=AXES[axis].unit))
+    plot.tick_params(axis="x", which="both", labelsize=8)
+    plot.xaxis.set_minor_locator(LogLocator(subs=(2, 5)))
+    plot.set_xlabel(AXES[axis].title)
+    plot.set_ylabel(f"{TITLES[figure]} in %: val (●, ○ given up), test (×)")
+    plot.grid(visible=True, which="major", alpha=0.3)
+    buffer = io.BytesIO()
+    FigureCanvasAgg(drawing).print_png(buffer)  # type: ignore[no-untyped-call]
+    return buffer.getvalue()
+
+
+def share(value: float | None) -> str:
+    """Write a share as percent, without the sign."""
+    return "–" if value is None else f"{100 * value:.1f}"

@@ -1,0 +1,176 @@
+"""Sweeps: halving as a pure rule, and whole sweeps that are stopped and go on."""
+
+import random
+
+import pytest
+
+from pixeldistill.candidates import Halving
+from pixeldistill.cost.costs import Costs
+from pixeldistill.errors import RecipeError
+from pixeldistill.reading import parse_recipe
+from pixeldistill.report.frontier import Measured, front, to_csv, to_markdown
+from pixeldistill.training.halving import lost_students, margins, rungs
+from pixeldistill.training.runs import DONE
+from pixeldistill.training.sweep import VERDICT, sweep
+from tests.conftest import recipe_content
+
+IMAGES = 10**9  # no tolerance
+
+
+def drawn(seed, students=9, epochs=9):
+    """Draw histories and costs at random."""
+    rng = random.Random(seed)
+    costs = {f"s{i}": (rng.random(), rng.random()) for i in range(students)}
+    return {name: [rng.random() for _ in range(epochs)] for name in costs}, costs
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_front_is_never_given_up(seed):
+    histories, costs = drawn(seed)
+    halving = Halving(first=1, reduction=3)
+    lost = lost_students(histories, costs, halving, 10, IMAGES, {})
+    for epoch in rungs(halving, 10):
+        alive = {n: h[epoch - 1] for n, h in histories.items() if lost.get(n, 99) >= epoch}
+        for name, margin in margins(alive, costs, IMAGES).items():
+            if margin == 0:
+                assert lost.get(name) != epoch
+
+
+def test_about_one_in_three_of_the_dominated_goes_on():
+    left = 0
+    for seed in range(200):
+        rng = random.Random(seed)
+        costs = {f"s{i}": (1,) for i in range(9)}  # one front of a single student
+        histories = {name: [rng.random()] for name in costs}
+        left += 9 - len(lost_students(histories, costs, Halving(first=1, reduction=3), 9, IMAGES, {}))
+    assert 3 <= left / 200 <= 4, "asynchronous halving lets the first ones pass: 3.4 of 9 are expected"
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_was_decided_stays_when_more_is_known(seed):
+    histories, costs = drawn(seed)
+    halving = Halving(first=1, reduction=2)
+    before = {}
+    for epoch in range(1, 10):
+        known = {n: h[: min(epoch, before.get(n, 99))] for n, h in histories.items()}
+        after = lost_students(known, costs, halving, 10, IMAGES, before)
+        assert before.items() <= after.items()
+        assert all(lost in rungs(halving, 10) for lost in after.values())
+        before = after
+    assert before == lost_students(histories, costs, halving, 10, IMAGES, {}), "a replay decides the same"
+
+
+def test_a_standard_error_below_the_front_is_on_it():
+    scores, costs = {"a": 0.60, "b": 0.58, "c": 0.40}, {"a": (1,), "b": (1,), "c": (1,)}
+    found = margins(scores, costs, 100)
+    assert found["b"] == 0
+    assert found["c"] == pytest.approx(-0.2 + (0.4 * 0.6 / 100) ** 0.5)
+
+
+def measured(label, val, given_up=None, **costs):
+    settings = {"params": 1.0, "macs": 1.0, "memory": 1.0, "pixels": 1.0} | costs
+    return Measured(label, Costs(label, 8, "raw", **settings), val, val, given_up)
+
+
+def test_a_front_by_hand():
+    students = [
+        measured("dear", 0.9, macs=9, bytes=9), measured("cheap", 0.5, macs=1, bytes=5), measured("poor", 0.4, macs=2, bytes=6),
+        measured("small", 0.6, macs=5, bytes=1), measured("early", 0.95, 3, macs=1, bytes=1),
+        measured("none", None, macs=1, bytes=1),
+    ]  # fmt: skip
+    assert [m.label for m in front(students, ("macs", "bytes"))] == ["cheap", "small", "dear"]
+    assert [m.label for m in front(students, ("bytes",))] == ["small", "dear"]
+    table = to_markdown(students, "top1", ("macs",))
+    assert "| • | cheap, raw |" in table
+    assert "given up after epoch 3" in table
+    assert "not trained" in table
+    assert to_csv(students).splitlines()[1].startswith("dear,dear,8,raw,1.0,9,")
+
+
+@pytest.fixture
+def candidates(images, tmp_path):
+    content = recipe_content(images, tmp_path / "run")
+    content.pop("student")
+    content["candidates"] = {
+        "networks": ["test_resnet"], "sides": [12, 16, 24], "weights": "none",
+        "cameras": [{"codec": "jpeg", "quality": 5}, {"codec": "jpeg", "quality": 90, "colour": "grey"}],
+    }  # fmt: skip
+    content["schedule"] = {"epochs": 4, "lr": 0.05, "batch_size": 8}
+    content["halving"] = {"first": 1, "reduction": 2}
+    content["bank"] = {"views": 2}
+    return content
+
+
+def files(run):
+    return {
+        str(p.relative_to(run)): p.read_bytes() for p in run.rglob("*") if p.name in ("last.safetensors", VERDICT, "frontier.csv")
+    }
+
+
+def test_a_sweep_goes_on_where_it_was_stopped(candidates, tmp_path, monkeypatch):
+    from rich.console import Console
+
+    def graded(histories, costs, halving, epochs, images, before):
+        """Four images of val allow any difference: what colour sees is taken to be worse than grey, and less so where larger."""
+        worth = {name: 0.9 if name.endswith("grey") else 0.1 + 0.01 * i for i, name in enumerate(sorted(costs))}
+        invented = {name: [worth[name]] * len(own) for name, own in histories.items()}
+        return lost_students(invented, costs, halving, epochs, IMAGES, before)
+
+    monkeypatch.setattr("pixeldistill.training.sweep.lost_students", graded)
+    quiet = Console(quiet=True)
+    whole = sweep(parse_recipe(candidates | {"run": str(tmp_path / "whole")}), workers=0, console=quiet)
+    assert len(whole.students) == 6
+    given_up = [m for m in whole.students if m.given_up]
+    assert given_up, "something is dominated"
+    assert all(m.given_up in (1, 2) and m.test is None for m in given_up)
+    assert whole.front
+    assert all(picture.is_file() for picture in whole.pictures)
+    assert {p.name for p in whole.pictures} >= {"frontier-bytes.png", "frontier-macs.png"}
+    folders = sorted((tmp_path / "whole").glob("*-distilled-*/seed-0"))
+    assert len(folders) == 6
+    assert all((folder / DONE).is_file() != (folder / VERDICT).is_file() for folder in folders)
+    assert len(list((tmp_path / "whole").glob("*-teacher"))) == 1
+
+    from pixeldistill.training import trainee
+
+    finish, count = trainee.Trainee.finish_epoch, iter(range(100))
+
+    def stopping(self):
+        if next(count) == 10:  # the teacher's epoch, six first ones, some of the second
+            raise KeyboardInterrupt
+        finish(self)
+
+    recipe = parse_recipe(candidates | {"run": str(tmp_path / "broken")})
+    monkeypatch.setattr(trainee.Trainee, "finish_epoch", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        sweep(recipe, workers=0, console=quiet)
+    monkeypatch.setattr(trainee.Trainee, "finish_epoch", finish)
+    again = sweep(recipe, workers=0, console=quiet)
+    assert files(tmp_path / "broken") == files(tmp_path / "whole")
+    assert [m[:1] + m[2:] for m in again.students] == [m[:1] + m[2:] for m in whole.students]
+    assert sweep(recipe, workers=0, console=quiet).students == again.students, "all is done: nothing is trained"
+
+
+def test_a_sweep_without_candidates(content):
+    with pytest.raises(RecipeError, match="a sweep needs `candidates`"):
+        sweep(parse_recipe(content))
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"student": {"network": "test_resnet", "side": 16}}, "leave out `student`"),
+        ({"teacher": None}, "add `teacher`"),
+        ({"budget": {"bytes": "4parsec"}}, "unknown unit 'parsec'"),
+        ({"budget": {"byts": "4kB"}}, "did you mean bytes"),
+        ({"candidates": {"networks": ["test_resnet"], "sides": [64]}}, "exchange them"),
+        ({"candidates": {"networks": ["test_resnet"], "sides": [16, 16]}}, "names one thing twice"),
+        ({"candidates": {"networks": [], "sides": [16]}}, "networks"),
+        ({"halving": {"first": 1, "reduction": 1}}, "halving.reduction"),
+        ({"candidates": None}, "`budget` chooses among `candidates`"),
+    ],
+)
+def test_candidates_that_mean_nothing(candidates, changes, reason):
+    content = candidates | {"budget": {"bytes": "4kB"}} | changes
+    with pytest.raises(RecipeError, match=reason):
+        parse_recipe({name: value for name, value in content.items() if value is not None})
