@@ -19,6 +19,14 @@ def test_rows_by_hand():
     assert table["alone"]["gap recovered"] == table["alone"]["vs alone"] == table["pkd"]["vs pkd"] == "–"
 
 
+def test_chains_are_compared_with_the_best_single_loss():
+    methods = [trained("pkd", {0: 0.6, 1: 0.6}), trained("dkd", {0: 0.64, 1: 0.66}), trained("tas", {0: 0.70, 1: 0.68})]
+    table = {row[0]: dict(zip(COLUMNS, row, strict=True)) for row in rows(0.8, methods)}
+    assert table["dkd"]["vs best loss"] == "–"
+    assert table["tas"]["vs best loss"] == "+4.0 ± 25.4", "6 and 2 points; t(1) = 12.7"
+    assert table["pkd"]["vs best loss"].startswith("-5.0")
+
+
 @pytest.mark.parametrize(
     ("methods", "shown"),
     [
@@ -29,5 +37,6 @@ def test_rows_by_hand():
 )
 def test_what_cannot_be_compared_is_left_open(methods, shown):
     """No control, no common seed, a student that is better than its teacher."""
-    assert rows(0.7, methods)[-1][-3:] == shown
+    row = rows(0.7, methods)[-1]
+    assert (row[COLUMNS.index("vs alone")], row[COLUMNS.index("vs pkd")], row[-1]) == shown
     assert "–" in to_markdown("a", 0.7, methods)

@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 
 from pixeldistill.cli_cost import cost, plan
-from pixeldistill.cli_deploy import export, predict
+from pixeldistill.cli_deploy import export, predict, report
 from pixeldistill.console import Workers, first_process, need_torch, say, share, table
 from pixeldistill.errors import GivenUp, Interrupted, NetworkError, PixelDistillError, RecipeError
 from pixeldistill.expansion import expand
@@ -218,7 +218,7 @@ def _run(recipe: Recipe, *, supervised_only: bool, workers: int | None, accelera
         raise failure
 
 
-for command in (predict, cost, plan, export):
+for command in (predict, cost, plan, export, report):
     app.command()(command)
 
 

@@ -78,6 +78,17 @@ def export(
             say(f"  {split}: {TITLES[name]} {share(figures[name])}")
 
 
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders.", metavar="RUN...")],
+    out: Annotated[Path | None, typer.Option(help="The page; by default report.html in the first run's folder.")] = None,
+) -> None:
+    """Write one self-contained page about runs: figures, curves, fronts, pictures, a model card."""
+    need_torch()
+    from pixeldistill.report.page import write_page
+
+    say(f"page: {write_page(runs, out)}")
+
+
 def _open_network(run: Path, weights: str) -> Answering:
     """Open what can be asked: an exported file needs no PyTorch."""
     if run.suffix == ".onnx":

@@ -24,6 +24,7 @@ BATCH = 128
 CACHE_BYTES = 2**28
 
 Metrics = dict[str, Any]
+Answers = Tensor | list[Detections]
 
 
 class TestImages:
@@ -52,7 +53,13 @@ class TestImages:
 
 @torch.no_grad()
 def evaluate(network: AnyNetwork, images: TestImages, fabric: Fabric, levels: range | None = None) -> Metrics:
-    """Measure a network on a split. All processes get the whole split's figures.
+    """Measure a network on a split. All processes get the whole split's figures; see `answer` and `figures`."""
+    return figures(answer(network, images, fabric, levels), images, network)
+
+
+@torch.no_grad()
+def answer(network: AnyNetwork, images: TestImages, fabric: Fabric, levels: range | None = None) -> Answers:
+    """Ask a network about a split.
 
     Args:
         network: a classifier or a detector.
@@ -61,31 +68,36 @@ def evaluate(network: AnyNetwork, images: TestImages, fabric: Fabric, levels: ra
         levels: of a detector, the numbers of those to look at; by default all.
 
     Returns:
-        See `tasks.classification.metrics` and `tasks.average_precision`.
+        On every process, of all images in order: a classifier's logits (N, classes), or the objects that were found, in pixels of
+        the originals.
     """
     was_training = network.training
     network.eval()
     try:
         if isinstance(network, Detector):
-            return _evaluate_detector(network, images, fabric, levels)
-        return _evaluate_classifier(network, images, fabric)
+            return _detect(network, images, fabric, levels)
+        return _classify(network, images, fabric)
     finally:
         network.train(was_training)
 
 
-def _evaluate_classifier(network: Classifier, images: TestImages, fabric: Fabric) -> Metrics:
-    logits, targets = [], []
+def figures(answers: Answers, images: TestImages, network: AnyNetwork) -> Metrics:
+    """Measure answers: see `tasks.classification.metrics` and `tasks.average_precision`."""
+    if isinstance(answers, Tensor):
+        return classification.metrics(answers, torch.tensor([sample.label for sample in images.samples]))
+    return average_precision(answers, [annotation_of(sample) for sample in images.samples], network.spec.classes)
+
+
+def _classify(network: Classifier, images: TestImages, fabric: Fabric) -> Tensor:
+    logits = []
     for raw in images:
         image = to_unit(fabric.to_device(raw.images))
         with fabric.autocast():
             logits.append(network(image).logits.float())
-        targets.append(fabric.to_device(raw.target))
-    return classification.metrics(
-        _gather(fabric, torch.cat(logits), images.total), _gather(fabric, torch.cat(targets), images.total)
-    )
+    return _gather(fabric, torch.cat(logits), images.total)
 
 
-def _evaluate_detector(network: Detector, images: TestImages, fabric: Fabric, levels: range | None) -> Metrics:
+def _detect(network: Detector, images: TestImages, fabric: Fabric, levels: range | None) -> list[Detections]:
     found: dict[int, Detections] = {}
     for raw in images:
         with fabric.autocast():
@@ -100,8 +112,7 @@ def _evaluate_detector(network: Detector, images: TestImages, fabric: Fabric, le
         shares: list[Any] = [None] * fabric.world_size
         torch.distributed.all_gather_object(shares, found)
         found = {index: detections for share in shares for index, detections in share.items()}
-    annotations = [annotation_of(sample) for sample in images.samples]
-    return average_precision([found[i] for i in range(len(annotations))], annotations, network.classes)
+    return [found[i] for i in range(images.total)]
 
 
 def annotation_of(sample: Sample) -> Annotation:

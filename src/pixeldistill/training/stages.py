@@ -30,6 +30,7 @@ from pixeldistill.recipe import Recipe, Stage
 from pixeldistill.report.pictures import save_reconstructions
 from pixeldistill.tasks.headline import HEADLINES, decisive, headline
 from pixeldistill.terms.isrd import ISRD
+from pixeldistill.training.answered import ANSWERS, describe_answers
 from pixeldistill.training.build import (
     Context,
     build_objective,
@@ -40,7 +41,7 @@ from pixeldistill.training.build import (
 )
 from pixeldistill.training.engine import Judge, fit
 from pixeldistill.training.equal import settle
-from pixeldistill.training.evaluate import TestImages, evaluate
+from pixeldistill.training.evaluate import TestImages, answer, evaluate, figures
 from pixeldistill.training.exposed import describe_exposed
 from pixeldistill.training.fabric import Fabric, make_fabric
 from pixeldistill.training.objective import Objective
@@ -160,15 +161,15 @@ def _run_pass(trainings: Sequence[Training], context: Context, referee: Referee 
             outcomes[training.order] = state
             continue
         history = state.history
-        figures = {
+        record = {
             "epochs": state.epoch,
             "best_epoch": state.best_epoch,
             "seconds": sum(row["seconds"] for row in history),
             "side_by_side": len(left),
         } | _measure(training, objective, context, fabric)
         if fabric.is_global_zero:
-            write_json(training.folder / DONE, figures)
-        outcomes[training.order] = Result(training.stage, training.seed, training.folder, figures)
+            write_json(training.folder / DONE, record)
+        outcomes[training.order] = Result(training.stage, training.seed, training.folder, record)
     return outcomes
 
 
@@ -221,6 +222,10 @@ def _measure(training: Training, objective: Objective, context: Context, fabric:
     images = {
         name: _seen(name, stage.student.camera, context, fabric) for name in ("val", "test") if getattr(context.splits, name)
     }
+    answers = {name: answer(student, split, fabric) for name, split in images.items()}
+    if fabric.is_global_zero:
+        told = "test" if "test" in images else "val"
+        write_json(folder / ANSWERS, describe_answers(answers[told], images[told].samples, context.splits.classes))
     return {
         "network": stage.student.network,
         "side": stage.student.side,
@@ -230,7 +235,7 @@ def _measure(training: Training, objective: Objective, context: Context, fabric:
         "bytes": bytes_per_image(context.splits.test or context.splits.val, stage.student.camera),
         "machine": f"{platform.machine()}, {fabric.world_size} × {fabric.device.type}, {torch.get_num_threads()} threads, "
         f"torch {torch.__version__}",
-        "last": {name: evaluate(student, split, fabric) for name, split in images.items()},
+        "last": {name: figures(answers[name], split, student) for name, split in images.items()},
         "best": {name: evaluate(best, split, fabric) for name, split in images.items()},
     }
 

@@ -1,0 +1,115 @@
+"""What lies in run folders, for a page about them. No torch."""
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pixeldistill.errors import RunError
+from pixeldistill.tasks.headline import HEADLINES, headline
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One finished training: its folder, its card (network.json), record (stage.json) and figures (done.json)."""
+
+    folder: Path
+    seed: int
+    card: dict[str, Any]
+    record: dict[str, Any]
+    figures: dict[str, Any]
+    history: list[dict[str, float]]  # a row an epoch
+    answers: list[dict[str, Any]]  # of every test image; empty where they were not kept
+
+    def figure(self, split: str, which: str = "last") -> float | None:
+        """Give the decisive figure of a split, a share."""
+        found = self.figures[which].get(split)
+        value = found[headline(found)] if found else None
+        return None if value is None else float(value)
+
+
+@dataclass(frozen=True)
+class StageOfRun:
+    """A stage with its seeds."""
+
+    name: str
+    number: int
+    run: Path
+    trained: list[Trained] = field(default_factory=list)
+
+    @property
+    def first(self) -> Trained:
+        """Its first seed."""
+        return self.trained[0]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder: its stages in order, and the tables that comparisons and sweeps have left."""
+
+    folder: Path
+    stages: list[StageOfRun]
+    comparison: str
+    frontier: str
+    frontier_pictures: list[Path]
+
+    @property
+    def task(self) -> str:
+        """Classification or detection."""
+        figures = self.stages[0].first.figures["last"]["val"]
+        return next(task for task, name in HEADLINES.items() if name == headline(figures))
+
+    def stage(self, name: str) -> StageOfRun | None:
+        """Find a stage by its name."""
+        return next((stage for stage in self.stages if stage.name == name), None)
+
+
+def collect(folders: Sequence[Path]) -> list[Run]:
+    """Read finished trainings from run folders.
+
+    Raises:
+        RunError: a folder without any, or with a file that cannot be read.
+    """
+    return [_collect(folder) for folder in folders]
+
+
+def _collect(folder: Path) -> Run:
+    stages: dict[str, StageOfRun] = {}
+    for done in sorted(folder.glob("*/seed-*/done.json"), key=lambda path: (_number(path.parent.parent), _seed(path.parent))):
+        place, name = done.parent.parent, done.parent.parent.name.partition("-")[2]
+        stage = stages.setdefault(place.name, StageOfRun(name, _number(place), folder))
+        stage.trained.append(_read(done.parent))
+    if not stages:
+        raise RunError(f"{folder} holds no finished training: name the folder of a run, such as runs/demo")
+    texts = {name: folder / f"{name}.md" for name in ("comparison", "frontier")}
+    found = {name: path.read_text(encoding="utf-8") if path.is_file() else "" for name, path in texts.items()}
+    pictures = sorted(folder.glob("frontier-*.png"))
+    return Run(folder, list(stages.values()), found["comparison"], found["frontier"], pictures)
+
+
+def _read(folder: Path) -> Trained:
+    try:
+        card, record, figures = (_json(folder / name) for name in ("network.json", "stage.json", "done.json"))
+        with (folder / "metrics.csv").open(encoding="utf-8", newline="") as file:
+            history = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+        answers = _json(folder / "answers.json") if (folder / "answers.json").is_file() else []
+        if not {"network", "side", "encoding", "bytes", "macs", "parameters", "last", "best"} <= figures.keys():
+            raise ValueError("its done.json is another version's")
+        return Trained(folder, card["seed"], card, record, figures, history, answers)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{folder} cannot be read ({error}): train it again, or leave it out") from error
+
+
+def _json(path: Path) -> Any:  # noqa: ANN401
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _number(folder: Path) -> int:
+    number = folder.name.partition("-")[0]
+    return int(number) if number.isdigit() else 0
+
+
+def _seed(folder: Path) -> int:
+    return int(folder.name.removeprefix("seed-")) if folder.name.removeprefix("seed-").isdigit() else 0

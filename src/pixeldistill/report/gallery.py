@@ -1,0 +1,120 @@
+"""Pictures of what a student got wrong and its teacher right, and of found objects. No torch."""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from pixeldistill.data.camera import photograph
+from pixeldistill.data.images import read_image
+from pixeldistill.errors import DataError
+from pixeldistill.inputs import Imaging
+from pixeldistill.report.boxes import draw_boxes
+from pixeldistill.report.collect import Trained
+
+SHOWN, WIDTH = 12, 420  # pictures on a page; pixels of one with boxes
+_KERNELS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+
+
+class Mistake(NamedTuple):
+    """An image as both see it (data URIs), what it is, and what the student took it for."""
+
+    large: str
+    small: str
+    label: str
+    predicted: str
+    probability: float
+
+
+class Overlay(NamedTuple):
+    """An image with the boxes that are there, the teacher's and the student's (data URIs)."""
+
+    name: str
+    truth: str
+    teacher: str
+    student: str
+
+
+def view(image: Image.Image, side: int, imaging: Imaging, number: int) -> Image.Image:
+    """Make a test view as `data.views.camera_view` and the camera do, by Pillow alone."""
+    short = round(side / imaging.crop)
+    scale = short / min(image.size)
+    size = (max(short, round(image.width * scale)), max(short, round(image.height * scale)))
+    resized = image.resize(size, _KERNELS[imaging.kernel])
+    left, top = round((resized.width - side) / 2), round((resized.height - side) / 2)
+    centre = resized.crop((left, top, left + side, top + side))
+    return Image.fromarray(photograph(np.asarray(centre), imaging, (2, number)))
+
+
+def mistakes(student: Trained, teacher: Trained, shown: int = SHOWN) -> tuple[list[Mistake], int]:
+    """Draw test images that the student gets wrong and the teacher right, those it is surest of first; and count all of them."""
+    right = {told["file"] for told in teacher.answers if told["predicted"] == told["label"]}
+    wrong = [
+        (number, told)
+        for number, told in enumerate(student.answers)
+        if told["predicted"] != told["label"] and told["file"] in right
+    ]
+    found = []
+    for number, told in sorted(wrong, key=lambda pair: -pair[1]["probability"]):
+        image = _open(told["file"])
+        if image is None:
+            continue
+        large, small = (
+            view(image, t.card["side"], Imaging(**t.card["imaging"]), number) for t in (teacher, student)
+        )  # fmt: skip
+        found.append(Mistake(_uri(large), _uri(small, "PNG"), told["label"], told["predicted"], told["probability"]))
+        if len(found) == shown:
+            break
+    return found, len(wrong)
+
+
+def overlays(student: Trained, teacher: Trained, shown: int = SHOWN // 2) -> list[Overlay]:
+    """Draw what is there, what the teacher found and what the student found, on test images from all over the split."""
+    classes = student.card["classes"]
+    of_teacher = {told["file"]: told for told in teacher.answers}
+    found = []
+    chosen = [told for told in student.answers if told["truth"] and told["file"] in of_teacher]
+    for told in chosen[:: max(1, len(chosen) // shown)][:shown]:
+        image = _open(told["file"])
+        if image is None:
+            continue
+        scale = min(1.0, WIDTH / image.width)
+        small = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.BILINEAR)
+        parts = [
+            _uri(draw_boxes(np.asarray(small), _scaled(objects, scale), classes))
+            for objects in (told["truth"], of_teacher[told["file"]]["objects"], told["objects"])
+        ]
+        found.append(Overlay(Path(told["file"]).name, *parts))
+    return found
+
+
+def _scaled(objects: Sequence[Mapping[str, Any]], scale: float) -> list[tuple[str, float, tuple[float, float, float, float]]]:
+    drawn = []
+    for told in objects:
+        x0, y0, x1, y1 = (n * scale for n in told["box"])
+        drawn.append((told["class"], told.get("probability", 1.0), (x0, y0, x1, y1)))
+    return drawn
+
+
+def _open(path: str) -> Image.Image | None:
+    """Open an image of the data, where that is still at hand."""
+    try:
+        return Image.fromarray(read_image(Path(path)))
+    except DataError:
+        return None
+
+
+def picture_uri(path: Path) -> str:
+    """Put a picture's file into a page, as JPEG: a page is to be sent about."""
+    with Image.open(path) as picture:
+        return _uri(picture)
+
+
+def _uri(image: Image.Image, kind: str = "JPEG") -> str:
+    buffer = io.BytesIO()
+    image.convert("RGB").save(buffer, kind, **({"quality": 88} if kind == "JPEG" else {}))
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -1,0 +1,124 @@
+"""One page about runs: self-contained HTML that opens from a file. No torch."""
+
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from pixeldistill.files import write_file
+from pixeldistill.report.collect import Run, StageOfRun, collect
+from pixeldistill.report.gallery import Mistake, Overlay, mistakes, overlays, picture_uri
+from pixeldistill.report.plots import curves, fronts
+from pixeldistill.report.summary import by_stage, columns, rows
+from pixeldistill.tasks.headline import HEADLINES, TITLES
+
+WORST = 8  # classes
+
+
+def write_page(folders: Sequence[Path], out: Path | None = None) -> Path:
+    """Write a page about run folders; gives its path, by default `report.html` in the first.
+
+    Raises:
+        RunError: a folder without a finished training.
+    """
+    from jinja2 import Environment, PackageLoader, select_autoescape
+
+    runs = collect(folders)
+    environment = Environment(
+        loader=PackageLoader("pixeldistill", "report"), autoescape=select_autoescape(default=True), trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    page = environment.get_template("page.html.j2").render(runs=[_describe(run) for run in runs], version=version("pixeldistill"))
+    out = out or folders[0] / "report.html"
+    write_file(out, page)
+    return out
+
+
+def _describe(run: Run) -> dict[str, Any]:
+    figures = by_stage((stage.name, trained.figures) for stage in run.stages for trained in stage.trained)
+    title = TITLES[HEADLINES[run.task]]
+    student = run.stages[-1]
+    teacher = _teacher(run, student)
+    wrong: Sequence[Mistake] = []
+    drawn: Sequence[Overlay] = []
+    count = 0
+    if teacher and student.first.answers and teacher.first.answers:
+        if run.task == "classification":
+            wrong, count = mistakes(student.first, teacher.first)
+        else:
+            drawn = overlays(student.first, teacher.first)
+    return {
+        "name": run.folder.name,
+        "task": run.task,
+        "title": title,
+        "columns": columns(figures),
+        "rows": rows(figures),
+        "curve": curves(run, f"val_{HEADLINES[run.task]}", f"{title} on val in %", percent=True),
+        "loss": curves(run, "loss", "loss", percent=False),
+        "fronts": fronts(run),
+        "swept": [picture_uri(path) for path in run.frontier_pictures],
+        "tables": [_table(text) for text in (run.comparison, run.frontier) if text],
+        "rebuilt": [
+            (f"{stage.name}, seed {t.seed}", picture_uri(path))
+            for stage in run.stages
+            for t in stage.trained[:1]
+            if (path := t.folder / "reconstruction.png").is_file()
+        ],
+        "student": student.name,
+        "teacher": teacher.name if teacher else "",
+        "mistakes": wrong,
+        "mistake_count": count,
+        "overlays": drawn,
+        "card": _card(run, student),
+    }
+
+
+def _teacher(run: Run, student: StageOfRun) -> StageOfRun | None:
+    """Find the network whose answers are the measure: the run's first teacher, of which the student is a copy at last."""
+    named = student.first.record["stage"].get("teacher") or {}
+    return run.stage("teacher") or run.stage(str(named.get("weights", "")).removeprefix("@"))
+
+
+def _card(run: Run, student: StageOfRun) -> dict[str, Any]:
+    """Describe the run's last student, as a model card does."""
+    first = student.first
+    card, stage = first.card, first.record["stage"]
+    split = "test" if "test" in first.figures["last"] else "val"
+    per_class = first.figures["last"][split].get("per_class") or []
+    known = [(name, share) for name, share in zip(card["classes"], per_class, strict=False) if share is not None]
+    imaging, schedule = card["imaging"], stage["schedule"]
+    noise = f", noise of {imaging['noise']:g} levels" if imaging.get("noise") else ""
+    colour = "grey" if imaging.get("colour") == "grey" else "RGB"
+    told, data, classes = first.figures, card["data"], card["classes"]
+    source = Path(data.get("root") or "built in").name
+    training = f"{schedule['epochs']} epochs of {schedule['optimizer']}, lr {schedule['lr']:g}, batch {schedule['batch_size']}"
+    return {
+        "facts": [
+            ("network", f"{card['network']}, {told['parameters']:,} parameters, {told['macs']:,} MACs an image"),
+            ("input", f"{colour}, {card['side']}×{card['side']} pixels, {imaging['kernel']}, antialiased; {_sent(told)}{noise}"),
+            ("classes", f"{len(classes)}: {', '.join(classes[:12])}{', …' if len(classes) > 12 else ''}"),
+            ("data", f"{data['format']}, {source}; content {first.record['data_digest']}"),
+            ("trained", training),
+            ("losses", ", ".join(f"{t['kind']} × {t['weight']:g}" for t in stage["terms"])),
+            ("start", str(stage["student"]["weights"])),
+            ("seeds", ", ".join(str(t.seed) for t in student.trained)),
+            ("measured on", told["machine"]),
+        ],
+        "split": split,
+        "worst": sorted(known, key=lambda pair: pair[1])[:WORST],
+    }
+
+
+def _sent(figures: dict[str, Any]) -> str:
+    return f"sent as {figures.get('encoding', 'raw')}, {figures.get('bytes', 0):,.0f} bytes on average"
+
+
+def _table(text: str) -> list[list[list[str]]]:
+    """Read the tables of our own Markdown: a list of tables, each a list of rows, its head first."""
+    tables: list[list[list[str]]] = [[]]
+    for line in text.splitlines():
+        if not line.startswith("|"):
+            tables.append([])
+        elif not set(line) <= set("|- "):
+            tables[-1].append([cell.strip() for cell in line.strip("|").split("|")])
+    return [table for table in tables if table]

@@ -1,0 +1,129 @@
+"""A page about runs, from their folders alone."""
+
+import base64
+import json
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pixeldistill.data.camera import photograph
+from pixeldistill.data.views import camera_view
+from pixeldistill.errors import RunError
+from pixeldistill.inputs import Imaging
+from pixeldistill.report.collect import collect
+from pixeldistill.report.gallery import mistakes, view
+from pixeldistill.report.page import write_page
+from tests.conftest import recipe_content, run_here
+
+
+@pytest.fixture(scope="module")
+def runs(images, tmp_path_factory):
+    """A distilled classifier behind a JPEG camera with two seeds, and a detector with its teacher."""
+    folder = tmp_path_factory.mktemp("report")
+    content = recipe_content(images, folder) | {
+        "controls": ["alone"], "seeds": [0, 1], "imaging": {"codec": "jpeg", "quality": 30}
+    }  # fmt: skip
+    run_here(content, folder / "classified")
+    schedule = {"epochs": 1, "lr": 0.05, "batch_size": 8}
+    detection = {
+        "task": "detection",
+        "data": {"format": "scenes", "root": str(folder / "scenes"), "limit": 12},
+        "teacher": {"network": "test_resnet", "side": 64, "weights": "none", "schedule": schedule},
+        "student": {"network": "test_resnet", "side": 32, "weights": "none", "detector": {"levels": [2, 3]}},
+        "detector": {"levels": [3, 4], "channels": 16, "depth": 2, "anchor": 2, "scales": 1},
+        "schedule": schedule,
+    }
+    run_here(detection, folder / "detected")
+    return folder
+
+
+def test_what_was_said_of_every_image_is_kept(runs):
+    (run,) = collect([runs / "classified"])
+    assert [stage.name for stage in run.stages] == ["teacher", "alone", "distilled"]
+    assert [len(stage.trained) for stage in run.stages] == [1, 2, 2]
+    for stage in run.stages:
+        for trained in stage.trained:
+            right = sum(told["predicted"] == told["label"] for told in trained.answers) / len(trained.answers)
+            assert right == pytest.approx(trained.figure("test")), "the answers are those that were measured"
+    (run,) = collect([runs / "detected"])
+    told = run.stages[-1].first.answers[0]
+    assert {"file", "truth", "objects"} == told.keys()
+    assert {"class", "box"} == told["truth"][0].keys()
+
+
+def test_a_page_is_one_file_that_needs_nothing_else(runs):
+    path = write_page([runs / "classified", runs / "detected"])
+    assert path == runs / "classified" / "report.html"
+    page = path.read_text()
+    sources = re.findall(r'(?:src|href)="([^"]*)"', page)
+    assert sources
+    assert all(source.startswith("data:") for source in sources), "nothing is fetched"
+    assert "<script" not in page
+    for source in sources:
+        if "," in source and len(source) > 10:
+            assert base64.b64decode(source.split(",", 1)[1])
+    assert page.count("<h1>") == 2
+    for text in ("Model card: distilled", "What the input module keeps", "sent as jpeg 30", "top-1 against costs"):
+        assert text in page
+
+
+def test_mistakes_are_what_the_student_gets_wrong_and_the_teacher_right(runs, images):
+    (run,) = collect([runs / "classified"])
+    student, teacher = run.stages[-1].first, run.stages[0].first
+    names = {told["file"] for told in student.answers}
+    for told in teacher.answers:
+        told["predicted"] = told["label"]
+    for place, told in enumerate(student.answers):
+        told["predicted"], told["probability"] = ("nothing" if place < 3 else told["label"]), 0.5 + place / 100
+    found, count = mistakes(student, teacher, shown=2)
+    assert count == 3
+    assert [m.probability for m in found] == [0.52, 0.51], "the surest first"
+    assert all(m.predicted == "nothing" and m.label in ("across", "down") for m in found)
+    assert names
+    student.answers[0]["file"] = student.answers[1]["file"] = student.answers[2]["file"] = "gone.png"
+    teacher.answers[0]["file"] = "gone.png"
+    assert mistakes(student, teacher)[0] == [], "images that are gone are left out"
+
+
+@pytest.mark.parametrize("imaging", [Imaging(), Imaging(kernel="bicubic", crop=1, colour="grey", codec="jpeg", noise=2)])
+def test_a_pages_views_are_those_of_the_test(imaging):
+    image = np.random.default_rng(0).integers(0, 255, (70, 90, 3), np.uint8)
+    ours = np.asarray(view(Image.fromarray(image), 32, imaging, 5)).astype(int)
+    taken = camera_view(image, 32, imaging).permute(1, 2, 0).contiguous().numpy()
+    theirs = photograph(taken, imaging, (2, 5)).astype(int)
+    assert np.abs(ours - theirs).mean() < 0.5
+
+
+def test_folders_without_runs(tmp_path, runs):
+    with pytest.raises(RunError, match="holds no finished training"):
+        write_page([tmp_path])
+    folder = next((runs / "detected").glob("*-distilled/seed-0"))
+    before = (folder / "done.json").read_text()
+    (folder / "done.json").write_text("{}")
+    try:
+        with pytest.raises(RunError, match="another version's"):
+            collect([runs / "detected"])
+    finally:
+        (folder / "done.json").write_text(before)
+
+
+def test_the_command(program, runs, tmp_path):
+    told = program("report", runs / "classified", "--out", "page.html")
+    assert told.returncode == 0, told.stderr
+    assert (tmp_path / "page.html").is_file()
+    told = program("report", tmp_path)
+    assert told.returncode == 2
+    assert len(told.stderr.strip().splitlines()) == 1
+
+
+def test_a_page_needs_no_torch(runs, tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from pixeldistill.report.page import write_page; "
+        f"write_page([Path({str(runs / 'classified')!r})], Path({json.dumps(str(tmp_path / 'p.html'))})); "
+        "sys.exit('torch' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
