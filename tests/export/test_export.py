@@ -13,6 +13,7 @@ import safetensors.torch
 import torch
 from PIL import Image
 
+from pixeldistill.cost.costs import Costs, to_csv
 from pixeldistill.errors import DataError, ExportError, RunError
 from pixeldistill.export.convert import assemble, convert
 from pixeldistill.export.parity import check_parity, compare_answers
@@ -184,6 +185,10 @@ def test_predicting_needs_nothing_of_the_training_extra(classified, detected, im
     told = call("predict", detected[1][0].path, sorted(detected[2].rglob("*.*g"))[0], "--least", 0.05, "--draw", "drawn")
     assert told.returncode == 0, told.stderr
     assert list((tmp_path / "drawn").glob("*.png"))
+    cost = Costs("net", 16, "raw", params=1.0, macs=2.0, memory=3.0, pixels=256.0)
+    (tmp_path / "costs.csv").write_text(to_csv([cost]))
+    told = call("plan", "--costs", "costs.csv", "--max", "macs=5")
+    assert told.returncode == 0, told.stderr
     told = call("predict", classified[0], one)
     assert told.returncode == 2
     assert "pip install 'pixeldistill[train]'" in told.stderr
