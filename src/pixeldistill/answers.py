@@ -1,11 +1,14 @@
 """What a deployed network says of image files, whatever runs it. No torch: the base install predicts with an exported file."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from pixeldistill.data.images import find_images
-from pixeldistill.errors import DataError
+import numpy as np
+from numpy.typing import NDArray
+
+from pixeldistill.data.images import find_images, read_image
+from pixeldistill.errors import DataError, PixelDistillError
 
 
 class Prediction(NamedTuple):
@@ -60,6 +63,19 @@ def list_images(files: Sequence[str | Path]) -> list[Path]:
     if not paths:
         raise DataError("no image to predict")
     return paths
+
+
+def read_images(files: Sequence[str | Path]) -> Iterator[tuple[Path, NDArray[np.uint8] | None, str | None]]:
+    """Read the images that paths mean, one by one; gives an image or, of one that cannot be read, the reason.
+
+    Raises:
+        DataError: see `list_images`.
+    """
+    for path in list_images(files):
+        try:
+            yield path, read_image(path), None
+        except PixelDistillError as error:
+            yield path, None, str(error)
 
 
 def _expand(path: Path) -> list[Path]:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 from rich.console import Console
 
-from pixeldistill.cli_cost import cost, plan
+from pixeldistill.cli_cost import cost, plan, show_choice
 from pixeldistill.cli_deploy import export, predict, report
 from pixeldistill.console import Workers, first_process, need_torch, say, share, table
-from pixeldistill.errors import GivenUp, Interrupted, NetworkError, PixelDistillError, RecipeError
+from pixeldistill.errors import GivenUp, Interrupted, NetworkError, PixelDistillError, RecipeError, RunError
 from pixeldistill.expansion import expand
 from pixeldistill.process import tune_process
 from pixeldistill.reading import load_recipe, write_stages
@@ -25,7 +25,7 @@ from pixeldistill.tasks.headline import TITLES
 from pixeldistill.trial import trial_of
 
 if TYPE_CHECKING:
-    from pixeldistill.training.stages import Result
+    from pixeldistill.training.outcome import Result
 
 app = typer.Typer(
     help="Distil a large network on large images into a small network on small images.",
@@ -101,22 +101,32 @@ def sweep(
     quick: Quick = False,
     workers: Workers = None,
     accelerator: Accelerator = "auto",
+    ray: Annotated[
+        str | None, typer.Option(help="Train on a Ray cluster: auto, local or its address.", metavar="ADDRESS")
+    ] = None,
+    tasks: Annotated[int | None, typer.Option(min=1, help="With --ray: groups of students; by default one a GPU.")] = None,
 ) -> None:
     """Train the candidates that the recipe's budget allows, give up early what is dominated, and find the front."""
     need_torch()
+    from pixeldistill.training.cluster import on_ray
     from pixeldistill.training.sweep import TABLE
     from pixeldistill.training.sweep import sweep as run_sweep
 
+    if tasks and not ray:
+        raise RecipeError("--tasks divides the students of a cluster: name it by --ray")
     loaded = _load(recipe, set_, quick)
-    found = run_sweep(loaded, workers=workers, accelerator=accelerator, console=Console())
+    cluster = on_ray(ray, tasks) if ray else None
+    found = run_sweep(
+        loaded, workers=workers, accelerator=accelerator, console=Console(), tell=show_choice, cluster=cluster
+    )  # fmt: skip
     if first_process():
         for one in found.front:
             say(f"on the front: {one.label}: val {share(one.val)}, test {share(one.test)}")
         say(f"table: {loaded.run / TABLE}")
         for picture in found.pictures:
             say(f"picture: {picture}")
-    if found.failure:
-        raise found.failure
+    if found.failures:
+        raise RunError("; ".join(found.failures))
 
 
 @app.command()

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from pixeldistill.candidates import Candidates
-from pixeldistill.console import need_torch, say, table
+from pixeldistill.console import first_process, need_torch, say, table
 from pixeldistill.cost.cache import default_cache
 from pixeldistill.cost.costs import AXES, Costs, columns, parse_limit, read_costs, to_csv, to_json, write_quantity
 from pixeldistill.cost.plan import NEAR, Plan
@@ -102,8 +102,7 @@ def plan(
     from pixeldistill.cost.choose import choose
 
     choice = choose(costed, refused, budget, near)
-    _show_plan(choice.plan)
-    _tell_refused(refused)
+    show_choice(choice)
     if write and loaded:
         _write_recipes(choice, loaded, write)
 
@@ -205,6 +204,13 @@ def _show_costs(costs: Sequence[Costs], title: str, notes: Sequence[str] = (), h
             cells[axes.index("latency")] += f" ({write_quantity('latency', cost.p95)})"
         rows.append([cost.network, str(cost.side), cost.encoding, *cells, *(notes[number : number + 1])])
     table(title, ["network", "side", "sent as", *titles, *([heading] if notes else [])], rows, numbers=True)
+
+
+def show_choice(choice: "Choice") -> None:
+    """Print what a budget allows, what it does not, and what cannot be had."""
+    if first_process():
+        _show_plan(choice.plan)
+        _tell_refused(choice.refused)
 
 
 def _show_plan(found: Plan) -> None:

@@ -9,10 +9,9 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from pixeldistill.answers import Detection, FoundObject, Prediction, list_images
+from pixeldistill.answers import Detection, FoundObject, Prediction, read_images
 from pixeldistill.data.crops import cut_long
-from pixeldistill.data.images import read_image
-from pixeldistill.errors import ExportError, PixelDistillError, RunError
+from pixeldistill.errors import ExportError, RunError
 
 CARD = "pixeldistill"  # the name under which a file's metadata holds its card
 FORMAT = 1
@@ -80,10 +79,9 @@ class ExportedModel:
         if self.detects:
             raise RunError(f"{self.title} is a detector: ask it to `detect`")
         predictions = []
-        for path in list_images(files):
-            image = _read(path)
-            if isinstance(image, str):
-                predictions.append(Prediction(path, (), image))
+        for path, image, error in read_images(files):
+            if image is None:
+                predictions.append(Prediction(path, (), error))
                 continue
             probabilities = self.run(cut_long(image)[None])[0][0]
             best = np.argsort(-probabilities, kind="stable")[:top]
@@ -95,10 +93,9 @@ class ExportedModel:
         if not self.detects:
             raise RunError(f"{self.title} is a classifier: ask it to `predict`")
         detections = []
-        for path in list_images(files):
-            image = _read(path)
-            if isinstance(image, str):
-                detections.append(Detection(path, (), image))
+        for path, image, error in read_images(files):
+            if image is None:
+                detections.append(Detection(path, (), error))
                 continue
             boxes, probabilities, classes, _ = self.run(image[None])
             objects = tuple(
@@ -108,11 +105,3 @@ class ExportedModel:
             )
             detections.append(Detection(path, objects))
         return detections
-
-
-def _read(path: Path) -> Pixels | str:
-    """Read an image, or say why it cannot be read."""
-    try:
-        return read_image(path)
-    except PixelDistillError as error:
-        return str(error)

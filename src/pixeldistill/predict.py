@@ -6,11 +6,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from pixeldistill.answers import Detection, FoundObject, Prediction, list_images
+from pixeldistill.answers import Detection, FoundObject, Prediction, list_images, read_images
 from pixeldistill.data.camera import photograph
-from pixeldistill.data.images import read_image
 from pixeldistill.data.views import camera_view, to_tensor, to_unit, whole_view
-from pixeldistill.errors import PixelDistillError, RunError
+from pixeldistill.errors import RunError
 from pixeldistill.inputs import Imaging
 from pixeldistill.networks.detector import Detector
 from pixeldistill.networks.trained import AnyNetwork, load_trained
@@ -77,11 +76,9 @@ class Predictor:
         if not isinstance(self.network, Detector):
             raise RunError(f"{self.folder} trained a classifier: ask it to `predict`")
         detections = []
-        for path in list_images(files):
-            try:
-                image = read_image(path)
-            except PixelDistillError as error:
-                detections.append(Detection(path, (), str(error)))
+        for path, image, error in read_images(files):
+            if image is None:
+                detections.append(Detection(path, (), error))
                 continue
             view = to_unit(self._received(whole_view(image, self.side, self.imaging)).unsqueeze(0))
             (found,) = find_objects(self.network(view), self.network.settings, view.shape[2:])
@@ -101,12 +98,12 @@ class Predictor:
     @torch.inference_mode()
     def _predict_batch(self, paths: Sequence[Path], top: int) -> list[Prediction]:
         views: list[Tensor] = []
-        errors: dict[Path, str] = {}
-        for path in paths:
-            try:
-                views.append(self._received(camera_view(read_image(path), self.side, self.imaging)))
-            except PixelDistillError as error:
-                errors[path] = str(error)
+        errors: dict[Path, str | None] = {}
+        for path, image, error in read_images(paths):
+            if image is None:
+                errors[path] = error
+            else:
+                views.append(self._received(camera_view(image, self.side, self.imaging)))
         answers = []
         if views:
             values, indices = self.network(to_unit(torch.stack(views))).logits.softmax(dim=1).topk(top)

@@ -11,7 +11,7 @@ from pixeldistill.reading import parse_recipe
 from pixeldistill.report.frontier import Measured, front, to_csv, to_markdown
 from pixeldistill.training.halving import lost_students, margins, rungs
 from pixeldistill.training.runs import DONE
-from pixeldistill.training.sweep import VERDICT, sweep
+from pixeldistill.training.sweep import sweep
 from tests.conftest import recipe_content
 
 IMAGES = 10**9  # no tolerance
@@ -28,7 +28,7 @@ def drawn(seed, students=9, epochs=9):
 def test_the_front_is_never_given_up(seed):
     histories, costs = drawn(seed)
     halving = Halving(first=1, reduction=3)
-    lost = lost_students(histories, costs, halving, 10, IMAGES, {})
+    lost = lost_students(histories, costs, halving, 10, IMAGES)
     for epoch in rungs(halving, 10):
         alive = {n: h[epoch - 1] for n, h in histories.items() if lost.get(n, 99) >= epoch}
         for name, margin in margins(alive, costs, IMAGES).items():
@@ -42,7 +42,7 @@ def test_about_one_in_three_of_the_dominated_goes_on():
         rng = random.Random(seed)
         costs = {f"s{i}": (1,) for i in range(9)}  # one front of a single student
         histories = {name: [rng.random()] for name in costs}
-        left += 9 - len(lost_students(histories, costs, Halving(first=1, reduction=3), 9, IMAGES, {}))
+        left += 9 - len(lost_students(histories, costs, Halving(first=1, reduction=3), 9, IMAGES))
     assert 3 <= left / 200 <= 4, "asynchronous halving lets the first ones pass: 3.4 of 9 are expected"
 
 
@@ -53,11 +53,11 @@ def test_what_was_decided_stays_when_more_is_known(seed):
     before = {}
     for epoch in range(1, 10):
         known = {n: h[: min(epoch, before.get(n, 99))] for n, h in histories.items()}
-        after = lost_students(known, costs, halving, 10, IMAGES, before)
+        after = lost_students(known, costs, halving, 10, IMAGES)
         assert before.items() <= after.items()
         assert all(lost in rungs(halving, 10) for lost in after.values())
         before = after
-    assert before == lost_students(histories, costs, halving, 10, IMAGES, {}), "a replay decides the same"
+    assert before == lost_students(histories, costs, halving, 10, IMAGES), "a replay decides the same"
 
 
 def test_a_standard_error_below_the_front_is_on_it():
@@ -102,19 +102,17 @@ def candidates(images, tmp_path):
 
 
 def files(run):
-    return {
-        str(p.relative_to(run)): p.read_bytes() for p in run.rglob("*") if p.name in ("last.safetensors", VERDICT, "frontier.csv")
-    }
+    return {str(p.relative_to(run)): p.read_bytes() for p in run.rglob("*") if p.name in ("last.safetensors", "frontier.csv")}
 
 
 def test_a_sweep_goes_on_where_it_was_stopped(candidates, tmp_path, monkeypatch):
     from rich.console import Console
 
-    def graded(histories, costs, halving, epochs, images, before):
+    def graded(histories, costs, halving, epochs, images):
         """Four images of val allow any difference: what colour sees is taken to be worse than grey, and less so where larger."""
         worth = {name: 0.9 if name.endswith("grey") else 0.1 + 0.01 * i for i, name in enumerate(sorted(costs))}
         invented = {name: [worth[name]] * len(own) for name, own in histories.items()}
-        return lost_students(invented, costs, halving, epochs, IMAGES, before)
+        return lost_students(invented, costs, halving, epochs, IMAGES)
 
     monkeypatch.setattr("pixeldistill.training.sweep.lost_students", graded)
     quiet = Console(quiet=True)
@@ -128,7 +126,7 @@ def test_a_sweep_goes_on_where_it_was_stopped(candidates, tmp_path, monkeypatch)
     assert {p.name for p in whole.pictures} >= {"frontier-bytes.png", "frontier-macs.png"}
     folders = sorted((tmp_path / "whole").glob("*-distilled-*/seed-0"))
     assert len(folders) == 6
-    assert all((folder / DONE).is_file() != (folder / VERDICT).is_file() for folder in folders)
+    assert sum((folder / DONE).is_file() for folder in folders) == 6 - len(given_up)
     assert len(list((tmp_path / "whole").glob("*-teacher"))) == 1
 
     from pixeldistill.training import trainee
@@ -149,6 +147,22 @@ def test_a_sweep_goes_on_where_it_was_stopped(candidates, tmp_path, monkeypatch)
     assert files(tmp_path / "broken") == files(tmp_path / "whole")
     assert [m[:1] + m[2:] for m in again.students] == [m[:1] + m[2:] for m in whole.students]
     assert sweep(recipe, workers=0, console=quiet).students == again.students, "all is done: nothing is trained"
+
+
+@pytest.mark.timeout(300)
+def test_a_cluster_trains_the_same_students(candidates, tmp_path):
+    """Two tasks on this machine, which see its files."""
+    from rich.console import Console
+
+    from pixeldistill.training.cluster import on_ray
+
+    pytest.importorskip("ray", reason="needs the extra `ray`")
+    quiet = Console(quiet=True)
+    alone = sweep(parse_recipe(candidates | {"run": str(tmp_path / "alone")}), workers=0, console=quiet)
+    recipe = parse_recipe(candidates | {"run": str(tmp_path / "spread")})
+    spread = sweep(recipe, workers=0, console=quiet, cluster=on_ray("local", tasks=2))
+    assert spread.students == alone.students
+    assert files(tmp_path / "spread") == files(tmp_path / "alone")
 
 
 def test_a_sweep_without_candidates(content):

@@ -80,14 +80,19 @@ def choose(costed: Sequence[tuple[Student, Costs]], refused: list[Refused], budg
 
 def recipe_of(recipe: Recipe, student: Student) -> dict[str, Any]:
     """Write the recipe that trains one of its candidates."""
-    content = recipe.model_dump(mode="json", exclude_unset=True, exclude={"candidates", "budget", "halving"})
-    told = student.model_dump(mode="json", exclude_defaults=True, exclude={"name"})
-    content |= {"student": told, "run": str(Path(f"{recipe.run}-{student.label}"))}
+    content = _without_choice(recipe) | {"student": _told(student, "name"), "run": str(Path(f"{recipe.run}-{student.label}"))}
     parse_recipe(content)
     return content
 
 
 def with_students(recipe: Recipe, students: Sequence[Student]) -> Recipe:
     """Give the recipe that trains several of its candidates."""
-    content = recipe.model_dump(mode="json", exclude_unset=True, exclude={"candidates", "budget", "halving"})
-    return parse_recipe(content | {"students": [s.model_dump(mode="json", exclude_defaults=True) for s in students]})
+    return parse_recipe(_without_choice(recipe) | {"students": [_told(student) for student in students]})
+
+
+def _without_choice(recipe: Recipe) -> dict[str, Any]:
+    return recipe.model_dump(mode="json", exclude_unset=True, exclude={"candidates", "budget", "halving"})
+
+
+def _told(student: Student, *but: str) -> dict[str, Any]:
+    return student.model_dump(mode="json", exclude_defaults=True, exclude=set(but))

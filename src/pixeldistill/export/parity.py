@@ -1,7 +1,8 @@
 """Whether an exported file says what its network says: on real images, in PyTorch and in ONNX Runtime."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import onnx
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.ops import box_iou
 
 from pixeldistill.data.camera import photograph
@@ -55,6 +56,7 @@ class Parity:
 
 def compare_answers(model: onnx.ModelProto, network: AnyNetwork, imaging: Imaging, paths: Sequence[Path]) -> Parity:
     """Ask an exported model and its network of the same images."""
+    ask: Callable[[Imaging, Pixels], Compared]
     raw_names = [f"{PREFIX}scores"] + ([f"{PREFIX}boxes"] if isinstance(network, Detector) else [])
     told = onnx.ModelProto()
     told.CopyFrom(model)
@@ -62,11 +64,14 @@ def compare_answers(model: onnx.ModelProto, network: AnyNetwork, imaging: Imagin
     told.graph.output.extend(onnx.ValueInfoProto(name=name) for name in raw_names if name not in known)
     session = open_session(told.SerializeToString())
     network = network.eval().cpu()
-    ask = _ask_detector if isinstance(network, Detector) else _ask_classifier
+    if isinstance(network, Detector):
+        ask = partial(_ask_detector, session, network, ship(network))
+    else:
+        ask = partial(_ask_classifier, session, network)
     raw, answer, lost, sure = 0.0, 0.0, 0, 0
     for path in paths:
         image = read_image(path)
-        one_raw, one_answer, one_lost, one_sure = ask(session, network, imaging, image)
+        one_raw, one_answer, one_lost, one_sure = ask(imaging, image)
         raw, answer, lost, sure = max(raw, one_raw), max(answer, one_answer), lost + one_lost, sure + one_sure
     return Parity(raw, answer, lost / max(1, sure), len(paths))
 
@@ -93,8 +98,7 @@ def _relative(ours: Tensor, theirs: Pixels) -> float:
 
 
 @torch.inference_mode()
-def _ask_classifier(session: Session, network: AnyNetwork, imaging: Imaging, image: Pixels) -> Compared:
-    assert isinstance(network, Classifier)
+def _ask_classifier(session: Session, network: Classifier, imaging: Imaging, image: Pixels) -> Compared:
     view = received_view(image, network.spec.image_size[0], imaging, whole=False)[None]
     logits = network(to_unit(view)).logits
     fed = view.permute(0, 2, 3, 1).contiguous().numpy()
@@ -105,12 +109,11 @@ def _ask_classifier(session: Session, network: AnyNetwork, imaging: Imaging, ima
 
 
 @torch.inference_mode()
-def _ask_detector(session: Session, network: AnyNetwork, imaging: Imaging, image: Pixels) -> Compared:
-    assert isinstance(network, Detector)
+def _ask_detector(session: Session, network: Detector, shipped: nn.Module, imaging: Imaging, image: Pixels) -> Compared:
     view = received_view(image, network.spec.image_size[0], imaging, whole=True)[None]
     height, width = view.shape[2:]
     prepared = F.pad(normalise(to_unit(view), network.mean, network.std), (0, -width % MULTIPLE, 0, -height % MULTIPLE))
-    scores, boxes = ship(network)(prepared)
+    scores, boxes = shipped(prepared)
     fed = view.permute(0, 2, 3, 1).contiguous().numpy()
     raw_scores, raw_boxes = session.run([f"{PREFIX}scores", f"{PREFIX}boxes"], {"image": fed})
     both = (scores > 0).numpy() & (raw_scores > 0)  # a rounding may decide which is the last of a level's likeliest

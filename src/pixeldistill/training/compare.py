@@ -22,9 +22,10 @@ from pixeldistill.tasks.headline import decisive
 from pixeldistill.training.equal import settle, training_cost
 from pixeldistill.training.evaluate import TestImages, evaluate
 from pixeldistill.training.fabric import make_fabric
+from pixeldistill.training.outcome import Result
 from pixeldistill.training.passes import first_folders
 from pixeldistill.training.records import resolve, weights_digest
-from pixeldistill.training.stages import Result, run_recipe
+from pixeldistill.training.stages import run_recipe
 
 REFERENCES = "references.json"
 TABLE = "comparison.md"

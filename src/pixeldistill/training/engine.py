@@ -5,7 +5,7 @@ It knows batches, a loss and a schedule; neither terms nor networks nor recipes.
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, Protocol
 
@@ -18,7 +18,7 @@ from pixeldistill.recipe import Schedule
 from pixeldistill.training.fabric import Fabric
 from pixeldistill.training.progress import Progress
 from pixeldistill.training.signals import stop_requests
-from pixeldistill.training.trainee import Diverged, GivenUpEarly, Job, State, Trainee, check_finite, ending_alone
+from pixeldistill.training.trainee import Diverged, Job, State, Trainee, check_finite, ending_alone
 from pixeldistill.types import Batch
 from pixeldistill.wording import in_words
 
@@ -53,13 +53,10 @@ def check_batch(schedule: Schedule, images: int, objective: nn.Module, world: in
         )
 
 
-Judge = Callable[[Sequence[Sequence[Mapping[str, float]]]], Mapping[int, str]]
-
-
 def fit(
     fabric: Fabric, jobs: Sequence[Job], batches: Batches, schedule: Schedule, images: int, progress: Progress,
-    judge: Judge = lambda histories: {},
-) -> list[State | Diverged | GivenUpEarly]:  # fmt: skip
+    until: int | None = None,
+) -> list[State | Diverged]:  # fmt: skip
     """Train jobs side by side to their end, each from its last checkpoint if there is one.
 
     A job that is further than the others waits until the stream has come to it.
@@ -71,11 +68,10 @@ def fit(
         schedule: of all jobs.
         images: how many the training split has.
         progress: where the user sees how far it is.
-        judge: given every job's history after an epoch, names those that are given up, and why; the same on all processes.
+        until: the epoch after which they stop for now; by default the schedule's last.
 
     Returns:
-        Every job's final state, whose `history` has a row an epoch; or, of a job whose loss did not stay finite or that was given
-        up, that error.
+        Every job's state, whose `history` has a row an epoch; or, of a job whose loss did not stay finite, that error.
 
     Raises:
         Interrupted: asked to stop by Ctrl-C or SIGTERM; the checkpoints hold the very step.
@@ -85,13 +81,13 @@ def fit(
     for job in jobs:
         check_batch(schedule, images, job.objective, fabric.world_size)
     steps = steps_per_epoch(images, schedule.batch_size)
+    epochs = min(schedule.epochs, until or schedule.epochs)
     with ExitStack() as stack:
-        trainees = [Trainee(fabric, job, schedule, steps, progress, stack) for job in jobs]
+        trainees = [Trainee(fabric, job, schedule, steps, epochs, progress, stack) for job in jobs]
         stop = stack.enter_context(stop_requests())
-        loop = Loop(fabric, trainees, batches, schedule, steps, judge)
-        progress.start(schedule.epochs * steps, loop.position)
+        loop = Loop(fabric, trainees, batches, schedule, steps)
+        progress.start(epochs * steps, min(loop.position, epochs * steps))
         loop.finish_epochs()  # those that were stopped at an epoch's last step
-        loop.give_up()
         while loop.unfinished():
             with in_one_line(len(jobs)):
                 loop.step()
@@ -105,8 +101,7 @@ def fit(
                     f"stopped at epoch {epoch + 1}, step {step} of {steps}, and saved in "
                     f"{', '.join(str(job.folder) for job in jobs)}: the same command goes on from there"
                 )
-            if loop.finish_epochs():
-                loop.give_up()
+            loop.finish_epochs()
     return [trainee.failure or trainee.state for trainee in trainees]
 
 
@@ -127,10 +122,9 @@ class Loop:
     """The steps that jobs take together; `position` is the stream's, that of the job which is least far."""
 
     def __init__(
-        self, fabric: Fabric, trainees: Sequence[Trainee], batches: Batches, schedule: Schedule, steps: int, judge: Judge
+        self, fabric: Fabric, trainees: Sequence[Trainee], batches: Batches, schedule: Schedule, steps: int
     ) -> None:  # fmt: skip
         self.fabric, self.trainees, self.source, self.schedule, self.steps = fabric, trainees, batches, schedule, steps
-        self.judge = judge
         self.saved_at = time.monotonic()
         self.go_to(min((t.position for t in self.unfinished()), default=schedule.epochs * steps))
 
@@ -176,27 +170,13 @@ class Loop:
                 check_finite(trainee.loss, trainee.job.folder)
         return next((t.loss.item() for t in self.unfinished()), math.nan)
 
-    def finish_epochs(self) -> bool:
-        """Finish the epoch of every job that has come to its end, and tell whether there were any."""
-        ended = [trainee for trainee in self.unfinished() if trainee.state.step == self.steps]
-        for trainee in ended:
-            with ending_alone(trainee):
-                trainee.finish_epoch()
-            self.saved_at = time.monotonic()
-        self._follow()
-        return bool(ended)
-
-    def give_up(self) -> None:
-        """Let the judge end jobs."""
-        for number, reason in self.judge([trainee.state.history for trainee in self.trainees]).items():
-            trainee = self.trainees[number]
-            if not trainee.finished:
-                trainee.failure = GivenUpEarly(reason)
-                trainee.progress.note(f"{trainee.job.name}: {reason}")
-        self._follow()
-
-    def _follow(self) -> None:
-        """Where only jobs that are further than the stream are left, go to them."""
+    def finish_epochs(self) -> None:
+        """Finish the epoch of every job that has come to its end; where only jobs are left that are further, go to them."""
+        for trainee in self.unfinished():
+            if trainee.state.step == self.steps:
+                with ending_alone(trainee):
+                    trainee.finish_epoch()
+                self.saved_at = time.monotonic()
         nearest = min((t.position for t in self.unfinished()), default=self.position)
         if nearest > self.position:
             self.go_to(nearest)

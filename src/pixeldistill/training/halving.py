@@ -47,7 +47,6 @@ def lost_students(
     halving: Halving,
     epochs: int,
     images: int,
-    before: Mapping[str, int],
 ) -> dict[str, int]:
     """Say which students are given up, and after which epoch; a pure function of what has been measured so far.
 
@@ -60,7 +59,6 @@ def lost_students(
         halving: how many, and when.
         epochs: of the whole schedule.
         images: of val.
-        before: those that were given up already; they stay so.
 
     Source:
         Asynchronous successive halving (Li et al., MLSys 2020) as Optuna has it; that margins below the front are compared, not
@@ -70,13 +68,13 @@ def lost_students(
     pruner = optuna.pruners.SuccessiveHalvingPruner(halving.first, halving.reduction, 0)
     study = optuna.create_study(direction="maximize", pruner=pruner)
     trials = {name: study.ask() for name in histories}
-    lost = dict(before)
+    lost: dict[str, int] = {}
     for epoch in rungs(halving, epochs):
-        scores = {name: own[epoch - 1] for name, own in histories.items() if len(own) >= epoch and lost.get(name, epoch) >= epoch}
+        scores = {name: own[epoch - 1] for name, own in histories.items() if len(own) >= epoch and name not in lost}
         if not scores:
             break
         for name, margin in margins(scores, costs, images).items():
             trials[name].report(margin, epoch)
-            if trials[name].should_prune() and name not in lost:
+            if trials[name].should_prune():
                 lost[name] = epoch
     return lost

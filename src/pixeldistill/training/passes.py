@@ -1,8 +1,8 @@
 """Which trainings are done side by side: those that see the same batches and the same teacher."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from pixeldistill.recipe import Recipe, Stage
 from pixeldistill.training.runs import stage_folder
@@ -25,16 +25,6 @@ class Training(NamedTuple):
     def order_seed(self) -> int:
         """Seed of the order of its images."""
         return self.seed if self.stage.order_seed is None else self.stage.order_seed
-
-
-class Referee(Protocol):
-    """Ends trainings before their time, for good."""
-
-    def verdict(self, training: Training) -> str | None:
-        """Say why a training was given up, if it was."""
-
-    def judge(self, trainings: Sequence[Training], histories: Sequence[Sequence[Mapping[str, float]]]) -> Mapping[int, str]:
-        """Given what trainings of a pass have reached, name those (by their place) that are given up now, and why."""
 
 
 def passes(recipe: Recipe, stages: Sequence[Stage]) -> list[list[Training]]:

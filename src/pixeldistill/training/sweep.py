@@ -1,94 +1,72 @@
 """Sweeps: which of a recipe's candidates are worth their costs, found by training them side by side."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from rich.console import Console
 
-from pixeldistill.candidates import Halving
 from pixeldistill.cost.choose import Choice, choose, cost_of, list_students, with_students
 from pixeldistill.cost.costs import Costs
 from pixeldistill.cost.plan import NEAR
 from pixeldistill.data.sources import Splits, load_splits
-from pixeldistill.errors import GivenUp, RecipeError
-from pixeldistill.files import write_file, write_json
+from pixeldistill.errors import RecipeError
+from pixeldistill.files import write_file
 from pixeldistill.recipe import Recipe
 from pixeldistill.report.frontier import Measured, draw_frontiers, front, to_csv, to_markdown
 from pixeldistill.tasks.headline import HEADLINES, decisive
-from pixeldistill.training.halving import lost_students
+from pixeldistill.training.cluster import Cluster
+from pixeldistill.training.fabric import make_fabric
+from pixeldistill.training.halving import lost_students, rungs
 from pixeldistill.training.logs import METRICS, read_column
-from pixeldistill.training.passes import Training
 from pixeldistill.training.progress import counting
 from pixeldistill.training.runs import DONE, read_record
-from pixeldistill.training.stages import Result, run_recipe
+from pixeldistill.training.stages import Work, failures_of, fill_banks, prepare, taken, train
 
-VERDICT, TABLE = "given-up.json", "frontier.md"
+TABLE = "frontier.md"
 AXES = ("bytes", "macs")  # by which students are compared, where no budget names others
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """What came of a sweep: the plan, every student that was begun, those on the front, and pictures of it."""
+    """What came of a sweep: every student that was begun, those on the front, pictures of it, and what went wrong."""
 
-    choice: Choice
     students: Sequence[Measured]
     front: Sequence[Measured]
     pictures: Sequence[Path]
-    failure: GivenUp | None = None
+    failures: Sequence[str]
 
 
-class Halver:
-    """Gives up the students of a sweep that are dominated most; its verdicts lie in their folders."""
+class Lost(NamedTuple):
+    """A student that was given up: after which epoch, and what it had reached on val."""
 
-    def __init__(self, costs: Mapping[str, Costs], axes: Sequence[str], halving: Halving, figure: str, images: int) -> None:
-        self.halving, self.figure, self.images = halving, figure, images
-        self.costs = {name: [getattr(cost, axis) for axis in axes] for name, cost in costs.items()}
-        self.seen: dict[str, list[float]] = {}  # of each student, epoch by epoch
-        self.given_up: dict[str, int] = {}
-
-    def verdict(self, training: Training) -> str | None:
-        """See `passes.Referee`."""
-        name, path = training.stage.name, training.folder / VERDICT
-        if name not in self.costs:
-            return None
-        if path.is_file():
-            content = read_record(path)
-            self.seen[name], self.given_up[name] = content["val"], content["epoch"]
-            return str(content["reason"])
-        if (training.folder / DONE).is_file():
-            self.seen[name] = read_column(training.folder / METRICS, f"val_{self.figure}")
-        return None
-
-    def judge(self, trainings: Sequence[Training], histories: Sequence[Sequence[Mapping[str, float]]]) -> Mapping[int, str]:
-        """See `passes.Referee`. Students are judged at an epoch when all that are under way have come to it."""
-        mine = {t.stage.name: place for place, t in enumerate(trainings) if t.stage.name in self.costs}
-        alive = [len(histories[place]) for name, place in mine.items() if name not in self.given_up]
-        if not alive:
-            return {}
-        for name, place in mine.items():
-            self.seen[name] = [row[f"val_{self.figure}"] for row in histories[place][: min(alive)]]
-        epochs = trainings[0].stage.schedule.epochs
-        known = {name: self.seen[name] for name in self.costs if name in self.seen}  # in one order, for one decision
-        lost = lost_students(known, self.costs, self.halving, epochs, self.images, self.given_up)
-        found = {}
-        for name in lost.keys() - self.given_up.keys():
-            if name not in mine:
-                continue  # it is trained to its end already
-            reason = f"given up after epoch {lost[name]} of {epochs}: others are better for no more"
-            write_json(trainings[mine[name]].folder / VERDICT, {"epoch": lost[name], "reason": reason, "val": self.seen[name]})
-            self.given_up[name] = lost[name]
-            found[mine[name]] = reason
-        return found
+    epoch: int
+    val: float
 
 
 def sweep(
-    recipe: Recipe, *, workers: int | None = None, accelerator: str = "auto", console: Console | None = None, near: float = NEAR
+    recipe: Recipe,
+    *,
+    workers: int | None = None,
+    accelerator: str = "auto",
+    console: Console | None = None,
+    tell: Callable[[Choice], None] = lambda choice: None,
+    cluster: Cluster | None = None,
 ) -> Sweep:
     """Train the candidates that a recipe's budget allows, give up early what is dominated, and find the front.
 
-    The teacher, its bank and the assistants are shared; students with one schedule train side by side. The first of the recipe's
-    seeds is trained.
+    The teacher, its bank and the assistants are shared and trained first. Then all students go on to an epoch at which some are
+    given up, and the rest to the next such epoch; those with one schedule train side by side. Who is given up follows from the
+    students' figures alone, so a sweep that was stopped decides as one that was not. The first of the recipe's seeds is trained.
+
+    Args:
+        recipe: with `candidates`.
+        workers: see `run_recipe`.
+        accelerator: see `run_recipe`.
+        console: where progress is written.
+        tell: given what the budget allows, before anything is trained.
+        cluster: where students are trained; by default in this process.
 
     Raises:
         RecipeError: no candidates, or none that the budget allows.
@@ -97,24 +75,58 @@ def sweep(
     if recipe.candidates is None:
         raise RecipeError("a sweep needs `candidates`: {networks: [...], sides: [...]}")
     console = console or Console()
-    splits = load_splits(recipe.data)
-    choice = choose_students(recipe, splits, console)
+    choice = choose_students(recipe, load_splits(recipe.data), console)
+    tell(choice)
     costs = {f"distilled-{student.label}": cost for student, cost in choice.students}
     chosen = with_students(recipe, [student for student, _ in choice.students]).model_copy(update={"seeds": recipe.seeds[:1]})
     axes = tuple(recipe.budget) or tuple(axis for axis in AXES if all(getattr(c, axis) is not None for c in costs.values()))
     figure = HEADLINES[recipe.task]
-    halver = Halver(costs, axes, recipe.halving, figure, len(splits.val)) if recipe.halving and len(costs) > 1 else None
-    failure = None
-    try:
-        results = run_recipe(chosen, workers=workers, accelerator=accelerator, console=console, referee=halver)
-    except GivenUp as error:
-        results, failure = [r for r in error.results if isinstance(r, Result)], error
-    done = {result.stage.name: result for result in results}
-    measured = [_measured(name, cost, done.get(name), halver) for name, cost in costs.items()]
+    work = prepare(chosen, workers=workers, accelerator=accelerator, console=console)
+    with taken(work):
+        failures = failures_of(train(work, {stage.name for stage in work.stages} - costs.keys()))
+        lost, more = _train_students(work, costs, axes, figure, cluster)
+    done = {name: path for name, folder in work.context.folders.items() if name in costs and (path := folder / DONE).is_file()}
+    measured = [_measured(name, cost, done.get(name), lost.get(name)) for name, cost in costs.items()]
     write_file(recipe.run / TABLE, to_markdown(measured, figure, axes))
     write_file(recipe.run / "frontier.csv", to_csv(measured))
     pictures = draw_frontiers(recipe.run, measured, figure)
-    return Sweep(choice, measured, front(measured, axes), pictures, failure)
+    return Sweep(measured, front(measured, axes), pictures, list((failures | more).values()))
+
+
+def _train_students(
+    work: Work, costs: Mapping[str, Costs], axes: Sequence[str], figure: str, cluster: Cluster | None
+) -> tuple[dict[str, Lost], dict[str, str]]:  # fmt: skip
+    """Train students from rung to rung; gives those that were given up, and why others failed."""
+    recipe, context = work.context.recipe, work.context
+    images, epochs = len(context.splits.val), recipe.schedule.epochs
+    paid = {name: [getattr(cost, axis) for axis in axes] for name, cost in costs.items()}
+    fabric = make_fabric(accelerator=context.accelerator)
+
+    def histories(until: int) -> dict[str, list[float]]:
+        logs = {name: context.folders[name] / METRICS for name in costs}
+        return {name: read_column(log, f"val_{figure}")[:until] for name, log in logs.items() if log.is_file()}
+
+    lost: dict[str, Lost] = {}
+    failures: dict[str, str] = {}
+    going = sorted(costs, key=lambda name: -costs[name].macs)
+    if cluster:
+        fill_banks(work, going)  # once, and not in every task
+    for epoch in rungs(recipe.halving, epochs) if recipe.halving and len(costs) > 1 else []:
+        assert recipe.halving is not None
+        reached = histories(epoch)
+        failures |= (cluster or _here)(work, [name for name in going if len(reached.get(name, ())) < epoch], epoch)
+        reached = histories(epoch)
+        found = fabric.broadcast(lost_students(reached, paid, recipe.halving, epochs, images))
+        for name in (name for name in going if name in found and name not in failures):
+            lost[name] = Lost(found[name], reached[name][found[name] - 1])
+            context.say(f"{name}: given up after epoch {found[name]} of {epochs}: others are better for no more")
+        going = [name for name in going if name not in found and name not in failures]
+    return lost, failures | (cluster or _here)(work, going, epochs)
+
+
+def _here(work: Work, names: Sequence[str], until: int) -> dict[str, str]:
+    """Train students in this process."""
+    return failures_of(train(work, names, until))
 
 
 def choose_students(recipe: Recipe, splits: Splits, console: Console) -> Choice:
@@ -136,11 +148,9 @@ def choose_students(recipe: Recipe, splits: Splits, console: Console) -> Choice:
     return choose(costed, refused, dict(recipe.budget), NEAR)
 
 
-def _measured(name: str, cost: Costs, result: Result | None, halver: Halver | None) -> Measured:
+def _measured(name: str, cost: Costs, done: Path | None, lost: Lost | None) -> Measured:
     label = name.removeprefix("distilled-")
-    if result is None:
-        epoch = halver.given_up.get(name) if halver else None
-        val = halver.seen[name][epoch - 1] if halver and epoch else None
-        return Measured(label, cost, val, None, epoch)
-    last = result.figures["last"]
+    if done is None:
+        return Measured(label, cost, lost.val if lost else None, None, lost.epoch if lost else None)
+    last = read_record(done)["last"]
     return Measured(label, cost, decisive(last["val"]), decisive(last["test"]) if "test" in last else None, None)

@@ -61,12 +61,13 @@ class State:
 
 
 class Trainee:
-    """A job under way: its network, its optimiser, how far it is."""
+    """A job under way, for so many `epochs`: its network, its optimiser, how far it is."""
 
     def __init__(
-        self, fabric: Fabric, job: Job, schedule: Schedule, steps: int, progress: Progress, stack: ExitStack
+        self, fabric: Fabric, job: Job, schedule: Schedule, steps: int, epochs: int, progress: Progress, stack: ExitStack
     ) -> None:  # fmt: skip
         self.fabric, self.job, self.schedule, self.steps, self.progress = fabric, job, schedule, steps, progress
+        self.epochs = epochs
         if schedule.channels_last:
             job.objective.to(memory_format=torch.channels_last)
         target: Any = torch.compile(job.objective) if schedule.compile else job.objective
@@ -76,7 +77,7 @@ class Trainee:
         self.names = list(self.state.sums)
         self.sums = torch.tensor(list(self.state.sums.values()), device=fabric.device)
         self.loss = torch.zeros(())
-        self.failure: Diverged | GivenUpEarly | None = None
+        self.failure: Diverged | None = None
         self.began = time.monotonic() - self.state.seconds
         self.log = stack.enter_context(tensorboard(job.folder, self.state.epoch)) if fabric.is_global_zero else (lambda row: None)
         if self.position:
@@ -90,7 +91,7 @@ class Trainee:
     @property
     def finished(self) -> bool:
         """Whether nothing is left to do."""
-        return self.failure is not None or self.state.epoch >= self.schedule.epochs
+        return self.failure is not None or self.state.epoch >= self.epochs
 
     def learn(self, batch: Batch, piece: int) -> None:
         """Add a micro-batch's gradients."""
@@ -182,10 +183,6 @@ class Trainee:
 
 class Diverged(RunError):
     """A loss that is no longer finite: this job's end, not that of the jobs beside it."""
-
-
-class GivenUpEarly(RunError):
-    """A job that was under way, and that others have shown to be not worth its end."""
 
 
 @contextmanager

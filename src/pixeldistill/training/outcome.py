@@ -1,0 +1,107 @@
+"""What came of a training: its student measured, its picture drawn."""
+
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from pixeldistill.cost.measure import macs, parameters
+from pixeldistill.cost.transmission import bytes_per_image
+from pixeldistill.data.boxes import Annotation
+from pixeldistill.data.dataset import CameraImages
+from pixeldistill.data.sources import Sample
+from pixeldistill.data.views import to_unit
+from pixeldistill.errors import PixelDistillError, RunError
+from pixeldistill.files import write_file, write_json
+from pixeldistill.inputs import Camera
+from pixeldistill.networks.trained import build_network
+from pixeldistill.networks.weights import BEST, LAST, state_bytes
+from pixeldistill.recipe import Stage
+from pixeldistill.report.pictures import save_reconstructions
+from pixeldistill.tasks.headline import decisive, headline
+from pixeldistill.terms.isrd import ISRD
+from pixeldistill.training.answered import ANSWERS, describe_answers
+from pixeldistill.training.build import Context
+from pixeldistill.training.evaluate import TestImages, answer, evaluate, figures
+from pixeldistill.training.fabric import Fabric
+from pixeldistill.training.objective import Objective
+from pixeldistill.training.passes import Training
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of one training: the folder it is in and the figures of its done.json."""
+
+    stage: Stage
+    seed: int
+    folder: Path
+    figures: Mapping[str, Any]
+
+
+Outcome = Result | RunError  # of a training that is over: a RunError of one that diverged, or starts from one that did
+
+
+def single_figures(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """Give the figures of a split that are single numbers; the decisive one first, 0 where there was nothing to find."""
+    return {headline(metrics): decisive(metrics)} | {k: v for k, v in metrics.items() if isinstance(v, float)}
+
+
+def seen(split: str, camera: Camera, context: Context, fabric: Fabric) -> TestImages:
+    """Give a split's images as a camera delivers them."""
+    if (split, camera) not in context.seen:
+        context.seen[split, camera] = TestImages(getattr(context.splits, split), camera, context.workers, fabric)
+    return context.seen[split, camera]
+
+
+def measure_trained(training: Training, objective: Objective, context: Context, fabric: Fabric) -> dict[str, Any]:
+    """Measure a trained student, last epoch and best; writes its last weights and its picture."""
+    stage, folder, student = training.stage, training.folder, objective.student
+    if fabric.is_global_zero:
+        write_file(folder / LAST, state_bytes(student.net))
+        save_picture(objective, stage, folder / "reconstruction.png", context, fabric)
+    fabric.barrier()
+    best = build_network(stage.student, context.splits.classes, trained=True, weights=str(folder / BEST)).to(fabric.device)
+    images = {
+        name: seen(name, stage.student.camera, context, fabric) for name in ("val", "test") if getattr(context.splits, name)
+    }
+    answers = {name: answer(student, split, fabric) for name, split in images.items()}
+    if fabric.is_global_zero:
+        told = "test" if "test" in images else "val"
+        write_json(folder / ANSWERS, describe_answers(answers[told], images[told].samples, context.splits.classes))
+    return {
+        "network": stage.student.network,
+        "side": stage.student.side,
+        "parameters": parameters(student),
+        "macs": macs(student),
+        "encoding": stage.student.camera.imaging.encoding,
+        "bytes": bytes_per_image(context.splits.test or context.splits.val, stage.student.camera),
+        "machine": f"{platform.machine()}, {fabric.world_size} × {fabric.device.type}, {torch.get_num_threads()} threads, "
+        f"torch {torch.__version__}",
+        "last": {name: figures(answers[name], split, student) for name, split in images.items()},
+        "best": {name: evaluate(best, split, fabric) for name, split in images.items()},
+    }
+
+
+@torch.no_grad()
+def save_picture(objective: Objective, stage: Stage, path: Path, context: Context, fabric: Fabric) -> None:
+    """Draw what the student's input feature can rebuild of some test images; nothing where no ISRD decoder was trained."""
+    if "isrd" not in objective.terms or stage.teacher is None:
+        return
+    samples = context.splits.test or context.splits.val
+    chosen = [samples[i * (len(samples) - 1) // 3] for i in range(4)]
+
+    def taken(camera: Camera) -> Tensor:
+        raw = CameraImages([Sample(sample.path, 0) for sample in chosen], camera)[range(len(chosen))]
+        if isinstance(raw, PixelDistillError):
+            raise raw
+        return to_unit(fabric.to_device(raw.images))
+
+    objective.eval()
+    small, large = taken(stage.student.camera), taken(stage.teacher.camera)
+    rebuilt = cast(ISRD, objective.terms["isrd"]).decoder(objective.student(small).input_feature)
+    names = [s.path.name if isinstance(s.label, Annotation) else context.splits.classes[s.label] for s in chosen]
+    save_reconstructions(path, large.cpu(), small.cpu(), rebuilt.cpu(), names)
