@@ -129,16 +129,14 @@ def train(work: Work, names: Collection[str], until: int | None = None) -> list[
         What came of the trainings that are over, in the recipe's order.
     """
     outcomes: list[tuple[Training, Outcome]] = []
+    folders, fabric = work.context.folders, make_fabric(accelerator=work.context.accelerator)
     for group in work.passes:
-        ready = []
-        for training in group:
-            if training.stage.name not in names:
-                continue
-            if all((work.context.folders[source] / DONE).is_file() for source in training.stage.sources):
-                ready.append(training)
-            else:
-                reason = f"{training.title} was not trained: what it starts from was given up"
-                outcomes.append((training, RunError(reason)))
+        chosen = [training for training in group if training.stage.name in names]
+        # The first process has written what the others may not see yet.
+        can = fabric.broadcast([all((folders[s] / DONE).is_file() for s in training.stage.sources) for training in chosen])
+        ready = [training for training, able in zip(chosen, can, strict=True) if able]
+        for training in (training for training, able in zip(chosen, can, strict=True) if not able):
+            outcomes.append((training, RunError(f"{training.title} was not trained: what it starts from was given up")))
         outcomes += _run_pass(ready, work.context, until)
     return sorted(outcomes, key=lambda pair: pair[0].order)
 

@@ -85,11 +85,15 @@ def sweep(
     with taken(work):
         failures = failures_of(train(work, {stage.name for stage in work.stages} - costs.keys()))
         lost, more = _train_students(work, costs, axes, figure, cluster)
+    fabric = make_fabric(accelerator=accelerator)
+    fabric.barrier()  # the first process writes what all read
     done = {name: path for name, folder in work.context.folders.items() if name in costs and (path := folder / DONE).is_file()}
     measured = [_measured(name, cost, done.get(name), lost.get(name)) for name, cost in costs.items()]
-    write_file(recipe.run / TABLE, to_markdown(measured, figure, axes))
-    write_file(recipe.run / "frontier.csv", to_csv(measured))
-    pictures = draw_frontiers(recipe.run, measured, figure)
+    pictures: list[Path] = []
+    if fabric.is_global_zero:
+        write_file(recipe.run / TABLE, to_markdown(measured, figure, axes))
+        write_file(recipe.run / "frontier.csv", to_csv(measured))
+        pictures = draw_frontiers(recipe.run, measured, figure)
     return Sweep(measured, front(measured, axes), pictures, list((failures | more).values()))
 
 
