@@ -1,9 +1,10 @@
-"""What `tune_process` is worth: steps of ResNet-18 at 56 in processes that are tuned and in such that are not, in turns.
+"""What `tune_process` is worth: steps in processes that are tuned and in such that are not, in turns.
 
     .venv/bin/python benchmarks/process.py
 
-Each process measures a step with labels alone and one with PKD + ISRD (224), one process at a time and two at once; tuned wholly,
-or in its memory or its threads alone.
+Each process measures a step of ResNet-18 at 56 with labels alone, one with PKD + ISRD (224), and one of EfficientNet-Lite0 at 128
+with eight images, which has many small operations; one process at a time and two at once; tuned wholly, or in its memory alone,
+or with threads that sleep at once, or that spin shortly.
 """
 
 import json
@@ -12,17 +13,21 @@ import statistics
 import subprocess
 import sys
 
-from pixeldistill.process import keep_memory
+from pixeldistill.process import SPINS, keep_memory, tune_process
 
 BATCH, ROUNDS, SECONDS = 64, 5, 4.0
 
 
 def child(how: str) -> None:
-    """Measure both steps in this process; prints images a second."""
-    if how in ("tuned", "threads"):
+    """Measure the steps in this process; prints images a second."""
+    if how in ("asleep", "short"):
         os.environ["OMP_WAIT_POLICY"] = "passive"
-    if how in ("tuned", "memory"):
+    if how == "short":
+        os.environ["GOMP_SPINCOUNT"] = SPINS
+    if how == "memory":
         keep_memory()
+    if how == "tuned":
+        tune_process()
     import torch
     from timing import timed
 
@@ -39,24 +44,27 @@ def child(how: str) -> None:
         {"student": View(small.contiguous(memory_format=torch.channels_last), target), "teacher": View(large, target)}, says
     )
     student = build_classifier("resnet18", 81, 56)
+    few = Batch({"student": View(torch.rand(8, 3, 128, 128).contiguous(memory_format=torch.channels_last), target[:8])})
+    alone = (SupervisedTerm(kind="supervised"),)
     rates = {}
-    for name, terms in {
-        "alone": (SupervisedTerm(kind="supervised"),),
-        "isrd": (PKDTerm(kind="pkd"), ISRDTerm(kind="isrd")),
-    }.items():
-        objective = Objective(student, spec, terms, 1).to(memory_format=torch.channels_last)
+    for name, network, terms, shown in (
+        ("alone", student, alone, batch),
+        ("isrd", student, (PKDTerm(kind="pkd"), ISRDTerm(kind="isrd")), batch),
+        ("few", build_classifier("tf_efficientnet_lite0", 81, 128), alone, few),
+    ):
+        objective = Objective(network, spec, terms, 1).to(memory_format=torch.channels_last)
 
-        def step(objective: Objective = objective) -> None:
-            objective(batch)["loss"].backward()
+        def step(objective: Objective = objective, shown: Batch = shown) -> None:
+            objective(shown)["loss"].backward()
             objective.zero_grad(set_to_none=True)
 
-        rates[name] = timed(step, SECONDS, BATCH)
+        rates[name] = timed(step, SECONDS, len(shown.views["student"].target))
     print(json.dumps(rates))
 
 
 def measure(how: str, together: int) -> dict[str, float]:
     """Start so many processes at once; gives their mean rates."""
-    env = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"}
+    env = {key: value for key, value in os.environ.items() if key not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
     started = [
         subprocess.Popen([sys.executable, "-W", "ignore", __file__, how], env=env, stdout=subprocess.PIPE, text=True)
         for _ in range(together)
@@ -66,14 +74,15 @@ def measure(how: str, together: int) -> dict[str, float]:
 
 
 def main() -> None:
-    print("| processes | step | memory kept | threads asleep | both: rate of untuned, median (range) |\n|---|---|---|---|---|")
-    ways = ["natural", "memory", "threads", "tuned"]
+    print("| processes | step | memory kept | threads asleep | spinning shortly | tuned: rate of untuned, median (range) |")
+    print("|---|---|---|---|---|---|")
+    ways = ["natural", "memory", "asleep", "short", "tuned"]
     for together in (1, 2):
         rates: dict[str, list[dict[str, float]]] = {how: [] for how in ways}
         for number in range(ROUNDS):
-            for how in ways[number % 4 :] + ways[: number % 4]:
+            for how in ways[number % len(ways) :] + ways[: number % len(ways)]:
                 rates[how].append(measure(how, together))
-        for step in ("alone", "isrd"):
+        for step in ("alone", "isrd", "few"):
             cells = []
             for how in ways[1:]:
                 ratios = [one[step] / other[step] for one, other in zip(rates[how], rates["natural"], strict=True)]

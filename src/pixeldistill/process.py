@@ -4,16 +4,19 @@ import ctypes
 import os
 import sys
 
+SPINS = "3000"  # some microseconds
 _MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1  # names of glibc's mallopt(3)
 
 
 def tune_process() -> None:
-    """Keep freed memory for the next step, and let idle threads sleep. An OMP_WAIT_POLICY that is set stays.
+    """Keep freed memory for the next step, and let threads that wait sleep soon. What the environment says already stays.
 
-    OpenMP's threads spin while they wait, so that two trainings on one machine hold up each other, and a training its own
-    loader. What both settings are worth is measured in `docs/performance.md`.
+    OpenMP's threads spin for long while they wait, so that two trainings on one machine hold up each other, and a training its
+    own loader; if they sleep at once, each of a small network's many operations must wake them. What the settings are worth
+    is measured in `docs/performance.md`.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
     keep_memory()
 
 

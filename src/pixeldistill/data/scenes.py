@@ -19,7 +19,7 @@ from pixeldistill.files import locked
 from pixeldistill.inputs import Data
 
 HEIGHT, WIDTH = 192, 256
-IMAGES = {"train": 240, "val": 40, "test": 80}
+IMAGES = {"train": 200, "val": 24, "test": 60}
 MARKS = ("plain", "bar", "cross", "dot")
 SEED = 0
 
@@ -84,8 +84,8 @@ def draw_scene(rng: np.random.Generator) -> tuple[NDArray[np.uint8], list[tuple[
     image = Image.fromarray(ground).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)
     pen = ImageDraw.Draw(image)
     objects: list[tuple[tuple[int, int, int, int], int]] = []
-    for _ in range(int(rng.integers(1, 7))):
-        side = int(rng.integers(16, 72))
+    for _ in range(int(rng.integers(2, 9))):
+        side = int(rng.integers(14, 48))
         x, y = int(rng.integers(WIDTH - side)), int(rng.integers(HEIGHT - side))
         box = (x, y, x + side, y + side)
         if any(box[0] < b[2] and b[0] < box[2] and box[1] < b[3] and b[1] < box[3] for b, _ in objects):
