@@ -1,22 +1,26 @@
 import io
 import json
+import math
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from pixeldistill.cost.costs import Costs, read_costs, to_csv
 from pixeldistill.cost.gather import measure_costs, network_names
 from pixeldistill.cost.measure import footprint, macs, parameters
 from pixeldistill.cost.memory import peak_activations
 from pixeldistill.cost.transmission import bytes_per_image
 from pixeldistill.data.sources import Sample
 from pixeldistill.detectors import DetectorSettings
-from pixeldistill.errors import DataError, NetworkError
+from pixeldistill.errors import DataError, NetworkError, RecipeError
 from pixeldistill.inputs import Camera, Imaging
 from pixeldistill.networks import build_classifier
 from pixeldistill.networks.shipped import ship
+from pixeldistill.networks.trained import build_fresh
 from pixeldistill.reading import load_recipe
-from pixeldistill.recipe import Network
+from pixeldistill.recipe import Network, Student
 
 
 @pytest.mark.parametrize(
@@ -34,9 +38,9 @@ def test_bytes_are_those_of_the_encoded_image(tmp_path):
     buffer = io.BytesIO()
     Image.new("RGB", (28, 28), (200, 10, 10)).save(buffer, "JPEG", quality=85)
     samples = [Sample(tmp_path / "a.png", 0)]
-    assert bytes_per_image(samples, Camera(28, Imaging(codec="jpeg"))) == buffer.tell()
-    assert bytes_per_image(samples, Camera(28, Imaging())) == 28 * 28 * 3
-    assert bytes_per_image(samples, Camera(28, Imaging(colour="grey"))) == 28 * 28
+    assert bytes_per_image(samples, Camera(28, Imaging(codec="jpeg")), whole=False) == buffer.tell()
+    assert bytes_per_image(samples, Camera(28, Imaging()), whole=False) == 28 * 28 * 3
+    assert bytes_per_image(samples, Camera(28, Imaging(colour="grey")), whole=False) == 28 * 28
 
 
 def test_peak_memory_of_a_chain_is_its_widest_place():
@@ -98,7 +102,7 @@ def test_names_and_globs():
 def test_costs_of_pairs(images, tmp_path):
     samples = [Sample(path, 0) for path in sorted(images.rglob("*.png"))]
     networks = [
-        Network(network=name, side=side, imaging=Imaging(codec="jpeg", quality=quality))
+        Student(network=name, side=side, imaging=Imaging(codec="jpeg", quality=quality), name=f"at-{quality}")
         for name in ("test_resnet", "inception_v3") for side in (16, 32) for quality in (30, 90)
     ]  # fmt: skip
     costs, refused = measure_costs(networks, 2, samples, fps=10, latency=True, threads=1, cache=tmp_path)
@@ -113,6 +117,75 @@ def test_costs_of_pairs(images, tmp_path):
     assert again == costs
     with pytest.raises(DataError, match="1 image cannot tell"):
         measure_costs(networks, 2, samples[:1])
+    for fps in (-5, math.nan, math.inf):
+        with pytest.raises(RecipeError, match="no frame rate"):
+            measure_costs(networks, 2, samples, fps=fps)
+
+
+def test_a_detector_is_priced_at_the_view_that_its_images_have(tmp_path):
+    for i in range(9):
+        Image.new("RGB", (160, 80), (i, 0, 0)).save(tmp_path / f"{i}.png")
+    samples = [Sample(path, 0) for path in sorted(tmp_path.glob("*.png"))]
+    settings = DetectorSettings(levels=(3, 4), channels=16, depth=1)
+    network = Network(network="test_resnet", side=64, detector=settings)
+    (wide,), _ = measure_costs([network], 3, samples)
+    (square,), _ = measure_costs([network], 3)
+    assert (wide.pixels, square.pixels) == (64 * 128, 64 * 64)
+    assert wide.macs / square.macs == pytest.approx(2, rel=0.01)
+    assert wide.memory / square.memory == pytest.approx(2, rel=0.05)
+    assert wide.bytes == 64 * 128 * 3
+    assert wide.macs == macs(build_fresh(network, 3), (64, 128))
+
+
+def test_bytes_are_those_of_images_from_all_over(tmp_path):
+    rng = np.random.default_rng(0)
+    for i in range(100):
+        flat = i < 64
+        content = np.zeros((32, 32, 3), np.uint8) if flat else rng.integers(0, 255, (32, 32, 3), np.uint8)
+        Image.fromarray(content).save(tmp_path / f"{i:03}.png")
+    samples = [Sample(path, 0) for path in sorted(tmp_path.glob("*.png"))]
+    few, all_ = (bytes_per_image(samples, Camera(32, Imaging(codec="png")), whole=False, most=most) for most in (50, 100))
+    assert few == pytest.approx(all_, rel=0.03)
+
+
+def test_a_recipes_own_students_are_measured_as_they_are(program, content, write, tmp_path):
+    own = {"network": "test_vit", "side": 32, "patch": 8, "options": {"depth": 1}, "imaging": {"codec": "png", "noise": 4}}
+    content["student"] = own
+    told = program("cost", "--recipe", write(content), "--out", "own.json", "--cache", tmp_path / "cache")
+    assert told.returncode == 0, told.stderr
+    (found,) = json.loads((tmp_path / "own.json").read_text())
+    size = footprint(Network(**own), 2)
+    assert (found["params"], found["macs"], found["camera"]) == (size.parameters, size.macs, "png, noise 4")
+    recipe = write(content | {"imaging": own["imaging"]})
+    arguments = ("--recipe", recipe, "--codec", "png", "--grey", "--out", "own.json", "--cache", tmp_path / "cache")
+    told = program("cost", "test_resnet", "--side", 16, *arguments)
+    assert told.returncode == 0, told.stderr
+    (found,) = json.loads((tmp_path / "own.json").read_text())
+    assert found["camera"] == "png grey, noise 4"
+
+
+def test_what_a_glob_means_has_weights_where_they_are_wanted():
+    assert "mobilenetv2_035" in network_names(["mobilenetv2_0*"])
+    assert "mobilenetv2_035" not in network_names(["mobilenetv2_0*"], pretrained=True)
+    with pytest.raises(NetworkError, match="has pretrained weights"):
+        network_names(["mobilenetv2_035*"], pretrained=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"params": ""}, "a row without params"),
+        ({"macs": "nan"}, "macs nan"),
+        ({"macs": "-1"}, "macs -1"),
+        ({"side": "x"}, "int"),
+    ],
+)
+def test_a_damaged_table_of_costs(change, reason, tmp_path):
+    head, values = to_csv([Costs("net", 56, "raw", 1.0, 2.0, 3.0, 4.0)]).split()
+    row = dict(zip(head.split(","), values.split(","), strict=True)) | change
+    (tmp_path / "c.csv").write_text(f"{','.join(row)}\n{','.join(row.values())}\n")
+    with pytest.raises(DataError, match=f"holds no costs.*{reason}"):
+        read_costs(tmp_path / "c.csv")
 
 
 def test_the_commands(program, content, write, images, tmp_path):
@@ -135,6 +208,8 @@ def test_the_commands(program, content, write, images, tmp_path):
         assert load_recipe(tmp_path / "plans" / name).student.side == 16
     for arguments, reason in (
         (("plan", "--recipe", recipe, "--max", "pixels=10"), "nothing fits the budget; the nearest is"),
+        (("plan", "test_resnet", "--costs", "costs.json", "--max", "pixels=500"), "leave out networks"),
+        (("cost", "test_resnet", "--side", 16, "--fps", -1), "no frame rate"),
         (("plan", "test_resnet", "--side", 16), "a plan needs a budget"),
         (("plan", "test_resnet", "--side", 16, "--max", "bytes=1kB"), "name images"),
         (("cost", "inception_v3", "--side", 16), "inception_v3 cannot be served at 16"),

@@ -67,8 +67,8 @@ def test_a_plan_sorts_by_what_fits():
 
 
 def test_what_is_dominated_is_told_with_what_dominates_it():
-    worse = replace(ONE, network="old", params=2e6, macs=40e6)
-    other = replace(ONE, network="other", params=5e6, macs=45e6)
+    worse = replace(ONE, network="net2", params=2e6, macs=40e6)
+    other = replace(ONE, network="net3", params=5e6, macs=45e6)
     found = plan([worse, ONE, other], {"bytes": 2000})
     assert found.fitting == (ONE, other), "more computation buys more parameters: neither dominates"
     assert found.dominated == ((worse, ONE),)
@@ -78,9 +78,12 @@ def test_dominance():
     assert not dominates(ONE, ONE, set())
     assert dominates(ONE, replace(ONE, params=2e6), set())
     assert not dominates(ONE, replace(ONE, params=2e6), {"params"}), "then fewer parameters are a virtue"
-    assert dominates(replace(ONE, encoding="jpeg 80"), ONE, set()), "a better picture for the same bytes"
-    assert not dominates(replace(ONE, encoding="webp 80"), ONE, set()), "codecs cannot be told apart by their quality"
-    assert not dominates(replace(ONE, encoding="jpeg 50 grey"), ONE, set())
+    assert dominates(replace(ONE, camera="jpeg 80"), ONE, set()), "a better picture for the same bytes"
+    assert not dominates(replace(ONE, camera="webp 80"), ONE, set()), "codecs cannot be told apart by their quality"
+    assert not dominates(replace(ONE, camera="jpeg 50 grey"), ONE, set())
+    assert not dominates(replace(ONE, camera="jpeg 80, bicubic"), ONE, set()), "nor can two kernels"
+    assert not dominates(replace(ONE, camera="jpeg 80, noise 2"), ONE, set())
+    assert not dominates(replace(ONE, network="other18"), replace(ONE, params=2e6), set()), "nor two families by parameters"
     assert not dominates(replace(ONE, side=60, bytes=1200), ONE, set())
 
 
@@ -98,6 +101,9 @@ def test_quantities():
     assert write_quantity("bytes", 999) == "999 B"
     assert write_quantity("macs", None) == "–"
     assert write_quantity("bitrate", 43800) == "43.8 kbit/s"
+    assert write_quantity("bytes", 999.7) == "1 kB"
+    assert write_quantity("latency", 12.3456) == "12346 ms"
+    assert write_quantity("macs", 5e15) == "5000 T"
 
 
 def test_the_cache_remembers_and_survives_damage(tmp_path):

@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+import shutil
 import subprocess
 import sys
 
@@ -17,6 +18,7 @@ from pixeldistill.inputs import Imaging
 from pixeldistill.report.collect import collect
 from pixeldistill.report.gallery import mistakes, view
 from pixeldistill.report.page import write_page
+from pixeldistill.report.pictures import save_reconstructions
 from tests.conftest import recipe_content, run_here
 
 
@@ -39,6 +41,24 @@ def runs(images, tmp_path_factory):
     }
     run_here(detection, folder / "detected")
     return folder
+
+
+def test_damaged_files_are_named(runs, tmp_path):
+    shutil.copytree(runs / "classified", tmp_path / "run")
+    picture = next((tmp_path / "run").glob("*-distilled/seed-0/reconstruction.png"))
+    picture.write_bytes(b"no picture")
+    with pytest.raises(RunError, match=r"reconstruction\.png cannot be read"):
+        write_page([tmp_path / "run"])
+    picture.unlink()
+    (picture.parent / "answers.json").write_text('[{"file": "a.png"}]')
+    with pytest.raises(RunError, match=r"answers\.json is damaged"):
+        write_page([tmp_path / "run"])
+
+
+def test_names_that_mean_something_to_a_drawing(tmp_path):
+    image = np.zeros((2, 3, 8, 8), np.float32)
+    save_reconstructions(tmp_path / "a.png", image, image, image, ["US$ \\frac A$", "a_b^c"])
+    assert (tmp_path / "a.png").is_file()
 
 
 def test_what_was_said_of_every_image_is_kept(runs):
@@ -96,6 +116,8 @@ def test_a_pages_views_are_those_of_the_test(imaging):
     taken = camera_view(image, 32, imaging).permute(1, 2, 0).contiguous().numpy()
     theirs = photograph(taken, imaging, (2, 5)).astype(int)
     assert np.abs(ours - theirs).mean() < 0.5
+    sent = np.random.default_rng(1).integers(0, 255, (32, 32, 3), np.uint8)
+    assert (np.asarray(view(Image.fromarray(sent), 32, Imaging(), 5)) == sent).all(), "an image that a camera has sent"
 
 
 def test_folders_without_runs(tmp_path, runs):

@@ -106,6 +106,9 @@ class Archive:
                 self._compare(key)
                 return
             own = {".lock", UNFINISHED, *(self._file(name).name for name in layout)}
+            for name in (UNFINISHED, KEY):
+                for left in self.folder.glob(f".{name}.*"):  # of a process that was killed while it wrote that file
+                    left.unlink(missing_ok=True)
             there = {path.name for path in self.folder.iterdir()}
             if foreign := sorted(there - (own if UNFINISHED in there else {".lock"})):
                 raise RunError(

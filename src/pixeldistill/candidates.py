@@ -9,6 +9,8 @@ from pixeldistill.errors import RecipeError
 from pixeldistill.inputs import Imaging
 from pixeldistill.strict import Strict
 
+FRONT = "frontier.csv"  # what a sweep leaves: its students' costs and figures, and which are on the front
+
 
 class Candidates(Strict):
     """Students to choose from: every network, at every side, behind every camera."""
@@ -19,6 +21,7 @@ class Candidates(Strict):
     weights: str = Field("pretrained", description="what every student starts from")
     patch: PositiveInt | None = Field(None, description="patch size of ViTs")
     options: dict[str, Any] = Field(default_factory=dict, description="passed on to timm.create_model")
+    fps: float | None = Field(None, gt=0, lt=1e6, description="images a second, for a budget of bit rate")
 
     @model_validator(mode="after")
     def _once(self) -> "Candidates":
@@ -30,14 +33,9 @@ class Candidates(Strict):
 
 
 class Halving(Strict):
-    """Successive halving: at certain epochs the students that are dominated most are given up.
+    """Successive halving: at certain epochs the students that are dominated most are given up; see `training.halving`."""
 
-    Source:
-        Li et al., A System for Massively Parallel Hyperparameter Tuning (ASHA), MLSys 2020, as Optuna has it; what is compared is
-        ours: see `training.sweep`.
-    """
-
-    reduction: int = Field(3, ge=2, description="about one in so many goes on")
+    reduction: int = Field(3, ge=2, description="of those below the front one in so many goes on")
     first: PositiveInt = Field(
         1, description="the epoch at which the first are given up; later ones are `reduction` times as far"
     )

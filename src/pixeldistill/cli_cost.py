@@ -93,6 +93,8 @@ def plan(
     if write and not recipe:
         raise RecipeError("--write needs --recipe: what it writes are that recipe's variants")
     if costs:
+        if networks or side or recipe:
+            raise RecipeError("--costs plans with what that file holds: leave out networks, --side and --recipe")
         if write:
             raise RecipeError("--write measures candidates itself: leave out --costs")
         _show_plan(make_plan(read_costs(costs), budget, near))
@@ -121,11 +123,15 @@ def _check_out(out: Path | None) -> None:
 
 def _camera(text: str, grey: bool, base: Imaging) -> Imaging:
     codec, colon, quality = text.partition(":")
-    told = {"codec": codec, "colour": "grey" if grey else base.colour, "kernel": base.kernel, "crop": base.crop}
+    told = base.model_dump() | {"codec": codec, "quality": quality if colon else None}
     try:
-        return Imaging.model_validate(told | ({"quality": quality} if colon else {}))
+        return _seen_grey(Imaging.model_validate(told), grey)
     except ValidationError as error:
         raise RecipeError(f"--codec {text!r} is none: write jpeg:QUALITY, webp:QUALITY (1 to 100), png or raw") from error
+
+
+def _seen_grey(camera: Imaging, grey: bool) -> Imaging:
+    return camera.model_copy(update={"colour": "grey"}) if grey else camera
 
 
 def _measured(
@@ -148,30 +154,34 @@ def _measured(
             done += 1
             tell(done, len(listed))
 
+        rate = fps or (loaded.candidates.fps if loaded and loaded.candidates else None)
         return cost_of(
-            listed, count, samples, fps=fps, latency=latency, threads=threads, cache=cache or default_cache(), step=step
+            listed, count, samples, fps=rate, latency=latency, threads=threads, cache=cache or default_cache(), step=step
         )
 
 
 def _listed(
     networks: list[str] | None, sides: list[int] | None, codecs: list[str] | None, grey: bool, recipe: Recipe | None
 ) -> "list[Listed]":
-    from pixeldistill.cost.choose import list_students
+    from pixeldistill.cost.choose import list_students, own_students
 
     known = recipe.candidates if recipe else None
+    if recipe and not known and not (networks or sides or codecs or grey) and recipe.all_students:
+        return own_students(recipe)
     base = recipe.imaging if recipe else Imaging(codec="jpeg")
-    names = networks or (list(known.networks) if known else [s.network for s in recipe.all_students] if recipe else [])
-    wanted = sides or (list(known.sides) if known else [s.side for s in recipe.all_students] if recipe else [])
+    names, wanted = networks or (known and known.networks), sides or (known and known.sides)
     if not names or not wanted:
-        raise RecipeError("name networks and sides, as in `cost resnet18 --side 56 --side 112`, or a --recipe with `candidates`")
-    cameras = tuple(_camera(text, grey, base) for text in codecs or ())
-    if not cameras:
-        cameras = known.cameras if known and known.cameras else (base.model_copy(update={"colour": "grey"}) if grey else base,)
-    said = {"patch": known.patch, "options": known.options} if known else {}
+        raise RecipeError(
+            "name networks and sides, as in `cost resnet18 --side 56 --side 112`, or a --recipe with `candidates`; "
+            "the students of another recipe are measured as they are, without --side, --codec and --grey"
+        )
+    cameras = [_camera(text, grey, base) for text in codecs or ()]
+    cameras = cameras or [_seen_grey(camera, grey) for camera in (known and known.cameras) or (base,)]
+    said = {"patch": known.patch, "options": known.options, "weights": known.weights} if known else {}
+    said |= {} if recipe else {"weights": "none"}
     candidates = Candidates(
-        networks=tuple(dict.fromkeys(names)), sides=tuple(dict.fromkeys(wanted)), cameras=tuple(dict.fromkeys(cameras)),
-        weights=known.weights if known else "pretrained", **said,
-    )  # fmt: skip
+        networks=tuple(dict.fromkeys(names)), sides=tuple(dict.fromkeys(wanted)), cameras=tuple(dict.fromkeys(cameras)), **said
+    )
     return list_students(candidates, base, recipe.detector if recipe else None)
 
 
@@ -183,7 +193,7 @@ def _samples(recipe: Recipe | None, images: Path | None, classes: int) -> "tuple
     found: Sequence[Sample] = ()
     if recipe:
         splits = load_splits(recipe.data)
-        found, classes = splits.test or splits.val, len(splits.classes)
+        found, classes = splits.val, len(splits.classes)
     if images:
         if not images.is_dir():
             raise DataError(f"--images {images} is no folder")
@@ -202,8 +212,8 @@ def _show_costs(costs: Sequence[Costs], title: str, notes: Sequence[str] = (), h
         cells = [write_quantity(axis, getattr(cost, axis)) for axis in axes]
         if "latency" in axes and cost.p95 is not None:
             cells[axes.index("latency")] += f" ({write_quantity('latency', cost.p95)})"
-        rows.append([cost.network, str(cost.side), cost.encoding, *cells, *(notes[number : number + 1])])
-    table(title, ["network", "side", "sent as", *titles, *([heading] if notes else [])], rows, numbers=True)
+        rows.append([cost.network, str(cost.side), cost.camera, *cells, *(notes[number : number + 1])])
+    table(title, ["network", "side", "camera", *titles, *([heading] if notes else [])], rows, numbers=True)
 
 
 def show_choice(choice: "Choice") -> None:

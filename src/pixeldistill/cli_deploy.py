@@ -9,6 +9,7 @@ import typer
 
 from pixeldistill.answers import Answering
 from pixeldistill.console import Workers, need_torch, say, share, table, tell_errors
+from pixeldistill.errors import ExportError
 from pixeldistill.tasks.headline import TITLES
 from pixeldistill.wording import in_words
 
@@ -24,13 +25,13 @@ def predict(
     run: Annotated[Path, typer.Argument(help="A run folder, a stage or seed folder in it, or an exported file.", metavar="RUN")],
     files: Annotated[list[Path], typer.Argument(help="Images, or folders of them.", metavar="FILES...")],
     top: Annotated[int, typer.Option(min=1, help="How many classes to print for an image.")] = 3,
-    weights: Annotated[Which, typer.Option(help="Which epoch's weights.")] = Which.last,
+    weights: Annotated[Which | None, typer.Option(help="Of a run: which epoch's weights; by default the last's.")] = None,
     least: Annotated[float, typer.Option(min=0, max=1, help="Detectors: least probability (0.05 or more).")] = 0.3,
     draw: Annotated[Path | None, typer.Option(help="Detectors: folder for pictures, else <seed>/predictions.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Predict images of any size with a trained network, or an exported one: their classes, or the objects in them."""
-    predictor = _open_network(run, weights.value)
+    predictor = _open_network(run, weights)
     if predictor.detects:
         tell_errors(_predict_objects(predictor, files, least, draw or predictor.pictures, as_json))
         return
@@ -68,7 +69,7 @@ def export(
         say(f"{written.path}: {written.precision}, {written.bytes / 1e6:.2f} MB")
         if written.precision == "float32":
             parity = written.parity
-            lost = f", {100 * parity.unmatched:.1f} % of the objects without counterpart" if parity.unmatched else ""
+            lost = f", {100 * parity.unmatched:.1f} % of {in_words(parity.objects, 'object')} unmatched" if parity.objects else ""
             say(
                 f"  against PyTorch on {in_words(parity.images, 'image')}: network {parity.raw:.1e} (relative), "
                 f"probabilities {parity.answer:.1e} from file to answer{lost}"
@@ -89,16 +90,18 @@ def report(
     say(f"page: {write_page(runs, out)}")
 
 
-def _open_network(run: Path, weights: str) -> Answering:
+def _open_network(run: Path, weights: Which | None) -> Answering:
     """Open what can be asked: an exported file needs no PyTorch."""
-    if run.suffix == ".onnx":
+    if run.suffix.lower() == ".onnx":
+        if weights:
+            raise ExportError(f"{run} holds the weights that it was exported with: leave out --weights")
         from pixeldistill.exported import ExportedModel
 
         return ExportedModel(run)
     need_torch()
     from pixeldistill.predict import Predictor
 
-    return Predictor(run, weights)
+    return Predictor(run, (weights or Which.last).value)
 
 
 def _predict_objects(predictor: Answering, files: list[Path], least: float, folder: Path, as_json: bool) -> list[str]:

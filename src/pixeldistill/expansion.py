@@ -1,7 +1,7 @@
 """The stages that a recipe stands for: first as entries, which the user may as well have written, then resolved."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from pixeldistill.detectors import DetectorSettings
 from pixeldistill.errors import RecipeError, nearest
@@ -33,6 +33,7 @@ from pixeldistill.recipe import (
     Student,
 )  # fmt: skip
 
+NetworkT = TypeVar("NetworkT", bound=Network)
 SUPERVISED: tuple[Term, ...] = (SupervisedTerm(kind="supervised"),)
 _TEACH_PREDICTION = ("supervised", "pkd", "dkd", "dist")
 
@@ -77,7 +78,7 @@ def teacher_of(recipe: Recipe) -> Network:
     assert recipe.teacher is not None
     network = Network(**recipe.teacher.model_dump(exclude={"schedule"}, exclude_unset=True))
     network = network.model_copy(update={"imaging": network.imaging or recipe.imaging.optics})
-    return network if recipe.detector is None else _completed(network, recipe.detector)
+    return network if recipe.detector is None else completed(network, recipe.detector)
 
 
 def _taught(recipe: Recipe, teacher: str | Network) -> Iterator[StageEntry]:
@@ -186,13 +187,14 @@ def _with_detectors(entry: StageEntry, recipe: Recipe) -> StageEntry:
     """Complete what an entry says of its detectors by what the recipe says of all."""
     if recipe.detector is None:
         return entry
-    changes: dict[str, Any] = {"student": _completed(entry.student, recipe.detector)}
+    changes: dict[str, Any] = {"student": completed(entry.student, recipe.detector)}
     if isinstance(entry.teacher, Network):
-        changes["teacher"] = _completed(entry.teacher, recipe.detector)
+        changes["teacher"] = completed(entry.teacher, recipe.detector)
     return entry.model_copy(update=changes)
 
 
-def _completed(network: Network, base: DetectorSettings) -> Network:
+def completed(network: NetworkT, base: DetectorSettings) -> NetworkT:
+    """Give a network with what the recipe's `detector` says of all, where it does not say otherwise itself."""
     return network.model_copy(update={"detector": _merged(base, network.detector)})
 
 

@@ -15,6 +15,7 @@ from pixeldistill.errors import ExportError, RunError
 
 CARD = "pixeldistill"  # the name under which a file's metadata holds its card
 FORMAT = 1
+_OUTPUTS = {"classification": ["probabilities"], "detection": ["objects", "probabilities", "classes", "images"]}
 
 Pixels = NDArray[np.uint8]
 
@@ -61,6 +62,9 @@ class ExportedModel:
         except Exception as error:  # of ONNX Runtime's own, without a common base
             raise ExportError(f"{path} is no ONNX file that can be run: {str(error).splitlines()[0][:160]}") from error
         self.card = read_card(self.session, str(path))
+        names = ([node.name for node in self.session.get_inputs()], [node.name for node in self.session.get_outputs()])
+        if names != (["image"], _OUTPUTS.get(self.card["task"])):
+            raise ExportError(f"{path} was not made by `pixeldistill export`: it takes {names[0]} and answers {names[1]}")
         self.title = str(path)
         self.classes: tuple[str, ...] = tuple(self.card["classes"])
         self.pictures = path.with_name(f"{path.stem}-predictions")

@@ -127,6 +127,19 @@ class Imaging(Strict):
         quality = f" {self.quality or QUALITY}" if self.lossy else ""
         return f"{self.codec}{quality}" + (" grey" if self.colour == "grey" else "")
 
+    @property
+    def words(self) -> str:
+        """All that is not as usual, in words.
+
+        >>> Imaging(codec="jpeg", kernel="bicubic", noise=2).words, Imaging().words
+        ('jpeg 85, bicubic, noise 2', 'raw')
+        """
+        usual = Imaging()
+        more: list[str] = [self.kernel] if self.kernel != usual.kernel else []
+        more += [f"crop {self.crop:g}"] if self.crop != usual.crop else []
+        more += [f"noise {self.noise:g}"] if self.noise else []
+        return ", ".join([self.encoding, *more])
+
 
 class Camera(NamedTuple):
     """What feeds a network: images of a side, made so."""

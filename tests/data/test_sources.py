@@ -1,3 +1,5 @@
+import os
+
 import pytest
 from PIL import Image
 
@@ -182,6 +184,15 @@ def test_an_empty_class_folder(tmp_path):
     (tmp_path / "c").mkdir()
     with pytest.raises(DataError, match=r"class folder .*c holds no image"):
         load_splits(Data(format="folder", root=tmp_path))
+
+
+def test_a_name_that_cannot_be_written_down_is_refused(tmp_path):
+    make_images(tmp_path, {"a": 4, "b": 4})
+    image = next((tmp_path / "a").iterdir())
+    image.rename(os.fsdecode(os.fsencode(image.parent) + b"/\xff.png"))
+    data = Data(format="folder", root=tmp_path)
+    with pytest.raises(DataError, match=r"\\udcff.png has a name that is no UTF-8: rename it"):
+        check_images(load_splits(data), data, workers=1)
 
 
 def test_bad_images_are_refused_or_skipped_and_counted(tmp_path):

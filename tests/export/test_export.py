@@ -87,7 +87,7 @@ def test_a_file_says_what_it_is_and_nothing_of_this_machine(classified):
     assert card["imaging"] == Imaging(colour="grey", codec="jpeg", quality=60).model_dump(mode="json")
     assert card["classes"] == ["across", "down"]
     assert card["precision"] == "float32"
-    assert {"raw", "answer", "unmatched", "images"} == card["parity"].keys()
+    assert {"raw", "answer", "unmatched", "objects", "images"} == card["parity"].keys()
     assert card["figures"]["test"].keys() >= {"top1", "nll"}
     content = path.read_bytes()
     assert str(ROOT).encode() not in content
@@ -104,6 +104,31 @@ def test_an_exported_detector_finds_what_pytorch_finds(detected):
         assert len(ours.objects) == len(theirs.objects) > 0
         probabilities = [[o.probability for o in told.objects] for told in (ours, theirs)]
         assert probabilities[0] == pytest.approx(probabilities[1], abs=1e-3)
+
+
+def refused(network, model, pictures):
+    """Give why a model is refused that is compared with a network on some noise."""
+    parity = compare_answers(model, network, Imaging(), pictures)
+    with pytest.raises(ExportError) as refusal:
+        check_parity(parity)
+    return str(refusal.value)
+
+
+def test_a_file_that_answers_nonsense_is_refused(classified, detected, images):
+    pictures = sorted(images.rglob("*.png"))[:3]
+    network = load_trained(next((classified[0]).glob("*/seed-0")))
+    model = assemble(convert(network), network, Imaging())
+    for tensor in model.graph.initializer:
+        if len(tensor.dims) == 4 and tensor.data_type == onnx.TensorProto.FLOAT:
+            values = np.full(onnx.numpy_helper.to_array(tensor).shape, np.nan, np.float32)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+    assert "differs from PyTorch's by nan" in refused(network, model, pictures)
+    network = load_trained(next((detected[0]).glob("*/seed-0")))
+    blind = load_trained(next((detected[0]).glob("*/seed-0")))
+    with torch.no_grad():
+        blind.net["head"].classification_head.cls_logits.bias -= 99
+    assert "differs from PyTorch's by inf" in refused(network, assemble(convert(blind), blind, Imaging()), pictures)
+    assert "differs from PyTorch's by inf" in refused(blind, assemble(convert(network), network, Imaging()), pictures)
 
 
 @pytest.mark.parametrize(("head", "backbone"), [("fcos", "test_efficientnet"), ("retinanet", "test_vit")])

@@ -178,6 +178,8 @@ def test_what_was_being_made_is_made_anew(content, live, tmp_path):
     folder.mkdir(parents=True)
     (folder / "unfinished").touch()
     (folder / "pixels.npy").write_bytes(b"half")
+    (folder / ".unfinished.x1").touch()  # what a kill in the middle of writing a file leaves
+    (folder / ".key.json.x2").touch()
     stored = run_here({**content, "data": content["data"] | {"store": 40}}, tmp_path / "run")["distilled", 0]
     assert difference(live, stored) == 0
     assert not (folder / "unfinished").exists()

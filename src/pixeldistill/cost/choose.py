@@ -11,9 +11,12 @@ from pixeldistill.cost.plan import Plan, plan
 from pixeldistill.data.sources import Sample
 from pixeldistill.detectors import DetectorSettings
 from pixeldistill.errors import NetworkError
+from pixeldistill.expansion import completed
 from pixeldistill.inputs import Imaging
 from pixeldistill.reading import parse_recipe
 from pixeldistill.recipe import Recipe, Student
+
+_CHOICE = {"candidates", "budget", "halving", "student", "students"}
 
 
 class Choice(NamedTuple):
@@ -39,17 +42,22 @@ def list_students(candidates: Candidates, imaging: Imaging, detector: DetectorSe
     """
     cameras = candidates.cameras or (imaging,)
     found = []
-    for name, named in network_names(candidates.networks).items():
+    for name, named in network_names(candidates.networks, pretrained=candidates.weights == "pretrained").items():
         for side in candidates.sides:
             for camera in cameras:
-                sent = f"-{camera.encoding.replace(' ', '')}" if len(cameras) > 1 else ""
-                noise = f"-noise{camera.noise:g}" if len({c.noise for c in cameras}) > 1 else ""
+                sent = f"-{camera.words.replace(', ', '-').replace(' ', '')}" if len(cameras) > 1 else ""
                 student = Student(
                     network=name, side=side, weights=candidates.weights, patch=candidates.patch, options=candidates.options,
-                    detector=detector, imaging=camera, name=f"{name.rsplit('/', maxsplit=1)[-1]}-{side}{sent}{noise}",
+                    detector=detector, imaging=camera, name=f"{name.rsplit('/', maxsplit=1)[-1]}-{side}{sent}",
                 )  # fmt: skip
                 found.append(Listed(student, named))
     return found
+
+
+def own_students(recipe: Recipe) -> list[Listed]:
+    """Give the students that a recipe names itself, complete."""
+    students = [s.model_copy(update={"imaging": s.imaging or recipe.imaging}) for s in recipe.all_students]
+    return [Listed(completed(s, recipe.detector) if recipe.detector else s, named=True) for s in students]
 
 
 def cost_of(
@@ -91,7 +99,7 @@ def with_students(recipe: Recipe, students: Sequence[Student]) -> Recipe:
 
 
 def _without_choice(recipe: Recipe) -> dict[str, Any]:
-    return recipe.model_dump(mode="json", exclude_unset=True, exclude={"candidates", "budget", "halving"})
+    return recipe.model_dump(mode="json", exclude_unset=True, exclude=_CHOICE)
 
 
 def _told(student: Student, *but: str) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from pixeldistill.errors import DataError, RecipeError, nearest
 class Costs:
     """Costs of a network behind a camera, for one image. What was not measured is None.
 
+    camera: in words, see `Imaging.words`.
     params: of the network. macs: multiply-accumulates. memory: bytes of activations alive at the peak. pixels: of the sensor.
     latency, p95: seconds, median and 95th percentile, with ONNX Runtime on `threads` threads. bytes: of an image as it is sent.
     bitrate: bits a second at the frame rate that was asked for.
@@ -24,7 +25,7 @@ class Costs:
 
     network: str
     side: int
-    encoding: str
+    camera: str
     params: float
     macs: float
     memory: float
@@ -38,7 +39,7 @@ class Costs:
     @property
     def label(self) -> str:
         """What the pair is called: network, side and camera."""
-        return f"{self.network} at {self.side}, {self.encoding}"
+        return f"{self.network} at {self.side}, {self.camera}"
 
 
 class Axis(NamedTuple):
@@ -89,7 +90,7 @@ def parse_limit(name: str, text: str | float) -> float:
         raise RecipeError(f"budget: {name} {text!r}: {said}; valid: {shown}, as in {_example(name)}")
     value = number * units[unit]
     if not 0 < value < math.inf:
-        raise RecipeError(f"budget: {name} {text!r} must be more than nothing")
+        raise RecipeError(f"budget: {name} {text!r} must be more than nothing, and finite")
     return value
 
 
@@ -107,11 +108,19 @@ def write_quantity(name: str, value: float | None) -> str:
         return "–"
     base = AXES[name].unit
     if base == "s":
-        return f"{1e3 * value:.3g} ms"
-    for factor, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= factor:
-            return f"{value / factor:.3g} {prefix}{base}"
-    return f"{value:.3g} {base}".strip()
+        return f"{_three_digits(1e3 * value)} ms"
+    prefixes = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+    factor, prefix = next(((factor, prefix) for factor, prefix in prefixes if value >= 0.9995 * factor), (1, ""))
+    return f"{_three_digits(value / factor)} {prefix}{base}".strip()
+
+
+def _three_digits(value: float) -> str:
+    """Write three digits, or all before the point, never a power of ten.
+
+    >>> _three_digits(3.14159), _three_digits(12345.6), _three_digits(0.0123456)
+    ('3.14', '12346', '0.0123')
+    """
+    return f"{value:.0f}" if value >= 999.5 else f"{value:.3g}"
 
 
 def to_csv(costs: Iterable[Costs]) -> str:
@@ -138,16 +147,20 @@ def read_costs(path: Path) -> list[Costs]:
         text = path.read_text(encoding="utf-8")
         rows = json.loads(text) if path.suffix == ".json" else list(csv.DictReader(io.StringIO(text)))
         return [_read_row(row) for row in rows]
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise DataError(
-            f"{path} holds no costs ({error}): `pixeldistill cost ... --csv` or `--json` writes such a file"
-        ) from error
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, csv.Error) as error:
+        raise DataError(f"{path} holds no costs ({error}): `pixeldistill cost ... --out {path}` writes such a file") from error
 
 
 def _read_row(row: dict[str, Any]) -> Costs:
-    kinds: dict[str, Callable[[Any], Any]] = {"network": str, "encoding": str, "side": int, "threads": int}
+    kinds: dict[str, Callable[[Any], Any]] = {"network": str, "camera": str, "side": int, "threads": int}
     found = {name: row[name] for name in (field.name for field in fields(Costs))}
     read: dict[str, Any] = {n: None if value in (None, "") else kinds.get(n, float)(value) for n, value in found.items()}
+    for field in fields(Costs):
+        value = read[field.name]
+        if value is None and field.default is not None:
+            raise ValueError(f"a row without {field.name}")
+        if isinstance(value, int | float) and not 0 <= value < math.inf:
+            raise ValueError(f"{field.name} {value}")
     return Costs(**read)
 
 

@@ -1,5 +1,6 @@
 """Measuring pairs of network and camera: everything that `pixeldistill cost` tells of them."""
 
+import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from fnmatch import translate
@@ -14,13 +15,14 @@ from pixeldistill.cost.cache import remembered
 from pixeldistill.cost.costs import Costs
 from pixeldistill.cost.latency import Latency, cores, machine, measure_latency
 from pixeldistill.cost.measure import Footprint, footprint
-from pixeldistill.cost.transmission import bytes_per_image
+from pixeldistill.cost.transmission import bytes_per_image, typical_view
 from pixeldistill.data.sources import Sample
-from pixeldistill.errors import DataError, ExportError, NetworkError, nearest
-from pixeldistill.inputs import Camera
+from pixeldistill.errors import DataError, ExportError, NetworkError, RecipeError, nearest
+from pixeldistill.inputs import Camera, Imaging
 from pixeldistill.recipe import Network
 from pixeldistill.wording import in_words
 
+_MEASURED_WITH = ("pixeldistill", "torch", "torchvision", "timm", "onnx", "onnxscript")
 LEAST_IMAGES = 8  # fewer say nothing of how many bytes an image has
 
 
@@ -32,8 +34,12 @@ class Refused(NamedTuple):
     reason: str
 
 
-def network_names(patterns: Iterable[str]) -> dict[str, bool]:
+def network_names(patterns: Iterable[str], *, pretrained: bool = False) -> dict[str, bool]:
     """Resolve names and globs of timm's architectures; gives each name, and whether it was named itself.
+
+    Args:
+        patterns: names and globs.
+        pretrained: a glob means those alone that have ImageNet weights.
 
     Raises:
         NetworkError: a name that timm does not have, a glob that matches nothing.
@@ -45,6 +51,10 @@ def network_names(patterns: Iterable[str]) -> dict[str, bool]:
             matches = [name for name in known if re.match(translate(pattern), name)]
             if not matches:
                 raise NetworkError(f"no network of timm matches {pattern!r}: `*` stands for any letters, as in 'mobilenetv3_*'")
+            if pretrained and not (matches := [name for name in matches if timm.is_model_pretrained(name)]):
+                raise NetworkError(
+                    f"no network that matches {pattern!r} has pretrained weights: name others, or set weights: none"
+                )
             found |= {name: found.get(name, False) for name in matches}
         elif pattern in known or pattern.startswith("torchvision/") or timm.is_model(pattern):
             found[pattern] = True
@@ -81,41 +91,57 @@ def measure_costs(
 
     Raises:
         DataError: too few images to measure bytes by.
+        RecipeError: no frame rate.
     """
     if samples and len(samples) < LEAST_IMAGES:
         few = in_words(len(samples), "image")
         raise DataError(f"{few} cannot tell how many bytes one has: name {LEAST_IMAGES} or more")
     found: list[Costs | None] = []
     refused: list[Refused] = []
-    bytes_of: dict[Camera, float] = {}
+    if fps is not None and not 0 < fps < math.inf:
+        raise RecipeError(f"{fps:g} images a second are no frame rate: it must be more than nothing, and finite")
+    bytes_of: dict[tuple[Camera, bool], float] = {}
     speeds: dict[str, Latency] = {}
+    views: dict[int, tuple[int, int]] = {}
+    versions = {name: version(name) for name in _MEASURED_WITH}
     for network in networks:
-        camera = network.camera
-        plain = network.model_copy(update={"weights": "none", "imaging": camera.imaging.optics})
-        key = {"network": plain.model_dump(mode="json"), "classes": classes, "torch": version("torch"), "timm": version("timm")}
+        camera, whole = network.camera, network.detector is not None
+        if network.side not in views:
+            views[network.side] = typical_view(samples, network.side) if whole and samples else (network.side, network.side)
+        view = views[network.side]
+        sized, timed = (_anonymous(network, imaging) for imaging in (camera.imaging.optics, camera.imaging.received))
+        key = {"classes": classes, "view": list(view), "versions": versions}
         try:
-            size = Footprint(*_tried({"kind": "footprint", **key}, cache, partial(footprint, plain, classes)))
-            name = plain.model_dump_json()
+            own = {"kind": "footprint", "network": sized.model_dump(mode="json"), **key}
+            size = Footprint(*_tried(own, cache, partial(footprint, sized, classes, view)))
+            name = timed.model_dump_json()
             if latency and name not in speeds:
-                own = {"kind": "latency", **key, "machine": machine(), "threads": threads or cores()}
-                speeds[name] = Latency(*_tried(own, cache, partial(measure_latency, plain, classes, threads)))
-        except NetworkError as error:
+                own = {"kind": "latency", "network": timed.model_dump(mode="json"), **key}
+                own |= {"machine": machine(), "threads": threads or cores()}
+                speeds[name] = Latency(*_tried(own, cache, partial(measure_latency, timed, classes, threads, view)))
+        except (NetworkError, ExportError) as error:
             refused.append(Refused(network.network, network.side, str(error)))
             found.append(None)
             step()
             continue
-        if samples and camera not in bytes_of:
-            bytes_of[camera] = bytes_per_image(samples, camera)
-        sent, speed = bytes_of.get(camera), speeds.get(name)
+        if samples and (camera, whole) not in bytes_of:
+            bytes_of[camera, whole] = bytes_per_image(samples, camera, whole=whole)
+        sent, speed = bytes_of.get((camera, whole)), speeds.get(name)
         found.append(
             Costs(
-                network.network, network.side, camera.imaging.encoding, size.parameters, size.macs, size.activations,
-                network.side**2, speed and speed.median, speed and speed.p95, speed and speed.threads, sent,
+                network.network, network.side, camera.imaging.words, size.parameters, size.macs, size.activations,
+                view[0] * view[1], speed and speed.median, speed and speed.p95, speed and speed.threads, sent,
                 8 * sent * fps if sent and fps else None,
             )
         )  # fmt: skip
         step()
     return found, refused
+
+
+def _anonymous(network: Network, imaging: Imaging) -> Network:
+    """Give what decides about a measurement: not what a student is called, nor its weights, nor how its images are sent."""
+    told = network.model_dump(include=set(Network.model_fields))
+    return Network.model_validate(told | {"weights": "none", "imaging": imaging})
 
 
 def _tried(key: dict[str, Any], cache: Path | None, measure: Callable[[], Sequence[float]]) -> Sequence[Any]:
@@ -124,7 +150,7 @@ def _tried(key: dict[str, Any], cache: Path | None, measure: Callable[[], Sequen
     def attempt() -> Any:  # noqa: ANN401
         try:
             return list(measure())
-        except (NetworkError, ExportError) as error:
+        except NetworkError as error:
             return {"refused": str(error)}
 
     value = remembered(cache, key, attempt)

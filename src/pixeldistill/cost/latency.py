@@ -27,8 +27,16 @@ class Latency(NamedTuple):
     threads: int
 
 
-def measure_latency(network: Network, classes: int, threads: int | None = None) -> Latency:
+def measure_latency(
+    network: Network, classes: int, threads: int | None = None, view: tuple[int, int] | None = None
+) -> Latency:  # fmt: skip
     """Time a network that has not been trained: from the 8-bit image that a camera has sent to the answer.
+
+    Args:
+        network: as a recipe has it.
+        classes: of its prediction.
+        threads: by default all cores.
+        view: a detector's image, height and width; by default a square of its side.
 
     Raises:
         NetworkError, ExportError: it cannot be served, or exported.
@@ -36,7 +44,7 @@ def measure_latency(network: Network, classes: int, threads: int | None = None) 
     torch.manual_seed(0)
     built = build_fresh(network, classes).eval()
     model = assemble(convert(built), built, network.camera.imaging).SerializeToString()
-    image = np.random.default_rng(0).integers(0, 256, (1, network.side, network.side, 3), np.uint8)
+    image = np.random.default_rng(0).integers(0, 256, (1, *(view or (network.side, network.side)), 3), np.uint8)
     return time_model(model, image, threads)
 
 

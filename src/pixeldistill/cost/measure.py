@@ -11,6 +11,7 @@ from pixeldistill.cost.memory import peak_activations
 from pixeldistill.errors import NetworkError
 from pixeldistill.networks.backbone import create_net, one_line, set_stem_stride
 from pixeldistill.networks.classifier import Classifier
+from pixeldistill.networks.detector import MULTIPLE
 from pixeldistill.networks.shipped import ShippedClassifier, ShippedDetector, ship
 from pixeldistill.networks.trained import AnyNetwork, build_fresh
 from pixeldistill.recipe import Network
@@ -31,31 +32,40 @@ def parameters(network: AnyNetwork) -> int:
     return sum(p.numel() for p in network.net.parameters())
 
 
-def macs(network: AnyNetwork) -> int:
+def macs(network: AnyNetwork, view: tuple[int, int] | None = None) -> int:
     """Count the multiply-accumulates of one image: matrix products and convolutions, as is usual in the literature.
 
     Counted on the meta device, where fused attention is not missed as it is on the CPU.
+
+    Args:
+        network: any.
+        view: height and width of the image; by default a square of the network's side.
     """
-    return _count(copy.deepcopy(network).to(META).eval(), torch.empty(1, 3, *network.spec.image_size, device=META))
+    return _count(copy.deepcopy(network).to(META).eval(), torch.empty(1, 3, *(view or network.spec.image_size), device=META))
 
 
-def footprint(network: Network, classes: int) -> Footprint:
+def footprint(network: Network, classes: int, view: tuple[int, int] | None = None) -> Footprint:
     """Measure what a network takes that has not been trained, or even given weights.
+
+    Args:
+        network: as a recipe has it.
+        classes: of its prediction.
+        view: a detector's image, height and width; by default a square of its side.
 
     Raises:
         NetworkError: it cannot be served at its side.
     """
-    shipped, image = _ghost(network, classes)
+    shipped, image = _ghost(network, classes, view or (network.side, network.side))
     total = sum(p.numel() for p in shipped.parameters())
     return Footprint(total, _count(shipped, image), peak_activations(shipped, image))
 
 
-def _ghost(network: Network, classes: int) -> tuple[nn.Module, Tensor]:
+def _ghost(network: Network, classes: int, view: tuple[int, int]) -> tuple[nn.Module, Tensor]:
     """Build what is deployed of a network on the meta device, where nothing is computed; and its input."""
     if network.detector is not None:
         shipped = ship(build_fresh(network, classes)).to(META)
         assert isinstance(shipped, ShippedDetector)
-        return shipped, torch.empty(1, 3, network.side + -network.side % 32, network.side + -network.side % 32, device=META)
+        return shipped, torch.empty(1, 3, *(length + -length % MULTIPLE for length in view), device=META)
     image = torch.empty(1, 3, network.side, network.side, dtype=torch.uint8, device=META)
     try:
         with META:

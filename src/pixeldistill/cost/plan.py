@@ -1,5 +1,6 @@
 """Which pairs of network and camera a deployment can pay. Pure."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -7,6 +8,7 @@ from pixeldistill.cost.costs import AXES, Costs, write_quantity
 from pixeldistill.errors import RecipeError
 
 NEAR = 0.25
+_LOSSY = re.compile(r"^(jpeg|webp) (\d+)")
 
 
 @dataclass(frozen=True)
@@ -23,9 +25,8 @@ class Excess:
         return self.value / self.limit - 1
 
     def __str__(self) -> str:
-        return (
-            f"{AXES[self.axis].title} {write_quantity(self.axis, self.value)}, {self.share:.{0 if self.share > 0.1 else 1}%} over"
-        )
+        over = f"{self.share:.{0 if self.share > 0.1 else 1}%} over" if self.share < 9 else f"{self.share + 1:.3g} times as much"
+        return f"{AXES[self.axis].title} {write_quantity(self.axis, self.value)}, {over}"
 
 
 @dataclass(frozen=True)
@@ -98,12 +99,18 @@ def worst_excess(cost: Costs, budget: Mapping[str, float]) -> Excess | None:
 def dominates(one: Costs, other: Costs, limited: set[str]) -> bool:
     """Tell whether one pair gives a network no less to work with than another, for no more.
 
-    It sees as many pixels, sent no worse, and has as many parameters, and costs no more in anything that was measured; and it is
-    better in one of these. That more pixels and parameters do no harm is an expectation, not a measurement. Source: ours.
-    Parameters are what a network works with, unless the budget limits them: then they are a cost.
+    It is of the same family, sees as many pixels through the same camera, sent no worse, and has as many parameters, and costs no
+    more in anything that was measured; and it is better in one of these. That more pixels and parameters of a family do no harm
+    is an expectation, not a measurement. Source: ours. Parameters are what a network works with, unless the budget limits them:
+    then they are a cost.
+
+    Args:
+        one: a pair.
+        other: another.
+        limited: the axes that the budget limits.
     """
-    if one.encoding != other.encoding and one.encoding.split(" ")[0] != other.encoding.split(" ")[0]:
-        return False  # which codec is the better picture cannot be told from its name
+    if family(one.network) != family(other.network) or _but_quality(one) != _but_quality(other):
+        return False  # which of two families, or of two codecs, is the better cannot be told from their costs
     gives = [(one.side, other.side), (_quality(one), _quality(other))]
     takes = [
         (getattr(one, axis), getattr(other, axis)) for axis in AXES if axis not in ("params", "pixels") or axis in limited
@@ -111,13 +118,24 @@ def dominates(one: Costs, other: Costs, limited: set[str]) -> bool:
     if "params" not in limited:
         gives.append((one.params, other.params))
     takes = [pair for pair in takes if None not in pair]
-    if one.encoding.endswith(" grey") != other.encoding.endswith(" grey"):
-        return False
     no_worse = all(a >= b for a, b in gives) and all(a <= b for a, b in takes)
     return no_worse and (any(a > b for a, b in gives) or any(a < b for a, b in takes))
 
 
+def family(network: str) -> str:
+    """Name a network's family: its name up to the first figure.
+
+    >>> family("resnet18"), family("tf_efficientnet_lite0"), family("vit_tiny_patch16_224")
+    ('resnet', 'tf_efficientnet_lite', 'vit_tiny_patch')
+    """
+    return re.split(r"_?\d", network, maxsplit=1)[0]
+
+
 def _quality(cost: Costs) -> float:
-    """Give a codec's quality, from its words; what loses nothing has the highest."""
-    parts = cost.encoding.split(" ")
-    return float(parts[1]) if len(parts) > 1 and parts[1].isdigit() else 100.0
+    """Give a codec's quality, from the camera's words; what loses nothing has the highest."""
+    match = _LOSSY.match(cost.camera)
+    return float(match[2]) if match else 100.0
+
+
+def _but_quality(cost: Costs) -> str:
+    return _LOSSY.sub(r"\1", cost.camera)

@@ -39,6 +39,9 @@ def check_images(splits: Splits, data: Data, workers: int) -> Splits:
 def _check(sample: Sample) -> tuple[str, str | None]:
     """Identify an image by its content, and say what is wrong with it, or None."""
     digest, problem = check_image(sample.path)
+    name = str(sample.path)
+    if problem is None and name.encode("utf-8", "replace").decode() != name:
+        problem = f"{name.encode('utf-8', 'backslashreplace').decode()} has a name that is no UTF-8: rename it"
     if problem is None and isinstance(sample.label, Annotation) and (size := image_size(sample.path)) != sample.label.size:
         (h, w), (height, width) = size, sample.label.size
         turned = "; its EXIF block turns it" if orientation(sample.path) > 1 else ""

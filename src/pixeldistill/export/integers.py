@@ -20,6 +20,7 @@ from pixeldistill.functional.reconstruction import normalise
 from pixeldistill.inputs import Camera
 from pixeldistill.networks.detector import MULTIPLE, Detector
 from pixeldistill.networks.trained import AnyNetwork
+from pixeldistill.spread import spread
 
 # Of a detector the convolutions alone: boxes are pixels, and 256 levels are too few for them.
 _OF_DETECTOR = ["Conv"]
@@ -66,7 +67,7 @@ def quantise(
     Raises:
         ExportError: ONNX Runtime cannot.
     """
-    chosen = samples[:: max(1, len(samples) // count)][:count]
+    chosen = spread(samples, count)
     root = logging.getLogger()
     level = root.level
     root.setLevel(logging.ERROR)  # which the quantiser writes to

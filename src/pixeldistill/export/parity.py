@@ -31,6 +31,7 @@ from pixeldistill.tasks.detection import Detections, find_objects, to_original
 RAW_BOUND = 1e-3  # of what the network gives, relative to its largest value, or to 1
 ANSWER_BOUND = 0.05  # of a probability, from the file to the answer: the two resize to 8 bits with other roundings
 LOST_BOUND = 0.02  # of a detector's objects: some lie so close to a threshold that a rounding decides
+APART_BOUND = 0.01  # of the anchors that are among a level's likeliest: those that are so for one of the two alone
 SURE, SAME_BOX = 0.3, 0.9  # of a detector's objects: those that are matched, and from which overlap two are one
 
 
@@ -44,13 +45,15 @@ class Parity:
 
     raw: largest difference of what the network gives for the same view, relative to its largest value (or 1).
     answer: largest difference of a probability, from the file to the answer.
-    unmatched: share of a detector's objects, of those it is sure of, that have no counterpart; 0 of classifiers.
+    unmatched: share of a detector's objects, of those that either is sure of, without counterpart in the other; 0 of classifiers.
+    objects: how many those are.
     images: how many were compared.
     """
 
     raw: float
     answer: float
     unmatched: float
+    objects: int
     images: int
 
 
@@ -68,12 +71,10 @@ def compare_answers(model: onnx.ModelProto, network: AnyNetwork, imaging: Imagin
         ask = partial(_ask_detector, session, network, ship(network))
     else:
         ask = partial(_ask_classifier, session, network)
-    raw, answer, lost, sure = 0.0, 0.0, 0, 0
-    for path in paths:
-        image = read_image(path)
-        one_raw, one_answer, one_lost, one_sure = ask(imaging, image)
-        raw, answer, lost, sure = max(raw, one_raw), max(answer, one_answer), lost + one_lost, sure + one_sure
-    return Parity(raw, answer, lost / max(1, sure), len(paths))
+    compared = [ask(imaging, read_image(path)) for path in paths]
+    lost, sure = (sum(column) for column in zip(*(one[2:] for one in compared), strict=True))
+    raw, answer = (float(np.max(column)) for column in zip(*(one[:2] for one in compared), strict=True))  # NaN where one is
+    return Parity(raw, answer, lost / max(1, sure), sure, len(paths))
 
 
 def check_parity(parity: Parity) -> None:
@@ -94,7 +95,7 @@ def received_view(image: Pixels, side: int, imaging: Imaging, *, whole: bool) ->
 
 def _relative(ours: Tensor, theirs: Pixels) -> float:
     difference = (ours - torch.from_numpy(theirs)).abs().max().item()
-    return difference / max(1.0, ours.abs().max().item())
+    return difference / max(1.0, ours.abs().max().item())  # NaN where one of theirs is: `check_parity` refuses that
 
 
 @torch.inference_mode()
@@ -117,15 +118,19 @@ def _ask_detector(session: Session, network: Detector, shipped: nn.Module, imagi
     fed = view.permute(0, 2, 3, 1).contiguous().numpy()
     raw_scores, raw_boxes = session.run([f"{PREFIX}scores", f"{PREFIX}boxes"], {"image": fed})
     both = (scores > 0).numpy() & (raw_scores > 0)  # a rounding may decide which is the last of a level's likeliest
-    raw = max(_relative(scores * torch.from_numpy(both), raw_scores * both), _relative(boxes, raw_boxes))
+    apart = ((scores > 0).numpy() != (raw_scores > 0)).sum() / max(1, int((scores > 0).sum()))
+    raw = float(np.max([_relative(scores * torch.from_numpy(both), raw_scores * both), _relative(boxes, raw_boxes)]))
+    raw = raw if apart <= APART_BOUND else np.inf
     (expected,) = find_objects(network(to_unit(view)), network.settings, view.shape[2:])
     expected = expected._replace(boxes=to_original(expected.boxes, view.shape[2:], image.shape[:2]))
     objects, probabilities, classes, _ = session.run(["objects", "probabilities", "classes", "images"], {"image": image[None]})
-    return raw, *_matched(expected, Detections(*(torch.from_numpy(x) for x in (objects, probabilities, classes))))
+    found = Detections(*(torch.from_numpy(x) for x in (objects, probabilities, classes)))
+    there, back = _matched(expected, found), _matched(found, expected)
+    return raw, max(there[0], back[0]), there[1] + back[1], there[2] + back[2]
 
 
 def _matched(expected: Detections, found: Detections) -> tuple[float, int, int]:
-    """Match the objects that PyTorch is sure of: largest difference of a probability, how many are lost, how many there are."""
+    """Match the objects that one is sure of: largest difference of a probability, how many are lost, how many there are."""
     sure = expected.scores >= SURE
     if not sure.any():
         return 0.0, 0, 0

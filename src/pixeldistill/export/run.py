@@ -1,7 +1,6 @@
 """Exporting a finished training: `pixeldistill export`."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import Any
 import onnx
 
 from pixeldistill.data.images import find_images
-from pixeldistill.data.sources import Sample, Splits
 from pixeldistill.errors import ExportError
 from pixeldistill.export.convert import assemble, convert
 from pixeldistill.export.integers import quantise
@@ -22,6 +20,7 @@ from pixeldistill.inputs import Camera, Imaging
 from pixeldistill.networks.detector import Detector
 from pixeldistill.networks.trained import load_trained
 from pixeldistill.networks.weights import find_run, read_card
+from pixeldistill.spread import spread
 from pixeldistill.training.measure import splits_of_run
 from pixeldistill.training.runs import DONE, read_record
 
@@ -51,7 +50,7 @@ def export_run(
         out: the file; by default `model.onnx` in the training's folder.
         weights: "last" or "best".
         images: a folder of images for the check, where the run's own data is not at hand.
-        int8: also write `<out>.int8.onnx`, its ranges chosen by training images, and measure both files on val and test.
+        int8: also write `<out>.int8.onnx`, its ranges chosen by training images, and measure it on val and test.
         workers: loader processes.
 
     Returns:
@@ -70,7 +69,7 @@ def export_run(
     splits = None if images and not int8 else splits_of_run(folder, workers=workers)
     network = load_trained(folder, weights).eval().cpu()
     imaging = Imaging(**card["imaging"])
-    paths = find_images(images)[:CHECKED] if images else _spread(splits, CHECKED)
+    paths = spread(find_images(images) if images else [sample.path for sample in splits.val] if splits else [], CHECKED)
     if not paths:
         raise ExportError(f"{images} holds no image to check the file with")
     converted = convert(network)
@@ -93,13 +92,6 @@ def export_run(
         apart = compare_answers(small, network, imaging, paths)
         written.append(_write(small, out.with_suffix(".int8.onnx"), described | {"precision": "int8", "figures": reached}, apart))
     return written
-
-
-def _spread(splits: Splits | None, count: int) -> list[Path]:
-    """Choose images of val, from all over it."""
-    assert splits is not None
-    samples: Sequence[Sample] = splits.val
-    return [sample.path for sample in samples[:: max(1, len(samples) // count)][:count]]
 
 
 def _plain(metrics: dict[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Loading and saving weights: files and former runs, resampled to the size in hand. Nothing is ever unpickled."""
 
+import csv
 import json
 import pickle
 import sys
@@ -12,6 +13,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from pixeldistill.candidates import FRONT
 from pixeldistill.detectors import DetectorSettings
 from pixeldistill.errors import WeightsError
 from pixeldistill.files import differences
@@ -38,10 +40,14 @@ def find_run(path: Path) -> Path:
     """Find the finished or saved training below a run folder: the last stage's first seed, where several are.
 
     Raises:
-        WeightsError: there is none.
+        WeightsError: there is none, or the run is a sweep.
     """
     if (path / CARD).is_file():
         return path
+    if (path / FRONT).is_file():
+        with (path / FRONT).open(encoding="utf-8", newline="") as file:
+            best = [str(path / row["folder"]) for row in csv.DictReader(file) if row["front"] == "1"]
+        raise WeightsError(f"{path} is a sweep with several students: name one, of its front {', '.join(best) or 'none is left'}")
     cards = sorted([*path.glob(f"*/{CARD}")] or [*path.glob(f"*/*/{CARD}")], key=lambda card: _last_number(card.parent.name))
     if not cards:
         raise WeightsError(f"{path} is no run folder: nothing was trained in it; train it first, or name the run that did")

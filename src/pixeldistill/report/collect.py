@@ -7,8 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pixeldistill.candidates import FRONT
 from pixeldistill.errors import RunError
 from pixeldistill.tasks.headline import HEADLINES, headline
+
+_OF_CLASSIFIER, _OF_DETECTOR = {"file", "label", "predicted", "probability"}, {"file", "truth", "objects"}
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ class Run:
 
     folder: Path
     stages: list[StageOfRun]
+    student: StageOfRun  # whose card is shown: the last one, or the best on val of a sweep's front
     comparison: str
     frontier: str
     frontier_pictures: list[Path]
@@ -86,7 +90,21 @@ def _collect(folder: Path) -> Run:
     texts = {name: folder / f"{name}.md" for name in ("comparison", "frontier")}
     found = {name: path.read_text(encoding="utf-8") if path.is_file() else "" for name, path in texts.items()}
     pictures = sorted(folder.glob("frontier-*.png"))
-    return Run(folder, list(stages.values()), found["comparison"], found["frontier"], pictures)
+    return Run(folder, list(stages.values()), _student(folder, stages), found["comparison"], found["frontier"], pictures)
+
+
+def _student(folder: Path, stages: dict[str, StageOfRun]) -> StageOfRun:
+    last = list(stages.values())[-1]
+    if not (folder / FRONT).is_file():
+        return last
+    try:
+        with (folder / FRONT).open(encoding="utf-8", newline="") as file:
+            best = max(
+                (row for row in csv.DictReader(file) if row["front"] == "1"), key=lambda row: float(row["val"]), default=None
+            )
+        return stages.get(best["folder"].split("/")[0], last) if best else last
+    except (OSError, ValueError, KeyError, csv.Error) as error:
+        raise RunError(f"{folder / FRONT} cannot be read ({error}): give the sweep's command again") from error
 
 
 def _read(folder: Path) -> Trained:
@@ -97,6 +115,8 @@ def _read(folder: Path) -> Trained:
         answers = _json(folder / "answers.json") if (folder / "answers.json").is_file() else []
         if not {"network", "side", "encoding", "bytes", "macs", "parameters", "last", "best"} <= figures.keys():
             raise ValueError("its done.json is another version's")
+        if not all(isinstance(told, dict) and (told.keys() >= _OF_CLASSIFIER or told.keys() >= _OF_DETECTOR) for told in answers):
+            raise ValueError("its answers.json is damaged")
         return Trained(folder, card["seed"], card, record, figures, history, answers)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{folder} cannot be read ({error}): train it again, or leave it out") from error

@@ -19,6 +19,7 @@ class Measured(NamedTuple):
     val: float | None
     test: float | None
     given_up: int | None
+    folder: str = ""  # of its training, in the run's
 
 
 def front(measured: Sequence[Measured], axes: Sequence[str]) -> list[Measured]:
@@ -58,19 +59,20 @@ def to_markdown(measured: Sequence[Measured], figure: str, axes: Sequence[str]) 
         note = f"given up after epoch {one.given_up}" if one.given_up else "" if one.val is not None else "not trained"
         reached = f"{share(one.val)} | {share(one.test)}"
         sign = "•" if one in on_front else ""
-        lines.append(f"| {sign} | {one.label}, {one.costs.encoding} | {costs} | {reached} | {note} |")
+        lines.append(f"| {sign} | {one.label}, {one.costs.camera} | {costs} | {reached} | {note} |")
     return "\n".join(lines) + "\n"
 
 
-def to_csv(measured: Sequence[Measured]) -> str:
-    """Write all students as CSV, in base units."""
+def to_csv(measured: Sequence[Measured], axes: Sequence[str]) -> str:
+    """Write all students as CSV, in base units; those on the front first, cheapest first."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["student", "network", "side", "encoding", *AXES, "val", "test", "given_up"])
-    for one in measured:
+    writer.writerow(["student", "front", "network", "side", "camera", *AXES, "val", "test", "given_up", "folder"])
+    best = front(measured, axes)
+    for one in (*best, *(m for m in measured if m not in best)):
         costs = [getattr(one.costs, axis) for axis in AXES]
-        head = [one.label, one.costs.network, one.costs.side, one.costs.encoding]
-        writer.writerow([*head, *costs, one.val, one.test, one.given_up])
+        head = [one.label, int(one in best), one.costs.network, one.costs.side, one.costs.camera]
+        writer.writerow([*head, *costs, one.val, one.test, one.given_up, one.folder])
     return buffer.getvalue()
 
 

@@ -10,11 +10,13 @@ import numpy as np
 from PIL import Image
 
 from pixeldistill.data.camera import photograph
+from pixeldistill.data.crops import cut_long
 from pixeldistill.data.images import read_image
-from pixeldistill.errors import DataError
+from pixeldistill.errors import DataError, RunError
 from pixeldistill.inputs import Imaging
 from pixeldistill.report.boxes import draw_boxes
 from pixeldistill.report.collect import Trained
+from pixeldistill.spread import spread
 
 SHOWN, WIDTH = 12, 420  # pictures on a page; pixels of one with boxes
 _KERNELS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
@@ -41,6 +43,9 @@ class Overlay(NamedTuple):
 
 def view(image: Image.Image, side: int, imaging: Imaging, number: int) -> Image.Image:
     """Make a test view as `data.views.camera_view` and the camera do, by Pillow alone."""
+    if image.size == (side, side):  # as the camera has sent it
+        return Image.fromarray(photograph(np.asarray(image), imaging, (2, number)))
+    image = Image.fromarray(cut_long(np.asarray(image)))
     short = round(side / imaging.crop)
     scale = short / min(image.size)
     size = (max(short, round(image.width * scale)), max(short, round(image.height * scale)))
@@ -78,7 +83,7 @@ def overlays(student: Trained, teacher: Trained, shown: int = SHOWN // 2) -> lis
     of_teacher = {told["file"]: told for told in teacher.answers}
     found = []
     chosen = [told for told in student.answers if told["truth"] and told["file"] in of_teacher]
-    for told in chosen[:: max(1, len(chosen) // shown)][:shown]:
+    for told in spread(chosen, shown):
         image = _open(told["file"])
         if image is None:
             continue
@@ -109,9 +114,12 @@ def _open(path: str) -> Image.Image | None:
 
 
 def picture_uri(path: Path) -> str:
-    """Put a picture's file into a page, as JPEG: a page is to be sent about."""
-    with Image.open(path) as picture:
-        return _uri(picture)
+    """Put a picture's file into a page, as JPEG: a page is to be sent about. Raises RunError where it is damaged."""
+    try:
+        with Image.open(path) as picture:
+            return _uri(picture)
+    except (OSError, ValueError) as error:
+        raise RunError(f"picture {path} cannot be read ({error}): remove it") from error
 
 
 def _uri(image: Image.Image, kind: str = "JPEG") -> str:

@@ -37,7 +37,7 @@ def write_page(folders: Sequence[Path], out: Path | None = None) -> Path:
 def _describe(run: Run) -> dict[str, Any]:
     figures = by_stage((stage.name, trained.figures) for stage in run.stages for trained in stage.trained)
     title = TITLES[HEADLINES[run.task]]
-    student = run.stages[-1]
+    student = run.student
     teacher = _teacher(run, student)
     wrong: Sequence[Mistake] = []
     drawn: Sequence[Overlay] = []
@@ -68,6 +68,7 @@ def _describe(run: Run) -> dict[str, Any]:
         "teacher": teacher.name if teacher else "",
         "mistakes": wrong,
         "mistake_count": count,
+        "split": "test" if "test" in student.first.figures["last"] else "val",
         "overlays": drawn,
         "card": _card(run, student),
     }

@@ -39,7 +39,7 @@ def save_reconstructions(path: Path, large: Any, small: Any, rebuilt: Any, names
             axis.set_yticks([])
         line[0].set_ylabel(title)
     for axis, name in zip(axes[0], names, strict=True):
-        axis.set_title(name, fontsize=9)
+        axis.set_title(name, fontsize=9, parse_math=False)
     buffer = io.BytesIO()
     FigureCanvasAgg(figure).print_png(buffer)  # type: ignore[no-untyped-call]
     write_file(path, buffer.getvalue())

@@ -26,11 +26,11 @@ def describe_answers(
         values, indices = answers.softmax(dim=1).max(dim=1)
         told = zip(samples, indices.tolist(), values.tolist(), strict=True)
         return [
-            {"file": str(s.path), "label": classes[_index(s)], "predicted": classes[i], "probability": round(p, 4)}
+            {"file": str(s.path.resolve()), "label": classes[_index(s)], "predicted": classes[i], "probability": round(p, 4)}
             for s, i, p in told
         ]
     return [
-        {"file": str(sample.path), "truth": _truth(sample, classes), "objects": _objects(found, classes)}
+        {"file": str(sample.path.resolve()), "truth": _truth(sample, classes), "objects": _objects(found, classes)}
         for sample, found in zip(samples, answers, strict=True)
     ]
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pixeldistill.cost.measure import macs, parameters
-from pixeldistill.cost.transmission import bytes_per_image
+from pixeldistill.cost.transmission import bytes_per_image, typical_view
 from pixeldistill.data.boxes import Annotation
 from pixeldistill.data.dataset import CameraImages
 from pixeldistill.data.sources import Sample
@@ -18,6 +18,7 @@ from pixeldistill.data.views import to_unit
 from pixeldistill.errors import PixelDistillError, RunError
 from pixeldistill.files import write_file, write_json
 from pixeldistill.inputs import Camera
+from pixeldistill.networks.detector import Detector
 from pixeldistill.networks.trained import build_network
 from pixeldistill.networks.weights import BEST, LAST, state_bytes
 from pixeldistill.recipe import Stage
@@ -68,6 +69,9 @@ def measure_trained(training: Training, objective: Objective, context: Context, 
     images = {
         name: seen(name, stage.student.camera, context, fabric) for name in ("val", "test") if getattr(context.splits, name)
     }
+    shown = context.splits.test or context.splits.val
+    whole = isinstance(student, Detector)
+    view = typical_view(shown, stage.student.side) if whole else None
     answers = {name: answer(student, split, fabric) for name, split in images.items()}
     if fabric.is_global_zero:
         told = "test" if "test" in images else "val"
@@ -76,9 +80,9 @@ def measure_trained(training: Training, objective: Objective, context: Context, 
         "network": stage.student.network,
         "side": stage.student.side,
         "parameters": parameters(student),
-        "macs": macs(student),
+        "macs": macs(student, view),
         "encoding": stage.student.camera.imaging.encoding,
-        "bytes": bytes_per_image(context.splits.test or context.splits.val, stage.student.camera),
+        "bytes": bytes_per_image(shown, stage.student.camera, whole=whole),
         "machine": f"{platform.machine()}, {fabric.world_size} × {fabric.device.type}, {torch.get_num_threads()} threads, "
         f"torch {torch.__version__}",
         "last": {name: figures(answers[name], split, student) for name, split in images.items()},

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from rich.console import Console
 
+from pixeldistill.candidates import FRONT
 from pixeldistill.cost.choose import Choice, choose, cost_of, list_students, with_students
 from pixeldistill.cost.costs import Costs
 from pixeldistill.cost.plan import NEAR
@@ -88,11 +89,12 @@ def sweep(
     fabric = make_fabric(accelerator=accelerator)
     fabric.barrier()  # the first process writes what all read
     done = {name: path for name, folder in work.context.folders.items() if name in costs and (path := folder / DONE).is_file()}
-    measured = [_measured(name, cost, done.get(name), lost.get(name)) for name, cost in costs.items()]
+    folders = {name: str(folder.relative_to(recipe.run)) for name, folder in work.context.folders.items()}
+    measured = [_measured(name, cost, done.get(name), lost.get(name), folders[name]) for name, cost in costs.items()]
     pictures: list[Path] = []
     if fabric.is_global_zero:
         write_file(recipe.run / TABLE, to_markdown(measured, figure, axes))
-        write_file(recipe.run / "frontier.csv", to_csv(measured))
+        write_file(recipe.run / FRONT, to_csv(measured, axes))
         pictures = draw_frontiers(recipe.run, measured, figure)
     return Sweep(measured, front(measured, axes), pictures, list((failures | more).values()))
 
@@ -146,15 +148,15 @@ def choose_students(recipe: Recipe, splits: Splits, console: Console) -> Choice:
             tell(done, len(listed))
 
         costed, refused = cost_of(
-            listed, len(splits.classes), splits.test or splits.val, latency="latency" in recipe.budget,
-            cache=recipe.run / "costs", step=step,
+            listed, len(splits.classes), splits.val, latency="latency" in recipe.budget,
+            fps=recipe.candidates.fps, cache=recipe.run / "costs", step=step,
         )  # fmt: skip
     return choose(costed, refused, dict(recipe.budget), NEAR)
 
 
-def _measured(name: str, cost: Costs, done: Path | None, lost: Lost | None) -> Measured:
+def _measured(name: str, cost: Costs, done: Path | None, lost: Lost | None, folder: str) -> Measured:
     label = name.removeprefix("distilled-")
     if done is None:
-        return Measured(label, cost, lost.val if lost else None, None, lost.epoch if lost else None)
+        return Measured(label, cost, lost.val if lost else None, None, lost.epoch if lost else None, folder)
     last = read_record(done)["last"]
-    return Measured(label, cost, decisive(last["val"]), decisive(last["test"]) if "test" in last else None, None)
+    return Measured(label, cost, decisive(last["val"]), decisive(last["test"]) if "test" in last else None, None, folder)
