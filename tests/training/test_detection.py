@@ -218,13 +218,13 @@ def test_a_detector_learns_ten_images_by_heart(scenes, tmp_path, head):
 
     data = {"format": "scenes", "root": str(scenes), "limit": 10}
     content = {
-        "task": "detection", "data": data, "run": str(tmp_path / "run"), "views": {"scale": [0.9, 1], "ratio": [1, 1.4]},
-        "detector": {"head": head, "levels": [3, 6], "channels": 64, "depth": 2, "anchor": 2},
-        "student": {"network": "tf_efficientnet_lite0", "side": 160},
-        "schedule": {"epochs": 150, "lr": 0.02, "batch_size": 5, "clip_grad": 10, "warmup_epochs": 2},
+        "task": "detection", "data": data, "run": str(tmp_path / "run"), "views": {"scale": [0.7, 0.75], "ratio": [1, 1]},
+        "detector": {"head": head, "levels": [2, 5], "channels": 64, "depth": 2, "anchor": 4},
+        "student": {"network": "tf_efficientnet_lite0", "side": 160, "options": {"bn_momentum": 0.1}},
+        "schedule": {"epochs": 250, "lr": 0.001, "optimizer": "adamw", "batch_size": 5, "clip_grad": 10, "warmup_epochs": 2},
     }  # fmt: skip
     (result,) = run_here(content, tmp_path / "run").values()
     fabric = make_fabric(accelerator="cpu")
     train = load_splits(Data(**data)).train
     figures = evaluate(load_trained(result.folder), TestImages(train, Camera(160, Imaging()), 0, fabric), fabric)
-    assert figures["map"] > 0.9
+    assert figures["map"] > 0.9, figures
