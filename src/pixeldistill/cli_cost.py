@@ -193,7 +193,7 @@ def _samples(recipe: Recipe | None, images: Path | None, classes: int) -> "tuple
     found: Sequence[Sample] = ()
     if recipe:
         splits = load_splits(recipe.data)
-        found, classes = splits.val, len(splits.classes)
+        found, classes = splits.train, len(splits.classes)
     if images:
         if not images.is_dir():
             raise DataError(f"--images {images} is no folder")

@@ -148,7 +148,7 @@ def choose_students(recipe: Recipe, splits: Splits, console: Console) -> Choice:
             tell(done, len(listed))
 
         costed, refused = cost_of(
-            listed, len(splits.classes), splits.val, latency="latency" in recipe.budget,
+            listed, len(splits.classes), splits.train, latency="latency" in recipe.budget,
             fps=recipe.candidates.fps, cache=recipe.run / "costs", step=step,
         )  # fmt: skip
     return choose(costed, refused, dict(recipe.budget), NEAR)
