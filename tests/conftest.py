@@ -87,7 +87,7 @@ def program(tmp_path):
     return run
 
 
-def run_here(content, folder, **changes):
+def run_here(content, folder, workers=0, **changes):
     """Train a recipe in this process; gives the results by stage and seed."""
     from rich.console import Console
 
@@ -95,7 +95,7 @@ def run_here(content, folder, **changes):
     from pixeldistill.training.stages import run_recipe
 
     recipe = parse_recipe({**content, **changes, "run": str(folder)})
-    results = run_recipe(recipe, workers=0, accelerator="cpu", console=Console(quiet=True))
+    results = run_recipe(recipe, workers=workers, accelerator="cpu", console=Console(quiet=True))
     return {(r.stage.name, r.seed): r for r in results}
 
 

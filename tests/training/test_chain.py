@@ -1,5 +1,6 @@
 """Two stages and longer chains, from a recipe to trained networks."""
 
+import multiprocessing
 import shutil
 
 import pytest
@@ -119,7 +120,8 @@ def test_what_diverges_takes_nothing_along_but_what_starts_from_it(content, tmp_
     ]
     kept = {key: content[key] for key in ("data", "schedule")}
     with pytest.raises(GivenUp, match=r"2-bad.*; 4-after-bad seed 0 was not trained") as caught:
-        run_here({**kept, "stages": stages}, tmp_path / "run")
+        run_here({**kept, "stages": stages}, tmp_path / "run", workers=1)
+    assert not multiprocessing.active_children(), "the loader's, which a command's end would wait for"
     assert [result.stage.name for result in caught.value.results] == ["large", "good", "after-good"]
     for name in ("3-good", "5-after-good"):
         assert (tmp_path / f"run/{name}/seed-0/done.json").is_file()

@@ -155,7 +155,7 @@ def _check(classifier: Classifier, name: str, side: int, nominal: int) -> None:
     maps = (outputs.input_feature, *outputs.features)
     if any(m.ndim != 4 or min(m.shape) < 1 for m in maps):
         raise NetworkError(f"its maps are not (N, C, h, w): {[tuple(m.shape) for m in maps]}")
-    if not isinstance(plain, Tensor) or not torch.allclose(plain, outputs.logits, rtol=1e-3, atol=1e-4):
+    if not isinstance(plain, Tensor) or not torch.allclose(plain, outputs.logits, rtol=1e-3, atol=1e-4, equal_nan=True):
         raise NetworkError("its maps and its prediction do not come from one forward pass")
     classifier.spec = FeatureSpec(
         (side, side),

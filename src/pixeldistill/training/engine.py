@@ -86,6 +86,7 @@ def fit(
         trainees = [Trainee(fabric, job, schedule, steps, epochs, progress, stack) for job in jobs]
         stop = stack.enter_context(stop_requests())
         loop = Loop(fabric, trainees, batches, schedule, steps)
+        stack.callback(loop.end)
         progress.start(epochs * steps, min(loop.position, epochs * steps))
         loop.finish_epochs()  # those that were stopped at an epoch's last step
         while loop.unfinished():
@@ -132,6 +133,10 @@ class Loop:
         """Begin the stream at a step, counted over all epochs."""
         self.position = position
         self.batches = self.source(*divmod(position, self.steps))
+
+    def end(self) -> None:
+        """Let the stream go, and with it the loader's processes, which would keep this one from ending."""
+        self.batches = iter(())
 
     def unfinished(self) -> list[Trainee]:
         """List the jobs that are under way."""

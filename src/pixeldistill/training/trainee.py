@@ -124,6 +124,7 @@ class Trainee:
         check_finite(torch.tensor(means["loss"]), job.folder)
         self._share_buffers()
         measured = {f"val_{name}": value for name, value in job.validate().items()}
+        check_finite(torch.tensor(measured.get("val_nll", 0.0)), job.folder)
         row = {
             "epoch": state.epoch + 1,
             "lr": learning_rate(self.schedule, (state.epoch + 1) * self.steps - 1, self.steps),
@@ -193,7 +194,7 @@ def ending_alone(trainee: Trainee) -> Iterator[None]:
     except Diverged as error:
         if trainee.fabric.world_size > 1:
             raise
-        trainee.failure = error
+        trainee.failure = error.with_traceback(None)  # which would keep all that the training held
         trainee.progress.note(f"{trainee.job.name}: given up: {error}")
 
 
