@@ -10,6 +10,7 @@ import yaml
 from PIL import Image
 
 from pixeldistill import cli
+from pixeldistill.networks.weights import find_run
 from tests.conftest import recipe_content
 
 
@@ -183,6 +184,13 @@ def test_a_student_goes_with_its_teacher_and_an_added_control_moves_no_result(co
     assert (tmp_path / "run/3-distilled/seed-0/last.safetensors").stat().st_mtime_ns == before
     assert not (tmp_path / "run/2-distilled").exists()
     assert "±" not in (tmp_path / "run/results.md").read_text().partition("|")[2]
+    stand = sorted((tmp_path / "run").glob("*/seed-0"))
+    assert command("distill", path, "--set", "schedule.epochs=2", "--workers", "0") == 2
+    assert sorted((tmp_path / "run").glob("*/seed-0")) == stand, "what is refused moves nothing"
+    assert command("distill", path, "--workers", "0") == 0
+    assert sorted(place.parent.name for place in (tmp_path / "run").glob("*/seed-0")) == ["0-alone", "1-teacher", "2-distilled"]
+    assert find_run(tmp_path / "run").parent.name == "2-distilled"
+    assert command("distill", path, "--set", "controls=[alone]", "--workers", "0") == 0
     capsys.readouterr()
     import shutil
 
@@ -275,7 +283,7 @@ def test_show_works_without_the_data(content, write, capsys):
     assert command("show", write(content)) == 0
     out = capsys.readouterr().out
     assert "shapes are shown for 200 classes" in out
-    assert "warning: the data cannot be read" in out
+    assert "warning: data.root nowhere" in out
 
 
 def test_show_looks_at_what_is_there_already(content, write, capsys, tmp_path):

@@ -88,7 +88,7 @@ def test_dominance():
 
 
 def test_a_budget_that_nothing_meets_names_the_nearest():
-    with pytest.raises(RecipeError, match=r"nearest is net at 56, jpeg 50: bytes 1\.1 kB, 10% over --max bytes=1kB"):
+    with pytest.raises(RecipeError, match=r"nearest is net at 56, jpeg 50: bytes 1\.1 kB, 10% over 1 kB"):
         plan([ONE, replace(ONE, side=80, bytes=2000)], {"bytes": 1000})
 
 

@@ -77,7 +77,7 @@ def test_what_was_said_of_every_image_is_kept(runs):
 
 def test_a_page_is_one_file_that_needs_nothing_else(runs):
     path = write_page([runs / "classified", runs / "detected"])
-    assert path == runs / "classified" / "report.html"
+    assert path == runs / "classified" / "reports.html"
     page = path.read_text()
     sources = re.findall(r'(?:src|href)="([^"]*)"', page)
     assert sources

@@ -21,11 +21,15 @@ from pixeldistill.expansion import expand
 from pixeldistill.process import tune_process
 from pixeldistill.reading import load_recipe, write_stages
 from pixeldistill.recipe import Recipe
+from pixeldistill.tables import show_table
 from pixeldistill.tasks.headline import TITLES
 from pixeldistill.trial import trial_of
+from pixeldistill.wording import reasons
 
 if TYPE_CHECKING:
     from pixeldistill.training.outcome import Result
+
+STOPPED = 130
 
 app = typer.Typer(
     help="Distil a large network on large images into a small network on small images.",
@@ -88,7 +92,7 @@ def compare(
         for name, top1 in found.references.items():
             say(f"{name}: {share(top1)} on test")
         for label, methods in found.students.items():
-            console.print(to_rich(label, found.teacher, methods))
+            show_table(console, to_rich(label, found.teacher, methods))
         say(f"table: {loaded.run / TABLE}")
     if found.failure:
         raise found.failure
@@ -126,7 +130,7 @@ def sweep(
         for picture in found.pictures:
             say(f"picture: {picture}")
     if found.failures:
-        raise RunError("; ".join(found.failures))
+        raise RunError(reasons(found.failures))
 
 
 @app.command()
@@ -153,8 +157,11 @@ def show(
     )
 
     classes, images, data = class_count(loaded)
-    say(data)
     warnings = []
+    if images is None:
+        warnings.append(data)
+    else:
+        say(data)
     stages = settle(expand(loaded), classes, images)
     for number, stage in enumerate(stages, start=1):
         seeds = ", ".join(map(str, stage.seeds))
@@ -219,7 +226,7 @@ def _run(recipe: Recipe, *, supervised_only: bool, workers: int | None, accelera
     if first_process() and results:
         found = by_stage((result.stage.name, result.figures) for result in results)
         write_file(recipe.run / "results.md", to_markdown(found, str(recipe.run)))
-        console.print(to_rich(found, str(recipe.run)))
+        show_table(console, to_rich(found, str(recipe.run)))
         for picture in (result.folder / "reconstruction.png" for result in results):
             if picture.is_file():
                 say(f"picture: {picture}")
@@ -240,10 +247,12 @@ def run_command(call: Callable[[], Any]) -> int:
         if first_process() or not isinstance(error, RecipeError | NetworkError | Interrupted):  # those all processes have
             process = "" if first_process() else f"process {os.environ['RANK']}: "
             print(f"pixeldistill: {process}{' '.join(str(error).split())}", file=sys.stderr)
-        return 130 if isinstance(error, Interrupted) else 2
-    except KeyboardInterrupt:
+        return STOPPED if isinstance(error, Interrupted) else 2
+    except (KeyboardInterrupt, SystemExit) as error:
+        if isinstance(error, SystemExit) and error.code != STOPPED:  # that is what Typer makes of Ctrl-C
+            raise
         print("pixeldistill: stopped; what was saved before is intact, and the same command goes on from there", file=sys.stderr)
-        return 130
+        return STOPPED
     return 0
 
 

@@ -62,6 +62,8 @@ def cost(
     costed, refused = _measured(networks, side, codec, grey, recipe, images, classes, fps, latency, threads, cache)
     costs = [one for _, one in costed]
     _show_costs(costs, "")
+    if codec and not (images or recipe):
+        say("bytes are not measured without images: name yours by --images")
     _tell_refused(refused)
     if out:
         write_file(out, (to_json if out.suffix == ".json" else to_csv)(costs))
@@ -206,14 +208,14 @@ def _samples(recipe: Recipe | None, images: Path | None, classes: int) -> "tuple
 def _show_costs(costs: Sequence[Costs], title: str, notes: Sequence[str] = (), heading: str = "") -> None:
     axes = columns(costs)
     threads = next((cost.threads for cost in costs if cost.threads), None)
-    titles = [f"latency, {threads} threads (p95)" if axis == "latency" else AXES[axis].title for axis in axes]
+    titles = [f"median latency, {threads} threads (p95)" if axis == "latency" else AXES[axis].title for axis in axes]
     rows = []
     for number, cost in enumerate(costs):
         cells = [write_quantity(axis, getattr(cost, axis)) for axis in axes]
         if "latency" in axes and cost.p95 is not None:
             cells[axes.index("latency")] += f" ({write_quantity('latency', cost.p95)})"
         rows.append([cost.network, str(cost.side), cost.camera, *cells, *(notes[number : number + 1])])
-    table(title, ["network", "side", "camera", *titles, *([heading] if notes else [])], rows, numbers=True)
+    table(title, ["network", "side", "camera", *titles, *([heading] if notes else [])], rows, close=True)
 
 
 def show_choice(choice: "Choice") -> None:
@@ -237,10 +239,14 @@ def _show_plan(found: Plan) -> None:
 
 
 def _tell_refused(refused: "Sequence[Refused]") -> None:
-    for one in refused[:SHOWN]:
-        say(f"left out: {one.reason}")
-    if len(refused) > SHOWN:
-        say(f"left out: {len(refused) - SHOWN} more that cannot be had")
+    reasons = list(dict.fromkeys(one.reason for one in refused))  # of a network and a side, whatever the camera
+    for reason in reasons[:SHOWN]:
+        say(f"left out: {reason}")
+    if reasons[SHOWN:]:
+        say(
+            "left out too: "
+            + ", ".join(dict.fromkeys(f"{one.network} at {one.side}" for one in refused if one.reason in reasons[SHOWN:]))
+        )
 
 
 def _write_recipes(choice: "Choice", recipe: Recipe, folder: Path) -> None:

@@ -81,7 +81,10 @@ def export(
 
 def report(
     runs: Annotated[list[Path], typer.Argument(help="Run folders.", metavar="RUN...")],
-    out: Annotated[Path | None, typer.Option(help="The page; by default report.html in the first run's folder.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The page; by default report.html in the run's folder, reports.html in the first of several."),
+    ] = None,
 ) -> None:
     """Write one self-contained page about runs: figures, curves, fronts, pictures, a model card."""
     need_torch()
@@ -129,6 +132,9 @@ def _predict_objects(predictor: Answering, files: list[Path], least: float, fold
         print(json.dumps(answers, indent=1, ensure_ascii=False))
     else:
         rows = [[str(d.path), c, f"{100 * q:.1f} %", " ".join(f"{n:.0f}" for n in box)] for d in read for c, q, box in d.objects]
-        table(predictor.title, ["file", "class", "probability", "x0 y0 x1 y1"], rows)
+        if rows:
+            table(predictor.title, ["file", "class", "probability", "x0 y0 x1 y1"], rows)
+        elif read:
+            say(f"{predictor.title}: nothing found with a probability of {share(least)} or more (--least)")
         say(f"{in_words(len(read), 'picture')} with boxes: {folder}")
     return [d.error for d in found if d.error]

@@ -5,12 +5,10 @@ import sys
 from typing import Annotated, Any
 
 import typer
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from pixeldistill.errors import PixelDistillError
+from pixeldistill.tables import make_table, show_table
 
 Workers = Annotated[int | None, typer.Option(min=0, help="Loader processes; by default cores − 1, four at most.")]
 
@@ -33,16 +31,9 @@ def say(text: str) -> None:
     Console(soft_wrap=True, highlight=False, markup=False).print(text)
 
 
-def table(title: str, columns: list[str], rows: list[list[str]], *, numbers: bool = False) -> None:
-    """Print a table; one of numbers is set close, so that many columns fit, and all but its first column are not wrapped."""
-    style: dict[str, Any] = {"box": SIMPLE_HEAD, "padding": (0, 0, 0, 1), "pad_edge": False} if numbers else {}
-    made = Table(title=Text(title) if title else None, title_justify="left", **style)
-    for place, column in enumerate(columns):
-        right = numbers and all(row[place][:1].isdigit() for row in rows)
-        made.add_column(Text(column), overflow="fold", no_wrap=numbers and right, justify="right" if right else "left")
-    for row in rows:
-        made.add_row(*map(Text, row))
-    Console().print(made)
+def table(title: str, columns: list[str], rows: list[list[str]], *, close: bool = False) -> None:
+    """Print a table; see `tables.make_table`."""
+    show_table(Console(), make_table(title, columns, rows, close=close))
 
 
 def share(value: Any) -> str:  # noqa: ANN401

@@ -142,7 +142,7 @@ def _assistants(recipe: Recipe, teacher: str | Network) -> tuple[list[StageEntry
         network = Network(
             network=student.network if said.network is None else said.network,
             side=said.side or recipe.teacher.side,
-            weights=said.weights,
+            weights=said.start(student.weights),
             patch=student.patch if own and said.patch is None else said.patch,
             options=student.options if own and not said.options else said.options,
             detector=_assistant_detector(said, student, recipe),
@@ -213,7 +213,7 @@ def _prepared(student: Student, method: Method, recipe: Recipe, assistant: str |
         changes["weights"] = f"{STAGE_REFERENCE}{assistant}" if isinstance(assistant, str) else assistant.weights
     elif student.weights == ASSISTANT:
         said = recipe.assistant or Assistant()  # a control has no assistant to start from: it starts as the assistant does
-        changes["weights"] = "pretrained" if said.given else said.weights
+        changes["weights"] = "pretrained" if said.given else said.start(student.weights)
     return _network(student).model_copy(update=changes)
 
 

@@ -1,5 +1,6 @@
 """Writing so that a crash at any moment leaves the old file or the new one, and two programs do not write one folder."""
 
+import errno
 import json
 import os
 import tempfile
@@ -31,10 +32,9 @@ def write_file(path: Path, content: bytes | str) -> None:
     except OSError as error:
         if temporary:
             Path(temporary).unlink(missing_ok=True)
-        raise RunError(
-            f"{path} could not be written ({error.strerror}): what was saved before is intact; "
-            "make room and give the same command again"
-        ) from error
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        mend = "make room and give the same command again" if full else "choose a folder that can be written"
+        raise RunError(f"{path} could not be written ({error.strerror}): what was saved before is intact; {mend}") from error
 
 
 def write_json(path: Path, content: Any) -> None:  # noqa: ANN401

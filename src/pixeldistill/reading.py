@@ -47,7 +47,8 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     except yaml.YAMLError as error:
         raise RecipeError(f"recipe {path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
-        raise RecipeError(f"recipe {path} must be a mapping of settings, not {type(content).__name__}")
+        told = "is empty" if content is None else f"is a {type(content).__name__}"
+        raise RecipeError(f"recipe {path} must be a mapping of settings, and {told}")
     for override in overrides:
         _override(content, override)
     return parse_recipe(content, source=str(path))
@@ -134,7 +135,7 @@ def _explanations(errors: Sequence[Any]) -> list[str]:
 def _place(error: Any) -> str:  # noqa: ANN401  (pydantic's ErrorDetails)
     location = error["loc"]
     parts = [str(part) for i, part in enumerate(location) if not _is_branch(location, i)]
-    return ".".join(parts) or "the whole"
+    return ".".join(parts)
 
 
 def _is_branch(location: Sequence[Any], i: int) -> bool:
@@ -180,4 +181,4 @@ def _explain(error: Any) -> str:  # noqa: ANN401  (pydantic's ErrorDetails)
             text = f"expected a list, not {given!r}"
         case _:
             text = f"{error['msg'][0].lower()}{error['msg'][1:]}, not {given!r}"
-    return f"{place}: {text}"
+    return f"{place}: {text}" if place else text

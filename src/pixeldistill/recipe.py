@@ -147,7 +147,9 @@ class Assistant(Strict):
 
     network: str | None = Field(None, description="by default each student's own")
     side: int | None = Field(None, ge=8, description="by default the teacher's")
-    weights: str = Field("pretrained", description="what it starts from; or, without a schedule, a trained one that is given")
+    weights: str | None = Field(
+        None, description="what it starts from, by default pretrained, or none as its student; without a schedule, a trained one"
+    )
     patch: PositiveInt | None = None
     options: dict[str, Any] = Field(default_factory=dict)
     terms: tuple[Term, ...] | None = Field(None, min_length=1, description="by default PKD and a feature loss: ASSISTANT_TERMS")
@@ -157,7 +159,11 @@ class Assistant(Strict):
     @property
     def given(self) -> bool:
         """Whether it is trained already."""
-        return self.schedule is None and self.weights not in ("none", "pretrained")
+        return self.schedule is None and self.weights not in (None, "none", "pretrained")
+
+    def start(self, student: str) -> str:
+        """Say what it starts from, by its student's `weights`."""
+        return self.weights or ("none" if student == "none" else "pretrained")
 
 
 class StageEntry(Strict):
@@ -301,7 +307,7 @@ class Recipe(Strict):
             ("assistant", self.assistant),
             *(("student", s) for s in self.all_students),
         ):
-            if network and network.weights.startswith(STAGE_REFERENCE):
+            if network and network.weights and network.weights.startswith(STAGE_REFERENCE):
                 raise ValueError(
                     f"{role}.weights {network.weights!r}: {STAGE_REFERENCE} is reserved for `stages`; name a file or a run folder"
                 )

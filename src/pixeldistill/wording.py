@@ -1,4 +1,6 @@
-"""Numbers as a user reads them."""
+"""Numbers and lists as a user reads them."""
+
+from collections.abc import Iterable
 
 
 def in_words(count: int, what: str) -> str:
@@ -33,3 +35,16 @@ def in_time(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = int(seconds // 60)
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def reasons(failures: Iterable[str]) -> str:
+    """Write reasons of the form "what happened: what to do", saying only once what several of them end with.
+
+    >>> reasons(["a is nan: lower it", "b is inf: lower it", "c was not trained"])
+    'a is nan, b is inf: lower it; c was not trained'
+    """
+    found: dict[str, list[str]] = {}
+    for failure in failures:
+        what, _, mend = failure.partition(": ")
+        found.setdefault(mend, []).append(what)
+    return "; ".join(", ".join(whats) + (f": {mend}" if mend else "") for mend, whats in found.items())

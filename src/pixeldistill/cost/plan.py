@@ -25,8 +25,9 @@ class Excess:
         return self.value / self.limit - 1
 
     def __str__(self) -> str:
-        over = f"{self.share:.{0 if self.share > 0.1 else 1}%} over" if self.share < 9 else f"{self.share + 1:.3g} times as much"
-        return f"{AXES[self.axis].title} {write_quantity(self.axis, self.value)}, {over}"
+        over = f"{self.share:.{0 if self.share > 0.1 else 1}%} over" if self.share < 9 else f"{self.share + 1:.3g} times"
+        value, limit = (write_quantity(self.axis, number) for number in (self.value, self.limit))
+        return f"{AXES[self.axis].title} {value}, {over} {limit}"
 
 
 @dataclass(frozen=True)
@@ -70,8 +71,7 @@ def plan(costs: Sequence[Costs], budget: Mapping[str, float], near: float = NEAR
         if not missed:
             raise RecipeError("there is no pair of network and side to plan with")
         cost, excess = missed[0]
-        said = f"{excess.axis}={write_quantity(excess.axis, excess.limit).replace(' ', '')}"
-        raise RecipeError(f"nothing fits the budget; the nearest is {cost.label}: {excess} --max {said}")
+        raise RecipeError(f"nothing fits the budget; the nearest is {cost.label}: {excess}")
     limited = set(budget)
     beaten: list[tuple[Costs, Costs]] = []
     for cost in fits:

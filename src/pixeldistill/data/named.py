@@ -34,7 +34,7 @@ def _class_folders(root: Path) -> Named:
     named: Named = []
     folders = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
     if not folders:
-        raise DataError(f"data: {root} has no class folders")
+        raise DataError(f"data: {root} has no class folders: images belong in {root}/<class>/")
     for folder in folders:
         images = find_images(folder)
         if not images:

@@ -217,7 +217,7 @@ def _check_files(listed: Mapping[str, Sequence[tuple[Any, ...]]]) -> None:
     missing = [path for path in seen if not path.is_file()]
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise DataError(f"data: {missing[0]}{more} is listed but is not there")
+        raise DataError(f"data: {missing[0]}{more}: listed, but not there")
 
 
 _BOXED_READERS: dict[str, Callable[[Data], tuple[dict[str, list[Described]], list[str]]]] = {

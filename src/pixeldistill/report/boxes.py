@@ -13,7 +13,8 @@ from pixeldistill.files import write_file
 
 COLOURS = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#008080", "#9a6324", "#808000", "#f032e6", "#000075")
 
-Labelled = tuple[str, float, tuple[float, float, float, float]]  # class, probability, box in pixels
+Box = tuple[float, float, float, float]
+Labelled = tuple[str, float | None, Box]  # class, probability (None of an annotation), box in pixels
 
 
 def draw_boxes(image: NDArray[np.uint8], objects: Sequence[Labelled], classes: Sequence[str]) -> Image.Image:
@@ -22,14 +23,24 @@ def draw_boxes(image: NDArray[np.uint8], objects: Sequence[Labelled], classes: S
     pen = ImageDraw.Draw(picture)
     height = max(10, min(picture.size) // 40)
     font: Any = ImageFont.load_default(height)
-    for name, probability, (x0, y0, x1, y1) in reversed(objects):  # the likeliest on top
-        colour = COLOURS[list(classes).index(name) % len(COLOURS)]
-        pen.rectangle((x0, y0, x1, y1), outline=colour, width=max(1, height // 6))
-        text = f"{name} {100 * probability:.0f}"
-        left, top = max(0.0, x0), max(0.0, y0 - height - 2)
-        pen.rectangle(pen.textbbox((left + 1, top), text, font=font), fill=colour)
-        pen.text((left + 1, top), text, fill="white", font=font)
+    colours = {name: COLOURS[place % len(COLOURS)] for place, name in enumerate(classes)}
+    for name, _, box in reversed(objects):  # the likeliest on top
+        pen.rectangle(box, outline=colours[name], width=max(1, height // 6))
+    taken: list[Box] = []
+    for name, probability, (x0, y0, _, _) in objects:
+        text = name if probability is None else f"{name} {100 * probability:.0f}"
+        left = max(0.0, min(x0, picture.width - pen.textlength(text, font=font) - 2))
+        label = pen.textbbox((left + 1, max(0.0, y0 - height - 2)), text, font=font)
+        while any(_overlap(label, other) for other in taken) and label[3] < picture.height:
+            label = pen.textbbox((left + 1, label[1] + height + 2), text, font=font)
+        taken.append(label)
+        pen.rectangle(label, fill=colours[name])
+        pen.text((label[0], label[3]), text, fill="white", font=font, anchor="lb")
     return picture
+
+
+def _overlap(one: Box, other: Box) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
 def save_png(path: Path, picture: Image.Image) -> None:

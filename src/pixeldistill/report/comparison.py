@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.table import Table
-from rich.text import Text
 
 from pixeldistill.report.summary import interval
+from pixeldistill.tables import make_table
 
 COLUMNS = ("method", "seeds", "epochs", "cost", "val", "test", "test best", "vs alone", "vs pkd", "vs best loss", "gap recovered")
 NOTES = (
@@ -68,13 +68,8 @@ def rows(teacher: float, methods: Sequence[Trained]) -> list[tuple[str, ...]]:
 
 def to_rich(title: str, teacher: float, methods: Sequence[Trained]) -> Table:
     """Make the table for the terminal: what fits into 80 columns."""
-    table = Table(title=Text(title), padding=(0, 0))
     shown = ("method", "seeds", "epochs", "cost", "test", "vs alone", "vs pkd", "gap recovered")
-    for column in shown:
-        table.add_column(column, justify="left" if column == "method" else "right", no_wrap=column != "gap recovered")
-    for row in rows(teacher, methods):
-        table.add_row(*(Text(row[COLUMNS.index(column)]) for column in shown))
-    return table
+    return make_table(title, shown, [[row[COLUMNS.index(column)] for column in shown] for row in rows(teacher, methods)])
 
 
 def to_markdown(title: str, teacher: float, methods: Sequence[Trained]) -> str:

@@ -102,26 +102,43 @@ def _picture(measured: Sequence[Measured], axis: str, figure: str) -> bytes:
     for one in measured:
         if one.val is None:
             continue
-        style: dict[str, Any] = {"color": "#4363d8" if one in best else "#888888", "marker": "o", "s": 28, "zorder": 2}
-        if one.given_up:
-            style |= {"facecolors": "none", "edgecolors": "#bbbbbb"}
+        style = _KINDS["val when given up" if one.given_up else "val"] | ({"color": "#4363d8"} if one in best else {})
         x = getattr(one.costs, axis)
-        plot.scatter(x, 100 * one.val, **style)
-        if one in best:
-            plot.annotate(one.label, (x, 100 * one.val), xytext=(4, -10), textcoords="offset points", fontsize=7)
+        plot.scatter(x, 100 * one.val, s=28, zorder=2, **style)
         if one.test is not None:
-            plot.scatter(x, 100 * one.test, marker="x", s=18, color="#e6194b", zorder=2)
+            plot.scatter(x, 100 * one.test, s=18, zorder=2, **_KINDS["test"])
+    for x, y, label in _labels(best, axis):
+        plot.annotate(label, (x, y), xytext=(4, -10), textcoords="offset points", fontsize=7)
     plot.set_xscale("log")
     for ticks in (plot.xaxis.set_major_formatter, plot.xaxis.set_minor_formatter):
         ticks(EngFormatter(unit=AXES[axis].unit))
     plot.tick_params(axis="x", which="both", labelsize=8)
     plot.xaxis.set_minor_locator(LogLocator(subs=(2, 5)))
     plot.set_xlabel(AXES[axis].title)
-    plot.set_ylabel(f"{TITLES[figure]} in %: val (●, ○ given up), test (×)")
+    plot.set_ylabel(f"{TITLES[figure]} in %")
+    plot.set_title(f"front (blue) for {AXES[axis].title} alone", fontsize=9)
+    for text, style in _KINDS.items():
+        plot.scatter([], [], s=24, label=text, **style)
+    drawing.legend(loc="outside lower center", ncols=3, fontsize=7)
     plot.grid(visible=True, which="major", alpha=0.3)
     buffer = io.BytesIO()
     FigureCanvasAgg(drawing).print_png(buffer)  # type: ignore[no-untyped-call]
     return buffer.getvalue()
+
+
+_KINDS: dict[str, dict[str, Any]] = {
+    "val": {"marker": "o", "color": "#888888"},
+    "val when given up": {"marker": "o", "facecolors": "none", "edgecolors": "#888888"},
+    "test": {"marker": "x", "color": "#e6194b"},
+}
+
+
+def _labels(best: Sequence[Measured], axis: str) -> list[tuple[float, float, str]]:
+    """Give a place and a text for the students on a front: one for those at one place."""
+    found: dict[tuple[float, float], list[str]] = {}
+    for one in best:
+        found.setdefault((getattr(one.costs, axis), 100 * (one.val or 0)), []).append(one.label)
+    return [(*place, f"{labels[0]} and {len(labels) - 1} more" if labels[1:] else labels[0]) for place, labels in found.items()]
 
 
 def share(value: float | None) -> str:

@@ -14,7 +14,7 @@ from pixeldistill.data.crops import cut_long
 from pixeldistill.data.images import read_image
 from pixeldistill.errors import DataError, RunError
 from pixeldistill.inputs import Imaging
-from pixeldistill.report.boxes import draw_boxes
+from pixeldistill.report.boxes import Labelled, draw_boxes
 from pixeldistill.report.collect import Trained
 from pixeldistill.spread import spread
 
@@ -97,11 +97,11 @@ def overlays(student: Trained, teacher: Trained, shown: int = SHOWN // 2) -> lis
     return found
 
 
-def _scaled(objects: Sequence[Mapping[str, Any]], scale: float) -> list[tuple[str, float, tuple[float, float, float, float]]]:
-    drawn = []
+def _scaled(objects: Sequence[Mapping[str, Any]], scale: float) -> list[Labelled]:
+    drawn: list[Labelled] = []
     for told in objects:
         x0, y0, x1, y1 = (n * scale for n in told["box"])
-        drawn.append((told["class"], told.get("probability", 1.0), (x0, y0, x1, y1)))
+        drawn.append((told["class"], told.get("probability"), (x0, y0, x1, y1)))
     return drawn
 
 

@@ -16,7 +16,11 @@ WORST = 8  # classes
 
 
 def write_page(folders: Sequence[Path], out: Path | None = None) -> Path:
-    """Write a page about run folders; gives its path, by default `report.html` in the first.
+    """Write a page about run folders; gives its path.
+
+    Args:
+        folders: of runs.
+        out: by default `report.html` in the run's folder, `reports.html` in the first of several.
 
     Raises:
         RunError: a folder without a finished training.
@@ -29,7 +33,7 @@ def write_page(folders: Sequence[Path], out: Path | None = None) -> Path:
         lstrip_blocks=True,
     )  # fmt: skip
     page = environment.get_template("page.html.j2").render(runs=[_describe(run) for run in runs], version=version("pixeldistill"))
-    out = out or folders[0] / "report.html"
+    out = out or folders[0] / ("report.html" if len(folders) == 1 else "reports.html")
     write_file(out, page)
     return out
 
@@ -55,7 +59,7 @@ def _describe(run: Run) -> dict[str, Any]:
         "rows": rows(figures),
         "curve": curves(run, f"val_{HEADLINES[run.task]}", f"{title} on val in %", percent=True),
         "loss": curves(run, "loss", "loss", percent=False),
-        "fronts": fronts(run),
+        "fronts": [] if run.frontier_pictures else fronts(run),  # a sweep has drawn its own
         "swept": [picture_uri(path) for path in run.frontier_pictures],
         "tables": [_table(text) for text in (run.comparison, run.frontier) if text],
         "rebuilt": [

@@ -45,6 +45,8 @@ def _uri(drawing: Any) -> str:  # noqa: ANN401
 
 def curves(run: Run, column: str, title: str, *, percent: bool) -> str | None:
     """Draw a column of every stage's metrics by epoch: the mean over seeds, the single seeds faintly."""
+    from matplotlib.ticker import MaxNLocator
+
     drawing, plot = _figure()
     drawn = False
     for place, stage in enumerate(run.stages):
@@ -62,6 +64,7 @@ def curves(run: Run, column: str, title: str, *, percent: bool) -> str | None:
     if not drawn:
         return None
     plot.set_xlabel("epoch")
+    plot.xaxis.set_major_locator(MaxNLocator(integer=True))
     plot.set_ylabel(title)
     if not percent:
         plot.set_yscale("log")

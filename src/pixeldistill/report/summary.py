@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
-from rich.text import Text
 
+from pixeldistill.tables import make_table
 from pixeldistill.tasks.headline import TITLES, headline
 
 Figures = Mapping[str, Any]
@@ -80,17 +80,9 @@ def rows(found: Mapping[str, Sequence[Figures]]) -> list[tuple[str, ...]]:
 
 def to_rich(found: Mapping[str, Sequence[Figures]], title: str) -> Table:
     """Make the table for the terminal: what fits into 80 columns."""
-    table = Table(
-        title=Text(title),
-        caption=f"test and val: {TITLES[_headline(found)]} in %, last epoch (best: the best epoch by val)" + _of_seeds(found),
-        padding=(0, 0),
-    )
     shown = ("stage", "side", "bytes", "MACs", "parameters", "val last", "test last", "test best")
-    for column in shown:
-        table.add_column(column, justify="left" if column == "stage" else "right", no_wrap=True)
-    for row in rows(found):
-        table.add_row(*(Text(row[COLUMNS.index(column)]) for column in shown))
-    return table
+    caption = f"test and val: {TITLES[_headline(found)]} in %, last epoch (best: the best epoch by val)" + _of_seeds(found)
+    return make_table(title, shown, [[row[COLUMNS.index(column)] for column in shown] for row in rows(found)], caption)
 
 
 def to_markdown(found: Mapping[str, Sequence[Figures]], title: str = "") -> str:

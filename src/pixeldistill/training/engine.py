@@ -87,7 +87,7 @@ def fit(
         stop = stack.enter_context(stop_requests())
         loop = Loop(fabric, trainees, batches, schedule, steps)
         stack.callback(loop.end)
-        progress.start(epochs * steps, min(loop.position, epochs * steps))
+        progress.start(schedule.epochs * steps, loop.position)
         loop.finish_epochs()  # those that were stopped at an epoch's last step
         while loop.unfinished():
             with in_one_line(len(jobs)):
@@ -98,8 +98,9 @@ def fit(
                 loop.save()
             if order == STOP:
                 epoch, step = divmod(loop.position, steps)
+                where = f"at epoch {epoch + 1}, step {step} of {steps}" if step else f"after epoch {epoch}"
                 raise Interrupted(
-                    f"stopped at epoch {epoch + 1}, step {step} of {steps}, and saved in "
+                    f"stopped {where}, and saved in "
                     f"{', '.join(str(job.folder) for job in jobs)}: the same command goes on from there"
                 )
             loop.finish_epochs()

@@ -28,7 +28,7 @@ def describe_exposed(
         fabric: of this process.
 
     Returns:
-        A line for each group of students with other levels; a warning where the student alone is better than its teacher there.
+        A line for each group of students with other levels; a warning where the student alone is as good as its teacher there.
     """
     lines: dict[range, str] = {}
     for training in trainings:
@@ -49,7 +49,7 @@ def describe_exposed(
         if plain:
             own = decisive(read_record(folders[plain[0].name] / DONE)["last"]["val"])
             line += f" (the student alone: {100 * own:.1f})"
-            if score < own:
+            if score <= own:
                 line = f"warning: {line}: it has little to teach there; choose finer levels for the student, or another `anchor`"
         lines[exposed] = line
     return list(lines.values())

@@ -93,7 +93,7 @@ def class_count(recipe: Recipe) -> tuple[int, int | None, str]:
         return len(splits.classes), len(splits.train), "\n".join([describe_data(splits), *_describe_store(recipe.data, splits)])
     except DataError as error:
         known = _known(recipe.data)
-        return known, None, f"warning: {error}; shapes are shown for {known} classes"
+        return known, None, f"{error}; shapes are shown for {known} classes"
 
 
 def describe_passes(recipe: Recipe, stages: Sequence[Stage]) -> list[str]:
@@ -103,11 +103,9 @@ def describe_passes(recipe: Recipe, stages: Sequence[Stage]) -> list[str]:
 
 
 def doubts(recipe: Recipe, stage: Stage, images: int | None) -> list[str]:
-    """Name what `distill` would refuse though the shapes fit: data or weights that are not there, a batch too large."""
+    """Name what `distill` would refuse though the shapes fit: weights that are not there, a batch too large."""
     found = []
-    if images is None:
-        found.append(f"the data cannot be read ({recipe.data.root})")
-    elif stage.schedule.batch_size > images:
+    if images is not None and stage.schedule.batch_size > images:
         found.append(f"stage {stage.name}: batch_size {stage.schedule.batch_size} is more than the {images} training images")
     for network in (stage.student, stage.teacher):
         named = network and network.weights not in ("none", "pretrained") and not network.weights.startswith(STAGE_REFERENCE)

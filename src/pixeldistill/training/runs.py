@@ -1,7 +1,9 @@
-"""Run folders: `<run>/<n>-<stage>/seed-<s>/`, what made them, and that only one process at a time writes them."""
+"""Run folders: `<run>/<n>-<stage>/seed-<s>/`, and what made them."""
 
 import hashlib
 import json
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +20,22 @@ def stage_folder(run: Path, number: int, name: str, seed: int) -> Path:
     return run / f"{number}-{name}" / f"seed-{seed}"
 
 
+def stages_of(run: Path) -> Iterator[tuple[str, Path]]:
+    """Give the stages that have a folder in a run, with it, whatever its number."""
+    for folder in sorted(run.iterdir()) if run.is_dir() else ():
+        if folder.is_dir() and (match := re.fullmatch(r"\d+-(.+)", folder.name)):
+            yield match[1], folder
+
+
 def renumber(run: Path, names: list[str]) -> None:
-    """Give the stages' folders the numbers that the recipe gives them now: a control that was added moves the others."""
-    for number, name in enumerate(names, start=1):
-        for folder in run.glob(f"*-{name}"):
-            wanted = run / f"{number}-{name}"
-            if folder.name.split("-", 1)[0].isdigit() and folder.name.split("-", 1)[1] == name and not wanted.exists():
-                folder.rename(wanted)
+    """Give the stages' folders the numbers that the recipe gives them now: a control that was added moves the others.
+
+    A stage that the recipe does not have any more gets the number 0: it is not to be taken for the last one.
+    """
+    for name, folder in list(stages_of(run)):
+        wanted = run / f"{names.index(name) + 1 if name in names else 0}-{name}"
+        if not wanted.exists():
+            folder.rename(wanted)
 
 
 def claim(folder: Path, record: dict[str, Any]) -> dict[str, Any] | None:
@@ -35,25 +46,26 @@ def claim(folder: Path, record: dict[str, Any]) -> dict[str, Any] | None:
     Raises:
         RunError: the folder was made by another recipe; says what changed.
     """
-    record = json.loads(json.dumps(record))
-    path = folder / RECORD
-    if path.is_file():
-        before = read_record(path)
-        other = list(differences(before, record))
-        if other and not begun(folder):
-            write_json(path, record)
-        elif other:
-            if before | {"data_digest": record["data_digest"]} == record:
-                raise RunError(f"the data of {folder} has changed since it was begun: put it back, or choose another `run`")
-            changes = [change.removeprefix("stage.") for change in other]
-            more = f" and {len(changes) - 3} more" if len(changes) > 3 else ""
-            raise RunError(
-                f"{folder} was made with another recipe: its {'; '.join(changes[:3])}{more}. "
-                "Choose another `run`, or remove that folder"
-            )
-    else:
-        write_json(path, record)
+    check_record(folder, record)
+    if not begun(folder):
+        write_json(folder / RECORD, record)
     return read_record(folder / DONE) if (folder / DONE).is_file() else None
+
+
+def check_record(folder: Path, record: dict[str, Any]) -> None:
+    """Refuse to go on with a training that another recipe has begun. Raises RunError."""
+    if not begun(folder):
+        return
+    before, record = read_record(folder / RECORD), json.loads(json.dumps(record))
+    changes = [change.removeprefix("stage.") for change in differences(before, record)]
+    if changes and before | {"data_digest": record["data_digest"]} == record:
+        raise RunError(f"the data of {folder} has changed since it was begun: put it back, or choose another `run`")
+    if changes:
+        more = f" and {len(changes) - 3} more" if len(changes) > 3 else ""
+        raise RunError(
+            f"{folder} was made with another recipe: its {'; '.join(changes[:3])}{more}. "
+            "Choose another `run`, or remove that folder"
+        )
 
 
 def begun(folder: Path) -> bool:

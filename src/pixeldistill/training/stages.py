@@ -34,9 +34,10 @@ from pixeldistill.training.outcome import Outcome, Result, measure_trained, seen
 from pixeldistill.training.passes import Training, first_folders, passes
 from pixeldistill.training.progress import Progress
 from pixeldistill.training.records import stage_record
-from pixeldistill.training.runs import DONE, begun, claim, renumber
+from pixeldistill.training.runs import DONE, begun, check_record, claim, renumber, stages_of
 from pixeldistill.training.stream import Stream
 from pixeldistill.training.trainee import Job
+from pixeldistill.wording import reasons
 
 
 @dataclass(frozen=True)
@@ -74,11 +75,11 @@ def run_recipe(
     if not names:
         raise RecipeError("nothing to train from labels alone: use `pixeldistill distill`")
     work = prepare(recipe, names, workers=workers, accelerator=accelerator, console=console)
-    with taken(work):
+    with taken(work, names):
         outcomes = train(work, names)
     results = [outcome for _, outcome in outcomes if isinstance(outcome, Result)]
     if failures := [str(outcome) for _, outcome in outcomes if isinstance(outcome, RunError)]:
-        raise GivenUp("; ".join(failures), results)
+        raise GivenUp(reasons(failures), results)
     return results
 
 
@@ -106,15 +107,31 @@ def prepare(
 
 
 @contextmanager
-def taken(work: Work) -> Iterator[None]:
-    """Hold the run's folder, so that no other run writes there, and give its stages the numbers that they have now."""
+def taken(work: Work, names: Collection[str]) -> Iterator[None]:
+    """Hold the run's folder, so that no other run writes there, and give its stages the numbers that they have now.
+
+    Raises:
+        RunError: another run holds it, or another recipe has begun a stage of these names; then nothing is changed.
+    """
     run, fabric = work.context.recipe.run, make_fabric(accelerator=work.context.accelerator)
     busy = f"{run} is in use by another run: wait for it, or choose another `run`"
     with locked(run, busy) if fabric.is_global_zero else nullcontext():
         if fabric.is_global_zero:
+            _check_begun(work, names)
             renumber(run, [stage.name for stage in work.stages])
         fabric.barrier()
         yield
+
+
+def _check_begun(work: Work, names: Collection[str]) -> None:
+    """Refuse a recipe that is not the one which began these stages, wherever their folders are now."""
+    context, stand = work.context, dict(stages_of(work.context.recipe.run))
+    first = {stage.name: stand[stage.name] / f"seed-{stage.seeds[0]}" for stage in work.stages if stage.name in stand}
+    for _, stage, seed, _ in (training for group in work.passes for training in group):
+        told = stage.name in names and stage.name in stand  # what starts from something that is to be trained anew is not
+        if told and all(source in first and (first[source] / DONE).is_file() for source in stage.sources):
+            record = stage_record(stage, seed, context.recipe, context.splits, first)
+            check_record(stand[stage.name] / f"seed-{seed}", record)
 
 
 def train(work: Work, names: Collection[str], until: int | None = None) -> list[tuple[Training, Outcome]]:

@@ -83,7 +83,7 @@ def sweep(
     axes = tuple(recipe.budget) or tuple(axis for axis in AXES if all(getattr(c, axis) is not None for c in costs.values()))
     figure = HEADLINES[recipe.task]
     work = prepare(chosen, workers=workers, accelerator=accelerator, console=console)
-    with taken(work):
+    with taken(work, {stage.name for stage in work.stages}):
         failures = failures_of(train(work, {stage.name for stage in work.stages} - costs.keys()))
         lost, more = _train_students(work, costs, axes, figure, cluster)
     fabric = make_fabric(accelerator=accelerator)

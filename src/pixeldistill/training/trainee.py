@@ -195,7 +195,7 @@ def ending_alone(trainee: Trainee) -> Iterator[None]:
         if trainee.fabric.world_size > 1:
             raise
         trainee.failure = error.with_traceback(None)  # which would keep all that the training held
-        trainee.progress.note(f"{trainee.job.name}: given up: {error}")
+        trainee.progress.note(f"{trainee.job.name}: given up: {str(error).partition(': ')[0]}")
 
 
 def _restore(fabric: Fabric, job: Job, optimizer: Any) -> State:  # noqa: ANN401
@@ -222,6 +222,6 @@ def check_finite(loss: Tensor, folder: Path) -> None:
     value = loss.item()
     if not math.isfinite(value):
         raise Diverged(
-            f"the loss of {folder} is {value}: lower schedule.lr, set schedule.clip_grad or use precision 32, in another `run` "
-            "or after removing that folder"
+            f"the loss of {folder} is {value}: lower schedule.lr, set schedule.clip_grad, or use precision 32 if it is another, "
+            "in another `run` or after removing that folder"
         )

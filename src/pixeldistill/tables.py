@@ -1,0 +1,44 @@
+"""Tables for the terminal: figures are never cut, however narrow it is."""
+
+from collections.abc import Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+READABLE = 24  # characters that a column of words keeps on a narrow terminal; longer ones go on in the next line
+WIDEST = 10_000
+
+
+def make_table(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "", *, close: bool = False
+) -> Table:  # fmt: skip
+    """Make a table: figures to the right and whole, words to the left.
+
+    Args:
+        title: above it, or "".
+        columns: their names.
+        rows: a cell for each column.
+        caption: below it, or "".
+        close: without lines between columns, so that more of them fit.
+    """
+    table = Table(title=Text(title) if title else None, caption=Text(caption) if caption else None, padding=(0, 0))
+    if close:
+        table.box, table.padding, table.pad_edge, table.title_justify = SIMPLE_HEAD, (0, 0, 0, 1), False, "left"
+    for place, column in enumerate(columns):
+        cells = [row[place] for row in rows]
+        figures = all(cell[:1].isdigit() or cell[:1] in ("+", "-", "–") for cell in cells)
+        widest = max((Text(cell).cell_len for cell in cells), default=0)
+        heading = max((len(word) for word in column.split()), default=0)
+        least = max(heading, widest if figures else min(widest, READABLE))
+        table.add_column(Text(column), overflow="fold", min_width=least, justify="right" if figures else "left")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    return table
+
+
+def show_table(console: Console, table: Table) -> None:
+    """Print a table whole: where the terminal is narrower, or there is none, its lines are longer."""
+    needed = console.measure(table, options=console.options.update(width=WIDEST)).minimum
+    console.print(table, width=max(console.width, needed), crop=False)
