@@ -23,9 +23,11 @@ def test_two_stages_by_default(tas):
     assert [s.bank is not None for s in stages] == [False, False, True], "an assistant is taught live"
     assert chain(stages) == [
         ("teacher", 32, "none", None, ["supervised"]),
-        ("assistant", 32, "pretrained", "@teacher", ["pkd", "at"]),
+        ("assistant", 32, "none", "@teacher", ["pkd", "at"]),
         ("distilled", 16, "none", "@assistant", ["pkd", "upsampled", "isrd"]),
     ]
+    known = expand(parse_recipe(tas | {"student": tas["student"] | {"weights": "pretrained"}}))
+    assert known[1].student.weights == "pretrained", "an assistant starts as its student does"
     assert [s.seeds for s in stages] == [(4,), (4,), (4, 5)], "one teacher and one assistant for all seeds"
     assert stages[1].student.network == stages[2].student.network
     assert {s.crop_side for s in stages} == {32}
