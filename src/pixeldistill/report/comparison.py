@@ -14,8 +14,8 @@ NOTES = (
     "vs: paired difference on test over the seeds that both have, in points, ± half of its 95 % interval",
     "best loss: the single published loss from the teacher with the best mean on test; chosen so, it is favoured by chance",
     "gap recovered: of the points between the student alone and the teacher",
-    "cost: multiply-accumulates of the training, as a multiple of the student alone's; assistants are in it that were trained for it, "
-    "not those that were given",
+    "cost: multiply-accumulates of the training, with the assistants that were trained for it (not one that was given), as a multiple "
+    "of the student alone's",
 )
 
 
