@@ -14,8 +14,7 @@ NOTES = (
     "vs: paired difference on test over the seeds that both have, in points, ± half of its 95 % interval",
     "best loss: the single published loss from the teacher with the best mean on test; chosen so, it is favoured by chance",
     "gap recovered: of the points between the student alone and the teacher",
-    "cost: multiply-accumulates of the training, with the assistants that were trained for it (not one that was given), as a multiple "
-    "of the student alone's",
+    "cost: multiply-accumulates of the training, a trained (not a given) assistant's included, in those of the student alone",
 )
 
 
