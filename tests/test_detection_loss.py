@@ -13,7 +13,7 @@ from pixeldistill.data.boxes import Annotation
 from pixeldistill.detectors import DetectorSettings
 from pixeldistill.functional.boxes import decode_boxes, decode_sides, encode_boxes, encode_sides
 from pixeldistill.tasks.average_precision import average_precision
-from pixeldistill.tasks.detection import anchors_of, find_objects, match_anchors, supervised_loss, to_original
+from pixeldistill.tasks.detection import anchors_of, find_objects, match, match_anchors, supervised_loss, to_original
 from pixeldistill.types import BoxMaps, BoxTarget, Outputs
 
 CLASSES, SIDE, N = 3, 96, 3
@@ -92,6 +92,7 @@ def test_images_without_objects_have_a_finite_loss_and_gradient(head):
 
 @pytest.mark.parametrize("head", SETTINGS)
 def test_the_boxes_are_torchvisions(head):
+    """But for those that have no area once they are cut, which torchvision keeps."""
     prediction, _ = case(head, 4)
     model, levels = torchvision_model(head), anchors_of(SETTINGS[head], GRIDS, torch.device("cpu"))
     names = ("cls_logits", "bbox_regression", "bbox_ctrness")
@@ -99,9 +100,36 @@ def test_the_boxes_are_torchvisions(head):
     expected = model.postprocess_detections(said, [list(levels)] * N, [(90, 80)] * N)
     outputs = Outputs(prediction, torch.empty(0), tuple(torch.empty(N, 1, *grid) for grid in GRIDS))
     for own, theirs in zip(find_objects(outputs, SETTINGS[head], (90, 80)), expected, strict=True):
-        assert torch.allclose(own.scores, theirs["scores"], atol=1e-6)
-        assert own.labels.tolist() == theirs["labels"].tolist()
-        assert torch.allclose(own.boxes, theirs["boxes"], atol=1e-3)
+        there = (theirs["boxes"][:, 2:] > theirs["boxes"][:, :2]).all(dim=1)
+        assert 0 < there.sum() < 100
+        same = slice(int(there.sum()))
+        assert torch.allclose(own.scores[same], theirs["scores"][there], atol=1e-6)
+        assert own.labels[same].tolist() == theirs["labels"][there].tolist()
+        assert torch.allclose(own.boxes[same], theirs["boxes"][there], atol=1e-3)
+
+
+def test_what_is_found_in_the_padding_alone_is_no_object():
+    """Padding is never trained on; a box that ends there has no area once it is cut."""
+    prediction, _ = case("retinanet", 4)
+    outputs = Outputs(prediction, torch.empty(0), tuple(torch.empty(N, 1, *grid) for grid in GRIDS))
+    narrow = find_objects(outputs, SETTINGS["retinanet"], (SIDE, SIDE // 3))
+    assert all(((found.boxes[:, 2:] - found.boxes[:, :2]) > 0).all() and len(found.boxes) for found in narrow)
+
+
+@pytest.mark.parametrize("head", SETTINGS)
+@pytest.mark.parametrize("shift", [1, 2])
+def test_an_assistant_is_told_at_its_twins_what_its_student_is_told(head, shift):
+    student, assistant = SETTINGS[head], SETTINGS[head].model_copy(update={"levels": (3, 5 + shift)})
+    _, target = case(head, 5)
+    large = target._replace(boxes=target.boxes * 2**shift)
+    grids = tuple((12 * 2**shift // 2**i,) * 2 for i in range(3 + shift))
+    levels = anchors_of(assistant, grids, torch.device("cpu"))
+    finer = sum(map(len, levels[:shift]))
+    expected = match(anchors_of(student, GRIDS, torch.device("cpu")), target, student)
+    usual, told = match(levels, large, assistant), match(levels, large, assistant, slice(shift, 3 + shift))
+    assert torch.equal(told[:, finer:], expected)
+    assert torch.equal(told[:, :finer], usual[:, :finer])
+    assert not torch.equal(usual[:, finer:], expected), "its finer levels would take some objects to themselves"
 
 
 def test_chosen_levels_alone():

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
-from pixeldistill.detectors import DetectorSettings
+from pixeldistill.assistants import assistants_of, completed
 from pixeldistill.errors import RecipeError, nearest
 from pixeldistill.inputs import Imaging
 from pixeldistill.losses import (
@@ -19,10 +19,8 @@ from pixeldistill.losses import (
     name_terms,
 )  # fmt: skip
 from pixeldistill.methods import Method, settings
-from pixeldistill.networks.pyramid import assistant_levels, size_shift
 from pixeldistill.recipe import (
     ASSISTANT,
-    ASSISTANT_TERMS,
     STAGE_REFERENCE,
     TERMS,
     Assistant,
@@ -86,7 +84,7 @@ def _taught(recipe: Recipe, teacher: str | Network) -> Iterator[StageEntry]:
     methods = _methods(recipe)
     assistants: dict[str, str | Network] = {}
     if any(method.chain == "tas" or method.from_assistant for method in methods.values()):
-        trained, assistants = _assistants(recipe, teacher)
+        trained, assistants = assistants_of(recipe, teacher)
         yield from trained
     for name, method in methods.items():
         for student in recipe.all_students:
@@ -125,64 +123,6 @@ def _methods(recipe: Recipe) -> dict[str, Method]:
     return chosen | {"distilled": Method(chain=recipe.method)}
 
 
-def _assistants(recipe: Recipe, teacher: str | Network) -> tuple[list[StageEntry], dict[str, str | Network]]:
-    """Give an assistant for each student architecture, or one for all: those to be trained, and every student's.
-
-    Assistants are taught live: each is trained once, and the large maps that its terms may want would make a bank large.
-
-    Source:
-        TAS of Pixel Distillation (TPAMI 2024): model compression T → A at the large side, then input compression A → S.
-    """
-    assert recipe.teacher is not None
-    said = recipe.assistant or Assistant()
-    trained: dict[str, StageEntry] = {}
-    of_student: dict[str, str | Network] = {}
-    for student in recipe.all_students:
-        own = said.network is None
-        network = Network(
-            network=student.network if said.network is None else said.network,
-            side=said.side or recipe.teacher.side,
-            weights=said.start(student.weights),
-            patch=student.patch if own and said.patch is None else said.patch,
-            options=student.options if own and not said.options else said.options,
-            detector=_assistant_detector(said, student, recipe),
-        )
-        name = f"{ASSISTANT}-{student.network.rsplit('/', maxsplit=1)[-1]}" if own and recipe.students else ASSISTANT
-        if name in trained and trained[name].student != network:
-            name = f"{ASSISTANT}-{student.label}"  # the same network with other patches or options
-        if not said.given:
-            trained[name] = StageEntry(
-                name=name,
-                student=network,
-                teacher=teacher,
-                terms=said.terms or ASSISTANT_TERMS[recipe.task],
-                schedule=said.schedule,
-                live=True,
-            )
-        of_student[student.label] = network if said.given else name
-    return list(trained.values()), of_student
-
-
-def _assistant_detector(said: Assistant, student: Student, recipe: Recipe) -> DetectorSettings | None:
-    """Give the assistant of a detector the levels of its teacher, and those that correspond to its students' levels (AFP)."""
-    assert recipe.teacher is not None
-    if recipe.detector is None:
-        return None
-    own = _merged(recipe.detector, said.detector)
-    if said.detector and "levels" in said.detector.model_fields_set:
-        return own
-    levels = _merged(recipe.detector, recipe.teacher.detector).levels
-    for other in recipe.all_students:
-        if said.network is not None or _architecture(other) == _architecture(student):
-            shift = size_shift(said.side or recipe.teacher.side, other.side)
-            levels = assistant_levels(levels, _merged(recipe.detector, other.detector).levels, shift)
-    return own.model_copy(update={"levels": levels})
-
-
-def _architecture(network: Network) -> tuple[Any, ...]:
-    return network.network, network.patch, network.options
-
-
 def _with_detectors(entry: StageEntry, recipe: Recipe) -> StageEntry:
     """Complete what an entry says of its detectors by what the recipe says of all."""
     if recipe.detector is None:
@@ -191,16 +131,6 @@ def _with_detectors(entry: StageEntry, recipe: Recipe) -> StageEntry:
     if isinstance(entry.teacher, Network):
         changes["teacher"] = completed(entry.teacher, recipe.detector)
     return entry.model_copy(update=changes)
-
-
-def completed(network: NetworkT, base: DetectorSettings) -> NetworkT:
-    """Give a network with what the recipe's `detector` says of all, where it does not say otherwise itself."""
-    return network.model_copy(update={"detector": _merged(base, network.detector)})
-
-
-def _merged(base: DetectorSettings, own: DetectorSettings | None) -> DetectorSettings:
-    said = {} if own is None else {name: getattr(own, name) for name in own.model_fields_set}
-    return DetectorSettings(**{**dict(base), **said})
 
 
 def _prepared(student: Student, method: Method, recipe: Recipe, assistant: str | Network | None) -> Network:

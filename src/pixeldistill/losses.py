@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Annotated, Literal, get_args
 
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
 from pixeldistill.strict import Strict
 
@@ -22,6 +22,9 @@ class SupervisedTerm(_Term):
     """The task's own loss with the labels: cross-entropy, or the detector's."""
 
     kind: Literal["supervised"]
+    exposed: tuple[PositiveInt, PositiveInt] | None = Field(
+        None, description="detection: first and last of the levels that objects are matched with as if there were no others"
+    )
 
 
 class PKDTerm(_Term):

@@ -44,10 +44,15 @@ def test_an_assistant_has_the_levels_of_both_its_partners(content):
     stages = {s.name: s for s in expand(parse_recipe(content | {"method": "tas", "assistant": {"weights": "none"}}))}
     assert [stages[n].student.detector.levels for n in ("teacher", "assistant", "distilled")] == [(3, 5), (3, 6), (3, 5)]
     assert stages["distilled"].teacher.detector.levels == (3, 6)
+    assert stages["assistant"].terms[0].exposed == (4, 6), "of which it is told what its student is told"
     finer = content | {"student": content["student"] | {"detector": {"levels": [2, 4]}}}
     stages = {s.name: s for s in expand(parse_recipe(finer | {"method": "tas"}))}
     assert stages["assistant"].student.detector.levels == (3, 5), "shifted levels need no others of the assistant"
+    assert stages["assistant"].terms[0].exposed is None
     assert stages["distilled"].student.detector.channels == 16, "what a network does not say is the recipe's"
+    both = {"student": None, "students": [content["student"], finer["student"] | {"name": "finer"}], "method": "tas"}
+    stages = {s.name: s for s in expand(parse_recipe(content | both))}
+    assert [stages[f"distilled-{n}"].teacher.detector.levels for n in ("test_resnet-32", "finer")] == [(3, 6), (3, 5)]
     said = {"assistant": {"detector": {"levels": [3, 7]}}, "method": "tas"}
     assert {s.name: s for s in expand(parse_recipe(content | said))}["assistant"].student.detector.levels == (3, 7)
 
@@ -115,6 +120,20 @@ def test_a_given_teacher_keeps_its_anchors(content, tmp_path):
         run_here(given | {"detector": other}, tmp_path / "run")
 
 
+def test_a_classifier_cannot_teach_a_detector(content, tmp_path, write):
+    """Its backbone alone would be used, and a fresh head would teach."""
+    from pixeldistill.errors import WeightsError
+    from pixeldistill.networks import build_classifier
+    from pixeldistill.networks.weights import state_bytes
+
+    path = tmp_path / "backbone.safetensors"
+    path.write_bytes(state_bytes(build_classifier("test_resnet", 4, 64).net))
+    for given in ({"teacher": {"network": "test_resnet", "side": 64, "weights": str(path)}},
+                  {"method": "tas", "assistant": {"weights": str(path)}}):  # fmt: skip
+        with pytest.raises(WeightsError, match="is no training of a detector"):
+            run_here(content | given, tmp_path / "run")
+
+
 def test_levels_without_their_like_are_refused_before_training(content, tmp_path):
     """But for terms that need none."""
     far = content | {"teacher": content["teacher"] | {"side": 128}, "detector": content["detector"] | {"levels": [3, 4]}}
@@ -135,7 +154,8 @@ def test_what_the_assistant_exposes_is_said(content, tmp_path):
     recipe = parse_recipe(content | {"method": "tas", "assistant": {"weights": "none"}, "controls": ["alone"]})
     run_recipe(recipe, workers=0, accelerator="cpu", console=console)
     said = console.file.getvalue()
-    assert "distilled: its teacher has mAP" in said and "with the levels it exposes, P4–P6 (the student alone: " in said
+    for part in ("distilled: its teacher has mAP", "with the levels it exposes, P4–P6 (", "with all); the student alone has"):
+        assert part in said
 
 
 def test_it_goes_on_exactly(content, tmp_path, monkeypatch):

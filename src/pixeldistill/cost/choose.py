@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pixeldistill.assistants import completed
 from pixeldistill.candidates import Candidates
 from pixeldistill.cost.costs import Costs
 from pixeldistill.cost.gather import Refused, measure_costs, network_names
@@ -11,7 +12,6 @@ from pixeldistill.cost.plan import Plan, plan
 from pixeldistill.data.sources import Sample
 from pixeldistill.detectors import DetectorSettings
 from pixeldistill.errors import NetworkError
-from pixeldistill.expansion import completed
 from pixeldistill.inputs import Imaging
 from pixeldistill.reading import parse_recipe
 from pixeldistill.recipe import Recipe, Student

@@ -46,9 +46,10 @@ def cut_long(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def draw_crop(views: Views, epoch: int, index: int, height: int, width: int) -> Crop:
-    """Draw a view's crop: area and aspect ratio at random, ten tries, then the largest centre crop of a valid ratio.
+    """Draw a view's crop: area and aspect ratio at random, ten tries, then the largest crop of a valid ratio, anywhere.
 
-    Source: the random resized crop of Szegedy et al., CVPR 2015, as torchvision draws it; seeded per view (ours).
+    Source: the random resized crop of Szegedy et al., CVPR 2015, as torchvision draws it, but for the last resort, which there is
+    the centre: of long images nothing else would ever be seen; seeded per view (ours).
     """
     rng = np.random.default_rng([views.seed, epoch, index])
     flip = bool(rng.random() < views.flip)
@@ -61,4 +62,4 @@ def draw_crop(views: Views, epoch: int, index: int, height: int, width: int) -> 
             return Crop(int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1)), h, w, flip)
     ratio = min(max(width / height, views.ratio[0]), views.ratio[1])
     w, h = max(1, min(width, round(height * ratio))), max(1, min(height, round(width / ratio)))
-    return Crop((height - h) // 2, (width - w) // 2, h, w, flip)
+    return Crop(int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1)), h, w, flip)

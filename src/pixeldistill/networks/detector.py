@@ -226,7 +226,8 @@ def _check(detector: Detector, side: int) -> None:
     detector.eval()
     outputs = detector(torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0)))
     try:
-        detector(torch.zeros(1, 3, side, side + 2 * MULTIPLE))
+        for height, width in ((side, side + MULTIPLE), (side + 3 * MULTIPLE, side)):
+            detector(torch.zeros(1, 3, height, width))
     except (RuntimeError, AssertionError, ValueError, NetworkError) as error:
         raise NetworkError(
             "it takes square images of its side alone, and what is to be found is in images of any shape"

@@ -6,6 +6,7 @@ from pathlib import Path
 from torch import Tensor
 
 from pixeldistill.detectors import DetectorSettings
+from pixeldistill.errors import WeightsError
 from pixeldistill.networks.classifier import Classifier, build_classifier
 from pixeldistill.networks.detector import Detector, adopt_detector, build_detector
 from pixeldistill.networks.weights import adopt_weights, check_settings, detector_settings, read_card, read_trained, weights_file
@@ -31,6 +32,10 @@ def build_network(network: Network, classes: tuple[str, ...], *, trained: bool, 
         )  # fmt: skip
     learned = None if source in ("none", "pretrained") else detector_settings(source)
     own = source if learned is None else "none"  # of the backbone alone
+    if trained and not learned and network.detector:
+        raise WeightsError(
+            f"{source} is no training of a detector, and a teacher or given assistant must be one: name its run folder"
+        )
     if learned and trained:
         check_settings(source, learned, network.detector)
     detector = build_detector(

@@ -42,7 +42,9 @@ def anchors_of(settings: DetectorSettings, grids: Grids, device: torch.device) -
     )
 
 
-def supervised_loss(prediction: BoxMaps, target: BoxTarget, settings: DetectorSettings, grids: Grids) -> Tensor:
+def supervised_loss(
+    prediction: BoxMaps, target: BoxTarget, settings: DetectorSettings, grids: Grids, exposed: tuple[int, int] | None = None
+) -> Tensor:
     """Compare a detector's prediction with the objects in its view.
 
     RetinaNet: focal loss of the classes and L1 of the matched boxes, each per matched anchor of an image, averaged over images.
@@ -53,19 +55,43 @@ def supervised_loss(prediction: BoxMaps, target: BoxTarget, settings: DetectorSe
         target: objects in pixels of the view.
         settings: of the detector.
         grids: height and width of every level.
+        exposed: first and last of the levels that objects are matched with as if there were no others, so that a student on
+            small images, whose levels correspond to these, is told the same at each twin (AFP, ours); the rest as usual.
 
     Source:
         Lin et al., Focal Loss for Dense Object Detection, ICCV 2017; Tian et al., FCOS, ICCV 2019; as in torchvision.
     """
     levels = anchors_of(settings, grids, target.boxes.device)
+    part = None if exposed is None else slice(settings.numbers.index(exposed[0]), settings.numbers.index(exposed[1]) + 1)
+    matched = match(levels, target, settings, part)
     logits, deltas = (torch.cat(maps, dim=1).float() for maps in (prediction.logits, prediction.deltas))
     if settings.head == "retinanet":
-        return _retinanet_loss(logits, deltas, torch.cat(levels), target)
-    return _fcos_loss(logits, deltas, torch.cat(prediction.centerness, dim=1).float(), levels, target)
+        return _retinanet_loss(logits, deltas, torch.cat(levels), target, matched)
+    return _fcos_loss(logits, deltas, torch.cat(prediction.centerness, dim=1).float(), torch.cat(levels), target, matched)
 
 
-def _retinanet_loss(logits: Tensor, deltas: Tensor, anchors: Tensor, target: BoxTarget) -> Tensor:
-    matched = torch.cat([match_anchors(anchors, image) for image in target.images()])  # a crowded one makes no other pay
+def match(levels: Sequence[Tensor], target: BoxTarget, settings: DetectorSettings, part: slice | None = None) -> Tensor:
+    """Match the anchors or points of all levels with objects: (N, A); see `match_anchors` and `match_points`.
+
+    Args:
+        levels: the anchors (A', 4) of each.
+        target: objects in pixels of the view.
+        settings: of the detector.
+        part: the levels that are matched as if there were no others.
+    """
+    by_image = target.images()  # so that a crowded one makes no other pay
+    if settings.head == "fcos":
+        matched = torch.cat([match_points(levels, image) for image in by_image])
+    else:
+        matched = torch.cat([match_anchors(torch.cat(tuple(levels)), image) for image in by_image])
+    if part is None:
+        return matched
+    before, own = (sum(map(len, levels[: part.start])), sum(map(len, levels[part])))
+    exposed = match(levels[part], target, settings)
+    return torch.cat([matched[:, :before], exposed, matched[:, before + own :]], dim=1)
+
+
+def _retinanet_loss(logits: Tensor, deltas: Tensor, anchors: Tensor, target: BoxTarget, matched: Tensor) -> Tensor:
     found = matched >= 0
     count = found.sum(dim=1).clamp(min=1)
     focal = sigmoid_focal_loss(logits, _classes(matched, target, logits), reduction="none").sum(dim=2)
@@ -76,9 +102,9 @@ def _retinanet_loss(logits: Tensor, deltas: Tensor, anchors: Tensor, target: Box
     return total.mean()
 
 
-def _fcos_loss(logits: Tensor, sides: Tensor, centerness: Tensor, levels: tuple[Tensor, ...], target: BoxTarget) -> Tensor:
-    points = torch.cat(levels)
-    matched = torch.cat([match_points(levels, image) for image in target.images()])
+def _fcos_loss(
+    logits: Tensor, sides: Tensor, centerness: Tensor, points: Tensor, target: BoxTarget, matched: Tensor
+) -> Tensor:  # fmt: skip
     found = matched >= 0
     count = found.sum().clamp(min=1)
     boxes = _boxes(matched, target)
@@ -116,9 +142,9 @@ def match_anchors(anchors: Tensor, target: BoxTarget) -> Tensor:
     return torch.where(wanted.any(dim=2), number, matched)
 
 
-def match_points(levels: tuple[Tensor, ...], target: BoxTarget) -> Tensor:
+def match_points(levels: Sequence[Tensor], target: BoxTarget) -> Tensor:
     """Match points with objects around them of their level's size: (N, A), the smallest one's number, or BACKGROUND."""
-    points = torch.cat(levels)
+    points = torch.cat(tuple(levels))
     stride = points[:, 2] - points[:, 0]
     low, high = FCOS_RANGE[0] * stride, FCOS_RANGE[1] * stride
     low[: len(levels[0])] = 0
@@ -144,7 +170,7 @@ def find_objects(
     Args:
         outputs: of a batch.
         settings: of the detector.
-        size: height and width of the view in pixels, at which boxes are cut.
+        size: height and width of the view in pixels, at which boxes are cut; those in the padding beyond are dropped.
         levels: numbers of the levels to look at; by default all.
     """
     prediction = outputs.boxes
@@ -156,6 +182,7 @@ def find_objects(
         found = [_candidates(prediction, settings, anchors[i], i, n) for i in chosen]
         boxes, scores, labels = (torch.cat(parts) for parts in zip(*found, strict=True))
         boxes = clip_boxes_to_image(boxes, (size[0], size[1]))
+        boxes, scores, labels = (values[(boxes[:, 2:] > boxes[:, :2]).all(dim=1)] for values in (boxes, scores, labels))
         keep = batched_nms(boxes, scores, labels, OVERLAP[settings.head])[:MOST]
         images.append(Detections(boxes[keep], scores[keep], labels[keep]))
     return images

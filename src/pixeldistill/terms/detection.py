@@ -90,11 +90,22 @@ class DetectionLoss(nn.Module):
 
     def __init__(self, config: SupervisedTerm, student: FeatureSpec, teacher: FeatureSpec | None) -> None:
         super().__init__()
-        self.settings, self.grids = _settings(student), student.grids
+        self.settings, self.grids, self.exposed = _settings(student), student.grids, config.exposed
+        if self.exposed and not set(self.exposed) <= set(self.settings.numbers):
+            first, last = self.settings.levels
+            raise RecipeError(f"term supervised: exposed {list(self.exposed)} are not among the levels P{first}–P{last}")
 
     def forward(self, student: Outputs, teacher: Outputs | None, batch: Batch) -> Tensor:
         """Compare the student's prediction with the objects in its view."""
-        return detection.supervised_loss(student.boxes, batch.views["student"].objects, self.settings, self.grids)
+        objects = batch.views["student"].objects
+        return detection.supervised_loss(student.boxes, objects, self.settings, self.grids, self.exposed)
+
+    def describe(self) -> str:
+        """Say which levels are matched among themselves, for the dry run."""
+        if self.exposed is None:
+            return "objects matched with all levels"
+        first, last = self.exposed
+        return f"objects matched with P{first}–P{last} as if there were no other levels, with the rest as usual"
 
 
 class _Aligned(nn.Module):

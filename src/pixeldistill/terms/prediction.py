@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from pixeldistill.errors import RecipeError
 from pixeldistill.functional.decoupled import decoupled_kd
 from pixeldistill.functional.prediction import prediction_kd
 from pixeldistill.functional.relations import relational_kd
@@ -15,6 +16,8 @@ class Supervised(nn.Module):
 
     def __init__(self, config: SupervisedTerm, student: FeatureSpec, teacher: FeatureSpec | None) -> None:
         super().__init__()
+        if config.exposed:
+            raise RecipeError("term supervised: `exposed` names levels of a detector, and this is a classifier: leave it out")
 
     def forward(self, student: Outputs, teacher: Outputs | None, batch: Batch) -> Tensor:
         """Compare the student's prediction with the labels."""

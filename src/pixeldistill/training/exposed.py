@@ -44,11 +44,13 @@ def describe_exposed(
         score = decisive(evaluate(network, images, fabric, exposed))
         said = f"{training.stage.name}: its teacher has mAP {100 * score:.1f} on val with the levels it exposes"
         line = f"{said}, P{exposed[0]}–P{exposed[-1]}"
+        if len(exposed) < len(numbers):
+            line += f" ({100 * decisive(evaluate(network, images, fabric)):.1f} with all)"
         own_kind = [s for s in stages if s.teacher is None and _plain(s.student) == _plain(student)]
         plain = [s for s in own_kind if (folders[s.name] / DONE).is_file()]
         if plain:
             own = decisive(read_record(folders[plain[0].name] / DONE)["last"]["val"])
-            line += f" (the student alone: {100 * own:.1f})"
+            line += f"; the student alone has {100 * own:.1f}"
             if score <= own:
                 line = f"warning: {line}: it has little to teach there; choose finer levels for the student, or another `anchor`"
         lines[exposed] = line

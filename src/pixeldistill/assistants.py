@@ -1,0 +1,98 @@
+"""The middle of a two-stage chain: which assistants a recipe's students need, and what a detector among them is like (AFP)."""
+
+from typing import TypeVar
+
+from pixeldistill.detectors import DetectorSettings
+from pixeldistill.losses import SupervisedTerm, Term
+from pixeldistill.networks.pyramid import assistant_levels, size_shift
+from pixeldistill.recipe import ASSISTANT, ASSISTANT_TERMS, Assistant, Network, Recipe, StageEntry, Student
+
+NetworkT = TypeVar("NetworkT", bound=Network)
+
+
+def assistants_of(recipe: Recipe, teacher: str | Network) -> tuple[list[StageEntry], dict[str, str | Network]]:
+    """Give the assistants that are to be trained, and every student's: its name, or the network that is given.
+
+    Students share one of their architecture, or the one that the recipe names; detectors only if it exposes the same levels to
+    them, which it is trained for. Assistants are taught live: each is trained once, and the large maps that its terms may want
+    would make a bank large.
+
+    Source:
+        TAS of Pixel Distillation (TPAMI 2024): model compression T → A at the large side, then input compression A → S.
+    """
+    assert recipe.teacher is not None
+    said = recipe.assistant or Assistant()
+    trained: dict[str, StageEntry] = {}
+    of_student: dict[str, str | Network] = {}
+    for student in recipe.all_students:
+        own = said.network is None
+        network = Network(
+            network=student.network if said.network is None else said.network,
+            side=said.side or recipe.teacher.side,
+            weights=said.start(student.weights),
+            patch=student.patch if own and said.patch is None else said.patch,
+            options=student.options if own and not said.options else said.options,
+            detector=_detector(said, student, recipe),
+        )
+        if said.given:
+            of_student[student.label] = network
+            continue
+        name = f"{ASSISTANT}-{student.network.rsplit('/', maxsplit=1)[-1]}" if own and recipe.students else ASSISTANT
+        entry = StageEntry(
+            name=name, student=network, teacher=teacher, terms=said.terms or _terms(network, student, recipe),
+            schedule=said.schedule, live=True,
+        )  # fmt: skip
+        if name in trained and trained[name] != entry:
+            entry = entry.model_copy(update={"name": f"{ASSISTANT}-{student.label}"})
+        alike = next((other.name for other in trained.values() if _unnamed(other) == _unnamed(entry)), entry.name)
+        trained.setdefault(alike, entry)
+        of_student[student.label] = alike
+    return list(trained.values()), of_student
+
+
+def _unnamed(entry: StageEntry) -> StageEntry:
+    return entry.model_copy(update={"name": ASSISTANT})
+
+
+def _terms(assistant: Network, student: Student, recipe: Recipe) -> tuple[Term, ...]:
+    """Give an assistant's losses; a detector's own is told which levels it will expose, where they are not all."""
+    terms = ASSISTANT_TERMS[recipe.task]
+    if recipe.detector is None or assistant.detector is None:
+        return terms
+    exposed = _exposed(assistant, student, recipe.detector)
+    if exposed == assistant.detector.levels:
+        return terms
+    own = SupervisedTerm(kind="supervised", exposed=exposed)
+    return tuple(own if isinstance(term, SupervisedTerm) else term for term in terms)
+
+
+def _exposed(assistant: Network, student: Student, base: DetectorSettings) -> tuple[int, int]:
+    """Give the levels of an assistant that correspond to its student's, as far as it has them."""
+    assert assistant.detector is not None
+    shift, levels = size_shift(assistant.side, student.side), merged(base, student.detector).levels
+    first, last = assistant.detector.levels
+    return min(max(levels[0] + shift, first), last), max(min(levels[1] + shift, last), first)
+
+
+def _detector(said: Assistant, student: Student, recipe: Recipe) -> DetectorSettings | None:
+    """Give the assistant of a detector the levels of its teacher, and those that correspond to its student's levels (AFP)."""
+    assert recipe.teacher is not None
+    if recipe.detector is None:
+        return None
+    own = merged(recipe.detector, said.detector)
+    if said.detector and "levels" in said.detector.model_fields_set:
+        return own
+    shift = size_shift(said.side or recipe.teacher.side, student.side)
+    of_teacher, of_student = (merged(recipe.detector, network.detector).levels for network in (recipe.teacher, student))
+    return own.model_copy(update={"levels": assistant_levels(of_teacher, of_student, shift)})
+
+
+def completed(network: NetworkT, base: DetectorSettings) -> NetworkT:
+    """Give a network with what the recipe's `detector` says of all, where it does not say otherwise itself."""
+    return network.model_copy(update={"detector": merged(base, network.detector)})
+
+
+def merged(base: DetectorSettings, own: DetectorSettings | None) -> DetectorSettings:
+    """Give what a network's settings say, and what the recipe's do where they are silent."""
+    said = {} if own is None else {name: getattr(own, name) for name in own.model_fields_set}
+    return DetectorSettings(**{**dict(base), **said})
