@@ -82,7 +82,7 @@ def compare(
     """Train the methods that the recipe compares, with all seeds, and tabulate them; stop and go on as you like."""
     need_torch()
     from pixeldistill.report.comparison import to_rich
-    from pixeldistill.training.compare import TABLE, every_method
+    from pixeldistill.training.compare import FIGURES, TABLE, every_method
     from pixeldistill.training.compare import compare as run_comparison
 
     console, loaded = Console(), every_method(load_recipe(recipe, set_ or []))
@@ -93,7 +93,7 @@ def compare(
             say(f"{name}: {share(top1)} on test")
         for label, methods in found.students.items():
             show_table(console, to_rich(label, found.teacher, methods))
-        say(f"table: {loaded.run / TABLE}")
+        say(f"table: {loaded.run / TABLE}; costs and all figures: {loaded.run / FIGURES}")
     if found.failure:
         raise found.failure
 

@@ -222,7 +222,10 @@ def test_a_comparison(content, tmp_path):
     assert {"fkd", "crosskd", "tas"} <= set(every.compare)
     recipe = parse_recipe(content | {"compare": ["alone", "crosskd", "tas", "alone-long"], "assistant": {"weights": "none"}})
     found = compare(recipe, workers=0, accelerator="cpu", console=Console(quiet=True))
-    assert set(found.references) == {"teacher", "assistant test_resnet at 64"}
+    assert set(found.references) == {"teacher", "assistant test_resnet at 64, P3–P6"}
+    told = (tmp_path / "run/comparison.md").read_text()
+    assert "mAP in %" in told and "top-1" not in told
+    assert "AP50" in (tmp_path / "run/results.md").read_text()
     assert [t.method for t in found.students["test_resnet-32"]] == ["alone", "crosskd", "tas", "alone-long"]
 
 

@@ -9,8 +9,8 @@ from pixeldistill.report.summary import interval
 from pixeldistill.tables import make_table
 
 COLUMNS = ("method", "seeds", "epochs", "cost", "val", "test", "test best", "vs alone", "vs pkd", "vs best loss", "gap recovered")
-NOTES = (
-    "val, test: top-1 in % of the last epoch (test best: of the best epoch by val), mean ± half of the 95 % interval over seeds",
+_NOTES = (
+    "val, test: {figure} in %, last epoch (test best: best epoch by val), mean ± half of the 95 % interval over seeds",
     "vs: paired difference on test over the seeds that both have, in points, ± half of its 95 % interval",
     "best loss: the single published loss from the teacher with the best mean on test; chosen so, it is favoured by chance",
     "gap recovered: of the points between the student alone and the teacher",
@@ -21,9 +21,14 @@ NOTES = (
 SINGLE = ("pkd", "dkd", "dist", "exits", "at", "sp", "ickd", "fkd", "crosskd")  # one published loss, one stage
 
 
+def notes(figure: str) -> list[str]:
+    """Explain the columns of a table of a figure (top-1, mAP)."""
+    return [note.format(figure=figure) for note in _NOTES]
+
+
 @dataclass(frozen=True)
 class Trained:
-    """A method's trainings of one student: top-1 by seed, as shares."""
+    """A method's trainings of one student: top-1 (or mAP) by seed, as shares."""
 
     method: str
     epochs: int
@@ -37,7 +42,7 @@ def rows(teacher: float, methods: Sequence[Trained]) -> list[tuple[str, ...]]:
     """Make a row a method for one student.
 
     Args:
-        teacher: its top-1 on test, at its own side.
+        teacher: its figure on test, at its own side.
         methods: in the order in which they are shown; "alone" and "pkd" are the controls, where they are there.
     """
     controls = {trained.method: trained for trained in methods if trained.method in ("alone", "pkd")}

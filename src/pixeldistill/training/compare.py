@@ -17,8 +17,10 @@ from pixeldistill.methods import presets
 from pixeldistill.networks.trained import build_fresh, build_network
 from pixeldistill.reading import parse_recipe
 from pixeldistill.recipe import STAGE_REFERENCE, Network, Recipe, Stage
-from pixeldistill.report.comparison import NOTES, Trained, to_markdown
-from pixeldistill.tasks.headline import decisive
+from pixeldistill.report.comparison import Trained, notes, to_markdown
+from pixeldistill.report.summary import by_stage
+from pixeldistill.report.summary import to_markdown as summarise
+from pixeldistill.tasks.headline import HEADLINES, TITLES, decisive
 from pixeldistill.training.equal import settle, training_cost
 from pixeldistill.training.evaluate import TestImages, evaluate
 from pixeldistill.training.fabric import make_fabric
@@ -29,16 +31,18 @@ from pixeldistill.training.stages import run_recipe
 
 REFERENCES = "references.json"
 TABLE = "comparison.md"
+FIGURES = "results.md"  # what each stage costs, and all its figures
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What came of comparing: of every student its methods, and the references' top-1 on test.
+    """What came of comparing: of every student its methods, and the references' `figure` (top-1 or mAP) on test.
 
     `teacher` is the teacher's at its own side; `references` holds it, the assistants, and the teacher fed the students' small
     images, enlarged. `failure` says which trainings were given up, if any were: the tables lack those.
     """
 
+    figure: str
     students: Mapping[str, Sequence[Trained]]
     teacher: float
     references: Mapping[str, float]
@@ -100,8 +104,11 @@ def compare(
     if failure and not all(stage.name in trained for stage in stages if stage.name in _sources(stages)):
         raise failure
     references = _references(recipe, stages, splits, accelerator, workers)
-    found = Comparison(_students(recipe, stages, results, splits), references["teacher"], references, failure)
-    write_file(recipe.run / TABLE, describe(found).encode())
+    students = _students(recipe, stages, results, splits)
+    found = Comparison(TITLES[HEADLINES[recipe.task]], students, references["teacher"], references, failure)
+    write_file(recipe.run / TABLE, describe(found))
+    figures = by_stage((result.stage.name, result.figures) for result in results)
+    write_file(recipe.run / FIGURES, summarise(figures, str(recipe.run)))
     return found
 
 
@@ -110,7 +117,7 @@ def describe(comparison: Comparison) -> str:
     lines = ["| reference | test |", "|---|---|"]
     lines += [f"| {name} | {100 * share:.1f} |" for name, share in comparison.references.items()]
     tables = [to_markdown(label, comparison.teacher, methods) for label, methods in comparison.students.items()]
-    return "\n".join(["\n".join(lines) + "\n", *tables, *(f"- {note}" for note in NOTES)]) + "\n"
+    return "\n".join(["\n".join(lines) + "\n", *tables, *(f"- {note}" for note in notes(comparison.figure))]) + "\n"
 
 
 def _students(
@@ -148,7 +155,8 @@ def _references(
     wanted = {"teacher": teacher}
     for stage in stages:
         if stage.teacher and stage.teacher != teacher:
-            wanted[f"assistant {stage.teacher.network} at {stage.teacher.side}"] = stage.teacher
+            levels = f", P{d.levels[0]}–P{d.levels[1]}" if (d := stage.teacher.detector) else ""
+            wanted[f"assistant {stage.teacher.network} at {stage.teacher.side}{levels}"] = stage.teacher
     smaller = [student for student in recipe.all_students if student.side < teacher.side and recipe.task == "classification"]
     for student in sorted(smaller, key=lambda student: student.side):
         imaging = student.imaging or recipe.imaging
