@@ -84,7 +84,7 @@ BAD_COCO = {
     "a category twice": (coco(TWO, GOOD, [*CATEGORIES, {"id": 7, "name": "cow"}]), "is there twice"),
     "an unnamed category": (coco(TWO, [*GOOD, box(3, 1, [0, 0, 5, 5], category=9)]), "category id 9, which has no name"),
     "no such image": (coco(TWO, [*GOOD, box(3, 5, [0, 0, 5, 5])]), "image id 5, which is not listed"),
-    "no file": (coco([*TWO, image(99)], GOOD), "99.jpg is listed but is not there"),
+    "no file": (coco([*TWO, image(99)], GOOD), "99.jpg: listed, but not there"),
     "no image anywhere": (coco([image(1, name="x.jpg")], GOOD[:1]), "data.images"),
     "corners": (coco([image(1), image(2)], [box(i, 1, [20, 15, 38, 28]) for i in range(3)]), "another convention"),
     "fractions": (coco(TWO, [box(i, 1 + i % 2, [0.1, 0.1, 0.3, 0.2]) for i in range(4)]), "another convention"),
@@ -163,7 +163,7 @@ def test_difficult_objects_count_as_crowds(voc):
     [
         (lambda root: (root / "Annotations/i0.xml").unlink(), "i0.xml cannot be read"),
         (lambda root: (root / "Annotations/i0.xml").write_text("<annotation>"), "i0.xml is not XML"),
-        (lambda root: (root / "JPEGImages/i1.jpg").unlink(), "i1.jpg is listed but is not there"),
+        (lambda root: (root / "JPEGImages/i1.jpg").unlink(), "i1.jpg: listed, but not there"),
         (lambda root: (root / "ImageSets/Main/train.txt").write_text(""), "lists no image"),
         (
             lambda root: (root / "Annotations/i0.xml").write_text(VOC.format(name="i0", width=41, x1=10)),

@@ -175,7 +175,7 @@ def test_lists_that_do_not_fit_together(tmp_path, change, words):
 def test_a_list_that_names_a_missing_file(tmp_path):
     data = lists(tmp_path, train=[("a.png", "x"), ("b.png", "y"), ("c.png", "x"), ("d.png", "y")])
     (tmp_path / "b.png").unlink()
-    with pytest.raises(DataError, match=r"b\.png is listed but is not there"):
+    with pytest.raises(DataError, match=r"b\.png: listed, but not there"):
         load_splits(data)
 
 

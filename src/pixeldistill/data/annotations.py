@@ -16,6 +16,8 @@ from pixeldistill.wording import in_words
 
 SLACK = 2.0  # pixels by which boxes may reach over the edge without suspicion: rounding does that
 MOST_OUTSIDE = 0.5  # with more than this share of boxes outside, they are read in another convention than they were written in
+MANY_CUT = 0.05  # few photographers' boxes reach beyond the edge by more than SLACK
+DOUBT = ": so many hint at another convention, such as centres instead of corners"
 
 
 class Object(NamedTuple):
@@ -64,15 +66,16 @@ def boxed_splits(described: Mapping[str, Sequence[Described]], order: Sequence[s
     notes = [f"class {name!r} has no box: left out" for name in order if not learned[name]]
     samples: dict[str, list[tuple[Path, Annotation]]] = {}
     for split, images in described.items():
-        clipped = dropped = 0
+        clipped = dropped = total = 0
         samples[split] = []
         for image in images:
             annotation, cut, lost = _annotation(image, split, index)
             samples[split].append((image.path, annotation))
-            clipped, dropped = clipped + cut, dropped + lost
+            clipped, dropped, total = clipped + cut, dropped + lost, total + len(image.objects)
         if clipped or dropped:
             notes.append(
                 f"{split}: {in_words(clipped, 'box')} cut at the image's edge, {dropped} outside or without area left out"
+                + (DOUBT if clipped > MANY_CUT * total else "")
             )
         empty = sum(not len(annotation.boxes) for _, annotation in samples[split])
         if empty:

@@ -8,7 +8,7 @@ from pathlib import Path
 from pixeldistill.data.boxes import Annotation
 from pixeldistill.data.images import check_image, image_size, orientation
 from pixeldistill.data.named import SPLITS
-from pixeldistill.data.sources import Sample, Splits
+from pixeldistill.data.sources import Sample, Splits, check_objects
 from pixeldistill.errors import DataError
 from pixeldistill.inputs import Data
 from pixeldistill.wording import in_words
@@ -63,6 +63,7 @@ def _without(splits: Splits, bad: dict[Path, str], data: Data) -> Splits:
     lost = set(range(len(splits.classes))) - {number for sample in kept["train"] for number in _classes_of(sample)}
     if lost:
         raise DataError(f"data: no image of class {splits.classes[min(lost)]!r} in train can be read; the first: {first}")
+    check_objects(kept)
     return splits._replace(
         train=kept["train"], val=kept["val"], test=kept["test"],
         notes=(*splits.notes, f"skipped {len(bad)} bad images; the first: {first}"),

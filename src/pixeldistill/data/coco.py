@@ -82,10 +82,12 @@ def _images(content: Content, categories: Mapping[int, str], path: Path, folder:
             raise DataError(f"data: {path}: {what} is of image id {image}, which is not listed")
         if not isinstance(category, int) or category not in categories:
             raise DataError(f"data: {path}: {what} is of category id {category}, which has no name: list it in categories")
-        area = _get(annotation, "area")
+        area, crowd = _get(annotation, "area"), _get(annotation, "iscrowd") or 0
+        if crowd not in (0, 1):
+            raise DataError(f"data: {path}: {what} has iscrowd {crowd!r}: expected 0 or 1")
         objects[image].append(
             Object(
-                _corners(_get(annotation, "bbox"), f"{path}: {what}"), categories[category], bool(_get(annotation, "iscrowd")),
+                _corners(_get(annotation, "bbox"), f"{path}: {what}"), categories[category], bool(crowd),
                 float(area) if isinstance(area, int | float) and 0 < area < LARGEST**2 else None,
             )
         )  # fmt: skip

@@ -101,13 +101,19 @@ def _load_boxed(data: Data, rng: np.random.Generator) -> Splits:
         return min((o.name for o in image.objects), key=lambda name: (images_of[name], name), default="")
 
     notes += _cut_missing(described, rarest, data, rng)
-    notes += _limited(described, data, rng)
     boxed = boxed_splits(described, order)
-    for name in ("val", "test"):
-        if boxed.samples.get(name) and not any((~a.crowd).any() for _, a in boxed.samples[name]):
-            raise DataError(f"data: no image of {name} has an object: there is nothing to measure with")
     samples = {split: [Sample(path, annotation) for path, annotation in of] for split, of in boxed.samples.items()}
+    notes += _limited(samples, data, rng)  # the classes are those of all
+    check_objects(samples)
     return _splits(samples, boxed.classes, [*notes, *boxed.notes])
+
+
+def check_objects(samples: Mapping[str, Sequence[Sample]]) -> None:
+    """Refuse val and test images with boxes of which none has an object that counts. Raises DataError."""
+    for name in ("val", "test"):
+        annotations = [sample.label for sample in samples.get(name, ()) if isinstance(sample.label, Annotation)]
+        if annotations and not any((~annotation.crowd).any() for annotation in annotations):
+            raise DataError(f"data: no image of {name} has an object: there is nothing to measure with")
 
 
 def _splits(samples: Mapping[str, Sequence[Sample]], classes: tuple[str, ...], notes: list[str]) -> Splits:

@@ -45,6 +45,7 @@ class Alignment:
             )
         self.points, self.shapes = ours.head == "fcos", ours.shapes
         self.grids = [(student.grids[p.student], teacher.grids[p.teacher]) for p in self.pairs]
+        self.alone = [number for place, number in enumerate(ours.numbers) if place not in {p.student for p in self.pairs}]
         self.names = [(ours.numbers[p.student], theirs.numbers[p.teacher]) for p in self.pairs]
 
     def rows(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
@@ -78,11 +79,12 @@ class Alignment:
         return ours, resized.reshape(len(theirs), -1, theirs.shape[2])
 
     def describe(self) -> str:
-        """Say which levels meet, for the dry run."""
-        return ", ".join(
+        """Say which levels meet, and which have no partner, for the dry run."""
+        met = [
             f"P{ours} ↔ P{theirs} " + ("twins" if pair.exact else f"resized (anchors {pair.ratio:.2f} times as large)")
             for (ours, theirs), pair in zip(self.names, self.pairs, strict=True)
-        )
+        ]
+        return ", ".join([*met, *(f"P{number} alone" for number in self.alone)])
 
 
 class DetectionLoss(nn.Module):
