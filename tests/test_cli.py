@@ -332,6 +332,17 @@ def test_what_cannot_work_is_said_in_a_line_before_any_training(content, write, 
     assert not list(tmp_path.glob("run/*/*/last.ckpt")), "nothing was trained before the error was found"
 
 
+def test_ctrl_c_ends_with_a_line(content, write, capsys, monkeypatch):
+    """As early as while the recipe is read; Typer makes an exit of it."""
+
+    def stopping(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "load_recipe", stopping)
+    assert command("show", write(content)) == 130
+    assert "stopped; what was saved before is intact" in error_line(capsys)
+
+
 def test_a_run_folder_that_is_none(tmp_path, capsys):
     for name in ("evaluate", "predict"):
         assert command(name, tmp_path, *([tmp_path / "a.png"] if name == "predict" else [])) == 2

@@ -120,6 +120,22 @@ def test_detectors_that_cannot_be_compared(changes, config, words):
         build_term(config, detector(32).spec, detector(32, **changes).spec)
 
 
+def test_levels_that_are_told_on_their_own_must_be_there():
+    from pixeldistill.networks import build_classifier
+
+    exposing = SupervisedTerm(kind="supervised", exposed=(4, 6))
+    with pytest.raises(RecipeError, match=r"exposed \[4, 6\] are not among the levels P3–P5"):
+        build_term(exposing, detector(32).spec, detector(64).spec)
+    classifier = build_classifier("test_resnet", 3, 32).spec
+    with pytest.raises(RecipeError, match="names levels of a detector, and this is a classifier"):
+        build_term(exposing, classifier, classifier)
+
+
+def test_levels_without_a_partner_are_named():
+    term = build_term(PKDTerm(kind="pkd"), detector(32).spec, detector(64, levels=(3, 5)).spec)
+    assert "P4 ↔ P5 twins" in term.describe() and "P5 alone" in term.describe()
+
+
 def test_class_maps_against_the_formula():
     generator = torch.Generator().manual_seed(0)
     student, teacher = (3 * torch.randn(2, 40, 3, generator=generator, dtype=torch.float64) for _ in range(2))

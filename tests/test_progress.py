@@ -20,6 +20,17 @@ def test_a_log_gets_a_line_now_and_then(monkeypatch):
     ]  # fmt: skip
 
 
+def test_a_table_is_whole_on_a_narrow_terminal():
+    from pixeldistill.tables import make_table, show_table
+
+    rows = [["a-student-with-a-long-name-56", *(f"{60 + i}.{i} ± 12.3" for i in range(9))]]
+    narrow = Console(file=io.StringIO(), width=80)
+    show_table(narrow, make_table("figures", ["student", *(f"figure {i}" for i in range(9))], rows))
+    said = narrow.file.getvalue()
+    assert all(cell in said for cell in rows[0][1:]) and "…" not in said
+    assert "a-student-with-a-long-na" in said and "me-56" in said, "words go on in the next line"
+
+
 def test_a_table_warns_of_two_seeds():
     metrics = {"val": {"top1": 0.5}, "test": {"top1": 0.5}}
     figures = {

@@ -4,7 +4,7 @@ from typing import TypeVar
 
 from pixeldistill.detectors import DetectorSettings
 from pixeldistill.losses import SupervisedTerm, Term
-from pixeldistill.networks.pyramid import assistant_levels, size_shift
+from pixeldistill.networks.pyramid import assistant_levels, exposed_levels, size_shift
 from pixeldistill.recipe import ASSISTANT, ASSISTANT_TERMS, Assistant, Network, Recipe, StageEntry, Student
 
 NetworkT = TypeVar("NetworkT", bound=Network)
@@ -37,21 +37,17 @@ def assistants_of(recipe: Recipe, teacher: str | Network) -> tuple[list[StageEnt
         if said.given:
             of_student[student.label] = network
             continue
-        name = f"{ASSISTANT}-{student.network.rsplit('/', maxsplit=1)[-1]}" if own and recipe.students else ASSISTANT
         entry = StageEntry(
-            name=name, student=network, teacher=teacher, terms=said.terms or _terms(network, student, recipe),
+            name=ASSISTANT, student=network, teacher=teacher, terms=said.terms or _terms(network, student, recipe),
             schedule=said.schedule, live=True,
         )  # fmt: skip
-        if name in trained and trained[name] != entry:
-            entry = entry.model_copy(update={"name": f"{ASSISTANT}-{student.label}"})
-        alike = next((other.name for other in trained.values() if _unnamed(other) == _unnamed(entry)), entry.name)
-        trained.setdefault(alike, entry)
-        of_student[student.label] = alike
-    return list(trained.values()), of_student
-
-
-def _unnamed(entry: StageEntry) -> StageEntry:
-    return entry.model_copy(update={"name": ASSISTANT})
+        name = next((name for name, other in trained.items() if other == entry), None)
+        if name is None:
+            name = f"{ASSISTANT}-{student.network.rsplit('/', maxsplit=1)[-1]}" if own and recipe.students else ASSISTANT
+            name = f"{ASSISTANT}-{student.label}" if name in trained else name
+            trained[name] = entry
+        of_student[student.label] = name
+    return [entry.model_copy(update={"name": name}) for name, entry in trained.items()], of_student
 
 
 def _terms(assistant: Network, student: Student, recipe: Recipe) -> tuple[Term, ...]:
@@ -59,19 +55,12 @@ def _terms(assistant: Network, student: Student, recipe: Recipe) -> tuple[Term, 
     terms = ASSISTANT_TERMS[recipe.task]
     if recipe.detector is None or assistant.detector is None:
         return terms
-    exposed = _exposed(assistant, student, recipe.detector)
-    if exposed == assistant.detector.levels:
+    levels, own = merged(recipe.detector, student.detector).numbers, assistant.detector.numbers
+    exposed = exposed_levels(levels, student.side, own, assistant.side)
+    if not exposed or tuple(exposed) == own:
         return terms
-    own = SupervisedTerm(kind="supervised", exposed=exposed)
-    return tuple(own if isinstance(term, SupervisedTerm) else term for term in terms)
-
-
-def _exposed(assistant: Network, student: Student, base: DetectorSettings) -> tuple[int, int]:
-    """Give the levels of an assistant that correspond to its student's, as far as it has them."""
-    assert assistant.detector is not None
-    shift, levels = size_shift(assistant.side, student.side), merged(base, student.detector).levels
-    first, last = assistant.detector.levels
-    return min(max(levels[0] + shift, first), last), max(min(levels[1] + shift, last), first)
+    told = SupervisedTerm(kind="supervised", exposed=(exposed[0], exposed[-1]))
+    return tuple(told if isinstance(term, SupervisedTerm) else term for term in terms)
 
 
 def _detector(said: Assistant, student: Student, recipe: Recipe) -> DetectorSettings | None:

@@ -82,7 +82,8 @@ def compare(
     """Train the methods that the recipe compares, with all seeds, and tabulate them; stop and go on as you like."""
     need_torch()
     from pixeldistill.report.comparison import to_rich
-    from pixeldistill.training.compare import FIGURES, TABLE, every_method
+    from pixeldistill.report.summary import FIGURES
+    from pixeldistill.training.compare import TABLE, every_method
     from pixeldistill.training.compare import compare as run_comparison
 
     console, loaded = Console(), every_method(load_recipe(recipe, set_ or []))
@@ -215,7 +216,7 @@ def _load(path: Path, overrides: list[str] | None, quick: bool) -> Recipe:
 def _run(recipe: Recipe, *, supervised_only: bool, workers: int | None, accelerator: str) -> None:
     need_torch()
     from pixeldistill.files import write_file
-    from pixeldistill.report.summary import by_stage, to_markdown, to_rich
+    from pixeldistill.report.summary import FIGURES, by_stage, to_markdown, to_rich
     from pixeldistill.training.stages import run_recipe
 
     console, failure = Console(), None
@@ -225,12 +226,12 @@ def _run(recipe: Recipe, *, supervised_only: bool, workers: int | None, accelera
         results, failure = cast(list["Result"], error.results), error
     if first_process() and results:
         found = by_stage((result.stage.name, result.figures) for result in results)
-        write_file(recipe.run / "results.md", to_markdown(found, str(recipe.run)))
+        write_file(recipe.run / FIGURES, to_markdown(found, str(recipe.run)))
         show_table(console, to_rich(found, str(recipe.run)))
         for picture in (result.folder / "reconstruction.png" for result in results):
             if picture.is_file():
                 say(f"picture: {picture}")
-        say(f"table: {recipe.run / 'results.md'}")
+        say(f"table: {recipe.run / FIGURES}")
     if failure:
         raise failure
 

@@ -70,10 +70,11 @@ def presets(epochs: int, task: str = "classification") -> dict[str, Method]:
     """
     if task == "detection":
         return _detection_presets()
+    decoupled = (_SUPERVISED, DKDTerm(kind="dkd", warmup_epochs=epochs / 6))
     return {
         "alone": Method(chain="alone"),
         "pkd": Method(terms=(_PKD,)),
-        "dkd": Method(terms=(_SUPERVISED, DKDTerm(kind="dkd", warmup_epochs=epochs / 6))),
+        "dkd": Method(terms=decoupled),
         "dist": Method(terms=(_SUPERVISED, DISTTerm(kind="dist", beta=2, gamma=2))),
         "exits": Method(terms=(_PKD, ExitsTerm(kind="exits"))),
         "at": Method(terms=(_SUPERVISED, ATTerm(kind="at", weight=1000))),
@@ -86,6 +87,7 @@ def presets(epochs: int, task: str = "classification") -> dict[str, Method]:
         "pkd-start": Method(terms=(_PKD,), from_assistant=True),
         "alone-long": Method(chain="alone", cost_as="tas"),
         "pkd-long": Method(terms=(_PKD,), cost_as="tas"),
+        "dkd-long": Method(terms=decoupled, cost_as="tas"),
         "ts-long": Method(cost_as="tas"),
         "enlarged": Method(chain="alone", enlarge=True),
         "stem": Method(chain="alone", stem_stride=1),

@@ -99,6 +99,7 @@ BAD_COCO = {
     "no images": (coco([], []), "lists no image"),
     "another size": (coco([image(1, 30, 40), image(2)], GOOD), "40×30 pixels, its annotation says 30×40"),
     "no size": (coco([{"id": 1, "file_name": "1.jpg"}], GOOD[:1]), "needs id, file_name, height and width"),
+    "a crowd in words": (coco(TWO, [{**GOOD[0], "iscrowd": "0"}, GOOD[1]]), "has iscrowd '0': expected 0 or 1"),
     "an id twice": (coco([image(1), image(1)], GOOD[:1]), "image id 1 is there twice"),
     "something else": ({"hello": 1}, "no COCO file"),
 }
@@ -254,6 +255,32 @@ def test_a_split_without_objects_cannot_measure(write_coco):
     test = coco([image(3, name="3.jpg")], [])
     with pytest.raises(DataError, match="no image of test has an object"):
         load_splits(write_coco(coco(TWO, GOOD), test))
+
+
+def test_a_limit_leaves_every_class(write_coco):
+    """Of detectors, too, the classes are the data's, whichever images are kept."""
+    boxes = [box(i, i, [2, 3, 10, 20], category=3 if i == 4 else 7) for i in range(1, 8)]
+    data = write_coco(coco([image(i) for i in range(1, 8)], boxes))
+    for seed in range(3):
+        splits = load_splits(data.model_copy(update={"split_seed": seed, "limit": 2}))
+        assert splits.classes == ("dog", "cat") and len(splits.train) == 2
+
+
+def test_skipping_images_leaves_something_to_measure_with(write_coco, tmp_path):
+    test = coco([image(3, name="3.jpg"), image(4, name="4.jpg")], [box(1, 3, [0, 0, 9, 9])])
+    data = write_coco(coco(TWO, GOOD), test).model_copy(update={"on_bad_image": "skip"})
+    (tmp_path / "train" / "3.jpg").write_bytes(b"no picture")
+    with pytest.raises(DataError, match="no image of test has an object"):
+        check_images(load_splits(data), data, 1)
+
+
+@pytest.mark.parametrize(("over", "doubted"), [(1, False), (20, True)])
+def test_many_boxes_over_the_edge_are_doubted(write_coco, over, doubted):
+    """One of sixty may be a slip; a third hint at centres taken for corners."""
+    boxes = [box(i, 1 + i % 2, [30, 20, 20, 20] if i < over else [2, 3, 10, 20]) for i in range(60)]
+    notes = " ".join(load_splits(write_coco(coco(TWO, boxes))).notes)
+    assert "cut at the image's edge" in notes
+    assert ("hint at another convention" in notes) == doubted
 
 
 def test_images_that_exif_turns_are_warned_of(write_coco, tmp_path):

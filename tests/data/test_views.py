@@ -32,6 +32,15 @@ def test_a_view_is_a_function_of_seed_epoch_and_index_alone(tmp_path):
         assert not torch.equal(other, reference)
 
 
+def test_all_of_a_long_image_is_seen():
+    """No crop of a usual shape and area fits into it: the largest one that does is cut anywhere, not from the middle alone."""
+    for height, width in ((20, 1000), (1000, 20)):
+        crops = [draw_crop(Views(scale=(0.4, 1)), 0, index, height, width) for index in range(200)]
+        assert all(min(c.height, c.width) == 20 and max(c.height, c.width) < 30 for c in crops)
+        places = [max(c.top, c.left) for c in crops]
+        assert min(places) < 100 and max(places) > 850
+
+
 def test_views_do_not_depend_on_the_number_of_workers(tmp_path):
     for i in range(6):
         Image.fromarray(np.roll(PIXELS, 7 * i, 1)).save(tmp_path / f"{i}.png")

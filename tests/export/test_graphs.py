@@ -95,6 +95,15 @@ def test_a_detectors_answer():
         assert np.allclose(objects[mine], found.boxes.numpy() * [1, 2, 1, 2], atol=1e-3)
 
 
+def test_what_lies_in_the_padding_alone_is_no_object():
+    session = open_session(detector_answer(3, MIN_SCORE, 0.5, MOST).SerializeToString())
+    sides = {"new_sides": np.array([32, 40]), "sides": np.array([32, 40])}
+    boxes = np.array([[[41, 2, 60, 20], [2, 33, 20, 60], [30, 20, 60, 60]]], np.float32)
+    scores = np.full((1, 3, 3), 0.9, np.float32)
+    objects, *_ = session.run(None, {"scores": scores, "boxes": boxes} | sides)
+    assert np.unique(objects, axis=0).tolist() == [[30, 20, 40, 32]]
+
+
 def test_an_image_without_objects():
     session = open_session(detector_answer(3, MIN_SCORE, 0.5, MOST).SerializeToString())
     sides = {"new_sides": np.array([32, 32]), "sides": np.array([32, 32])}

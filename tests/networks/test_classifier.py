@@ -1,5 +1,7 @@
 """Every family that is promised, at every side: forward, backward and ISRD."""
 
+import math
+
 import pytest
 import torch
 
@@ -117,6 +119,21 @@ def test_what_cannot_be_served_is_refused_with_the_reason(name, side, words):
     assert "\n" not in message
     for word in words:
         assert word in message
+
+
+@pytest.mark.parametrize("name", ["resnet19", "torchvision/resnet18"])
+def test_an_unknown_network_is_not_a_failed_download(name):
+    with pytest.raises(NetworkError, match="unknown network"):
+        build_classifier(name, 5, 56, weights="pretrained")
+
+
+def test_a_network_that_overflows_is_one(monkeypatch):
+    """What a student that diverged says of an image is no number, and is the same by either way through it."""
+    from timm.models import ResNet
+
+    whole = ResNet.forward_head
+    monkeypatch.setattr(ResNet, "forward_head", lambda *args, **more: whole(*args, **more) * math.nan)
+    assert build_classifier("test_resnet", 5, 32).eval()(torch.rand(1, 3, 32, 32)).logits.isnan().all()
 
 
 def test_an_unknown_option_is_refused():

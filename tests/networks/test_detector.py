@@ -61,6 +61,7 @@ def test_the_head_is_torchvisions(head):
         ("vit_tiny_patch16_224", {"patch": 14}, "patches of 14 do not divide 32 pixels: choose `patch` 8 or 16"),
         ("no_such_network", {}, "unknown network"),
         ("coatnet_pico_rw_224", {}, "it takes square images of its side alone"),
+        ("maxvit_pico_rw_256", {}, "it takes square images of its side alone"),
     ],
 )
 def test_what_cannot_detect_is_refused(name, changes, words):

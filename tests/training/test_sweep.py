@@ -10,7 +10,7 @@ from pixeldistill.errors import RecipeError, WeightsError
 from pixeldistill.networks.weights import find_run
 from pixeldistill.reading import parse_recipe
 from pixeldistill.report.collect import collect
-from pixeldistill.report.frontier import Measured, front, to_csv, to_markdown
+from pixeldistill.report.frontier import Measured, front, labels, to_csv, to_markdown
 from pixeldistill.training.halving import lost_students, margins, rungs
 from pixeldistill.training.runs import DONE
 from pixeldistill.training.sweep import sweep
@@ -88,6 +88,12 @@ def test_a_front_by_hand():
     assert "given up after epoch 3" in table
     assert "not trained" in table
     assert to_csv(students, ("macs",)).splitlines()[1].startswith("cheap,1,cheap,8,raw,1.0,1,")
+
+
+def test_points_at_one_place_have_one_label():
+    """A cost that a camera does not change is the same for several students."""
+    best = [measured("a-56", 0.5, macs=1.0), measured("b-56", 0.5, macs=1.0), measured("c-80", 0.6, macs=2.0)]
+    assert labels(best, "macs") == [(1.0, 50.0, "a-56 and 1 more"), (2.0, 60.0, "c-80")]
 
 
 @pytest.fixture

@@ -12,6 +12,8 @@ from pixeldistill.functional.reconstruction import IMAGENET_MEAN, IMAGENET_STD
 from pixeldistill.networks.weights import load_weights, packaged_weights
 
 TORCHVISION = "torchvision/"
+# What networks of other people's raise where they cannot be built, or cannot run.
+UNFIT = (RuntimeError, AssertionError, ValueError, TypeError, NotImplementedError, IndexError, AttributeError)
 _FLEXIBLE: tuple[dict[str, Any], ...] = ({"dynamic_img_size": True}, {"strict_img_size": False}, {})
 
 
@@ -84,9 +86,11 @@ def create_net(
         if not timm.is_model(name):
             raise NetworkError(f"unknown network {name!r}: {nearest(name.split('.', maxsplit=1)[0], timm.list_models())}")
         net = _create_timm(name, num_classes, side, download, options, flexible)
-    except (AssertionError, ValueError, TypeError, RuntimeError, NotImplementedError) as error:
+    except UNFIT as error:
         what = f"{name} cannot be built at {side}×{side} with {options or 'no options'}"
         raise NetworkError(f"{what}: {one_line(error)}") from error
+    except NetworkError:
+        raise
     except Exception as error:
         if not download:
             raise

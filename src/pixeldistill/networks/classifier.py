@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from pixeldistill.errors import NetworkError
 from pixeldistill.functional.reconstruction import normalise
-from pixeldistill.networks.backbone import InputTap, create_net, input_module, one_line, patch_size, set_stem_stride
+from pixeldistill.networks.backbone import UNFIT, InputTap, create_net, input_module, one_line, patch_size, set_stem_stride
 from pixeldistill.networks.weights import load_weights, packaged_weights
 from pixeldistill.types import FeatureSpec, MapSpec, Outputs
 
@@ -142,15 +142,7 @@ def _check(classifier: Classifier, name: str, side: int, nominal: int) -> None:
             classifier.tap.clone = True
             outputs = classifier(image)
         plain = net(classifier.prepare(image))
-    except (
-        RuntimeError,
-        AssertionError,
-        ValueError,
-        TypeError,
-        NotImplementedError,
-        IndexError,
-        AttributeError,
-    ) as error:
+    except UNFIT as error:
         raise NetworkError(f"it does not run there ({one_line(error)}); try a larger side or another network") from error
     maps = (outputs.input_feature, *outputs.features)
     if any(m.ndim != 4 or min(m.shape) < 1 for m in maps):

@@ -82,6 +82,16 @@ def pair_levels(student: Sequence[int], student_side: int, teacher: Sequence[int
     return pairs
 
 
+def exposed_levels(student: Sequence[int], student_side: int, teacher: Sequence[int], teacher_side: int) -> range:
+    """Give the teacher's levels, by number, from the first to the last that a student's level meets; none may.
+
+    >>> exposed_levels(range(3, 8), 256, range(3, 9), 512)
+    range(4, 9)
+    """
+    met = [teacher[pair.teacher] for pair in pair_levels(student, student_side, teacher, teacher_side)]
+    return range(min(met), max(met) + 1) if met else range(0)
+
+
 def cell_shapes(settings: DetectorSettings) -> list[tuple[float, float]]:
     """List the (height, width) of the anchors of a place, in strides; an FCOS point counts as one stride.
 

@@ -107,7 +107,7 @@ def _picture(measured: Sequence[Measured], axis: str, figure: str) -> bytes:
         plot.scatter(x, 100 * one.val, s=28, zorder=2, **style)
         if one.test is not None:
             plot.scatter(x, 100 * one.test, s=18, zorder=2, **_KINDS["test"])
-    for x, y, label in _labels(best, axis):
+    for x, y, label in labels(best, axis):
         plot.annotate(label, (x, y), xytext=(4, -10), textcoords="offset points", fontsize=7)
     plot.set_xscale("log")
     for ticks in (plot.xaxis.set_major_formatter, plot.xaxis.set_minor_formatter):
@@ -133,7 +133,7 @@ _KINDS: dict[str, dict[str, Any]] = {
 }
 
 
-def _labels(best: Sequence[Measured], axis: str) -> list[tuple[float, float, str]]:
+def labels(best: Sequence[Measured], axis: str) -> list[tuple[float, float, str]]:
     """Give a place and a text for the students on a front: one for those at one place."""
     found: dict[tuple[float, float], list[str]] = {}
     for one in best:

@@ -9,6 +9,7 @@ from rich.table import Table
 from pixeldistill.tables import make_table
 from pixeldistill.tasks.headline import TITLES, headline
 
+FIGURES = "results.md"  # in a run folder: what each stage costs, and all its figures
 Figures = Mapping[str, Any]
 
 

@@ -18,7 +18,7 @@ from pixeldistill.networks.trained import build_fresh, build_network
 from pixeldistill.reading import parse_recipe
 from pixeldistill.recipe import STAGE_REFERENCE, Network, Recipe, Stage
 from pixeldistill.report.comparison import Trained, notes, to_markdown
-from pixeldistill.report.summary import by_stage
+from pixeldistill.report.summary import FIGURES, by_stage
 from pixeldistill.report.summary import to_markdown as summarise
 from pixeldistill.tasks.headline import HEADLINES, TITLES, decisive
 from pixeldistill.training.equal import settle, training_cost
@@ -31,7 +31,6 @@ from pixeldistill.training.stages import run_recipe
 
 REFERENCES = "references.json"
 TABLE = "comparison.md"
-FIGURES = "results.md"  # what each stage costs, and all its figures
 
 
 @dataclass(frozen=True)

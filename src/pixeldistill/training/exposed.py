@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pixeldistill.networks.detector import Detector
-from pixeldistill.networks.pyramid import pair_levels
+from pixeldistill.networks.pyramid import exposed_levels
 from pixeldistill.recipe import Network, Stage
 from pixeldistill.tasks.headline import decisive
 from pixeldistill.training.evaluate import TestImages, evaluate
@@ -35,11 +35,8 @@ def describe_exposed(
         student = training.stage.student
         assert training.stage.teacher is not None and student.detector is not None
         numbers = network.settings.numbers
-        pairs = pair_levels(student.detector.numbers, student.side, numbers, training.stage.teacher.side)
-        if not pairs:
-            continue
-        exposed = range(numbers[pairs[0].teacher], numbers[pairs[-1].teacher] + 1)
-        if exposed in lines:
+        exposed = exposed_levels(student.detector.numbers, student.side, numbers, training.stage.teacher.side)
+        if not exposed or exposed in lines:
             continue
         score = decisive(evaluate(network, images, fabric, exposed))
         said = f"{training.stage.name}: its teacher has mAP {100 * score:.1f} on val with the levels it exposes"

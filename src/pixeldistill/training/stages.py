@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from itertools import chain
 
 from rich.console import Console
 
@@ -127,7 +128,7 @@ def _check_begun(work: Work, names: Collection[str]) -> None:
     """Refuse a recipe that is not the one which began these stages, wherever their folders are now."""
     context, stand = work.context, dict(stages_of(work.context.recipe.run))
     first = {stage.name: stand[stage.name] / f"seed-{stage.seeds[0]}" for stage in work.stages if stage.name in stand}
-    for _, stage, seed, _ in (training for group in work.passes for training in group):
+    for _, stage, seed, _ in chain.from_iterable(work.passes):
         told = stage.name in names and stage.name in stand  # what starts from something that is to be trained anew is not
         if told and all(source in first and (first[source] / DONE).is_file() for source in stage.sources):
             record = stage_record(stage, seed, context.recipe, context.splits, first)
