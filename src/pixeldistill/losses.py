@@ -1,7 +1,7 @@
 """What a recipe says of its losses: one class each, told apart by `kind`. Pure data; `terms.TERMS` builds them."""
 
 from collections.abc import Sequence
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, PositiveInt
 
@@ -16,6 +16,10 @@ class _Term(Strict):
     weight: float = Field(1.0, ge=0)
     warmup_epochs: float = Field(0, ge=0)
     cooldown_epochs: float = Field(0, ge=0)
+
+    def stretched(self, times: float) -> Self:
+        """Give the same term for a schedule that many times as long: it rises and falls in the same share of it."""
+        return self.model_copy(update={name: times * getattr(self, name) for name in ("warmup_epochs", "cooldown_epochs")})
 
 
 class SupervisedTerm(_Term):

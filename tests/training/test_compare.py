@@ -46,6 +46,14 @@ def test_equal_cost_counts_the_assistant(compared):
         assert stages[name].cost_as is None
 
 
+def test_what_lasts_longer_rises_in_the_same_share_of_it(compared):
+    written = expand(parse_recipe(compared | {"compare": ["dkd", "tas", "dkd-long"]}))
+    stages = {s.name: s for s in settle(written, 2, 24)}
+    shares = [s.terms[1].warmup_epochs / s.schedule.epochs for s in (stages["dkd"], stages["dkd-long"])]
+    assert stages["dkd-long"].schedule.epochs > stages["dkd"].schedule.epochs
+    assert shares == [pytest.approx(1 / 6)] * 2, "DKD's warm-up is 20 of 120 epochs where it was published"
+
+
 def decoder_macs():
     """ISRD's 1×1 convolution, of a 32-pixel image from the student's input feature at 16."""
     channels, height, width = build_classifier("test_resnet", 2, 16).spec.input_feature

@@ -60,7 +60,9 @@ def _settled(stage: Stage, stages: Mapping[str, Stage], classes: int, images: in
         raise RecipeError(
             f"stage {stage.name} cannot cost as much as {stage.cost_as}: its assistants alone cost more; say its `epochs`"
         )
-    return stage.model_copy(update={"schedule": stage.schedule.lasting(max(1, round(epochs))), "cost_as": None})
+    lasting = max(1, round(epochs))
+    terms = tuple(term.stretched(lasting / stage.schedule.epochs) for term in stage.terms)
+    return stage.model_copy(update={"schedule": stage.schedule.lasting(lasting), "terms": terms, "cost_as": None})
 
 
 def training_cost(stage: Stage, stages: Mapping[str, Stage], classes: int, images: int | None) -> float:
