@@ -45,7 +45,8 @@ from pixeldistill.networks.folding import fold_norms
 from pixeldistill.networks.weights import state_bytes
 from pixeldistill.losses import ISRDTerm, PKDTerm, SupervisedTerm
 from pixeldistill.inputs import Data, Views
-from pixeldistill.recipe import Network, Schedule, Stage
+from pixeldistill.recipe import Network, Stage
+from pixeldistill.schedules import Schedule
 from pixeldistill.training.bank import open_bank
 from pixeldistill.training.engine import Loop
 from pixeldistill.training.fabric import Fabric, make_fabric

@@ -197,7 +197,7 @@ def test_a_comparison_that_means_nothing(compared, compare, words):
 
 
 def test_a_longer_schedule_keeps_its_shape():
-    from pixeldistill.recipe import Schedule
+    from pixeldistill.schedules import Schedule
 
     schedule = Schedule(epochs=120, lr=1, decay="step", milestones=(30, 60, 90), warmup_epochs=1)
     assert schedule.lasting(240).milestones == (60, 120, 180)

@@ -7,7 +7,7 @@ from pixeldistill.errors import RecipeError
 from pixeldistill.losses import ATTerm, HintTerm, ICKDTerm, PKDTerm, SPTerm, UpsampledTerm
 from pixeldistill.networks import build_classifier
 from pixeldistill.reading import parse_recipe
-from pixeldistill.recipe import Schedule
+from pixeldistill.schedules import Schedule
 from pixeldistill.terms import TERMS, build_term, wanted_maps
 from pixeldistill.terms.pairing import pair_maps
 from pixeldistill.training.fabric import make_fabric

@@ -4,8 +4,9 @@ from typing import TypeVar
 
 from pixeldistill.detectors import DetectorSettings
 from pixeldistill.losses import SupervisedTerm, Term
+from pixeldistill.methods import ASSISTANT_TERMS
 from pixeldistill.networks.pyramid import assistant_levels, exposed_levels, size_shift
-from pixeldistill.recipe import ASSISTANT, ASSISTANT_TERMS, Assistant, Network, Recipe, StageEntry, Student
+from pixeldistill.recipe import ASSISTANT, Assistant, Network, Recipe, StageEntry, Student
 
 NetworkT = TypeVar("NetworkT", bound=Network)
 

@@ -18,11 +18,10 @@ from pixeldistill.losses import (
     UpsampledTerm,
     name_terms,
 )  # fmt: skip
-from pixeldistill.methods import Method, settings
+from pixeldistill.methods import DEFAULT_TERMS, Method, settings
 from pixeldistill.recipe import (
     ASSISTANT,
     STAGE_REFERENCE,
-    TERMS,
     Assistant,
     Network,
     Recipe,
@@ -103,7 +102,7 @@ def _taught(recipe: Recipe, teacher: str | Network) -> Iterator[StageEntry]:
 def _last_terms(method: Method, recipe: Recipe) -> tuple[Term, ...]:
     """Give the terms of a chain's last stage. In a comparison, a recipe's terms are those of `ts`; `tas` adds its own to them."""
     if recipe.terms is None:
-        return TERMS[recipe.task][method.chain]
+        return DEFAULT_TERMS[recipe.task][method.chain]
     own: Term = UpsampledTerm(kind="upsampled") if recipe.task == "classification" else FKDTerm(kind="fkd")
     if recipe.compare and method.chain == "tas" and not any(isinstance(term, type(own)) for term in recipe.terms):
         return (*recipe.terms, own)
@@ -118,7 +117,10 @@ def _methods(recipe: Recipe) -> dict[str, Method]:
             if method.cost_as not in (None, *methods):
                 raise RecipeError(f"compare.{name} lasts as long as {method.cost_as!r}, which is not compared: add it")
         return methods
-    controls = {"alone": Method(chain="alone"), "pkd": Method(terms=_plain(recipe.terms or TERMS[recipe.task][recipe.method]))}
+    controls = {
+        "alone": Method(chain="alone"),
+        "pkd": Method(terms=_plain(recipe.terms or DEFAULT_TERMS[recipe.task][recipe.method])),
+    }
     chosen = {name: method for name, method in controls.items() if name in recipe.controls}
     return chosen | {"distilled": Method(chain=recipe.method)}
 

@@ -15,10 +15,12 @@ from pixeldistill.losses import (
     ExitsTerm,
     FKDTerm,
     ICKDTerm,
+    ISRDTerm,
     PKDTerm,
     SPTerm,
     SupervisedTerm,
     Term,
+    UpsampledTerm,
 )
 from pixeldistill.strict import Strict
 
@@ -59,6 +61,17 @@ Methods = Annotated[dict[str, Method], BeforeValidator(_named), Field(min_length
 
 _SUPERVISED = SupervisedTerm(kind="supervised")
 _PKD = PKDTerm(kind="pkd")
+_ISRD, _ISRD_LIGHT = ISRDTerm(kind="isrd", weight=10), ISRDTerm(kind="isrd")
+_DETECTED = (_SUPERVISED, _PKD, BoxesTerm(kind="boxes"))
+# Of the last stage of each method, and of an assistant, where the recipe names none.
+DEFAULT_TERMS: dict[str, dict[str, tuple[Term, ...]]] = {
+    "classification": {"ts": (_PKD, _ISRD), "tas": (_PKD, UpsampledTerm(kind="upsampled"), _ISRD)},
+    "detection": {"ts": (*_DETECTED, _ISRD_LIGHT), "tas": (*_DETECTED, FKDTerm(kind="fkd"), _ISRD_LIGHT)},
+}
+ASSISTANT_TERMS: dict[str, tuple[Term, ...]] = {
+    "classification": (_PKD, ATTerm(kind="at", weight=1000)),
+    "detection": (*_DETECTED, FKDTerm(kind="fkd")),
+}
 
 
 def presets(epochs: int, task: str = "classification") -> dict[str, Method]:
@@ -96,19 +109,18 @@ def presets(epochs: int, task: str = "classification") -> dict[str, Method]:
 
 def _detection_presets() -> dict[str, Method]:
     """Give a detector's methods: what mimics the prediction, the features, the head; and the chains."""
-    mimicked = (_SUPERVISED, _PKD, BoxesTerm(kind="boxes"))
     return {
         "alone": Method(chain="alone"),
-        "pkd": Method(terms=mimicked),
+        "pkd": Method(terms=_DETECTED),
         "fkd": Method(terms=(_SUPERVISED, FKDTerm(kind="fkd"))),
         "crosskd": Method(terms=(_SUPERVISED, CrossKDTerm(kind="crosskd"))),
         "ts": Method(),
         "tas": Method(chain="tas"),
         "tas-start": Method(chain="tas", from_assistant=True),
         "alone-start": Method(chain="alone", from_assistant=True),
-        "pkd-start": Method(terms=mimicked, from_assistant=True),
+        "pkd-start": Method(terms=_DETECTED, from_assistant=True),
         "alone-long": Method(chain="alone", cost_as="tas"),
-        "pkd-long": Method(terms=mimicked, cost_as="tas"),
+        "pkd-long": Method(terms=_DETECTED, cost_as="tas"),
         "ts-long": Method(cost_as="tas"),
     }
 

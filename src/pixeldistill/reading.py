@@ -15,7 +15,8 @@ from pixeldistill.expansion import entries, expand
 from pixeldistill.inputs import Data, Imaging, Views
 from pixeldistill.losses import KINDS
 from pixeldistill.methods import Method
-from pixeldistill.recipe import Assistant, Bank, Recipe, Schedule, StageEntry, Student, Teacher
+from pixeldistill.recipe import Assistant, Bank, Recipe, StageEntry, Student, Teacher
+from pixeldistill.schedules import Schedule
 
 
 class _Loader(yaml.SafeLoader):

@@ -6,59 +6,19 @@ Pure data: this file knows neither torch nor timm, so that `pixeldistill show` a
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from pixeldistill.candidates import Budget, Candidates, Halving
 from pixeldistill.detectors import DetectorSettings
 from pixeldistill.inputs import Camera, Data, Imaging, Views
-from pixeldistill.losses import ATTerm, BoxesTerm, FKDTerm, ISRDTerm, PKDTerm, SupervisedTerm, Term, UpsampledTerm
+from pixeldistill.losses import Term
 from pixeldistill.methods import Methods
+from pixeldistill.schedules import Schedule
 from pixeldistill.strict import Strict
 
 STAGE_REFERENCE = "@"
 DETECTION_SCALE = (0.4, 1.0)  # of the crops' area
 ASSISTANT = "assistant"
-
-
-class Schedule(Strict):
-    """How a network is trained. Defaults are the published ones (METHOD: SGD 0.9, 5e-4, batch 64)."""
-
-    epochs: PositiveInt
-    lr: float = Field(gt=0)
-    batch_size: PositiveInt = Field(64, description="images of one update, over all processes and accumulated pieces")
-    optimizer: Literal["sgd", "adamw"] = "sgd"
-    momentum: float = Field(0.9, ge=0, lt=1)
-    weight_decay: float = Field(5e-4, ge=0)
-    decay: Literal["cosine", "step", "constant"] = "cosine"
-    milestones: tuple[PositiveInt, ...] = Field((), description="step decay: epochs at which lr is multiplied by gamma")
-    gamma: float = Field(0.1, gt=0, le=1)
-    warmup_epochs: float = Field(0, ge=0)
-    label_smoothing: float = Field(0, ge=0, lt=1)
-    clip_grad: float | None = Field(None, gt=0, description="largest norm of all gradients together")
-    accumulate: PositiveInt = Field(1, description="pieces in which one batch is computed")
-    precision: Annotated[Literal["32", "bf16", "16"], BeforeValidator(str)] = "32"
-    channels_last: bool = True
-    compile: bool = False
-
-    @model_validator(mode="after")
-    def _possible(self) -> "Schedule":
-        if self.decay == "step" and not self.milestones:
-            raise ValueError("decay 'step' needs `milestones`, for example [30, 60, 90]")
-        if self.milestones and self.decay != "step":
-            raise ValueError("`milestones` need `decay: step`")
-        if self.milestones and max(self.milestones) >= self.epochs:
-            raise ValueError(f"milestone {max(self.milestones)} is not before the end, epoch {self.epochs}")
-        if self.warmup_epochs >= self.epochs:
-            raise ValueError(f"warmup_epochs {self.warmup_epochs:g} leaves nothing of {self.epochs} epochs")
-        if self.batch_size % self.accumulate:
-            raise ValueError(f"accumulate {self.accumulate} does not divide batch_size {self.batch_size}")
-        return self
-
-    def lasting(self, epochs: int) -> "Schedule":
-        """Give the same schedule stretched to another number of epochs: its milestones and its warm-up with it."""
-        milestones = tuple(max(1, round(m * epochs / self.epochs)) for m in self.milestones)
-        warmup = self.warmup_epochs if epochs >= self.epochs else self.warmup_epochs * epochs / self.epochs
-        return self.model_copy(update={"epochs": epochs, "milestones": milestones, "warmup_epochs": warmup})
 
 
 _TAKEN = {"num_classes", "pretrained", "img_size", "patch_size", "in_chans", "features_only", "checkpoint_path"}
@@ -152,7 +112,7 @@ class Assistant(Strict):
     )
     patch: PositiveInt | None = None
     options: dict[str, Any] = Field(default_factory=dict)
-    terms: tuple[Term, ...] | None = Field(None, min_length=1, description="by default PKD and a feature loss: ASSISTANT_TERMS")
+    terms: tuple[Term, ...] | None = Field(None, min_length=1, description="by default PKD and a feature loss")
     schedule: Schedule | None = Field(None, description="by default the recipe's")
     detector: DetectorSettings | None = Field(None, description="detection: by default the levels of teacher and student")
 
@@ -193,7 +153,7 @@ class Recipe(Strict):
     method: Literal["ts", "tas"] = "ts"
     assistant: Assistant | None = Field(None, description="of method tas")
     stages: tuple[StageEntry, ...] = Field((), description="any chain, instead of teacher, student, method, terms and controls")
-    terms: tuple[Term, ...] | None = Field(None, min_length=1, description="of the last stage; see TERMS")
+    terms: tuple[Term, ...] | None = Field(None, min_length=1, description="of the last stage; by default those of its method")
     controls: tuple[Literal["alone", "pkd"], ...] = Field(
         (), description="the same student and schedule: trained alone, by plain PKD"
     )
@@ -324,15 +284,3 @@ class Recipe(Strict):
             raise ValueError("`compare` names its methods and controls itself: leave out `method` and `controls`")
         if self.bank and (self.teacher is None or not (self.all_students or self.candidates)):
             raise ValueError("`bank` keeps the teacher's outputs for a student: it needs both")
-
-
-_PKD, _ISRD, _ISRD_LIGHT = PKDTerm(kind="pkd"), ISRDTerm(kind="isrd", weight=10), ISRDTerm(kind="isrd")
-_DETECTED = (SupervisedTerm(kind="supervised"), _PKD, BoxesTerm(kind="boxes"))
-TERMS: dict[str, dict[str, tuple[Term, ...]]] = {
-    "classification": {"ts": (_PKD, _ISRD), "tas": (_PKD, UpsampledTerm(kind="upsampled"), _ISRD)},
-    "detection": {"ts": (*_DETECTED, _ISRD_LIGHT), "tas": (*_DETECTED, FKDTerm(kind="fkd"), _ISRD_LIGHT)},
-}
-ASSISTANT_TERMS: dict[str, tuple[Term, ...]] = {
-    "classification": (_PKD, ATTerm(kind="at", weight=1000)),
-    "detection": (*_DETECTED, FKDTerm(kind="fkd")),
-}

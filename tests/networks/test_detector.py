@@ -5,7 +5,8 @@ import torch
 
 from pixeldistill.detectors import DetectorSettings
 from pixeldistill.errors import NetworkError, WeightsError
-from pixeldistill.networks.detector import adopt_detector, build_detector
+from pixeldistill.networks.adoption import adopt_detector
+from pixeldistill.networks.detector import build_detector
 from pixeldistill.networks.folding import fold_norms
 
 LIGHT = {"channels": 64, "depth": 2, "scales": 1}

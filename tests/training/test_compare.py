@@ -141,7 +141,7 @@ def test_what_a_recipe_compares_by_default(compared):
     recipe = {key: value for key, value in compared.items() if key not in ("seeds", "controls", "assistant")}
     assert list(every_method(parse_recipe(recipe)).compare) == list(presets(2))
     vit = recipe | {"student": {"network": "test_vit", "side": 32, "weights": "none"}, "views": {"mixup": 0.2}}
-    assert set(presets(2)) - set(every_method(parse_recipe(vit)).compare) == {"stem", "enlarged", "dkd"}
+    assert set(presets(2)) - set(every_method(parse_recipe(vit)).compare) == {"stem", "enlarged", "dkd", "dkd-long"}
     with pytest.raises(RecipeError, match="needs a `teacher`"):
         every_method(parse_recipe({k: v for k, v in recipe.items() if k not in ("teacher", "terms")}))
 

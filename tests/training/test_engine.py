@@ -17,7 +17,7 @@ from pixeldistill.data.sampler import micro_batches
 from pixeldistill.errors import DataError, Interrupted, RecipeError, RunError
 from pixeldistill.losses import ISRDTerm, PKDTerm
 from pixeldistill.networks import build_classifier
-from pixeldistill.recipe import Schedule
+from pixeldistill.schedules import Schedule
 from pixeldistill.training.engine import fit
 from pixeldistill.training.fabric import make_fabric
 from pixeldistill.training.objective import Objective

@@ -4,7 +4,6 @@ Backbone (timm) → feature pyramid (torchvision) → a head that all levels sha
 """
 
 import math
-import re
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any, cast
@@ -17,11 +16,10 @@ from torchvision.models.detection.retinanet import RetinaNetHead
 from torchvision.ops import FeaturePyramidNetwork
 
 from pixeldistill.detectors import DetectorSettings
-from pixeldistill.errors import NetworkError, WeightsError
+from pixeldistill.errors import NetworkError
 from pixeldistill.functional.reconstruction import normalise
 from pixeldistill.networks.backbone import UNFIT, InputTap, create_backbone, one_line, patch_size
 from pixeldistill.networks.necks import CoarseLevels, SimplePyramid
-from pixeldistill.networks.weights import adopt_weights
 from pixeldistill.types import FeatureSpec, MapSpec, Outputs, collect
 
 MULTIPLE = 32  # images are padded to it, on the right and below, so that every level's cells are whole
@@ -248,64 +246,3 @@ def _build_head(settings: DetectorSettings, classes: int) -> nn.Module:
     for part in head.children():
         part.conv = cast(nn.Sequential, part.conv)[: settings.depth]
     return head
-
-
-def adopt_detector(
-    detector: Detector, state: Mapping[str, Tensor], levels: tuple[int, int], source: str, *, trained: bool
-) -> None:
-    """Load another detector's weights, in place: layers are matched by the level that they belong to.
-
-    Args:
-        detector: to be loaded.
-        state: of the other's `net`.
-        levels: the other's first and last level.
-        source: where it comes from, for an error.
-        trained: whether every weight must be there, and nothing else; otherwise levels that only one of the two has are left.
-
-    Raises:
-        WeightsError: they do not fit.
-    """
-    own = detector.net.state_dict()
-    shift = _first_lateral(state, levels) - _first_lateral(own, detector.settings.levels)
-    renamed = {_shifted(key, shift): value for key, value in state.items()}
-    if trained and levels != detector.settings.levels:
-        wanted_levels = detector.settings.levels
-        raise WeightsError(
-            f"{source} has the levels P{levels[0]}–P{levels[1]}, not P{wanted_levels[0]}–P{wanted_levels[1]}: "
-            "say its own as `detector: {levels: [...]}`"
-        )
-    backbone = {key.removeprefix(_BACKBONE): value for key, value in renamed.items() if key.startswith(_BACKBONE)}
-    adopt_weights(detector.backbone, backbone, "its backbone", 0, source, trained=True)
-    rest = {key: value for key, value in renamed.items() if not key.startswith(_BACKBONE)}
-    wanted = [key for key in own if not key.startswith(_BACKBONE)]
-    wrong = [key for key in wanted if key in rest and rest[key].shape != own[key].shape]
-    if not trained and wrong and all(key.startswith(_CLASSES) for key in wrong):  # other classes: that layer stays fresh
-        rest = {key: value for key, value in rest.items() if not key.startswith(_CLASSES)}
-        wanted, wrong = [key for key in wanted if not key.startswith(_CLASSES)], []
-    missing = [key for key in wanted if key not in rest and (trained or not _of_a_level(key))]
-    if wrong or missing:
-        detail = f"{(wrong or missing)[0]} is {'of another shape' if wrong else 'missing'}"
-        raise WeightsError(
-            f"weights {source} do not fit this detector ({detail}): give both the same channels, depth and anchors"
-        )
-    detector.net.load_state_dict({key: rest[key] for key in wanted if key in rest}, strict=False)
-
-
-_BACKBONE, _CLASSES = "backbone.", "head.classification_head.cls_logits"
-_LATERAL = re.compile(r"^(fpn\.(?:inner|layer)_blocks\.)(\d+)(\..*)$")
-
-
-def _first_lateral(state: Mapping[str, Tensor], levels: tuple[int, int]) -> int:
-    """Give the level of a pyramid's first lateral layer: one that begins beyond the backbone's last map has that map's."""
-    coarse = [int(key.split(".")[3]) for key in state if key.startswith("fpn.extra_blocks.levels.")]
-    laterals = {match[2] for key in state if (match := _LATERAL.match(key))}
-    return (min(coarse) if coarse else levels[1] + 1) - len(laterals)
-
-
-def _shifted(key: str, shift: int) -> str:
-    match = _LATERAL.match(key)
-    return f"{match[1]}{int(match[2]) + shift}{match[3]}" if match else key
-
-
-def _of_a_level(key: str) -> bool:
-    return key.startswith(("fpn.", "simple."))

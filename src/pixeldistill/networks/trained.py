@@ -7,8 +7,9 @@ from torch import Tensor
 
 from pixeldistill.detectors import DetectorSettings
 from pixeldistill.errors import WeightsError
+from pixeldistill.networks.adoption import adopt_detector
 from pixeldistill.networks.classifier import Classifier, build_classifier
-from pixeldistill.networks.detector import Detector, adopt_detector, build_detector
+from pixeldistill.networks.detector import Detector, build_detector
 from pixeldistill.networks.weights import adopt_weights, check_settings, detector_settings, read_card, read_trained, weights_file
 from pixeldistill.recipe import Network
 

@@ -60,7 +60,7 @@ def every_method(recipe: Recipe) -> Recipe:
         raise RecipeError("comparing needs a `teacher` and a `student` (or `students`), and no `stages`")
     names = set(presets(recipe.schedule.epochs, recipe.task))
     if recipe.views.mixup:
-        names.discard("dkd")
+        names -= {"dkd", "dkd-long"}
     if any(student.side >= recipe.teacher.side for student in recipe.all_students):
         names.discard("enlarged")
     if not all(_takes_a_stem(student) for student in recipe.all_students):

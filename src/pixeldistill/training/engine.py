@@ -14,7 +14,7 @@ from torch import nn
 
 from pixeldistill.data.sampler import steps_per_epoch
 from pixeldistill.errors import Interrupted, PixelDistillError, RecipeError, RunError
-from pixeldistill.recipe import Schedule
+from pixeldistill.schedules import Schedule
 from pixeldistill.training.fabric import Fabric
 from pixeldistill.training.progress import Progress
 from pixeldistill.training.signals import stop_requests

@@ -19,7 +19,8 @@ from pixeldistill.inputs import Data
 from pixeldistill.losses import name_terms
 from pixeldistill.networks.pyramid import coverage, pair_levels
 from pixeldistill.networks.trained import AnyNetwork, build_fresh
-from pixeldistill.recipe import STAGE_REFERENCE, Network, Recipe, Schedule, Stage
+from pixeldistill.recipe import STAGE_REFERENCE, Network, Recipe, Stage
+from pixeldistill.schedules import Schedule
 from pixeldistill.terms import build_term, wanted_maps
 from pixeldistill.training.bank import bank_bytes
 from pixeldistill.training.build import describe_data

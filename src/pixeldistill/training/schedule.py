@@ -8,7 +8,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from pixeldistill.losses import Term
-from pixeldistill.recipe import Schedule
+from pixeldistill.schedules import Schedule
 
 
 def learning_rate(schedule: Schedule, step: int, steps_per_epoch: int) -> float:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from pixeldistill.errors import RunError
 from pixeldistill.files import write_file
-from pixeldistill.recipe import Schedule
+from pixeldistill.schedules import Schedule
 from pixeldistill.training.fabric import Fabric
 from pixeldistill.training.logs import METRICS, drowning, tensorboard, terms_of, write_csv
 from pixeldistill.training.progress import Progress

@@ -1,0 +1,48 @@
+"""What a recipe says of how a network is trained. Pure data."""
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, PositiveInt, model_validator
+
+from pixeldistill.strict import Strict
+
+
+class Schedule(Strict):
+    """How a network is trained. Defaults are the published ones (METHOD: SGD 0.9, 5e-4, batch 64)."""
+
+    epochs: PositiveInt
+    lr: float = Field(gt=0)
+    batch_size: PositiveInt = Field(64, description="images of one update, over all processes and accumulated pieces")
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    momentum: float = Field(0.9, ge=0, lt=1)
+    weight_decay: float = Field(5e-4, ge=0)
+    decay: Literal["cosine", "step", "constant"] = "cosine"
+    milestones: tuple[PositiveInt, ...] = Field((), description="step decay: epochs at which lr is multiplied by gamma")
+    gamma: float = Field(0.1, gt=0, le=1)
+    warmup_epochs: float = Field(0, ge=0)
+    label_smoothing: float = Field(0, ge=0, lt=1)
+    clip_grad: float | None = Field(None, gt=0, description="largest norm of all gradients together")
+    accumulate: PositiveInt = Field(1, description="pieces in which one batch is computed")
+    precision: Annotated[Literal["32", "bf16", "16"], BeforeValidator(str)] = "32"
+    channels_last: bool = True
+    compile: bool = False
+
+    @model_validator(mode="after")
+    def _possible(self) -> "Schedule":
+        if self.decay == "step" and not self.milestones:
+            raise ValueError("decay 'step' needs `milestones`, for example [30, 60, 90]")
+        if self.milestones and self.decay != "step":
+            raise ValueError("`milestones` need `decay: step`")
+        if self.milestones and max(self.milestones) >= self.epochs:
+            raise ValueError(f"milestone {max(self.milestones)} is not before the end, epoch {self.epochs}")
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError(f"warmup_epochs {self.warmup_epochs:g} leaves nothing of {self.epochs} epochs")
+        if self.batch_size % self.accumulate:
+            raise ValueError(f"accumulate {self.accumulate} does not divide batch_size {self.batch_size}")
+        return self
+
+    def lasting(self, epochs: int) -> "Schedule":
+        """Give the same schedule stretched to another number of epochs: its milestones and its warm-up with it."""
+        milestones = tuple(max(1, round(m * epochs / self.epochs)) for m in self.milestones)
+        warmup = self.warmup_epochs if epochs >= self.epochs else self.warmup_epochs * epochs / self.epochs
+        return self.model_copy(update={"epochs": epochs, "milestones": milestones, "warmup_epochs": warmup})
