@@ -98,7 +98,7 @@ class Bench:
         return TrainingViews(self.splits.train, Views(), LARGE, KERNEL, distinct=VIEWS, store=store, finished=finished)
 
     def _teacher_views(self, batches: Sequence[list[tuple[int, int]]]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        for large, _, keys in large_views(self.stored, batches, default_workers(), self.fabric):
+        for large, _, keys, _ in large_views(self.stored, batches, default_workers(), self.fabric):
             yield image_at(large, LARGE, KERNEL, channels_last=True), keys
 
     def trainee(self, terms: str, teacher: Teacher | None, network: str, side: int) -> tuple[Stage, Trainee]:
