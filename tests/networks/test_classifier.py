@@ -127,6 +127,29 @@ def test_an_unknown_network_is_not_a_failed_download(name):
         build_classifier(name, 5, 56, weights="pretrained")
 
 
+@pytest.mark.parametrize("weights", ["none", "pretrained"])
+@pytest.mark.parametrize("options", [{"act_layer": "nope"}, {"layers": [1]}, {"block": "x"}, {"drop_pth": 0.1}])
+def test_options_that_cannot_be_are_named_whatever_the_network_raises(options, weights):
+    with pytest.raises(NetworkError, match="resnet18 cannot be built at 56×56 with") as caught:
+        build_classifier("resnet18", 5, 56, weights=weights, options=options)
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_that_cannot_be_had_are_told_from_options_that_cannot_be(monkeypatch):
+    import timm
+
+    create = timm.create_model
+
+    def offline(*args, pretrained, **settings):
+        if pretrained:
+            raise OSError("no route to host")
+        return create(*args, pretrained=False, **settings)
+
+    monkeypatch.setattr(timm, "create_model", offline)
+    with pytest.raises(NetworkError, match=r"pretrained weights of resnet18 could not be had \(OSError\)"):
+        build_classifier("resnet18", 5, 56, weights="pretrained")
+
+
 def test_a_network_that_overflows_is_one(monkeypatch):
     """What a student that diverged says of an image is no number, and is the same by either way through it."""
     from timm.models import ResNet

@@ -1,6 +1,8 @@
 """What classifiers and detectors have in common: the bare network of timm or torchvision, and its input module."""
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 import timm
@@ -12,8 +14,7 @@ from pixeldistill.functional.reconstruction import IMAGENET_MEAN, IMAGENET_STD
 from pixeldistill.networks.weights import load_weights, packaged_weights
 
 TORCHVISION = "torchvision/"
-# What networks of other people's raise where they cannot be built, or cannot run.
-UNFIT = (RuntimeError, AssertionError, ValueError, TypeError, NotImplementedError, IndexError, AttributeError)
+SHUFFLENETS = [f"{TORCHVISION}{model}" for model in torchvision.models.list_models(include="shufflenet_v2*")]
 _FLEXIBLE: tuple[dict[str, Any], ...] = ({"dynamic_img_size": True}, {"strict_img_size": False}, {})
 
 
@@ -75,33 +76,42 @@ def create_net(
         flexible: whether images of other sizes must be taken too.
 
     Raises:
-        NetworkError: an unknown name, or a network that cannot be built so.
+        NetworkError: an unknown name, a network that cannot be built so, or pretrained weights that cannot be had.
     """
     download = weights == "pretrained" and packaged_weights(name) is None
     if patch is not None:
         options["patch_size"] = patch
+    if name.startswith(TORCHVISION):
+        if name not in SHUFFLENETS:
+            raise NetworkError(f"unknown network {name!r}: of torchvision, {nearest(name, SHUFFLENETS)}; timm has the rest")
+        create: Callable[[bool], nn.Module] = partial(_create_torchvision, name, num_classes, options)
+    elif timm.is_model(name):
+        create = partial(_create_timm, name, num_classes, side, options, flexible)
+    else:
+        raise NetworkError(f"unknown network {name!r}: {nearest(name.split('.', maxsplit=1)[0], timm.list_models())}")
     try:
-        if name.startswith(TORCHVISION):
-            return _create_torchvision(name, num_classes, download, options)
-        if not timm.is_model(name):
-            raise NetworkError(f"unknown network {name!r}: {nearest(name.split('.', maxsplit=1)[0], timm.list_models())}")
-        net = _create_timm(name, num_classes, side, download, options, flexible)
-    except UNFIT as error:
+        net = create(download)
+    except Exception as error:  # theirs, which may be anything: a misspelt layer is a KeyError
+        if download and _succeeds(create):
+            raise NetworkError(
+                f"the pretrained weights of {name} could not be had ({type(error).__name__}): "
+                f"connect to the network, or set the `weights` of {name} to a file, a former run or none"
+            ) from error
         what = f"{name} cannot be built at {side}×{side} with {options or 'no options'}"
         raise NetworkError(f"{what}: {one_line(error)}") from error
-    except NetworkError:
-        raise
-    except Exception as error:
-        if not download:
-            raise
-        raise NetworkError(
-            f"the pretrained weights of {name} could not be downloaded ({type(error).__name__}): "
-            f"connect to the network, or set the `weights` of {name} to a file, a former run or none"
-        ) from error
-    return net, cast(Any, net).pretrained_cfg
+    return net, getattr(net, "pretrained_cfg", {"mean": IMAGENET_MEAN, "std": IMAGENET_STD})
 
 
-def _create_timm(name: str, num_classes: int, side: int, download: bool, options: dict[str, Any], flexible: bool) -> nn.Module:
+def _succeeds(create: Callable[[bool], nn.Module]) -> bool:
+    """Tell whether a network can be built where nothing is downloaded."""
+    try:
+        create(False)
+    except Exception:  # the caller has an error to report
+        return False
+    return True
+
+
+def _create_timm(name: str, num_classes: int, side: int, options: dict[str, Any], flexible: bool, download: bool) -> nn.Module:
     """Create a timm network, telling it the image size, and that others will come, if it wants to know."""
     settings = {"pretrained": download, "num_classes": num_classes, **options}
     for told in [{"img_size": side} | ways for ways in (_FLEXIBLE if flexible else ({},))] + [{}]:
@@ -113,13 +123,10 @@ def _create_timm(name: str, num_classes: int, side: int, download: bool, options
     raise AssertionError("the last of them is plain")
 
 
-def _create_torchvision(name: str, num_classes: int, download: bool, options: dict[str, Any]) -> tuple[nn.Module, dict[str, Any]]:
-    served = [f"{TORCHVISION}{model}" for model in torchvision.models.list_models(include="shufflenet_v2*")]
-    if name not in served:
-        raise NetworkError(f"unknown network {name!r}: of torchvision, {nearest(name, served)}; timm has the rest")
+def _create_torchvision(name: str, num_classes: int, options: dict[str, Any], download: bool) -> nn.Module:
     net = torchvision.models.get_model(name.removeprefix(TORCHVISION), weights="DEFAULT" if download else None, **options)
     net.fc = nn.Linear(net.fc.in_features, num_classes)
-    return net, {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}
+    return cast(nn.Module, net)
 
 
 def input_module(net: nn.Module) -> tuple[nn.Module, bool]:

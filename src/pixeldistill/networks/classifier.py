@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from pixeldistill.errors import NetworkError
 from pixeldistill.functional.reconstruction import normalise
-from pixeldistill.networks.backbone import UNFIT, InputTap, create_net, input_module, one_line, patch_size, set_stem_stride
+from pixeldistill.networks.backbone import InputTap, create_net, input_module, one_line, patch_size, set_stem_stride
 from pixeldistill.networks.weights import load_weights, packaged_weights
 from pixeldistill.types import FeatureSpec, MapSpec, Outputs
 
@@ -142,7 +142,9 @@ def _check(classifier: Classifier, name: str, side: int, nominal: int) -> None:
             classifier.tap.clone = True
             outputs = classifier(image)
         plain = net(classifier.prepare(image))
-    except UNFIT as error:
+    except NetworkError:
+        raise
+    except Exception as error:  # whatever a network of other people's raises
         raise NetworkError(f"it does not run there ({one_line(error)}); try a larger side or another network") from error
     maps = (outputs.input_feature, *outputs.features)
     if any(m.ndim != 4 or min(m.shape) < 1 for m in maps):

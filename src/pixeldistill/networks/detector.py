@@ -18,7 +18,7 @@ from torchvision.ops import FeaturePyramidNetwork
 from pixeldistill.detectors import DetectorSettings
 from pixeldistill.errors import NetworkError
 from pixeldistill.functional.reconstruction import normalise
-from pixeldistill.networks.backbone import UNFIT, InputTap, create_backbone, one_line, patch_size
+from pixeldistill.networks.backbone import InputTap, create_backbone, one_line, patch_size
 from pixeldistill.networks.necks import CoarseLevels, SimplePyramid
 from pixeldistill.types import FeatureSpec, MapSpec, Outputs, collect
 
@@ -177,7 +177,7 @@ def build_detector(
         _check(detector, image_size)
     except NetworkError as error:
         raise NetworkError(f"{name} cannot detect at {image_size}×{image_size}: {error}") from error.__cause__
-    except UNFIT as error:
+    except Exception as error:  # whatever a network of other people's raises
         raise NetworkError(f"{name} cannot detect at {image_size}×{image_size}: {one_line(error)}") from error
     if settings.freeze_norms:
         for module in net.modules():
@@ -226,7 +226,7 @@ def _check(detector: Detector, side: int) -> None:
     try:
         for height, width in ((side, side + MULTIPLE), (side + 3 * MULTIPLE, side)):
             detector(torch.zeros(1, 3, height, width))
-    except (*UNFIT, NetworkError) as error:
+    except Exception as error:
         raise NetworkError(
             "it takes square images of its side alone, and what is to be found is in images of any shape"
         ) from error
