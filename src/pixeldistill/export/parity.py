@@ -82,7 +82,11 @@ def check_parity(parity: Parity) -> None:
     if not parity.raw <= RAW_BOUND:
         raise ExportError(f"the exported network differs from PyTorch's by {parity.raw:.2g} (relative), more than {RAW_BOUND:g}")
     if not parity.answer <= ANSWER_BOUND:
-        raise ExportError(f"the exported file's probabilities differ by {parity.answer:.2g}, more than {ANSWER_BOUND:g}")
+        raise ExportError(
+            f"the exported file's probabilities differ by {parity.answer:.2g}, more than {ANSWER_BOUND:g}, while the "
+            "network is the same: its answers hang on single grey levels, by which two resizes differ; train it longer than a trial, "
+            "or with `noise`"
+        )
     if not parity.unmatched <= LOST_BOUND:
         raise ExportError(f"the exported file does not find {parity.unmatched:.1%} of PyTorch's objects")
 
