@@ -84,7 +84,7 @@ def check_parity(parity: Parity) -> None:
     if not parity.answer <= ANSWER_BOUND:
         raise ExportError(
             f"the exported file's probabilities differ by {parity.answer:.2g}, more than {ANSWER_BOUND:g}, while the "
-            "network is the same: its answers hang on single grey levels, by which two resizes differ; train it longer than a trial, "
+            "network is the same: its answers hang on single grey levels, by which two resizes differ; train it longer, "
             "or with `noise`"
         )
     if not parity.unmatched <= LOST_BOUND:
