@@ -53,13 +53,24 @@ def patches(convolution: nn.Conv2d, expected: tuple[int, ...]) -> Feature:
     return cut
 
 
+class Scaled(nn.Module):
+    """Divides a feature's channels by their root mean square, so that its scale decides nothing; zero stays zero."""
+
+    def __init__(self, feature: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("size", feature.square().mean(dim=(0, 2, 3), keepdim=True).sqrt().clamp(min=1e-6))
+
+    def forward(self, feature: Tensor) -> Tensor:
+        return feature / self.size
+
+
 def fitted(feature: Feature, batches: Sequence[tuple[Tensor, Tensor]], lr: float) -> nn.Module:
     """Fit a decoder to a frozen feature; batches of large and small images."""
     torch.manual_seed(0)
     with torch.no_grad():
-        channels, height, width = feature(batches[0][1][:2]).shape[1:]
-    norm = nn.BatchNorm2d(channels, affine=False)  # so that a feature's scale decides nothing
-    decoder = nn.Sequential(norm, InputReconstructor(channels, (height, width), LARGE))
+        first = feature(batches[0][1])
+    channels, height, width = first.shape[1:]
+    decoder = nn.Sequential(Scaled(first), InputReconstructor(channels, (height, width), LARGE))
     optimizer = torch.optim.Adam(decoder.parameters(), lr)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=len(batches))
     for large, small in batches:
@@ -76,8 +87,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("runs", type=Path, nargs="+")
-    parser.add_argument("--epochs", type=int, default=2)
-    parser.add_argument("--lr", type=float, default=0.01)
+    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--lr", type=float, default=0.1)
     args = parser.parse_args()
     warnings.filterwarnings("ignore", category=UserWarning)
     splits = load_splits(Data(format="list", root=args.data, train="train.txt", val="val.txt", test="test.txt"))
