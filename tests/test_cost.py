@@ -208,11 +208,17 @@ def test_the_commands(program, content, write, images, tmp_path):
     assert names
     for name in names:
         assert load_recipe(tmp_path / "plans" / name).student.side == 16
+    told = program("plan", "--recipe", recipe, "--set", "candidates.sides=[32]", "--set", "budget.pixels=2000", *cache)
+    assert told.returncode == 0 and "2 pairs within the budget" in told.stdout, told.stdout
     for arguments, reason in (
         (("plan", "--recipe", recipe, "--max", "pixels=10"), "nothing fits the budget; the nearest is"),
         (("plan", "test_resnet", "--costs", "costs.json", "--max", "pixels=500"), "leave out networks"),
         (("cost", "test_resnet", "--side", 16, "--fps", -1), "no frame rate"),
         (("plan", "test_resnet", "--side", 16), "a plan needs a budget"),
+        (
+            ("cost", "test_resnet", "--side", 16, "--set", "data.limit=9"),
+            "--set data.limit=9 changes a recipe: name it by --recipe",
+        ),
         (("plan", "test_resnet", "--side", 16, "--max", "bytes=1kB"), "name images"),
         (("cost", "inception_v3", "--side", 16), "inception_v3 cannot be served at 16"),
         (("cost", "test_resnet", "--side", 16, "--codec", "jpeg:0"), "is none: write jpeg:QUALITY"),

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from pixeldistill.cli_cost import cost, plan, show_choice
 from pixeldistill.cli_deploy import export, predict, report
-from pixeldistill.console import Workers, first_process, need_torch, say, share, table
+from pixeldistill.console import Overrides, Workers, first_process, need_torch, say, share, table
 from pixeldistill.errors import GivenUp, Interrupted, NetworkError, PixelDistillError, RecipeError, RunError
 from pixeldistill.expansion import expand
 from pixeldistill.process import tune_process
@@ -37,7 +37,6 @@ app = typer.Typer(
 )  # fmt: skip
 
 RecipeFile = Annotated[Path, typer.Argument(help="A recipe (YAML).", metavar="RECIPE")]
-Overrides = Annotated[list[str] | None, typer.Option("--set", help="Override a setting: a.b.0.c=value.", metavar="KEY=VALUE")]
 Accelerator = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Quick = Annotated[bool, typer.Option("--quick", help="Trial: one epoch a stage on 400 images, in <run>-quick.")]
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from pixeldistill.candidates import Candidates
-from pixeldistill.console import first_process, need_torch, say, table
+from pixeldistill.console import Overrides, first_process, need_torch, say, table
 from pixeldistill.cost.cache import default_cache
 from pixeldistill.cost.costs import AXES, Costs, columns, parse_limit, read_costs, to_csv, to_json, write_quantity
 from pixeldistill.cost.plan import NEAR, Plan
@@ -49,6 +49,7 @@ def cost(
     codec: Codecs = None,
     grey: Grey = False,
     recipe: RecipeOption = None,
+    set_: Overrides = None,
     images: Images = None,
     classes: Classes = 1000,
     fps: Rate = None,
@@ -59,7 +60,8 @@ def cost(
 ) -> None:
     """Measure what networks cost at image sizes: computation, memory, time, sensor, transmission."""
     _check_out(out)
-    costed, refused = _measured(networks, side, codec, grey, recipe, images, classes, fps, latency, threads, cache)
+    loaded = _loaded(recipe, set_)
+    costed, refused = _measured(networks, side, codec, grey, loaded, images, classes, fps, latency, threads, cache)
     costs = [one for _, one in costed]
     _show_costs(costs, "")
     if codec and not (images or recipe):
@@ -77,6 +79,7 @@ def plan(
     codec: Codecs = None,
     grey: Grey = False,
     recipe: RecipeOption = None,
+    set_: Overrides = None,
     images: Images = None,
     classes: Classes = 1000,
     fps: Rate = None,
@@ -88,7 +91,7 @@ def plan(
 ) -> None:
     """Find which networks at which sides a deployment can pay, what nearly fits, and what is dominated."""
     budget = dict(_limit(limit) for limit in limits or ())
-    loaded = load_recipe(recipe) if recipe else None
+    loaded = _loaded(recipe, set_)
     budget = {**(loaded.budget if loaded else {}), **budget}
     if not budget:
         raise RecipeError(f"a plan needs a budget: --max NAME=LIMIT, with a name of {', '.join(AXES)}")
@@ -102,13 +105,19 @@ def plan(
         _show_plan(make_plan(read_costs(costs), budget, near))
         return
     timed = "latency" in budget
-    costed, refused = _measured(networks, side, codec, grey, recipe, images, classes, fps, timed, threads, cache)
+    costed, refused = _measured(networks, side, codec, grey, loaded, images, classes, fps, timed, threads, cache)
     from pixeldistill.cost.choose import choose
 
     choice = choose(costed, refused, budget, near)
     show_choice(choice)
     if write and loaded:
         _write_recipes(choice, loaded, write)
+
+
+def _loaded(recipe: Path | None, overrides: Sequence[str] | None) -> Recipe | None:
+    if overrides and not recipe:
+        raise RecipeError(f"--set {overrides[0]} changes a recipe: name it by --recipe")
+    return load_recipe(recipe, overrides or ()) if recipe else None
 
 
 def _limit(text: str) -> tuple[str, float]:
@@ -137,7 +146,7 @@ def _seen_grey(camera: Imaging, grey: bool) -> Imaging:
 
 
 def _measured(
-    networks: list[str] | None, sides: list[int] | None, codecs: list[str] | None, grey: bool, recipe: Path | None,
+    networks: list[str] | None, sides: list[int] | None, codecs: list[str] | None, grey: bool, recipe: Recipe | None,
     images: Path | None, classes: int, fps: float | None, latency: bool, threads: int | None, cache: Path | None,
 ) -> "tuple[list[tuple[Student, Costs]], list[Refused]]":  # fmt: skip
     """Measure what the options name; a recipe's candidates complete them."""
@@ -145,9 +154,8 @@ def _measured(
     from pixeldistill.cost.choose import cost_of
     from pixeldistill.training.progress import counting
 
-    loaded = load_recipe(recipe) if recipe else None
-    listed = _listed(networks, sides, codecs, grey, loaded)
-    samples, count = _samples(loaded, images, classes)
+    listed = _listed(networks, sides, codecs, grey, recipe)
+    samples, count = _samples(recipe, images, classes)
     done = 0
     with counting(Console(stderr=True), "measuring", "pairs") as tell:
 
@@ -156,7 +164,7 @@ def _measured(
             done += 1
             tell(done, len(listed))
 
-        rate = fps or (loaded.candidates.fps if loaded and loaded.candidates else None)
+        rate = fps or (recipe.candidates.fps if recipe and recipe.candidates else None)
         return cost_of(
             listed, count, samples, fps=rate, latency=latency, threads=threads, cache=cache or default_cache(), step=step
         )

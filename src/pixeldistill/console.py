@@ -10,6 +10,7 @@ from rich.console import Console
 from pixeldistill.errors import PixelDistillError
 from pixeldistill.tables import make_table, show_table
 
+Overrides = Annotated[list[str] | None, typer.Option("--set", help="Override a setting: a.b.0.c=value.", metavar="KEY=VALUE")]
 Workers = Annotated[int | None, typer.Option(min=0, help="Loader processes; by default cores − 1, four at most.")]
 
 
