@@ -105,7 +105,7 @@ def candidates(images, tmp_path):
         "cameras": [{"codec": "jpeg", "quality": 5}, {"codec": "jpeg", "quality": 90, "colour": "grey"}],
     }  # fmt: skip
     content["schedule"] = {"epochs": 4, "lr": 0.05, "batch_size": 8}
-    content["halving"] = {"first": 1, "reduction": 2}
+    content["halving"] = {"first": 2, "reduction": 2}
     content["bank"] = {"views": 2}
     return content
 
@@ -129,7 +129,7 @@ def test_a_sweep_goes_on_where_it_was_stopped(candidates, tmp_path, monkeypatch)
     assert len(whole.students) == 6
     given_up = [m for m in whole.students if m.given_up]
     assert given_up, "something is dominated"
-    assert all(m.given_up in (1, 2) and m.test is None for m in given_up)
+    assert all(m.given_up == 2 and m.test is None for m in given_up), "not before the first epoch of the recipe"
     assert whole.front
     assert all(picture.is_file() for picture in whole.pictures)
     assert {p.name for p in whole.pictures} >= {"frontier-bytes.png", "frontier-macs.png"}
@@ -160,6 +160,18 @@ def test_a_sweep_goes_on_where_it_was_stopped(candidates, tmp_path, monkeypatch)
         find_run(tmp_path / "whole")
     best = max(whole.front, key=lambda one: one.val)
     assert collect([tmp_path / "whole"])[0].student.name == f"distilled-{best.label}", "the page's card is one of the front"
+
+
+def test_a_sweep_without_halving_trains_all_to_the_end(candidates, monkeypatch):
+    from rich.console import Console
+
+    def decides(*_):
+        raise AssertionError("nobody is to be given up")
+
+    monkeypatch.setattr("pixeldistill.training.sweep.lost_students", decides)
+    candidates["candidates"]["sides"], candidates["halving"] = [12], None
+    found = sweep(parse_recipe(candidates), workers=0, console=Console(quiet=True))
+    assert [m.test is not None for m in found.students] == [True, True]
 
 
 @pytest.mark.timeout(300)

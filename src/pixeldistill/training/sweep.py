@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from rich.console import Console
 
-from pixeldistill.candidates import FRONT
+from pixeldistill.candidates import FRONT, Halving
 from pixeldistill.cost.choose import Choice, choose, cost_of, list_students, with_students
 from pixeldistill.cost.costs import Costs
 from pixeldistill.cost.plan import NEAR
@@ -85,7 +85,7 @@ def sweep(
     work = prepare(chosen, workers=workers, accelerator=accelerator, console=console)
     with taken(work, {stage.name for stage in work.stages}):
         failures = failures_of(train(work, {stage.name for stage in work.stages} - costs.keys()))
-        lost, more = _train_students(work, costs, axes, figure, cluster)
+        lost, more = _train_students(work, recipe.halving, costs, axes, figure, cluster)
     fabric = make_fabric(accelerator=accelerator)
     fabric.barrier()  # the first process writes what all read
     done = {name: path for name, folder in work.context.folders.items() if name in costs and (path := folder / DONE).is_file()}
@@ -100,11 +100,16 @@ def sweep(
 
 
 def _train_students(
-    work: Work, costs: Mapping[str, Costs], axes: Sequence[str], figure: str, cluster: Cluster | None
-) -> tuple[dict[str, Lost], dict[str, str]]:  # fmt: skip
+    work: Work,
+    halving: Halving | None,
+    costs: Mapping[str, Costs],
+    axes: Sequence[str],
+    figure: str,
+    cluster: Cluster | None,
+) -> tuple[dict[str, Lost], dict[str, str]]:
     """Train students from rung to rung; gives those that were given up, and why others failed."""
-    recipe, context = work.context.recipe, work.context
-    images, epochs = len(context.splits.val), recipe.schedule.epochs
+    context = work.context
+    images, epochs = len(context.splits.val), context.recipe.schedule.epochs
     paid = {name: [getattr(cost, axis) for axis in axes] for name, cost in costs.items()}
     fabric = make_fabric(accelerator=context.accelerator)
 
@@ -117,12 +122,13 @@ def _train_students(
     going = sorted(costs, key=lambda name: -costs[name].macs)
     if cluster:
         fill_banks(work, going)  # once, and not in every task
-    for epoch in rungs(recipe.halving, epochs) if recipe.halving and len(costs) > 1 else []:
-        assert recipe.halving is not None
+    if halving is None or len(costs) == 1:
+        return lost, (cluster or _here)(work, going, epochs)
+    for epoch in rungs(halving, epochs):
         reached = histories(epoch)
         failures |= (cluster or _here)(work, [name for name in going if len(reached.get(name, ())) < epoch], epoch)
         reached = histories(epoch)
-        found = fabric.broadcast(lost_students(reached, paid, recipe.halving, epochs, images))
+        found = fabric.broadcast(lost_students(reached, paid, halving, epochs, images))
         for name in (name for name in going if name in found and name not in failures):
             lost[name] = Lost(found[name], reached[name][found[name] - 1])
             context.say(f"{name}: given up after epoch {found[name]} of {epochs}: others are better for no more")
