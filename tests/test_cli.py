@@ -217,6 +217,13 @@ def test_an_accelerator_that_is_not_there(content, write, capsys):
     assert "accelerator 'abacus' cannot be used here" in error_line(capsys)
 
 
+def test_a_teacher_that_was_built_otherwise_is_refused(trained, content, write, capsys):
+    teacher = {"network": "test_resnet", "side": 32, "weights": str(trained[0] / "1-teacher"), "options": {"drop_path_rate": 0.1}}
+    assert command("distill", write(content | {"teacher": teacher})) == 2
+    line = capsys.readouterr().err.strip()
+    assert "was built otherwise" in line and "drop_path_rate" in line and len(line.splitlines()) == 1
+
+
 def test_a_teacher_of_another_side_is_refused(trained, content, write, capsys):
     run, _, _ = trained
     content["teacher"] = {"network": "test_resnet", "side": 32, "weights": str(run)}
@@ -259,6 +266,24 @@ def test_train_runs_the_stages_without_a_teacher(content, write, tmp_path, capsy
     assert sorted(p.name for p in (tmp_path / "run").iterdir() if p.is_dir()) == ["1-teacher", "2-alone"]
 
 
+def test_train_leaves_out_what_starts_from_a_stage_with_a_teacher(content, write, tmp_path):
+    recipe = write(content | {"compare": ["alone", "alone-start"], "assistant": {"weights": "none"}})
+    assert command("train", recipe, "--workers", "0") == 0
+    assert sorted(path.parent.parent.name for path in (tmp_path / "run").glob("*/*/done.json")) == ["1-teacher", "3-alone"]
+
+
+def test_evaluate_takes_the_images_as_the_network_was_trained_to_see_them(content, write, tmp_path, capsys):
+    grey = content["student"] | {"imaging": {"colour": "grey"}}
+    recipe = write({key: value for key, value in content.items() if key != "teacher"} | {"student": grey})
+    assert command("train", recipe, "--workers", "0") == 0
+    figures = []
+    for arguments in ((), ("--recipe", recipe), ("--recipe", write(content | {"imaging": {"crop": 0.5}}, "other.yaml"))):
+        capsys.readouterr()
+        assert command("evaluate", tmp_path / "run", *arguments, "--json", "--workers", "0") == 0
+        figures.append(json.loads(capsys.readouterr().out)["figures"])
+    assert figures[0] == figures[1] != figures[2]
+
+
 def test_quick_is_a_trial_in_a_folder_of_its_own(content, write, tmp_path):
     content["schedule"] |= {"epochs": 9, "decay": "step", "milestones": [3]}
     assert command("distill", write(content), "--quick", "--workers", "0") == 0
@@ -298,7 +323,7 @@ def test_show_looks_at_what_is_there_already(content, write, capsys, tmp_path):
     out = capsys.readouterr().out
     for words in (
         "2-distilled/seed-0 was made with other settings: its data.store was 32, is 36; stage.schedule.lr was 0.05, is 0.1",
-        "bank/teacher/logits/view-0000 was made with other settings: its store was 32, is 36; views.seed was 0, is 1",
+        "/logits/view-0000 was made with other settings: its store was 32, is 36; views.seed was 0, is 1",
         "run/store was made with other settings: its side was 32, is 36",
     ):
         assert words in out, words

@@ -1,12 +1,15 @@
 import io
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 
+from pixeldistill.cost.choose import own_students, recipe_of
 from pixeldistill.cost.costs import Costs, read_costs, to_csv
 from pixeldistill.cost.gather import measure_costs, network_names
 from pixeldistill.cost.measure import footprint, macs, parameters
@@ -15,11 +18,12 @@ from pixeldistill.cost.transmission import bytes_per_image
 from pixeldistill.data.sources import Sample
 from pixeldistill.detectors import DetectorSettings
 from pixeldistill.errors import DataError, NetworkError, RecipeError
+from pixeldistill.expansion import expand
 from pixeldistill.inputs import Camera, Imaging
 from pixeldistill.networks import build_classifier
 from pixeldistill.networks.shipped import ship
 from pixeldistill.networks.trained import build_fresh
-from pixeldistill.reading import load_recipe
+from pixeldistill.reading import load_recipe, parse_recipe, write_stages
 from pixeldistill.recipe import Network, Student
 
 
@@ -164,6 +168,34 @@ def test_a_recipes_own_students_are_measured_as_they_are(program, content, write
     assert found["camera"] == "png grey, noise 4"
 
 
+def test_broken_images_are_left_out_of_a_price_where_the_recipe_says_so(program, content, write, images, tmp_path):
+    root = shutil.copytree(images, tmp_path / "images")
+    (root / "across" / "000.png").write_bytes(b"broken")
+    for way, code in (("error", 2), ("skip", 0)):
+        data = {"root": str(root), "on_bad_image": way, "val_fraction": 0.02, "test_fraction": 0.02}  # nearly all are train's
+        recipe = write(content | {"data": content["data"] | data})
+        told = program("cost", "--recipe", recipe, "--cache", tmp_path / "cache")
+        assert told.returncode == code, told.stderr
+
+
+def test_a_written_recipe_trains_the_detector_that_was_measured(tmp_path):
+    content = {
+        "task": "detection", "data": {"format": "scenes", "root": str(tmp_path)}, "run": str(tmp_path / "run"),
+        "detector": {"levels": [2, 6], "channels": 64, "depth": 2}, "schedule": {"epochs": 1, "lr": 0.1},
+        "teacher": {"network": "test_resnet", "side": 64, "schedule": {"epochs": 1, "lr": 0.1}, "detector": {"levels": [3, 7]}},
+        "student": {"network": "test_resnet", "side": 32, "detector": {"levels": [3, 7], "depth": 4}},
+    }  # fmt: skip
+    recipe = parse_recipe(content)
+    (student,) = (student for student, _ in own_students(recipe))
+    written = parse_recipe(recipe_of(recipe, student))
+    for one in (recipe, written):
+        detector = expand(one)[-1].student.detector
+        assert (detector.levels, detector.depth, detector.channels) == ((3, 7), 4, 64)
+    kept = {key: value for key, value in content.items() if key not in ("teacher", "student")}
+    again = expand(parse_recipe(kept | yaml.safe_load(write_stages(recipe))))
+    assert again == expand(recipe)
+
+
 def test_what_a_glob_means_has_weights_where_they_are_wanted():
     assert "mobilenetv2_035" in network_names(["mobilenetv2_0*"])
     assert "mobilenetv2_035" not in network_names(["mobilenetv2_0*"], pretrained=True)
@@ -214,6 +246,10 @@ def test_the_commands(program, content, write, images, tmp_path):
         (("plan", "--recipe", recipe, "--max", "pixels=10"), "nothing fits the budget; the nearest is"),
         (("plan", "test_resnet", "--costs", "costs.json", "--max", "pixels=500"), "leave out networks"),
         (("cost", "test_resnet", "--side", 16, "--fps", -1), "no frame rate"),
+        (("plan", "--costs", "costs.json", "--codec", "png", "--max", "pixels=500"), "leave out --codec"),
+        (("plan", "--costs", "costs.json", "--fps", 0, "--max", "pixels=500"), "leave out --fps"),
+        (("cost", "test_resnet", "--side", 16, "--fps", 0), "no frame rate"),
+        (("cost", "test_resnet", "--side", 16, "--threads", 1), "add --latency"),
         (("plan", "test_resnet", "--side", 16), "a plan needs a budget"),
         (
             ("cost", "test_resnet", "--side", 16, "--set", "data.limit=9"),

@@ -128,6 +128,7 @@ def test_a_chain_that_cannot_be_trained(content, stages, words):
         ({"assistant": {"side": 64}}, r"stage assistant: its student reads 64 pixels, its teacher 32"),
         ({"terms": [{"kind": "pkd"}, {"kind": "dkd"}], "views": {"mixup": 0.2}}, r"stage distilled: dkd .* views.mixup"),
         ({"terms": [{"kind": "pkd", "warmup_epochs": 3}]}, r"term pkd rises and falls over more than the stage's 2 epochs"),
+        ({"assistant": {"weights": "runs/a", "terms": [{"kind": "pkd"}]}}, r"assistant.terms would train it"),
         ({"stages": [stage("a", 16)]}, r"`stages` say all that `teacher` says"),
         ({"terms": [{"kind": "at", "maps": "lst"}, {"kind": "pkd"}]}, r"terms.0.maps: 'lst' is not valid, did you mean last\?$"),
     ],
@@ -194,6 +195,27 @@ def test_what_the_start_alone_is_worth_is_a_control(compared):
 def test_a_comparison_that_means_nothing(compared, compare, words):
     with pytest.raises(RecipeError, match=words):
         parse_recipe(compared | {"compare": compare})
+
+
+def test_a_method_that_lasts_longer_keeps_the_shape_of_its_terms(compared):
+    terms = [{"kind": "supervised"}, {"kind": "dkd", "warmup_epochs": 3, "cooldown_epochs": 2}]
+    methods = {"ts": {"epochs": 36}, "own": {"terms": terms, "epochs": 36}}
+    stages = {s.name: s for s in expand(parse_recipe(compared | {"terms": terms, "compare": methods}))}
+    assert (stages["ts"].terms[1].warmup_epochs, stages["ts"].terms[1].cooldown_epochs) == (9, 6)
+    assert stages["own"].terms[1].warmup_epochs == 3, "what a method says of its own terms is meant for its own epochs"
+
+
+def test_an_assistant_sees_the_undisturbed_image_whatever_else_is_compared(compared):
+    camera = {"codec": "jpeg", "quality": 30, "colour": "grey", "kernel": "bicubic"}
+    for methods in (["alone-start"], ["alone-start", "tas"]):
+        stages = {s.name: s for s in expand(parse_recipe(compared | {"imaging": camera, "compare": methods}))}
+        assert stages["assistant"].student.camera.imaging.words == "raw, bicubic"
+        assert stages["alone-start"].student.camera.imaging.words == "jpeg 30 grey, bicubic"
+
+
+def test_seeds_are_a_set(content):
+    recipe = parse_recipe(content | {"seeds": [3, 1]})
+    assert recipe.seeds == (1, 3), "the first of them is what a run folder stands for"
 
 
 def test_a_longer_schedule_keeps_its_shape():

@@ -42,6 +42,8 @@ def test_a_student_alone_is_one_stage(content):
         ("schedule.lr", -1, ["schedule.lr", "greater than 0", "-1"]),
         ("schedule.decay", "cosin", ["schedule.decay", "did you mean cosine?"]),
         ("schedule.decay", "step", ["schedule", "milestones"]),
+        ("schedule.gamma", 0.5, ["schedule", "`gamma` needs `decay: step`"]),
+        ("schedule", {"epochs": 2, "lr": 0.1, "optimizer": "adamw", "momentum": 0.8}, ["schedule", "`momentum` is SGD's"]),
         ("schedule.accumulate", 3, ["accumulate 3", "batch_size 8"]),
         ("schedule.warmup_epochs", 5, ["warmup_epochs 5"]),
         ("terms", [{"kind": "isdr"}], ["terms.0.kind", "did you mean isrd?"]),

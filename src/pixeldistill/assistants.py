@@ -34,6 +34,7 @@ def assistants_of(recipe: Recipe, teacher: str | Network) -> tuple[list[StageEnt
             patch=student.patch if own and said.patch is None else said.patch,
             options=student.options if own and not said.options else said.options,
             detector=_detector(said, student, recipe),
+            imaging=recipe.imaging.optics if recipe.imaging.alters else None,
         )
         if said.given:
             of_student[student.label] = network

@@ -2,9 +2,9 @@
 
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, PositiveInt, model_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, PositiveInt, model_validator
 
-from pixeldistill.cost.costs import parse_limit
+from pixeldistill.cost.costs import AXES, parse_limit
 from pixeldistill.errors import RecipeError
 from pixeldistill.inputs import Imaging
 from pixeldistill.strict import Strict
@@ -50,4 +50,8 @@ def _limits(budget: Any) -> Any:  # noqa: ANN401
         raise ValueError(str(error).removeprefix("budget: ")) from error
 
 
-Budget = Annotated[dict[str, float], BeforeValidator(_limits)]
+def _with_units(budget: dict[str, float]) -> dict[str, str]:
+    return {name: f"{limit!r} {AXES[name].unit}" for name, limit in budget.items()}
+
+
+Budget = Annotated[dict[str, float], BeforeValidator(_limits), PlainSerializer(_with_units)]

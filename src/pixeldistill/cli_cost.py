@@ -98,10 +98,12 @@ def plan(
     if write and not recipe:
         raise RecipeError("--write needs --recipe: what it writes are that recipe's variants")
     if costs:
-        if networks or side or recipe:
-            raise RecipeError("--costs plans with what that file holds: leave out networks, --side and --recipe")
-        if write:
-            raise RecipeError("--write measures candidates itself: leave out --costs")
+        measuring = {
+            "networks": networks, "--side": side, "--codec": codec, "--grey": grey, "--recipe": recipe, "--images": images,
+            "--fps": fps, "--threads": threads, "--cache": cache, "--write": write,
+        }  # fmt: skip
+        if said := [name for name, value in measuring.items() if value is not None and value is not False]:
+            raise RecipeError(f"--costs plans with what that file holds: leave out {said[0]}")
         _show_plan(make_plan(read_costs(costs), budget, near))
         return
     timed = "latency" in budget
@@ -151,6 +153,8 @@ def _measured(
 ) -> "tuple[list[tuple[Student, Costs]], list[Refused]]":  # fmt: skip
     """Measure what the options name; a recipe's candidates complete them."""
     need_torch()
+    if threads and not latency:
+        raise RecipeError("--threads are of the timing: add --latency, or to a plan --max latency=…")
     from pixeldistill.cost.choose import cost_of
     from pixeldistill.training.progress import counting
 
@@ -164,7 +168,7 @@ def _measured(
             done += 1
             tell(done, len(listed))
 
-        rate = fps or (recipe.candidates.fps if recipe and recipe.candidates else None)
+        rate = recipe.candidates.fps if fps is None and recipe and recipe.candidates else fps
         return cost_of(
             listed, count, samples, fps=rate, latency=latency, threads=threads, cache=cache or default_cache(), step=step
         )
@@ -197,12 +201,13 @@ def _listed(
 
 def _samples(recipe: Recipe | None, images: Path | None, classes: int) -> "tuple[Sequence[Sample], int]":
     """Give the images to measure bytes by, and how many classes there are."""
+    from pixeldistill.data.check import readable_splits
     from pixeldistill.data.images import find_images
-    from pixeldistill.data.sources import Sample, load_splits
+    from pixeldistill.data.sources import Sample
 
     found: Sequence[Sample] = ()
     if recipe:
-        splits = load_splits(recipe.data)
+        splits = readable_splits(recipe.data)
         found, classes = splits.train, len(splits.classes)
     if images:
         if not images.is_dir():

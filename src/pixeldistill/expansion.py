@@ -103,10 +103,12 @@ def _last_terms(method: Method, recipe: Recipe) -> tuple[Term, ...]:
     """Give the terms of a chain's last stage. In a comparison, a recipe's terms are those of `ts`; `tas` adds its own to them."""
     if recipe.terms is None:
         return DEFAULT_TERMS[recipe.task][method.chain]
+    # A method that lasts longer lets them rise and fall in the same share of its epochs.
+    said = tuple(term.stretched((method.epochs or recipe.schedule.epochs) / recipe.schedule.epochs) for term in recipe.terms)
     own: Term = UpsampledTerm(kind="upsampled") if recipe.task == "classification" else FKDTerm(kind="fkd")
-    if recipe.compare and method.chain == "tas" and not any(isinstance(term, type(own)) for term in recipe.terms):
-        return (*recipe.terms, own)
-    return recipe.terms
+    if recipe.compare and method.chain == "tas" and not any(isinstance(term, type(own)) for term in said):
+        return (*said, own)
+    return said
 
 
 def _methods(recipe: Recipe) -> dict[str, Method]:

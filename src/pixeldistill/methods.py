@@ -22,6 +22,7 @@ from pixeldistill.losses import (
     Term,
     UpsampledTerm,
 )
+from pixeldistill.schedules import Seeds
 from pixeldistill.strict import Strict
 
 
@@ -35,7 +36,7 @@ class Method(Strict):
     cost_as: str | None = Field(None, description="instead of `epochs`: as many as the whole training of that method costs")
     enlarge: bool = Field(False, description="a control: the student is fed its small image enlarged to the teacher's side")
     stem_stride: PositiveInt | None = Field(None, description="a control: stride of the student's first convolution")
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(None, min_length=1, description="by default the recipe's")
+    seeds: Seeds | None = Field(None, min_length=1, description="by default the recipe's")
 
     @model_validator(mode="after")
     def _possible(self) -> "Method":

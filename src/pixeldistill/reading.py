@@ -15,7 +15,7 @@ from pixeldistill.expansion import entries, expand
 from pixeldistill.inputs import Data, Imaging, Views
 from pixeldistill.losses import KINDS
 from pixeldistill.methods import Method
-from pixeldistill.recipe import Assistant, Bank, Recipe, StageEntry, Student, Teacher
+from pixeldistill.recipe import Assistant, Bank, Network, Recipe, StageEntry, Student, Teacher
 from pixeldistill.schedules import Schedule
 
 
@@ -75,9 +75,19 @@ def parse_recipe(content: Mapping[str, Any], source: str = "recipe") -> Recipe:
     return recipe
 
 
+def told(network: Network) -> dict[str, Any]:
+    """Write a network as a recipe does; of a detector all, as where it is silent the recipe's `detector` would speak."""
+    written = network.model_dump(mode="json", exclude_defaults=True)
+    return written | ({"detector": network.detector.model_dump(mode="json")} if network.detector else {})
+
+
 def write_stages(recipe: Recipe) -> str:
     """Write the stages that a recipe stands for as YAML: a `stages:` that may stand in its place."""
-    written = [entry.model_dump(mode="json", exclude_defaults=True) for entry in entries(recipe)]
+    written = [
+        entry.model_dump(mode="json", exclude_defaults=True)
+        | {role: told(network) for role in ("student", "teacher") if isinstance(network := getattr(entry, role), Network)}
+        for entry in entries(recipe)
+    ]
     return yaml.safe_dump({"stages": written}, sort_keys=False, default_flow_style=None, width=120)
 
 

@@ -4,7 +4,7 @@ Pure data: this file knows neither torch nor timm, so that `pixeldistill show` a
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
@@ -13,7 +13,7 @@ from pixeldistill.detectors import DetectorSettings
 from pixeldistill.inputs import Camera, Data, Imaging, Views
 from pixeldistill.losses import Term
 from pixeldistill.methods import Methods
-from pixeldistill.schedules import Schedule
+from pixeldistill.schedules import Schedule, Seeds
 from pixeldistill.strict import Strict
 
 STAGE_REFERENCE = "@"
@@ -136,9 +136,7 @@ class StageEntry(Strict):
     schedule: Schedule | None = Field(None, description="by default the recipe's")
     cost_as: str | None = Field(None, description="as many epochs as the training of that stage, and of its assistant, costs")
     live: bool = Field(False, description="ask the teacher at every step, whatever `bank` says")
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
-        None, description="by default the recipe's, or its first for what later stages start from"
-    )
+    seeds: Seeds | None = Field(None, description="by default the recipe's, or its first for what later stages start from")
 
 
 class Recipe(Strict):
@@ -165,7 +163,7 @@ class Recipe(Strict):
     bank: Bank | None = None
     views: Views = Views()
     imaging: Imaging = Imaging()
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0,), min_length=1)
+    seeds: Seeds = Field((0,), min_length=1)
     order_seed: int | None = Field(None, ge=0, description="one order of the images for all seeds, which then share a pass")
     one_pass: bool = Field(True, description="train what sees the same views side by side")
     run: Path
@@ -183,12 +181,7 @@ class Recipe(Strict):
     @model_validator(mode="after")
     def _possible(self) -> "Recipe":
         self._check_task()
-        if self.candidates and (self.all_students or self.stages or self.compare):
-            raise ValueError("`candidates` are the students to choose from: leave out `student`, `students`, `stages`, `compare`")
-        if self.candidates and self.teacher is None:
-            raise ValueError("`candidates` learn from a teacher: add `teacher`")
-        if self.budget and not self.candidates:
-            raise ValueError("`budget` chooses among `candidates`: add them")
+        self._check_candidates()
         if self.student and self.students:
             raise ValueError("`student` is one, `students` are several: give one of the two")
         if self.stages:
@@ -217,6 +210,16 @@ class Recipe(Strict):
                 fix = "; give each a `name`" if name == "students" else ""
                 raise ValueError(f"{name} names one thing twice: {', '.join(map(str, values))}{fix}")
         return self
+
+    def _check_candidates(self) -> None:
+        if self.candidates and (self.all_students or self.stages or self.compare):
+            raise ValueError("`candidates` are the students to choose from: leave out `student`, `students`, `stages`, `compare`")
+        if self.candidates and self.controls:
+            raise ValueError("`controls` are not for a sweep: train them of what it finds, by the recipes of `plan --write`")
+        if self.candidates and self.teacher is None:
+            raise ValueError("`candidates` learn from a teacher: add `teacher`")
+        if self.budget and not self.candidates:
+            raise ValueError("`budget` chooses among `candidates`: add them")
 
     def _check_task(self) -> None:
         """Refuse what one of the two tasks does not have."""
@@ -278,6 +281,8 @@ class Recipe(Strict):
             raise ValueError("`terms`, `controls` and `method` compare the student with a teacher: add `teacher`")
         if self.assistant and self.method != "tas" and not self.compare:
             raise ValueError("`assistant` is the middle of two stages: it needs `method: tas`")
+        if self.assistant and self.assistant.given and self.assistant.terms:
+            raise ValueError("assistant.terms would train it, and its weights are given: leave one of the two out")
         if self.compare and (self.teacher is None or not self.all_students):
             raise ValueError("`compare` compares students of a teacher: it needs both")
         if self.compare and (self.controls or self.method != "ts"):

@@ -2,9 +2,11 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, PositiveInt, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, model_validator
 
 from pixeldistill.strict import Strict
+
+Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], AfterValidator(lambda seeds: tuple(sorted(seeds)))]
 
 
 class Schedule(Strict):
@@ -33,6 +35,11 @@ class Schedule(Strict):
             raise ValueError("decay 'step' needs `milestones`, for example [30, 60, 90]")
         if self.milestones and self.decay != "step":
             raise ValueError("`milestones` need `decay: step`")
+        fields = type(self).model_fields
+        if self.decay != "step" and self.gamma != fields["gamma"].default:
+            raise ValueError("`gamma` needs `decay: step`")
+        if self.optimizer == "adamw" and self.momentum != fields["momentum"].default:
+            raise ValueError("`momentum` is SGD's: leave it out, or `optimizer: adamw`")
         if self.milestones and max(self.milestones) >= self.epochs:
             raise ValueError(f"milestone {max(self.milestones)} is not before the end, epoch {self.epochs}")
         if self.warmup_epochs >= self.epochs:

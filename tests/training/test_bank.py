@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,13 +10,21 @@ import torch
 
 from pixeldistill.archive import Archive
 from pixeldistill.errors import RecipeError, RunError
+from pixeldistill.networks.weights import find_run, weights_file
 from pixeldistill.reading import parse_recipe
+from pixeldistill.training.runs import file_digest
 from tests.conftest import last_weights, recipe_content, run_here
 
 
 def difference(one, other):
     a, b = last_weights(one), last_weights(other)
     return max((a[k].float() - b[k].float()).abs().max().item() for k in a)
+
+
+def bank_in(folder):
+    """Name the one bank that lies in a folder."""
+    (bank,) = folder.iterdir()
+    return bank
 
 
 @pytest.fixture(scope="module")
@@ -49,15 +58,26 @@ def test_fewer_views_repeat_and_the_control_sees_the_same(content, live, tmp_pat
     assert difference(live, banked["distilled", 0]) > 5e-4, "other views"
     for stage in ("alone", "distilled"):
         assert banked[stage, 0].stage.distinct_views == 2
-    assert np.load(tmp_path / "run/bank/test_resnet-32/logits/view-0001/values.npy").shape == (24, 2)
+    assert np.load(bank_in(tmp_path / "run/bank") / "logits/view-0001/values.npy").shape == (24, 2)
 
 
 def test_one_bank_serves_many_students_and_seeds(content, tmp_path, monkeypatch):
     bank = {"views": 2, "folder": str(tmp_path / "bank")}
     run_here(content, tmp_path / "a", bank=bank)
-    before = (tmp_path / "bank/test_resnet-32/logits/view-0001/values.npy").stat().st_mtime_ns
+    before = (bank_in(tmp_path / "bank") / "logits/view-0001/values.npy").stat().st_mtime_ns
     run_here(content, tmp_path / "b", bank=bank, seeds=[3, 4], student={"network": "test_resnet", "side": 16, "weights": "none"})
-    assert (tmp_path / "bank/test_resnet-32/logits/view-0001/values.npy").stat().st_mtime_ns == before
+    assert (bank_in(tmp_path / "bank") / "logits/view-0001/values.npy").stat().st_mtime_ns == before
+
+
+def test_the_recipe_that_trains_a_teacher_and_one_that_is_given_it_share_a_bank(content, tmp_path):
+    bank = {"views": 2, "folder": str(tmp_path / "bank")}
+    teacher = content["teacher"] | {"weights": "none", "schedule": content["schedule"]}
+    trained = run_here(content, tmp_path / "a", bank=bank, teacher=teacher)["teacher", 0]
+    (values,) = (tmp_path / "bank").glob("*/logits/view-0001/values.npy")
+    before = values.stat().st_mtime_ns
+    run_here(content, tmp_path / "b", bank=bank, teacher=content["teacher"] | {"weights": str(trained.folder)})
+    assert list((tmp_path / "bank").glob("*/logits/view-0001/values.npy")) == [values]
+    assert values.stat().st_mtime_ns == before
 
 
 def test_a_bank_of_something_else_is_refused_with_what_changed(content, tmp_path):
@@ -72,14 +92,14 @@ def test_a_bank_of_something_else_is_refused_with_what_changed(content, tmp_path
     other = shutil.copytree(content["teacher"]["weights"], tmp_path / "teacher")
     file = next(other.rglob("last.safetensors"))
     file.write_bytes(file.read_bytes()[:-4] + b"\0\0\0\0")
-    with pytest.raises(RunError, match=r"its weights was"):
-        run_here({**content, "teacher": content["teacher"] | {"weights": str(other)}}, tmp_path / "b", bank=bank)
+    run_here({**content, "teacher": content["teacher"] | {"weights": str(other)}}, tmp_path / "b", bank=bank)
+    assert len(list((tmp_path / "bank").iterdir())) == 2, "another teacher has a bank of its own"
 
 
 def test_a_bank_that_holds_other_figures_is_refused(content, tmp_path):
     bank = {"views": 2, "folder": str(tmp_path / "bank")}
     run_here(content, tmp_path / "a", bank=bank)
-    logits = np.load(tmp_path / "bank/test_resnet-32/logits/view-0001/values.npy", mmap_mode="r+")
+    logits = np.load(bank_in(tmp_path / "bank") / "logits/view-0001/values.npy", mmap_mode="r+")
     logits += np.float16(0.1)
     logits.flush()
     with pytest.raises(RunError, match=r"logits does not hold what the teacher says: it differs by"):
@@ -91,8 +111,8 @@ def test_a_bank_goes_on_where_it_was_stopped(content, tmp_path, monkeypatch):
     monkeypatch.setattr("pixeldistill.training.bank.BLOCK", 8)
     bank = {"views": 2, "folder": str(tmp_path / "bank")}
     run_here(content, tmp_path / "a", bank=bank)
-    filled = np.load(tmp_path / "bank/test_resnet-32/logits/view-0001/filled.npy", mmap_mode="r+")
-    logits = np.load(tmp_path / "bank/test_resnet-32/logits/view-0001/values.npy", mmap_mode="r+")
+    filled = np.load(bank_in(tmp_path / "bank") / "logits/view-0001/filled.npy", mmap_mode="r+")
+    logits = np.load(bank_in(tmp_path / "bank") / "logits/view-0001/values.npy", mmap_mode="r+")
     whole = logits.copy()
     assert filled.tolist() == [1] * 3
     filled[1], logits[8:16] = 0, 0
@@ -105,7 +125,7 @@ def test_a_bank_goes_on_where_it_was_stopped(content, tmp_path, monkeypatch):
     run_here(content, tmp_path / "b", bank=bank)
     assert asked == [1]
     assert any("5 of 6 blocks are there" in line for line in said)
-    assert np.array_equal(np.load(tmp_path / "bank/test_resnet-32/logits/view-0001/values.npy"), whole)
+    assert np.array_equal(np.load(bank_in(tmp_path / "bank") / "logits/view-0001/values.npy"), whole)
 
 
 def test_a_term_that_wants_maps_has_them_added_to_the_bank(content, tmp_path, monkeypatch):
@@ -116,7 +136,7 @@ def test_a_term_that_wants_maps_has_them_added_to_the_bank(content, tmp_path, mo
 
     bank = {"views": 3, "folder": str(tmp_path / "bank")}
     run_here(content, tmp_path / "a", bank=bank)
-    folder = tmp_path / "bank/test_resnet-32"
+    folder = bank_in(tmp_path / "bank")
     before = (folder / "logits/view-0000/values.npy").stat().st_mtime_ns
     terms = [{"kind": "pkd"}, {"kind": "at", "maps": [0]}, {"kind": "sp"}]
     run_here(content, tmp_path / "b", bank=bank, terms=terms)
@@ -150,7 +170,7 @@ def test_a_bank_grows_by_views_and_serves_fewer(content, tmp_path):
     """What a shorter training has left is what a longer one begins with."""
     bank = {"folder": str(tmp_path / "bank")}
     run_here({**content, "schedule": content["schedule"] | {"epochs": 2}}, tmp_path / "a", bank=bank | {"views": 9})
-    folder = tmp_path / "bank/test_resnet-32/logits"
+    folder = bank_in(tmp_path / "bank") / "logits"
     assert len(list(folder.iterdir())) == 2, "views that no epoch comes to are not asked for"
     before = (folder / "view-0000/values.npy").stat().st_mtime_ns
     longer = run_here(content, tmp_path / "b", bank=bank | {"views": "exact"})["distilled", 0]
@@ -160,8 +180,9 @@ def test_a_bank_grows_by_views_and_serves_fewer(content, tmp_path):
 
 
 def test_a_folder_that_holds_something_else_is_left_alone(content, tmp_path):
+    digest = file_digest(weights_file(find_run(Path(content["teacher"]["weights"]))))[:8]
     for place, changes in (
-        ("bank/test_resnet-32/logits/view-0000", {"bank": {"views": 1, "folder": str(tmp_path / "bank")}}),
+        (f"bank/test_resnet-32-{digest}/logits/view-0000", {"bank": {"views": 1, "folder": str(tmp_path / "bank")}}),
         ("store", {"data": content["data"] | {"store": 40, "store_folder": str(tmp_path / "store")}}),
     ):
         mine = tmp_path / place / "values.npy"

@@ -181,6 +181,26 @@ def test_a_comparison_from_the_command_line(compared, write, tmp_path, capsys):
     assert [t.method for t in again.students["test_resnet-16"]] == methods
 
 
+def test_a_comparison_without_a_test_split_is_refused_before_it_begins(compared, images, tmp_path):
+    for name, numbers in (("train", range(12)), ("val", range(12, 16))):
+        lines = [f"{c}/{i:03}.png,{n}" for n, c in enumerate(("across", "down")) for i in numbers]
+        (tmp_path / f"{name}.txt").write_text("\n".join(lines))
+    compared["data"] = {"format": "list", "root": str(images)} | {n: str(tmp_path / f"{n}.txt") for n in ("train", "val")}
+    with pytest.raises(RecipeError, match=r"name one as data\.test"):
+        compare(parse_recipe(compared | {"compare": ["alone"]}), workers=0, accelerator="cpu", console=Console(quiet=True))
+    assert not (tmp_path / "run").exists()
+
+
+def test_references_of_several_cameras_are_told_apart(compared):
+    cameras = [{"codec": "jpeg", "noise": noise} for noise in (2, 16)]
+    students = [compared["student"] | {"imaging": camera, "name": f"s{i}"} for i, camera in enumerate(cameras)]
+    recipe = compared | {"student": None, "students": students, "compare": ["alone"], "seeds": [0]}
+    found = compare(parse_recipe(recipe), workers=0, accelerator="cpu", console=Console(quiet=True))
+    assert [name for name in found.references if "enlarged" in name] == [
+        f"teacher on images of 16 (jpeg 85, noise {noise}), enlarged" for noise in (2, 16)
+    ]
+
+
 def test_the_figures_are_those_of_the_trainings(compared, tmp_path):
     import json
 

@@ -14,6 +14,7 @@ from pixeldistill.report.frontier import Measured, front, labels, to_csv, to_mar
 from pixeldistill.training.halving import lost_students, margins, rungs
 from pixeldistill.training.runs import DONE
 from pixeldistill.training.sweep import sweep
+from pixeldistill.trial import trial_of
 from tests.conftest import recipe_content
 
 IMAGES = 10**9  # no tolerance
@@ -190,6 +191,13 @@ def test_a_cluster_trains_the_same_students(candidates, tmp_path):
     assert files(tmp_path / "spread") == files(tmp_path / "alone")
 
 
+def test_a_trial_keeps_the_budget(candidates):
+    budget = {"bytes": "2kB", "macs": "60M", "latency": "5ms", "pixels": 900}
+    assert trial_of(parse_recipe(candidates | {"budget": budget})).budget == {
+        "bytes": 2000, "macs": 6e7, "latency": 0.005, "pixels": 900
+    }  # fmt: skip
+
+
 def test_a_sweep_without_candidates(content):
     with pytest.raises(RecipeError, match="a sweep needs `candidates`"):
         sweep(parse_recipe(content))
@@ -206,6 +214,7 @@ def test_a_sweep_without_candidates(content):
         ({"candidates": {"networks": ["test_resnet"], "sides": [16, 16]}}, "names one thing twice"),
         ({"candidates": {"networks": [], "sides": [16]}}, "networks"),
         ({"halving": {"first": 1, "reduction": 1}}, "halving.reduction"),
+        ({"controls": ["alone"]}, "`controls` are not for a sweep"),
         ({"candidates": None}, "`budget` chooses among `candidates`"),
     ],
 )

@@ -13,7 +13,7 @@ from pixeldistill.data.sources import Sample
 from pixeldistill.detectors import DetectorSettings
 from pixeldistill.errors import NetworkError
 from pixeldistill.inputs import Imaging
-from pixeldistill.reading import parse_recipe
+from pixeldistill.reading import parse_recipe, told
 from pixeldistill.recipe import Recipe, Student
 
 _CHOICE = {"candidates", "budget", "halving", "student", "students"}
@@ -88,19 +88,19 @@ def choose(costed: Sequence[tuple[Student, Costs]], refused: list[Refused], budg
 
 def recipe_of(recipe: Recipe, student: Student) -> dict[str, Any]:
     """Write the recipe that trains one of its candidates."""
-    content = _without_choice(recipe) | {"student": _told(student, "name"), "run": str(Path(f"{recipe.run}-{student.label}"))}
+    content = _without_choice(recipe) | {"student": _nameless(student), "run": str(Path(f"{recipe.run}-{student.label}"))}
     parse_recipe(content)
     return content
 
 
 def with_students(recipe: Recipe, students: Sequence[Student]) -> Recipe:
     """Give the recipe that trains several of its candidates."""
-    return parse_recipe(_without_choice(recipe) | {"students": [_told(student) for student in students]})
+    return parse_recipe(_without_choice(recipe) | {"students": [told(student) for student in students]})
 
 
 def _without_choice(recipe: Recipe) -> dict[str, Any]:
     return recipe.model_dump(mode="json", exclude_unset=True, exclude=_CHOICE)
 
 
-def _told(student: Student, *but: str) -> dict[str, Any]:
-    return student.model_dump(mode="json", exclude_defaults=True, exclude=set(but))
+def _nameless(student: Student) -> dict[str, Any]:
+    return {key: value for key, value in told(student).items() if key != "name"}

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from pixeldistill.data.boxes import Annotation
 from pixeldistill.data.images import check_image, image_size, orientation
+from pixeldistill.data.loading import default_workers
 from pixeldistill.data.named import SPLITS
-from pixeldistill.data.sources import Sample, Splits, check_objects
+from pixeldistill.data.sources import Sample, Splits, check_objects, load_splits
 from pixeldistill.errors import DataError
 from pixeldistill.inputs import Data
 from pixeldistill.wording import in_words
@@ -34,6 +35,12 @@ def check_images(splits: Splits, data: Data, workers: int) -> Splits:
     if bad:
         splits = _without(splits, bad, data)
     return splits._replace(notes=(*splits.notes, *_shared(splits), *_turned(turned)))
+
+
+def readable_splits(data: Data, workers: int | None = None) -> Splits:
+    """Load splits to measure some of their images: all are looked at first only where broken ones are to be left out."""
+    splits = load_splits(data)
+    return check_images(splits, data, workers or default_workers()) if data.on_bad_image == "skip" else splits
 
 
 def _check(sample: Sample) -> tuple[str, str | None]:

@@ -10,7 +10,15 @@ from pixeldistill.errors import WeightsError
 from pixeldistill.networks.adoption import adopt_detector
 from pixeldistill.networks.classifier import Classifier, build_classifier
 from pixeldistill.networks.detector import Detector, build_detector
-from pixeldistill.networks.weights import adopt_weights, check_settings, detector_settings, read_card, read_trained, weights_file
+from pixeldistill.networks.weights import (
+    adopt_weights,
+    check_build,
+    check_settings,
+    detector_settings,
+    read_card,
+    read_trained,
+    weights_file,
+)
 from pixeldistill.recipe import Network
 
 AnyNetwork = Classifier | Detector
@@ -26,6 +34,8 @@ def build_network(network: Network, classes: tuple[str, ...], *, trained: bool, 
         weights: instead of the recipe's.
     """
     source = weights or network.weights
+    if trained:
+        check_build(source, network.options, network.stem_stride)
     if network.detector is None:
         return build_classifier(
             network.network, len(classes), network.side, weights=source, patch=network.patch, options=network.options,

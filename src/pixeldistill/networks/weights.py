@@ -95,6 +95,17 @@ def check_settings(source: str, trained: DetectorSettings, wanted: DetectorSetti
         raise WeightsError(f"{source} is another detector: its {'; '.join(changes)}: say its own as `detector: {{...}}`")
 
 
+def check_build(source: str, options: Mapping[str, Any], stem_stride: int | None) -> None:
+    """Refuse a former run's network that is to be built otherwise: not all that it computes shows in its weights' shapes."""
+    path = Path(source)
+    folder = find_run(path) if path.is_dir() else path.parent
+    if (folder / CARD).is_file():
+        card = read_card(folder)
+        before = {"options": card["options"], "stem_stride": card.get("stem_stride")}
+        if changes := list(differences(before, {"options": dict(options), "stem_stride": stem_stride})):
+            raise WeightsError(f"{source} was built otherwise: its {'; '.join(changes)}: say its own where the recipe names it")
+
+
 def read_trained(source: str, name: str, side: int | None, classes: tuple[str, ...] | None) -> dict[str, Tensor]:
     """Read the weights of a former run, after a look at what it trained; see `load_weights`."""
     path = Path(source)

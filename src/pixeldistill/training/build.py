@@ -151,7 +151,8 @@ def _build_teacher(
 
     with counting(context.console, "teacher's bank", "blocks") as progress:
         return open_bank(
-            stage.distinct_views or stage.schedule.epochs, stage.schedule.epochs, bank_folder(stage, context.recipe),
+            stage.distinct_views or stage.schedule.epochs, stage.schedule.epochs,
+            bank_folder(stage, context.recipe, context.folders),
             bank_key(stage, context.recipe, context.splits, context.folders), live, len(context.splits.train),
             load_views, exact, context.say, progress,
         )  # fmt: skip

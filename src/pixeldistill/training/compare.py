@@ -13,6 +13,7 @@ from pixeldistill.data.sources import Splits, load_splits
 from pixeldistill.errors import GivenUp, NetworkError, RecipeError
 from pixeldistill.expansion import expand, teacher_of
 from pixeldistill.files import write_file, write_json
+from pixeldistill.inputs import Imaging
 from pixeldistill.methods import presets
 from pixeldistill.networks.trained import build_fresh, build_network
 from pixeldistill.reading import parse_recipe
@@ -90,14 +91,14 @@ def compare(
         PixelDistillError: as `run_recipe`.
     """
     recipe = every_method(recipe)
+    if not load_splits(recipe.data).test:
+        raise RecipeError("a comparison needs a test split: name one as data.test")
     console, failure = console or Console(), None
     try:
         results = run_recipe(recipe, workers=workers, accelerator=accelerator, console=console)
     except GivenUp as error:
         results, failure = cast(list[Result], error.results), error
     splits = check_images(load_splits(recipe.data), recipe.data, default_workers() if workers is None else workers)
-    if not splits.test:
-        raise RecipeError("a comparison needs a test split: name one, or let data.test_fraction cut it")
     stages = settle(expand(recipe), len(splits.classes), len(splits.train))
     trained = {result.stage.name for result in results}
     if failure and not all(stage.name in trained for stage in stages if stage.name in _sources(stages)):
@@ -153,13 +154,15 @@ def _references(
         teacher = teacher.model_copy(update={"weights": f"{STAGE_REFERENCE}teacher"})
     wanted = {"teacher": teacher}
     for stage in stages:
-        if stage.teacher and stage.teacher != teacher:
+        if stage.teacher and stage.teacher not in wanted.values():
             levels = f", P{d.levels[0]}–P{d.levels[1]}" if (d := stage.teacher.detector) else ""
-            wanted[f"assistant {stage.teacher.network} at {stage.teacher.side}{levels}"] = stage.teacher
+            name = f"assistant {stage.teacher.network} at {stage.teacher.side}{levels}"
+            wanted[f"{name} ({len(wanted)})" if name in wanted else name] = stage.teacher
     smaller = [student for student in recipe.all_students if student.side < teacher.side and recipe.task == "classification"]
     for student in sorted(smaller, key=lambda student: student.side):
         imaging = student.imaging or recipe.imaging
-        name = f"teacher on images of {student.side}{f' {imaging.encoding}' if imaging.alters else ''}, enlarged"
+        sent = f" ({imaging.words})" if imaging != Imaging() else ""
+        name = f"teacher on images of {student.side}{sent}, enlarged"
         wanted[name] = teacher.model_copy(update={"side": student.side, "imaging": imaging, "enlarge": teacher.side})
     fabric = make_fabric(accelerator=accelerator)
     path = recipe.run / REFERENCES

@@ -13,7 +13,7 @@ from pixeldistill.data.images import image_size
 from pixeldistill.data.sources import Sample, Splits, load_splits
 from pixeldistill.data.store import store_settings, stored_size
 from pixeldistill.data.views import whole_size
-from pixeldistill.errors import DataError
+from pixeldistill.errors import DataError, WeightsError
 from pixeldistill.files import differences
 from pixeldistill.inputs import Data
 from pixeldistill.losses import name_terms
@@ -24,7 +24,7 @@ from pixeldistill.schedules import Schedule
 from pixeldistill.terms import build_term, wanted_maps
 from pixeldistill.training.bank import bank_bytes
 from pixeldistill.training.build import describe_data
-from pixeldistill.training.passes import passes
+from pixeldistill.training.passes import first_folders, passes
 from pixeldistill.training.records import bank_folder, bank_settings, stage_settings, used_views
 from pixeldistill.training.runs import RECORD, begun, read_record, stage_folder
 from pixeldistill.wording import in_bytes, in_words
@@ -117,20 +117,28 @@ def doubts(recipe: Recipe, stage: Stage, images: int | None) -> list[str]:
 
 def disagreements(recipe: Recipe, stages: Sequence[Stage]) -> list[str]:
     """Name the folders that were made by other settings, which `distill` would refuse. Images and weights are not looked at."""
-    found = []
+    found, folders = [], first_folders(recipe, stages)
     for number, stage in enumerate(stages, start=1):
         for seed in stage.seeds:
             folder = stage_folder(recipe.run, number, stage.name, seed)
             if begun(folder):
                 found += _differing(folder / RECORD, stage_settings(stage, seed, recipe))
         if stage.bank and stage.teacher:
-            for key in sorted(bank_folder(stage, recipe).glob(f"*/view-*/{KEY}"))[:1]:
+            for key in _bank_keys(stage, recipe, folders)[:1]:
                 found += _differing(key, bank_settings(stage, recipe))
     data = recipe.data
     if data.store:
         settings = store_settings(data.store, recipe.imaging.kernel, reduced=data.decode == "reduced")
         found += _differing((data.store_folder or recipe.run / "store") / KEY, settings)
     return found
+
+
+def _bank_keys(stage: Stage, recipe: Recipe, folders: Mapping[str, Path]) -> list[Path]:
+    """List what a stage's bank says of itself; nothing as long as its teacher's weights are not there."""
+    try:
+        return sorted(bank_folder(stage, recipe, folders).glob(f"*/view-*/{KEY}"))
+    except (WeightsError, OSError):
+        return []
 
 
 def _differing(path: Path, settings: Mapping[str, Any]) -> list[str]:

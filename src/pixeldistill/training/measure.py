@@ -32,6 +32,8 @@ class Measured:
 def measure_run(run: Path, recipe: Recipe | None = None, *, workers: int | None = None, accelerator: str = "auto") -> Measured:
     """Measure a run's last and best weights on the val and test split of its own data, or of a recipe's.
 
+    A recipe's `imaging`, if it has one, is what the images are taken with; else it is what the network was trained for.
+
     Raises:
         WeightsError: no finished training there.
         DataError: the data is gone, or has other classes.
@@ -40,7 +42,7 @@ def measure_run(run: Path, recipe: Recipe | None = None, *, workers: int | None 
     card = read_card(folder)
     workers = default_workers() if workers is None else workers
     splits = splits_of_run(folder, recipe, workers=workers)
-    imaging = recipe.imaging if recipe else Imaging(**card["imaging"])
+    imaging = recipe.imaging if recipe and "imaging" in recipe.model_fields_set else Imaging(**card["imaging"])
     fabric = make_fabric(accelerator=accelerator)
     images = {
         name: TestImages(samples, Camera(card["side"], imaging), workers, fabric)

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from pixeldistill.data.sources import Splits
-from pixeldistill.expansion import expand
 from pixeldistill.networks.trained import AnyNetwork
 from pixeldistill.networks.weights import find_run, packaged_weights, weights_file
 from pixeldistill.recipe import STAGE_REFERENCE, Network, Recipe, Stage
@@ -59,26 +58,18 @@ def used_views(stage: Stage) -> int:
     return min(stage.distinct_views or stage.schedule.epochs, stage.schedule.epochs)
 
 
-def bank_folder(stage: Stage, recipe: Recipe) -> Path:
+def bank_folder(stage: Stage, recipe: Recipe, folders: Mapping[str, Path]) -> Path:
     """Name the folder of a stage's bank: in the recipe's, one for each teacher.
 
-    It is called after the stage that trains the teacher, or else after the teacher's network and side, with a number where a
-    recipe has several such teachers.
+    It is called after the teacher's network, side and weights, so that the recipe which trains it and those that are given it
+    find the same one.
     """
     assert stage.teacher is not None
-    folder = (stage.bank.folder if stage.bank else None) or recipe.run / "bank"
-    teacher = stage.teacher
-    if teacher.weights.startswith(STAGE_REFERENCE):
-        return folder / teacher.weights.removeprefix(STAGE_REFERENCE)
-    name = _short(teacher)
-    like = [s.teacher.weights for s in expand(recipe) if s.teacher and _short(s.teacher) == name]
-    given = [weights for weights in dict.fromkeys(like) if not weights.startswith(STAGE_REFERENCE)]
-    number = given.index(teacher.weights) + 1
-    return folder / (name if number == 1 else f"{name}-{number}")
-
-
-def _short(network: Network) -> str:
-    return f"{network.network.rsplit('/', maxsplit=1)[-1]}-{network.side}"
+    assert stage.bank is not None
+    name = stage.teacher.network.rsplit("/", maxsplit=1)[-1]
+    return (
+        stage.bank.folder or recipe.run / "bank"
+    ) / f"{name}-{stage.teacher.side}-{weights_digest(stage.teacher, folders)[:8]}"
 
 
 def network_card(stage: Stage, student: AnyNetwork, seed: int, recipe: Recipe, splits: Splits) -> dict[str, Any]:

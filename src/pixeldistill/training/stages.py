@@ -62,7 +62,7 @@ def run_recipe(
 
     Args:
         recipe: what to train.
-        supervised_only: leave out the stages that have a teacher.
+        supervised_only: leave out the stages that have a teacher, and those that start from one of them.
         workers: loader processes; by default the cores but one, four at most.
         accelerator: as Lightning Fabric names it: auto, cpu, cuda, mps.
         console: where progress is written.
@@ -72,7 +72,10 @@ def run_recipe(
             checked before the first step. GivenUp: a training diverged; it is raised when all others are done, and has their
             results.
     """
-    names = {stage.name for stage in expand(recipe) if not (supervised_only and stage.teacher)}
+    names: set[str] = set()
+    for stage in expand(recipe):  # in order: a stage comes after what it starts from
+        if not supervised_only or (stage.teacher is None and names.issuperset(stage.sources)):
+            names.add(stage.name)
     if not names:
         raise RecipeError("nothing to train from labels alone: use `pixeldistill distill`")
     work = prepare(recipe, names, workers=workers, accelerator=accelerator, console=console)

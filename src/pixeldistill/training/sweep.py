@@ -11,7 +11,8 @@ from pixeldistill.candidates import FRONT, Halving
 from pixeldistill.cost.choose import Choice, choose, cost_of, list_students, with_students
 from pixeldistill.cost.costs import Costs
 from pixeldistill.cost.plan import NEAR
-from pixeldistill.data.sources import Splits, load_splits
+from pixeldistill.data.check import readable_splits
+from pixeldistill.data.sources import Splits
 from pixeldistill.errors import RecipeError
 from pixeldistill.files import write_file
 from pixeldistill.recipe import Recipe
@@ -76,7 +77,7 @@ def sweep(
     if recipe.candidates is None:
         raise RecipeError("a sweep needs `candidates`: {networks: [...], sides: [...]}")
     console = console or Console()
-    choice = choose_students(recipe, load_splits(recipe.data), console)
+    choice = choose_students(recipe, readable_splits(recipe.data, workers), console)
     tell(choice)
     costs = {f"distilled-{student.label}": cost for student, cost in choice.students}
     chosen = with_students(recipe, [student for student, _ in choice.students]).model_copy(update={"seeds": recipe.seeds[:1]})
