@@ -66,10 +66,8 @@ def bank_folder(stage: Stage, recipe: Recipe, folders: Mapping[str, Path]) -> Pa
     """
     assert stage.teacher is not None
     assert stage.bank is not None
-    name = stage.teacher.network.rsplit("/", maxsplit=1)[-1]
-    return (
-        stage.bank.folder or recipe.run / "bank"
-    ) / f"{name}-{stage.teacher.side}-{weights_digest(stage.teacher, folders)[:8]}"
+    network, digest = stage.teacher.network.rsplit("/", maxsplit=1)[-1], weights_digest(stage.teacher, folders)[:8]
+    return (stage.bank.folder or recipe.run / "bank") / f"{network}-{stage.teacher.side}-{digest}"
 
 
 def network_card(stage: Stage, student: AnyNetwork, seed: int, recipe: Recipe, splits: Splits) -> dict[str, Any]:
