@@ -15,7 +15,7 @@ from pixeldistill.data.camera import photograph
 from pixeldistill.data.views import camera_view
 from pixeldistill.errors import RunError
 from pixeldistill.inputs import Imaging
-from pixeldistill.report.collect import collect
+from pixeldistill.report.collect import collect, given
 from pixeldistill.report.gallery import mistakes, view
 from pixeldistill.report.page import write_page
 from pixeldistill.report.pictures import save_reconstructions
@@ -119,6 +119,18 @@ def test_mistakes_are_what_the_student_gets_wrong_and_the_teacher_right(runs, im
     student.answers[0]["file"] = student.answers[1]["file"] = student.answers[2]["file"] = "gone.png"
     teacher.answers[0]["file"] = "gone.png"
     assert mistakes(student, teacher)[0] == [], "images that are gone are left out"
+
+
+def test_a_given_teacher_is_the_measure_too(runs, images, tmp_path):
+    place = runs / "classified" / "1-teacher"
+    content = recipe_content(images, tmp_path) | {"teacher": {"network": "test_resnet", "side": 32, "weights": str(place)}}
+    answers = run_here(content, tmp_path / "run")["distilled", 0].folder / "answers.json"
+    answers.write_text(json.dumps([told | {"predicted": "nothing"} for told in json.loads(answers.read_text())]))
+    assert "and teacher is right" in write_page([tmp_path / "run"]).read_text()
+    for weights in (place, place / "seed-0"):
+        assert given(str(weights)).folder == place / "seed-0"
+    assert given(str(runs / "classified")).card["stage"] == "distilled", "a run's last stage"
+    assert given(str(tmp_path / "teacher.safetensors")) is None
 
 
 @pytest.mark.parametrize("imaging", [Imaging(), Imaging(kernel="bicubic", crop=1, colour="grey", codec="jpeg", noise=2)])

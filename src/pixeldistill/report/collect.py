@@ -79,6 +79,20 @@ def collect(folders: Sequence[Path]) -> list[Run]:
     return [_collect(folder) for folder in folders]
 
 
+def given(weights: str) -> Trained | None:
+    """Read the finished training that a recipe names as somebody's weights: a seed's, a stage's or a run's folder.
+
+    Of several it is the last stage's first seed. None where nothing of the kind is there (any more).
+
+    Raises:
+        RunError: a file that cannot be read.
+    """
+    place = Path(weights)
+    found = [*place.glob("done.json"), *place.glob("seed-*/done.json"), *place.glob("*/seed-*/done.json")]
+    last = min(found, key=lambda path: (-_number(path.parent.parent), _seed(path.parent)), default=None)
+    return _read(last.parent) if last else None
+
+
 def _collect(folder: Path) -> Run:
     stages: dict[str, StageOfRun] = {}
     for done in sorted(folder.glob("*/seed-*/done.json"), key=lambda path: (_number(path.parent.parent), _seed(path.parent))):

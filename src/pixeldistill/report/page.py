@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pixeldistill.files import write_file
-from pixeldistill.report.collect import Run, StageOfRun, collect
+from pixeldistill.report.collect import Run, StageOfRun, Trained, collect, given
 from pixeldistill.report.gallery import Mistake, Overlay, mistakes, overlays, picture_uri
 from pixeldistill.report.plots import curves, fronts
 from pixeldistill.report.summary import by_stage, columns, rows
@@ -46,11 +46,11 @@ def _describe(run: Run) -> dict[str, Any]:
     wrong: Sequence[Mistake] = []
     drawn: Sequence[Overlay] = []
     count = 0
-    if teacher and student.first.answers and teacher.first.answers:
+    if teacher and student.first.answers and teacher.answers:
         if run.task == "classification":
-            wrong, count = mistakes(student.first, teacher.first)
+            wrong, count = mistakes(student.first, teacher)
         else:
-            drawn = overlays(student.first, teacher.first)
+            drawn = overlays(student.first, teacher)
     return {
         "name": run.folder.name,
         "task": run.task,
@@ -69,7 +69,7 @@ def _describe(run: Run) -> dict[str, Any]:
             if (path := t.folder / "reconstruction.png").is_file()
         ],
         "student": student.name,
-        "teacher": teacher.name if teacher else "",
+        "teacher": teacher.card["stage"] if teacher else "",
         "mistakes": wrong,
         "mistake_count": count,
         "split": "test" if "test" in student.first.figures["last"] else "val",
@@ -78,10 +78,11 @@ def _describe(run: Run) -> dict[str, Any]:
     }
 
 
-def _teacher(run: Run, student: StageOfRun) -> StageOfRun | None:
-    """Find the network whose answers are the measure: the run's first teacher, of which the student is a copy at last."""
-    named = student.first.record["stage"].get("teacher") or {}
-    return run.stage("teacher") or run.stage(str(named.get("weights", "")).removeprefix("@"))
+def _teacher(run: Run, student: StageOfRun) -> Trained | None:
+    """Find the network whose answers are the measure: the run's first teacher, or what it was given instead."""
+    weights = str((student.first.record["stage"].get("teacher") or {}).get("weights", ""))
+    stage = run.stage("teacher") or run.stage(weights.removeprefix("@"))
+    return stage.first if stage else given(weights) if weights else None
 
 
 def _card(run: Run, student: StageOfRun) -> dict[str, Any]:
