@@ -289,3 +289,28 @@ def test_compiled_equals_plain(tmp_path):
     assert list(plain.state_dict()) == list(compiled.state_dict())
     difference = [(x - y).abs().max().item() for x, y in zip(plain.parameters(), compiled.parameters(), strict=True)]
     assert max(difference) < 1e-3
+
+
+def test_a_stop_while_the_last_epoch_is_finished_is_heard(images, tmp_path, monkeypatch):
+    """What follows, a sweep's next round or another pass, must not begin."""
+    import signal
+
+    from pixeldistill.errors import Interrupted
+    from pixeldistill.training.trainee import Trainee
+    from tests.conftest import recipe_content, run_here
+
+    content = {key: value for key, value in recipe_content(images, tmp_path).items() if key != "teacher"}
+    whole = run_here(content, tmp_path / "whole")["alone", 0]
+    finish = Trainee.finish_epoch
+
+    def asked(self):
+        finish(self)
+        if self.state.epoch == 2:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(Trainee, "finish_epoch", asked)
+    with pytest.raises(Interrupted, match="stopped after epoch 2"):
+        run_here(content, tmp_path / "stopped")
+    monkeypatch.setattr(Trainee, "finish_epoch", finish)
+    again = run_here(content, tmp_path / "stopped")["alone", 0]
+    assert (again.folder / "last.safetensors").read_bytes() == (whole.folder / "last.safetensors").read_bytes()

@@ -97,14 +97,18 @@ def fit(
             if order != GO_ON:
                 loop.save()
             if order == STOP:
-                epoch, step = divmod(loop.position, steps)
-                where = f"at epoch {epoch + 1}, step {step} of {steps}" if step else f"after epoch {epoch}"
-                raise Interrupted(
-                    f"stopped {where}, and saved in "
-                    f"{', '.join(str(job.folder) for job in jobs)}: the same command goes on from there"
-                )
+                raise _interrupted(loop, jobs)
             loop.finish_epochs()
+        if loop.agree(STOP if stop.is_set() else GO_ON) == STOP:  # asked while the last epoch was finished: others may follow
+            raise _interrupted(loop, jobs)
     return [trainee.failure or trainee.state for trainee in trainees]
+
+
+def _interrupted(loop: "Loop", jobs: Sequence[Job]) -> Interrupted:
+    epoch, step = divmod(loop.position, loop.steps)
+    where = f"at epoch {epoch + 1}, step {step} of {loop.steps}" if step else f"after epoch {epoch}"
+    folders = ", ".join(str(job.folder) for job in jobs)
+    return Interrupted(f"stopped {where}, and saved in {folders}: the same command goes on from there")
 
 
 @contextmanager
