@@ -10,7 +10,7 @@ import yaml
 from PIL import Image
 
 from pixeldistill import cli
-from pixeldistill.networks.weights import find_run
+from pixeldistill.run_folder import find_run
 from tests.conftest import recipe_content
 
 

@@ -241,8 +241,10 @@ def test_the_commands(program, content, write, images, tmp_path):
     for name in names:
         assert load_recipe(tmp_path / "plans" / name).student.side == 16
     told = program("plan", "--recipe", recipe, "--set", "candidates.sides=[32]", "--set", "budget.pixels=2000", *cache)
-    assert told.returncode == 0 and "2 pairs within the budget" in told.stdout, told.stdout
+    assert told.returncode == 0 and "2 pairs within the budget (pixels 2 k)" in told.stdout, told.stdout
+    other = write(content | {"schedule": content["schedule"] | {"epochs": 5}}, "other.yaml")
     for arguments, reason in (
+        (("plan", "--recipe", other, "--write", "plans"), "is there already and says something else"),
         (("plan", "--recipe", recipe, "--max", "pixels=10"), "nothing fits the budget; the nearest is"),
         (("plan", "test_resnet", "--costs", "costs.json", "--max", "pixels=500"), "leave out networks"),
         (("cost", "test_resnet", "--side", 16, "--fps", -1), "no frame rate"),

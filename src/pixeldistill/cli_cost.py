@@ -239,7 +239,8 @@ def show_choice(choice: "Choice") -> None:
 
 
 def _show_plan(found: Plan) -> None:
-    _show_costs(found.fitting, f"{in_words(len(found.fitting), 'pair')} within the budget")
+    budget = ", ".join(f"{AXES[axis].title} {write_quantity(axis, limit)}" for axis, limit in found.budget.items())
+    _show_costs(found.fitting, f"{in_words(len(found.fitting), 'pair')} within the budget{budget and f' ({budget})'}")
     if found.dominated:
         by = [other.label for _, other in found.dominated]
         _show_costs([cost for cost, _ in found.dominated], "within the budget, but dominated", by, "by")
@@ -265,7 +266,14 @@ def _tell_refused(refused: "Sequence[Refused]") -> None:
 def _write_recipes(choice: "Choice", recipe: Recipe, folder: Path) -> None:
     from pixeldistill.cost.choose import recipe_of
 
-    for student, costs in choice.students:
-        content = yaml.safe_dump(recipe_of(recipe, student), sort_keys=False, allow_unicode=True)
-        write_file(folder / f"{student.label}.yaml", f"# {costs.label}\n{content}")
+    written = {
+        folder / f"{student.label}.yaml": f"# {costs.label}\n"
+        + yaml.safe_dump(recipe_of(recipe, student), sort_keys=False, allow_unicode=True)
+        for student, costs in choice.students
+    }
+    for path, text in written.items():
+        if path.is_file() and path.read_text(encoding="utf-8") != text:
+            raise RecipeError(f"--write: {path} is there already and says something else: name another folder")
+    for path, text in written.items():
+        write_file(path, text)
     say(f"{in_words(len(choice.students), 'recipe')}: {folder}")

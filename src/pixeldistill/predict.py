@@ -13,7 +13,8 @@ from pixeldistill.errors import RunError
 from pixeldistill.inputs import Imaging
 from pixeldistill.networks.detector import Detector
 from pixeldistill.networks.trained import AnyNetwork, load_trained
-from pixeldistill.networks.weights import find_run, read_card
+from pixeldistill.networks.weights import read_card
+from pixeldistill.run_folder import find_run
 from pixeldistill.tasks.detection import find_objects, to_original
 
 BATCH = 64

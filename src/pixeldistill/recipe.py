@@ -218,6 +218,8 @@ class Recipe(Strict):
             raise ValueError("`controls` are not for a sweep: train them of what it finds, by the recipes of `plan --write`")
         if self.candidates and self.teacher is None:
             raise ValueError("`candidates` learn from a teacher: add `teacher`")
+        if self.candidates and self.teacher and max(self.candidates.sides) > self.teacher.side:
+            raise ValueError(f"candidates.sides has {max(self.candidates.sides)}, more than teacher.side {self.teacher.side}")
         if self.budget and not self.candidates:
             raise ValueError("`budget` chooses among `candidates`: add them")
 

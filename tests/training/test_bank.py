@@ -10,8 +10,9 @@ import torch
 
 from pixeldistill.archive import Archive
 from pixeldistill.errors import RecipeError, RunError
-from pixeldistill.networks.weights import find_run, weights_file
+from pixeldistill.networks.weights import weights_file
 from pixeldistill.reading import parse_recipe
+from pixeldistill.run_folder import find_run
 from pixeldistill.training.runs import file_digest
 from tests.conftest import last_weights, recipe_content, run_here
 

@@ -7,10 +7,10 @@ import pytest
 from pixeldistill.candidates import Halving
 from pixeldistill.cost.costs import Costs
 from pixeldistill.errors import RecipeError, WeightsError
-from pixeldistill.networks.weights import find_run
 from pixeldistill.reading import parse_recipe
 from pixeldistill.report.collect import collect
 from pixeldistill.report.frontier import Measured, front, labels, to_csv, to_markdown
+from pixeldistill.run_folder import find_run
 from pixeldistill.training.halving import lost_students, margins, rungs
 from pixeldistill.training.runs import DONE
 from pixeldistill.training.sweep import sweep
@@ -87,7 +87,7 @@ def test_a_front_by_hand():
     table = to_markdown(students, "top1", ("macs",))
     assert "| • | cheap, raw |" in table
     assert "given up after epoch 3" in table
-    assert "not trained" in table
+    assert "failed" in table
     assert to_csv(students, ("macs",)).splitlines()[1].startswith("cheap,1,cheap,8,raw,1.0,1,")
 
 
@@ -210,10 +210,10 @@ def test_a_sweep_without_candidates(content):
         ({"teacher": None}, "add `teacher`"),
         ({"budget": {"bytes": "4parsec"}}, "unknown unit 'parsec'"),
         ({"budget": {"byts": "4kB"}}, "did you mean bytes"),
-        ({"candidates": {"networks": ["test_resnet"], "sides": [64]}}, "exchange them"),
         ({"candidates": {"networks": ["test_resnet"], "sides": [16, 16]}}, "names one thing twice"),
         ({"candidates": {"networks": [], "sides": [16]}}, "networks"),
         ({"halving": {"first": 1, "reduction": 1}}, "halving.reduction"),
+        ({"candidates": {"networks": ["test_resnet"], "sides": [12, 64]}}, "candidates.sides has 64, more than teacher.side 32"),
         ({"controls": ["alone"]}, "`controls` are not for a sweep"),
         ({"candidates": None}, "`budget` chooses among `candidates`"),
     ],

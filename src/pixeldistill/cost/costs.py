@@ -148,7 +148,7 @@ def read_costs(path: Path) -> list[Costs]:
         rows = json.loads(text) if path.suffix == ".json" else list(csv.DictReader(io.StringIO(text)))
         return [_read_row(row) for row in rows]
     except (OSError, ValueError, TypeError, KeyError, AttributeError, csv.Error) as error:
-        raise DataError(f"{path} holds no costs ({error}): `pixeldistill cost ... --out {path}` writes such a file") from error
+        raise DataError(f"{path} holds no costs ({error}): name what `pixeldistill cost ... --out costs.csv` writes") from error
 
 
 def _read_row(row: dict[str, Any]) -> Costs:

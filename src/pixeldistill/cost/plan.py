@@ -35,13 +35,14 @@ class Plan:
     """What a budget allows.
 
     fitting: pairs within every limit that nothing dominates. dominated: pairs within every limit, and by which other. near: pairs
-    that miss a limit by little, the nearest first, and their largest excess. far: all others.
+    that miss a limit by little, the nearest first, and their largest excess. far: all others. budget: the limits.
     """
 
     fitting: tuple[Costs, ...]
     dominated: tuple[tuple[Costs, Costs], ...]
     near: tuple[tuple[Costs, Excess], ...]
     far: tuple[tuple[Costs, Excess], ...]
+    budget: Mapping[str, float]
 
 
 def plan(costs: Sequence[Costs], budget: Mapping[str, float], near: float = NEAR) -> Plan:
@@ -84,6 +85,7 @@ def plan(costs: Sequence[Costs], budget: Mapping[str, float], near: float = NEAR
         tuple(beaten),
         tuple(pair for pair in missed if pair[1].share <= near),
         tuple(pair for pair in missed if pair[1].share > near),
+        budget,
     )
 
 

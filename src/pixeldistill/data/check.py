@@ -40,7 +40,9 @@ def check_images(splits: Splits, data: Data, workers: int) -> Splits:
 def readable_splits(data: Data, workers: int | None = None) -> Splits:
     """Load splits to measure some of their images: all are looked at first only where broken ones are to be left out."""
     splits = load_splits(data)
-    return check_images(splits, data, workers or default_workers()) if data.on_bad_image == "skip" else splits
+    if data.on_bad_image != "skip":
+        return splits
+    return check_images(splits, data, default_workers() if workers is None else workers)
 
 
 def _check(sample: Sample) -> tuple[str, str | None]:

@@ -85,7 +85,7 @@ def check_parity(parity: Parity) -> None:
         raise ExportError(
             f"the exported file's probabilities differ by {parity.answer:.2g}, more than {ANSWER_BOUND:g}, while the "
             "network is the same: its answers hang on single grey levels, by which two resizes differ; train it longer, "
-            "or with `noise`"
+            "or with `imaging.noise` (8, for example), in a new `run`"
         )
     if not parity.unmatched <= LOST_BOUND:
         raise ExportError(f"the exported file does not find {parity.unmatched:.1%} of PyTorch's objects")

@@ -19,7 +19,8 @@ from pixeldistill.files import write_file
 from pixeldistill.inputs import Camera, Imaging
 from pixeldistill.networks.detector import Detector
 from pixeldistill.networks.trained import load_trained
-from pixeldistill.networks.weights import find_run, read_card
+from pixeldistill.networks.weights import read_card
+from pixeldistill.run_folder import find_run
 from pixeldistill.spread import spread
 from pixeldistill.training.measure import splits_of_run
 from pixeldistill.training.runs import DONE, read_record

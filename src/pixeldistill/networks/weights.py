@@ -1,6 +1,5 @@
 """Loading and saving weights: files and former runs, resampled to the size in hand. Nothing is ever unpickled."""
 
-import csv
 import json
 import pickle
 import sys
@@ -13,12 +12,11 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from pixeldistill.candidates import FRONT
 from pixeldistill.detectors import DetectorSettings
 from pixeldistill.errors import WeightsError
 from pixeldistill.files import differences
+from pixeldistill.run_folder import CARD, find_run
 
-CARD = "network.json"
 BEST = "best.safetensors"
 LAST = "last.safetensors"
 
@@ -36,25 +34,6 @@ def packaged_weights(name: str) -> str | None:
     return str(files[0]) if files else None
 
 
-def find_run(path: Path) -> Path:
-    """Find the finished or saved training below a run folder: the last stage's first seed, where several are.
-
-    Raises:
-        WeightsError: there is none, or the run is a sweep.
-    """
-    if (path / CARD).is_file():
-        return path
-    if (path / FRONT).is_file():
-        with (path / FRONT).open(encoding="utf-8", newline="") as file:
-            best = [str(path / row["folder"]) for row in csv.DictReader(file) if row["front"] == "1"]
-        raise WeightsError(f"{path} is a sweep with several students: name one, of its front {', '.join(best) or 'none is left'}")
-    cards = sorted([*path.glob(f"*/{CARD}")] or [*path.glob(f"*/*/{CARD}")], key=lambda card: _last_number(card.parent.name))
-    if not cards:
-        raise WeightsError(f"{path} is no run folder: nothing was trained in it; train it first, or name the run that did")
-    stage = max(cards, key=lambda card: _stage_number(card.relative_to(path).parts[0])).relative_to(path).parts[0]
-    return next(card for card in cards if card.relative_to(path).parts[0] == stage).parent
-
-
 def weights_file(run: Path, which: str = "last") -> Path:
     """Name the weights file of a run: of the last epoch, or of the best by validation. Raises WeightsError."""
     path = run / (BEST if which == "best" else LAST)
@@ -64,16 +43,6 @@ def weights_file(run: Path, which: str = "last") -> Path:
             "what a sweep has given up stays so: choose another student of its front"
         )
     return path
-
-
-def _last_number(folder: str) -> int:
-    number = folder.rsplit("-", maxsplit=1)[-1]
-    return int(number) if number.isdigit() else 0
-
-
-def _stage_number(folder: str) -> int:
-    number = folder.split("-", maxsplit=1)[0]
-    return int(number) if number.isdigit() else 0
 
 
 def detector_settings(source: str) -> DetectorSettings | None:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from pixeldistill.candidates import FRONT
-from pixeldistill.errors import RunError
+from pixeldistill.errors import RunError, WeightsError
+from pixeldistill.run_folder import find_run, seed_number, stage_number
 from pixeldistill.tasks.headline import HEADLINES, headline
 
 _OF_CLASSIFIER, _OF_DETECTOR = {"file", "label", "predicted", "probability"}, {"file", "truth", "objects"}
@@ -82,22 +83,25 @@ def collect(folders: Sequence[Path]) -> list[Run]:
 def given(weights: str) -> Trained | None:
     """Read the finished training that a recipe names as somebody's weights: a seed's, a stage's or a run's folder.
 
-    Of several it is the last stage's first seed. None where nothing of the kind is there (any more).
+    None where no finished training is there (any more).
 
     Raises:
         RunError: a file that cannot be read.
     """
-    place = Path(weights)
-    found = [*place.glob("done.json"), *place.glob("seed-*/done.json"), *place.glob("*/seed-*/done.json")]
-    last = min(found, key=lambda path: (-_number(path.parent.parent), _seed(path.parent)), default=None)
-    return _read(last.parent) if last else None
+    try:
+        folder = find_run(Path(weights))
+    except WeightsError:
+        return None
+    return _read(folder) if (folder / "done.json").is_file() else None
 
 
 def _collect(folder: Path) -> Run:
     stages: dict[str, StageOfRun] = {}
-    for done in sorted(folder.glob("*/seed-*/done.json"), key=lambda path: (_number(path.parent.parent), _seed(path.parent))):
+    for done in sorted(
+        folder.glob("*/seed-*/done.json"), key=lambda path: (stage_number(path.parent.parent), seed_number(path.parent))
+    ):
         place, name = done.parent.parent, done.parent.parent.name.partition("-")[2]
-        stage = stages.setdefault(place.name, StageOfRun(name, _number(place), folder))
+        stage = stages.setdefault(place.name, StageOfRun(name, stage_number(place), folder))
         stage.trained.append(_read(done.parent))
     if not stages:
         raise RunError(f"{folder} holds no finished training: name the folder of a run, such as runs/demo")
@@ -138,12 +142,3 @@ def _read(folder: Path) -> Trained:
 
 def _json(path: Path) -> Any:  # noqa: ANN401
     return json.loads(path.read_text(encoding="utf-8"))
-
-
-def _number(folder: Path) -> int:
-    number = folder.name.partition("-")[0]
-    return int(number) if number.isdigit() else 0
-
-
-def _seed(folder: Path) -> int:
-    return int(folder.name.removeprefix("seed-")) if folder.name.removeprefix("seed-").isdigit() else 0

@@ -56,7 +56,7 @@ def to_markdown(measured: Sequence[Measured], figure: str, axes: Sequence[str]) 
     rest = sorted((m for m in measured if m not in on_front), key=lambda m: -(m.val or 0))
     for one in (*on_front, *rest):
         costs = " | ".join(write_quantity(a, getattr(one.costs, a)) for a in names)
-        note = f"given up after epoch {one.given_up}" if one.given_up else "" if one.val is not None else "not trained"
+        note = f"given up after epoch {one.given_up}" if one.given_up else "" if one.val is not None else "failed"
         reached = f"{share(one.val)} | {share(one.test)}"
         sign = "•" if one in on_front else ""
         lines.append(f"| {sign} | {one.label}, {one.costs.camera} | {costs} | {reached} | {note} |")

@@ -15,8 +15,8 @@ from pixeldistill.data.store import ImageStore, open_store
 from pixeldistill.files import write_json
 from pixeldistill.inputs import Camera
 from pixeldistill.networks.trained import AnyNetwork, adopt, build_fresh, build_network
-from pixeldistill.networks.weights import CARD
 from pixeldistill.recipe import STAGE_REFERENCE, Network, Recipe, Stage
+from pixeldistill.run_folder import CARD
 from pixeldistill.training.bank import open_bank
 from pixeldistill.training.engine import check_batch
 from pixeldistill.training.evaluate import TestImages

@@ -12,8 +12,9 @@ from pixeldistill.data.sources import Splits, load_splits
 from pixeldistill.errors import DataError, RunError
 from pixeldistill.inputs import Camera, Data, Imaging
 from pixeldistill.networks.trained import load_trained
-from pixeldistill.networks.weights import find_run, read_card
+from pixeldistill.networks.weights import read_card
 from pixeldistill.recipe import Recipe
+from pixeldistill.run_folder import find_run
 from pixeldistill.training.evaluate import TestImages, evaluate
 from pixeldistill.training.fabric import make_fabric
 from pixeldistill.training.runs import RECORD

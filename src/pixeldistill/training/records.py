@@ -6,8 +6,9 @@ from typing import Any
 
 from pixeldistill.data.sources import Splits
 from pixeldistill.networks.trained import AnyNetwork
-from pixeldistill.networks.weights import find_run, packaged_weights, weights_file
+from pixeldistill.networks.weights import packaged_weights, weights_file
 from pixeldistill.recipe import STAGE_REFERENCE, Network, Recipe, Stage
+from pixeldistill.run_folder import find_run
 from pixeldistill.training.runs import file_digest
 
 

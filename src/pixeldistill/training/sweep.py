@@ -25,6 +25,7 @@ from pixeldistill.training.logs import METRICS, read_column
 from pixeldistill.training.progress import counting
 from pixeldistill.training.runs import DONE, read_record
 from pixeldistill.training.stages import Work, failures_of, fill_banks, prepare, taken, train
+from pixeldistill.wording import in_words
 
 TABLE = "frontier.md"
 AXES = ("bytes", "macs")  # by which students are compared, where no budget names others
@@ -134,6 +135,7 @@ def _train_students(
             lost[name] = Lost(found[name], reached[name][found[name] - 1])
             context.say(f"{name}: given up after epoch {found[name]} of {epochs}: others are better for no more")
         going = [name for name in going if name not in found and name not in failures]
+        context.say(f"after epoch {epoch} of {epochs}: {len(going)} of {in_words(len(costs), 'student')} go on")
     return lost, failures | (cluster or _here)(work, going, epochs)
 
 
