@@ -1,12 +1,15 @@
 """What a recipe says of a detector beyond its backbone: its pyramid levels, its anchors or points, its head. Pure data."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
 from pixeldistill.strict import Strict
 
 GROUPS = 32  # of the norms in torchvision's FCOS head; one channel a group could not be normalised on a map of 1×1
+
+
+Level = Annotated[int, Field(ge=1, le=12)]  # a stride of 4096 pixels is more than any image's side
 
 
 class DetectorSettings(Strict):
@@ -16,7 +19,7 @@ class DetectorSettings(Strict):
     """
 
     head: Literal["retinanet", "fcos"] = Field("retinanet", description="anchors, or points")
-    levels: tuple[PositiveInt, PositiveInt] = Field((3, 7), description="the first and the last pyramid level")
+    levels: tuple[Level, Level] = Field((3, 7), description="the first and the last pyramid level")
     channels: PositiveInt = Field(256, description="of every level and of the head")
     depth: PositiveInt = Field(4, le=4, description="convolutions of the head before its last one")
     anchor: float = Field(4.0, gt=0, description="retinanet: side of the smallest anchor / stride of its level")

@@ -153,6 +153,14 @@ def test_voc(voc):
     assert splits.train[0].label.boxes.tolist() == [[0, 0, 10, 20]], "VOC counts from 1, its last pixel is inside"
 
 
+def test_voc_names_with_spaces(voc):
+    for kind, ending in (("Annotations", "xml"), ("JPEGImages", "jpg")):
+        (voc / kind / f"i0.{ending}").rename(voc / kind / f"IMG 0 (2).{ending}")
+    (voc / "ImageSets/Main/train.txt").write_text("IMG 0 (2)\ni1 -1\n")
+    splits = load_splits(Data(format="voc", root=voc))
+    assert [sample.path.name for sample in splits.train] == ["IMG 0 (2).jpg", "i1.jpg"]
+
+
 def test_difficult_objects_count_as_crowds(voc):
     (voc / "Annotations/i0.xml").write_text(VOC.format(name="i0", width=40, x1=10).replace("<difficult>1", "<difficult>0"))
     splits = load_splits(Data(format="voc", root=voc, train="train"))
@@ -174,6 +182,7 @@ def test_difficult_objects_count_as_crowds(voc):
             lambda root: (root / "Annotations/i0.xml").write_text(VOC.format(name="i0", width=40, x1="ten")),
             "'ten', which is no number",
         ),
+        (lambda root: (root / "Annotations/i0.xml").write_text(VOC.format(name="i0", width=0, x1=10)), "size is 0×30"),
     ],
 )
 def test_bad_voc_folders(voc, change, words):

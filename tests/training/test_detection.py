@@ -67,6 +67,7 @@ def test_an_assistant_has_the_levels_of_both_its_partners(content):
         ({"terms": [{"kind": "pkd"}]}, "no term trains the prediction: add supervised"),
         ({"terms": [{"kind": "supervised"}, {"kind": "dkd"}]}, "term dkd is one of classification"),
         ({"detector": {"levels": [5, 3]}}, "first <= last"),
+        ({"detector": {"levels": [3, 40]}}, "levels.*less than or equal to 12"),
         ({"detector": {"head": "fcos", "channels": 48}}, "choose 64, or more by 32"),
         ({"detector": {"haed": "fcos"}}, "detector.haed: unknown key, did you mean head"),
         ({"compare": {"big": {"chain": "alone", "enlarge": True}}}, "compare.big: `enlarge` and `stem_stride` are controls"),

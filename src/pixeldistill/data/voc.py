@@ -1,6 +1,7 @@
 """Reading annotations in Pascal VOC's XML. No torch."""
 
 import math
+import re
 from pathlib import Path
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
@@ -12,6 +13,7 @@ from pixeldistill.inputs import Data
 
 LARGEST = 1_000_000  # pixels of a side
 SETS = Path("ImageSets") / "Main"
+FLAG = re.compile(r"\s+(-1|0|1)$")  # the sets of a single class say so whether an image shows it
 
 
 def read_voc(data: Data) -> tuple[dict[str, list[Described]], list[str]]:
@@ -39,7 +41,7 @@ def _names(path: Path) -> list[str]:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
         raise DataError(f"data: image set {path} cannot be read: {reason}; data.train, val and test name image sets") from error
-    names = [line.split()[0] for line in lines if line.strip()]
+    names = [FLAG.sub("", line.strip()) for line in lines if line.strip()]
     if odd := next((name for name in names if not name.isprintable() or len(name) > 250), None):
         raise DataError(f"data: image set {path} lists {odd[:40]!r}, which is no name of a file")
     if not names:
@@ -56,6 +58,8 @@ def _described(root: Path, name: str) -> Described:
     except (ElementTree.ParseError, LookupError, ValueError) as error:
         raise DataError(f"data: {path} is not XML: {error}") from error
     height, width = (int(_number(tree, f"size/{side}", path)) for side in ("height", "width"))
+    if min(height, width) < 1:
+        raise DataError(f"data: {path}: size is {width}×{height}: write the image's width and height there")
     return Described(_image(root, name, tree), (height, width), tuple(_object(o, path) for o in tree.findall("object")), path)
 
 
