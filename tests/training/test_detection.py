@@ -151,12 +151,18 @@ def test_what_the_assistant_exposes_is_said(content, tmp_path):
 
     from pixeldistill.training.stages import run_recipe
 
-    console = Console(file=StringIO(), width=300)
-    recipe = parse_recipe(content | {"method": "tas", "assistant": {"weights": "none"}, "controls": ["alone"]})
-    run_recipe(recipe, workers=0, accelerator="cpu", console=console)
-    said = console.file.getvalue()
+    def said_of(run, **assistant):
+        console = Console(file=StringIO(), width=300)
+        chain = {"method": "tas", "assistant": {"weights": "none", **assistant}, "controls": ["alone"]}
+        run_recipe(parse_recipe(content | chain | {"run": str(tmp_path / run)}), workers=0, accelerator="cpu", console=console)
+        return console.file.getvalue()
+
+    said = said_of("run")
     for part in ("distilled: its teacher has mAP", "with the levels it exposes, P4–P6 (", "with all); the student alone has"):
         assert part in said
+    twin = said_of("twin", detector={"levels": [3, 5]})
+    (line,) = (line for line in twin.splitlines() if "assistant: its teacher has mAP" in line)
+    assert "the student alone" not in line, "the teacher is as the assistant is, but no training of it alone"
 
 
 def test_it_goes_on_exactly(content, tmp_path, monkeypatch):

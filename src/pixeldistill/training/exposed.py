@@ -44,7 +44,8 @@ def describe_exposed(
         if len(exposed) < len(numbers):
             line += f" ({100 * decisive(evaluate(network, images, fabric)):.1f} with all)"
         own_kind = [s for s in stages if s.teacher is None and _plain(s.student) == _plain(student)]
-        plain = [s for s in own_kind if (folders[s.name] / DONE).is_file()]
+        # An assistant may be what its teacher is, which is then no training of it alone.
+        plain = [s for s in own_kind if s.name not in training.stage.sources and (folders[s.name] / DONE).is_file()]
         if plain:
             own = decisive(read_record(folders[plain[0].name] / DONE)["last"]["val"])
             line += f"; the student alone has {100 * own:.1f}"
