@@ -311,6 +311,13 @@ def test_show_works_without_the_data(content, write, capsys):
     assert "warning: data.root nowhere" in out
 
 
+def test_show_refuses_data_that_is_there_and_broken(content, write, capsys, tmp_path):
+    (tmp_path / "train.json").write_text("{}")
+    content |= {"task": "detection", "data": {"format": "coco", "root": str(tmp_path), "train": "train.json"}}
+    assert command("show", write(content)) == 2
+    assert "is no COCO file" in capsys.readouterr().err
+
+
 def test_show_looks_at_what_is_there_already(content, write, capsys, tmp_path):
     content["bank"], content["data"]["store"] = {"views": 1}, 32
     content["schedule"]["epochs"] = 1

@@ -99,7 +99,10 @@ def test_a_page_is_one_file_that_needs_nothing_else(runs):
         if "," in source and len(source) > 10:
             assert base64.b64decode(source.split(",", 1)[1])
     assert page.count("<h1>") == 2
-    for text in ("Model card: distilled", "What the input module keeps", "sent as jpeg 30", "top-1 against costs"):
+    for text in (
+        "Model card: distilled", "What the input module keeps", "sent as jpeg 30", "top-1 against costs",
+        "whole images, their shorter side",
+    ):  # fmt: skip
         assert text in page
 
 

@@ -183,7 +183,7 @@ def evaluate(
         Path | None, typer.Option(help="Measure on this recipe's data and imaging instead of the run's own.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, per-class accuracy included.")] = False,
-    per_class: Annotated[bool, typer.Option(help="Print every class's accuracy.")] = False,
+    per_class: Annotated[bool, typer.Option(help="Print every class's accuracy, or AP.")] = False,
     workers: Workers = None,
     accelerator: Accelerator = "auto",
 ) -> None:

@@ -24,9 +24,9 @@ class Which(StrEnum):
 def predict(
     run: Annotated[Path, typer.Argument(help="A run folder, a stage or seed folder in it, or an exported file.", metavar="RUN")],
     files: Annotated[list[Path], typer.Argument(help="Images, or folders of them.", metavar="FILES...")],
-    top: Annotated[int, typer.Option(min=1, help="How many classes to print for an image.")] = 3,
+    top: Annotated[int, typer.Option(min=1, help="Classifiers: how many classes to print for an image.")] = 3,
     weights: Annotated[Which | None, typer.Option(help="Of a run: which epoch's weights; by default the last's.")] = None,
-    least: Annotated[float, typer.Option(min=0, max=1, help="Detectors: least probability (0.05 or more).")] = 0.3,
+    least: Annotated[float, typer.Option(min=0, max=1, help="Detectors: least probability; under 0.05 none is kept.")] = 0.3,
     draw: Annotated[Path | None, typer.Option(help="Detectors: folder for pictures, else <seed>/predictions.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -136,5 +136,5 @@ def _predict_objects(predictor: Answering, files: list[Path], least: float, fold
             table(predictor.title, ["file", "class", "probability", "x0 y0 x1 y1"], rows)
         elif read:
             say(f"{predictor.title}: nothing found with a probability of {share(least)} or more (--least)")
-        say(f"{in_words(len(read), 'picture')} with boxes: {folder}")
+        say(f"{in_words(len(read), 'picture')} with what was found: {folder}")
     return [d.error for d in found if d.error]

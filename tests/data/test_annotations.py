@@ -122,8 +122,9 @@ def test_degenerate_boxes_are_left_out_and_counted(write_coco):
 
 
 def test_a_test_class_that_train_lacks(write_coco):
-    test = coco([image(3, name="3.jpg")], [box(1, 3, [0, 0, 9, 9], category=3)])
-    with pytest.raises(DataError, match="test has class 'dog'"):
+    test = coco([image(3, name="3.jpg")], [box(1, 3, [0, 0, 9, 9], category=3), box(2, 3, [0, 0, 9, 9], category=4)])
+    test["categories"] = [*CATEGORIES, {"id": 4, "name": "ant"}]
+    with pytest.raises(DataError, match=r"test has boxes of 'ant', 'dog' .*and train has none"):
         load_splits(write_coco(coco(TWO, GOOD), test))
 
 

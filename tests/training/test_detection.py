@@ -135,6 +135,13 @@ def test_a_classifier_cannot_teach_a_detector(content, tmp_path, write):
             run_here(content | given, tmp_path / "run")
 
 
+def test_a_teacher_that_is_not_there(content, tmp_path):
+    from pixeldistill.errors import WeightsError
+
+    with pytest.raises(WeightsError, match="weights runs/gone are not there"):
+        run_here(content | {"teacher": {"network": "test_resnet", "side": 64, "weights": "runs/gone"}}, tmp_path / "run")
+
+
 def test_levels_without_their_like_are_refused_before_training(content, tmp_path):
     """But for terms that need none."""
     far = content | {"teacher": content["teacher"] | {"side": 128}, "detector": content["detector"] | {"levels": [3, 4]}}
@@ -200,12 +207,17 @@ def test_the_command_line_shows_evaluates_and_predicts(content, write, tmp_path,
     path = write(content | {"method": "tas", "assistant": {"weights": "none"}})
     code, said = call("show", path)
     assert code == 0 and "P3 ↔ P4 twins" in said and "anchors cover" in said and "P3 8×8, P4 4×4, P5 2×2" in said
+    assert "note: from P5 on levels have one cell" not in said
+    code, said = call("show", path, "--set", "student.detector.levels=[3,8]")
+    assert code == 0 and "note: from P6 on levels have one cell, as P5 has" in said
     code, said = call("distill", path, "--workers", 0)
     assert code == 0 and "mAP in %" in said
     assert "AP small" in (tmp_path / "run/results.md").read_text()
     code, said = call("evaluate", tmp_path / "run", "--workers", 0, "--per-class", "--json")
     figures = json.loads(said)["figures"]["last"]["test"]
     done = json.loads(next((tmp_path / "run").glob("3-distilled/seed-0/done.json")).read_text())
+    card = json.loads((tmp_path / "run/3-distilled/seed-0/network.json").read_text())
+    assert "crop" not in card["imaging"], "it is shown whole images"
     assert figures == done["last"]["test"]
     picture = scenes / "test" / "0001.jpg"
     code, said = call("predict", tmp_path / "run", picture, picture, "--least", 0, "--draw", tmp_path / "drawn", "--json")

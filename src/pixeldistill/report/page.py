@@ -101,7 +101,7 @@ def _card(run: Run, student: StageOfRun) -> dict[str, Any]:
     return {
         "facts": [
             ("network", f"{card['network']}, {told['parameters']:,} parameters, {told['macs']:,} MACs an image"),
-            ("input", f"{colour}, {card['side']}×{card['side']} pixels, {imaging['kernel']}, antialiased; {_sent(told)}{noise}"),
+            ("input", f"{colour}, {_size(card)}, {imaging['kernel']}, antialiased; {_sent(told)}{noise}"),
             ("classes", f"{len(classes)}: {', '.join(classes[:12])}{', …' if len(classes) > 12 else ''}"),
             ("data", f"{data['format']}, {source}; content {first.record['data_digest']}"),
             ("trained", training),
@@ -113,6 +113,11 @@ def _card(run: Run, student: StageOfRun) -> dict[str, Any]:
         "split": split,
         "worst": sorted(known, key=lambda pair: pair[1])[:WORST],
     }
+
+
+def _size(card: dict[str, Any]) -> str:
+    side = card["side"]
+    return f"whole images, their shorter side {side} pixels" if card["detector"] else f"{side}×{side} pixels"
 
 
 def _sent(figures: dict[str, Any]) -> str:

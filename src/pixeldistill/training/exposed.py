@@ -50,7 +50,9 @@ def describe_exposed(
             own = decisive(read_record(folders[plain[0].name] / DONE)["last"]["val"])
             line += f"; the student alone has {100 * own:.1f}"
             if score <= own:
-                line = f"warning: {line}: it has little to teach there; choose finer levels for the student, or another `anchor`"
+                other = "choose finer levels for the student, or another `anchor`"
+                fix = other if len(exposed) < len(numbers) else "train it longer"
+                line = f"warning: {line}: it has little to teach there; {fix}"
         lines[exposed] = line
     return list(lines.values())
 

@@ -88,11 +88,17 @@ def describe_schedule(schedule: Schedule) -> str:
 
 
 def class_count(recipe: Recipe) -> tuple[int, int | None, str]:
-    """Find how many classes and training images the data has, and say so; without the data, what its format is known to have."""
+    """Find how many classes and training images the data has, and say so; without the data, what its format is known to have.
+
+    Raises:
+        DataError: the data is there, and not as the recipe says.
+    """
     try:
         splits = load_splits(recipe.data)
         return len(splits.classes), len(splits.train), "\n".join([describe_data(splits), *_describe_store(recipe.data, splits)])
     except DataError as error:
+        if recipe.data.root is None or recipe.data.root.exists():
+            raise
         known = _known(recipe.data)
         return known, None, f"{error}; shapes are shown for {known} classes"
 

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from pixeldistill.tasks.headline import TITLES
 from pixeldistill.wording import in_time
 
 LINE_SECONDS = 60.0  # in a log
@@ -59,7 +60,8 @@ class Progress:
         terms = f" ({', '.join(shares)})" if len(shares) > 1 else ""
         spent = time.monotonic() - self._began
         left = spent / max(1, self._done - self._first) * (self._total - self._done)
-        validated = next((f"val {k.removeprefix('val_')} {v:.1%}" for k, v in row.items() if k.startswith("val_")), "")
+        key = next((k for k in row if k.startswith("val_")), None)
+        validated = f"val {TITLES[key.removeprefix('val_')]} {row[key]:.1%}" if key else ""
         self.note(f"{name}: epoch {row['epoch']:.0f}/{epochs} · loss {row['loss']:.3f}{terms} · {validated} · "
                   f"{row['seconds']:.0f} s, {in_time(left)} left")  # fmt: skip
 

@@ -85,7 +85,8 @@ def network_card(stage: Stage, student: AnyNetwork, seed: int, recipe: Recipe, s
         "classes": list(splits.classes),
         "mean": list(student.mean),
         "std": list(student.std),
-        "imaging": network.camera.imaging.model_dump(mode="json"),
+        # A detector is shown whole images.
+        "imaging": network.camera.imaging.model_dump(mode="json", exclude={"crop"} if network.detector else None),
         "data": recipe.data.model_dump(mode="json") | ({"root": str(root.resolve())} if root else {}),
         "stage": stage.name,
         "seed": seed,
