@@ -11,7 +11,7 @@ from pixeldistill import Predictor, cli
 from pixeldistill.errors import RecipeError, RunError
 from pixeldistill.expansion import expand
 from pixeldistill.reading import parse_recipe
-from tests.conftest import last_weights, run_here
+from tests.conftest import last_weights, recipe_content, run_here
 
 SCHEDULE = {"epochs": 1, "lr": 0.01, "batch_size": 4, "clip_grad": 10}
 
@@ -230,6 +230,19 @@ def test_the_command_line_shows_evaluates_and_predicts(content, write, tmp_path,
     assert (tmp_path / "drawn/0001-2.png").is_file()
     with pytest.raises(RunError, match="ask it to `detect`"):
         Predictor(tmp_path / "run").predict([picture])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["classification", "detection"])
+def test_compiled_equals_plain(content, images, tmp_path, task):
+    if task == "classification":
+        content = recipe_content(images, tmp_path)
+    plain, compiled = (
+        last_weights(run_here(content, tmp_path / str(value), schedule=content["schedule"] | {"compile": value})["distilled", 0])
+        for value in (False, True)
+    )
+    assert plain.keys() == compiled.keys()
+    assert max((plain[key] - value).abs().max() for key, value in compiled.items()) < 1e-3
 
 
 def test_a_comparison(content, tmp_path):

@@ -282,15 +282,6 @@ def test_no_step_waits_for_the_device(tmp_path):
     assert many - few <= 3, f"{few} reads in 2 steps, {many} in 12"
 
 
-@pytest.mark.slow
-def test_compiled_equals_plain(tmp_path):
-    _, plain = train(tmp_path / "a", Schedule(epochs=1, lr=0.05, batch_size=8))
-    _, compiled = train(tmp_path / "b", Schedule(epochs=1, lr=0.05, batch_size=8, compile=True))
-    assert list(plain.state_dict()) == list(compiled.state_dict())
-    difference = [(x - y).abs().max().item() for x, y in zip(plain.parameters(), compiled.parameters(), strict=True)]
-    assert max(difference) < 1e-3
-
-
 def test_a_stop_while_the_last_epoch_is_finished_is_heard(images, tmp_path, monkeypatch):
     """What follows, a sweep's next round or another pass, must not begin."""
     import signal

@@ -167,6 +167,8 @@ def build_objective(training: Training, teacher: AnyNetwork | None, context: Con
     )
     spec = teacher.spec if teacher and stage.teacher else None
     objective = Objective(student, spec, stage.terms, stage.schedule.epochs)
+    if stage.schedule.compile:
+        objective.compile_student()
     if fabric.is_global_zero:
         card = network_card(training.stage, student, training.seed, context.recipe, context.splits)
         write_json(training.folder / CARD, card)

@@ -1,5 +1,7 @@
 """The objective of a stage: a student and terms in, the weighted sum out."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -7,7 +9,7 @@ from pixeldistill.losses import Term, name_terms
 from pixeldistill.networks.trained import AnyNetwork
 from pixeldistill.terms import build_term, wanted_maps
 from pixeldistill.training.schedule import term_weight
-from pixeldistill.types import Batch, FeatureSpec
+from pixeldistill.types import Batch, FeatureSpec, Outputs
 
 
 class Objective(nn.Module):
@@ -22,14 +24,19 @@ class Objective(nn.Module):
     def __init__(self, student: AnyNetwork, teacher: FeatureSpec | None, terms: tuple[Term, ...], epochs: int) -> None:
         super().__init__()
         self.student = student
+        self._compiled: Callable[[Tensor], Outputs] | None = None  # of the same student
         self.configs = name_terms(terms)
         self.epochs = epochs
         self.terms = nn.ModuleDict({name: build_term(term, student.spec, teacher) for name, term in self.configs.items()})
         self.wanted = wanted_maps(self.terms.values())
 
+    def compile_student(self) -> None:
+        """Compile the student's forward pass, as it is trained: evaluation, whose images may have any shape, is left as it is."""
+        self._compiled = torch.compile(self.student.forward)
+
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Compute the loss of a batch and every term's weighted share of it."""
-        student = self.student(batch.views["student"].image)
+        student = (self._compiled or self.student)(batch.views["student"].image)
         shares = {
             name: term_weight(self.configs[name], batch.epoch, self.epochs) * term(student, batch.teacher, batch)
             for name, term in self.terms.items()

@@ -70,9 +70,8 @@ class Trainee:
         self.epochs = epochs
         if schedule.channels_last:
             job.objective.to(memory_format=torch.channels_last)
-        target: Any = torch.compile(job.objective) if schedule.compile else job.objective
         optimizer = build_optimizer(job.objective, schedule)
-        self.module, self.optimizer = fabric.setup(target, optimizer)
+        self.module, self.optimizer = fabric.setup(job.objective, optimizer)
         self.state = _restore(fabric, job, self.optimizer)
         self.names = list(self.state.sums)
         self.sums = torch.tensor(list(self.state.sums.values()), device=fabric.device)
