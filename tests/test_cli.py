@@ -311,6 +311,14 @@ def test_show_works_without_the_data(content, write, capsys):
     assert "warning: data.root nowhere" in out
 
 
+def test_show_works_without_the_demos_package(content, write, capsys, monkeypatch):
+    from pixeldistill.data import named
+
+    monkeypatch.setattr(named, "find_spec", lambda name: None)
+    assert command("show", write(content | {"data": {"format": "demo"}})) == 0
+    assert "shapes are shown for 4 classes" in capsys.readouterr().out
+
+
 def test_show_refuses_data_that_is_there_and_broken(content, write, capsys, tmp_path):
     (tmp_path / "train.json").write_text("{}")
     content |= {"task": "detection", "data": {"format": "coco", "root": str(tmp_path), "train": "train.json"}}

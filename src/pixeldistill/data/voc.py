@@ -12,6 +12,7 @@ from pixeldistill.errors import DataError
 from pixeldistill.inputs import Data
 
 LARGEST = 1_000_000  # pixels of a side
+LONGEST = 250  # characters of a name
 SETS = Path("ImageSets") / "Main"
 FLAG = re.compile(r"\s+(-1|0|1)$")  # the sets of a single class say so whether an image shows it
 
@@ -30,27 +31,31 @@ def read_voc(data: Data) -> tuple[dict[str, list[Described]], list[str]]:
         chosen = getattr(data, split)
         path = data.root / SETS / f"{chosen or split}.txt"
         if path.is_file() or chosen or split == "train":
-            described[split] = [_described(data.root, name) for name in _names(path)]
+            described[split] = [_described(data.root, name) for name in _names(path, data.root)]
     names = {o.name for images in described.values() for image in images for o in image.objects}
     return described, sorted(names)
 
 
-def _names(path: Path) -> list[str]:
+def _names(path: Path, root: Path) -> list[str]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
         raise DataError(f"data: image set {path} cannot be read: {reason}; data.train, val and test name image sets") from error
-    names = [FLAG.sub("", line.strip()) for line in lines if line.strip()]
-    if odd := next((name for name in names if not name.isprintable() or len(name) > 250), None):
+    stated = [line.strip() for line in lines if line.strip()]
+    if odd := next((name for name in stated if not name.replace("\t", " ").isprintable() or len(name) > LONGEST), None):
         raise DataError(f"data: image set {path} lists {odd[:40]!r}, which is no name of a file")
-    if not names:
+    if not stated:
         raise DataError(f"data: image set {path} lists no image")
-    return names
+    return [name if _annotation_file(root, name).is_file() else FLAG.sub("", name) for name in stated]
+
+
+def _annotation_file(root: Path, name: str) -> Path:
+    return root / "Annotations" / f"{name}.xml"
 
 
 def _described(root: Path, name: str) -> Described:
-    path = root / "Annotations" / f"{name}.xml"
+    path = _annotation_file(root, name)
     try:
         tree = ElementTree.fromstring(path.read_bytes())
     except OSError as error:

