@@ -57,7 +57,7 @@ def _terms(assistant: Network, student: Student, recipe: Recipe) -> tuple[Term, 
     terms = ASSISTANT_TERMS[recipe.task]
     if recipe.detector is None or assistant.detector is None:
         return terms
-    levels, own = merged(recipe.detector, student.detector).numbers, assistant.detector.numbers
+    levels, own = completed(student, recipe.detector).seen.numbers, assistant.detector.numbers
     exposed = exposed_levels(levels, student.side, own, assistant.side)
     if not exposed or tuple(exposed) == own:
         return terms
@@ -74,7 +74,7 @@ def _detector(said: Assistant, student: Student, recipe: Recipe) -> DetectorSett
     if said.detector and "levels" in said.detector.model_fields_set:
         return own
     shift = size_shift(said.side or recipe.teacher.side, student.side)
-    of_teacher, of_student = (merged(recipe.detector, network.detector).levels for network in (recipe.teacher, student))
+    of_teacher, of_student = (completed(network, recipe.detector).seen.levels for network in (recipe.teacher, student))
     return own.model_copy(update={"levels": assistant_levels(of_teacher, of_student, shift)})
 
 

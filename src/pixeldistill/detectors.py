@@ -1,5 +1,6 @@
 """What a recipe says of a detector beyond its backbone: its pyramid levels, its anchors or points, its head. Pure data."""
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt, model_validator
@@ -42,6 +43,15 @@ class DetectorSettings(Strict):
     def numbers(self) -> tuple[int, ...]:
         """The levels' numbers."""
         return tuple(range(self.levels[0], self.levels[1] + 1))
+
+    def enlarged(self, times: float) -> "DetectorSettings":
+        """Count the levels in pixels of an image that is enlarged so many times, a power of two, before the network reads it.
+
+        >>> DetectorSettings(levels=(3, 7)).enlarged(2).levels
+        (2, 6)
+        """
+        shift = round(math.log2(times))
+        return self.model_copy(update={"levels": (self.levels[0] - shift, self.levels[1] - shift)})
 
     @property
     def shapes(self) -> int:

@@ -232,6 +232,7 @@ def _check(entry: StageEntry, earlier: dict[str, StageEntry], recipe: Recipe) ->
             f"{place}: its teacher's weights {entry.teacher.weights!r} have not seen these classes: "
             "name a trained one, or a stage that trains it"
         )
+    _check_enlarged(place, entry.student, teacher)
     kinds = [term.kind for term in entry.terms]
     if foreign := [kind for kind in kinds if kind in (OF_DETECTORS if recipe.task == "classification" else OF_CLASSIFIERS)]:
         other = "detection" if recipe.task == "classification" else "classification"
@@ -248,6 +249,15 @@ def _check(entry: StageEntry, earlier: dict[str, StageEntry], recipe: Recipe) ->
     for name, term in name_terms(entry.terms).items():
         if term.warmup_epochs + term.cooldown_epochs > epochs:
             raise RecipeError(f"{place}: term {name} rises and falls over more than the stage's {epochs} epochs")
+
+
+def _check_enlarged(place: str, *networks: Network | None) -> None:
+    for network in networks:
+        if network and network.detector and not network.enlarges_levels:
+            raise RecipeError(
+                f"{place}: an image of {network.side} pixels is to be enlarged to {network.enlarge}, which shifts a detector's "
+                "levels by no whole number: choose sides of which one is 2, 4, … times the other"
+            )
 
 
 def _sources(entry: StageEntry) -> Iterator[str]:

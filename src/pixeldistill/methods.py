@@ -123,6 +123,7 @@ def _detection_presets() -> dict[str, Method]:
         "alone-long": Method(chain="alone", cost_as="tas"),
         "pkd-long": Method(terms=_DETECTED, cost_as="tas"),
         "ts-long": Method(cost_as="tas"),
+        "enlarged": Method(chain="alone", enlarge=True),
     }
 
 
@@ -138,8 +139,8 @@ def settings(methods: Mapping[str, Method], epochs: int, task: str = "classifica
 def _completed(name: str, method: Method, presets: Mapping[str, Method], task: str) -> Method:
     if name == "teacher" or name.startswith("assistant"):
         raise RecipeError(f"compare: {name!r} is what a stage before the methods is called: give the method another name")
-    if task == "detection" and (method.enlarge or method.stem_stride):
-        raise RecipeError(f"compare.{name}: `enlarge` and `stem_stride` are controls of classification")
+    if task == "detection" and method.stem_stride:
+        raise RecipeError(f"compare.{name}: `stem_stride` is a control of classification")
     if name not in presets:
         if not method.model_fields_set & {"terms", "chain"}:
             raise RecipeError(f"compare: unknown method {name!r}, {nearest(name, presets)}; or say its `terms`")

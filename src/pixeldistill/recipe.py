@@ -3,6 +3,7 @@
 Pure data: this file knows neither torch nor timm, so that `pixeldistill show` and the planner run on the base install.
 """
 
+import math
 from pathlib import Path
 from typing import Any, Literal
 
@@ -44,6 +45,17 @@ class Network(Strict):
     def camera(self) -> Camera:
         """What feeds it."""
         return Camera(self.side, self.imaging or Imaging())
+
+    @property
+    def seen(self) -> DetectorSettings:
+        """What a detector is like, its levels counted in pixels of the camera's image: it may be enlarged before the network."""
+        assert self.detector is not None
+        return self.detector.enlarged((self.enlarge or self.side) / self.side)
+
+    @property
+    def enlarges_levels(self) -> bool:
+        """Whether an image is enlarged, if it is, by a power of two: that shifts a detector's levels by whole numbers."""
+        return math.log2((self.enlarge or self.side) / self.side).is_integer()
 
     @model_validator(mode="after")
     def _own_settings(self) -> "Network":
@@ -241,8 +253,8 @@ class Recipe(Strict):
         schedules = [self.schedule, *(part.schedule for part in (self.teacher, self.assistant, *self.stages) if part)]
         if any(schedule and schedule.label_smoothing for schedule in schedules):
             raise ValueError("schedule.label_smoothing smooths classes, not boxes: leave it out for detection")
-        if any(isinstance(network, Network) and (network.enlarge or network.stem_stride) for network in networks):
-            raise ValueError("`enlarge` and `stem_stride` are controls of classification")
+        if any(isinstance(network, Network) and network.stem_stride for network in networks):
+            raise ValueError("`stem_stride` is a control of classification")
 
     @property
     def all_students(self) -> tuple[Student, ...]:

@@ -131,20 +131,19 @@ def test_a_file_that_answers_nonsense_is_refused(classified, detected, images):
     assert "differs from PyTorch's by inf" in refused(blind, assemble(convert(network), network, Imaging()), pictures)
 
 
-@pytest.mark.parametrize(("head", "backbone"), [("fcos", "test_efficientnet"), ("retinanet", "test_vit")])
-def test_detectors_of_every_kind(head, backbone):
+@pytest.mark.parametrize(
+    ("head", "backbone", "changes"),
+    [("fcos", "test_efficientnet", {}), ("retinanet", "test_vit", {"patch": 16}), ("retinanet", "test_resnet", {"enlarge": 128})],
+)
+def test_detectors_of_every_kind(head, backbone, changes, tmp_path):
     from pixeldistill.detectors import DetectorSettings
     from pixeldistill.networks.detector import build_detector
 
     settings = DetectorSettings(head=head, levels=(3, 5), channels=64, depth=1, scales=1)
-    detector = build_detector(backbone, 3, 64, settings, patch=16 if backbone == "test_vit" else None)
-    files = [Path(__file__).parent / "scene.png"]
-    Image.fromarray(np.random.default_rng(0).integers(0, 255, (70, 100, 3), np.uint8)).save(files[0])
-    try:
-        parity = compare_answers(assemble(convert(detector), detector, Imaging()), detector, Imaging(), files)
-    finally:
-        files[0].unlink()
-    check_parity(parity)
+    detector = build_detector(backbone, 3, 64, settings, **changes)
+    scene = tmp_path / "scene.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (70, 100, 3), np.uint8)).save(scene)
+    check_parity(compare_answers(assemble(convert(detector), detector, Imaging()), detector, Imaging(), [scene]))
 
 
 def test_a_file_that_says_something_else_is_refused(classified, images):

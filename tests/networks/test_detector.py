@@ -2,12 +2,14 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from pixeldistill.detectors import DetectorSettings
 from pixeldistill.errors import NetworkError, WeightsError
 from pixeldistill.networks.adoption import adopt_detector
 from pixeldistill.networks.detector import build_detector
 from pixeldistill.networks.folding import fold_norms
+from pixeldistill.tasks.detection import find_objects
 
 LIGHT = {"channels": 64, "depth": 2, "scales": 1}
 FAMILIES = {
@@ -103,6 +105,30 @@ def test_a_teachers_levels_must_be_its_own():
     wide = build_detector("test_resnet", 3, 64, light(channels=96))
     with pytest.raises(WeightsError, match=r"inner_blocks\.0\.0\.weight is of another shape"):
         adopt_detector(wide, source.net.state_dict(), (3, 8), "runs/a", trained=False)
+
+
+@pytest.mark.parametrize("head", ["retinanet", "fcos"])
+def test_an_enlarged_image_shifts_the_levels(head):
+    """What is found is what the same network finds in the large image, told in pixels of the small one."""
+    small = build_detector("test_resnet", 3, 32, light(head=head), enlarge=128).eval()
+    large = build_detector("test_resnet", 3, 128, light(head=head)).eval()
+    large.net.load_state_dict(small.net.state_dict())
+    assert small.spec.detector.levels == (1, 5) and large.spec.detector.levels == (3, 7)
+    assert small.spec.grids == large.spec.grids
+    for detector in (small, large):
+        torch.nn.init.zeros_(detector.net["head"].classification_head.cls_logits.bias)  # by default nothing is found
+    image = torch.rand(1, 3, 32, 64, generator=torch.Generator().manual_seed(1))
+    views = image, F.interpolate(image, scale_factor=4, mode="bilinear")
+    outputs = [detector(view) for detector, view in zip((small, large), views, strict=True)]
+    for ours, theirs in zip(outputs[0].boxes.logits, outputs[1].boxes.logits, strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-5)
+    assert outputs[0].input_feature.shape == outputs[1].input_feature.shape
+    (ours,), (theirs,) = (
+        find_objects(output, detector.settings, view.shape[2:])
+        for output, detector, view in zip(outputs, (small, large), views, strict=True)
+    )
+    assert len(ours.boxes) == len(theirs.boxes) > 10
+    assert torch.allclose(4 * ours.boxes, theirs.boxes, atol=1e-2)
 
 
 def test_frozen_norms_stay_as_they_are():

@@ -70,12 +70,23 @@ def test_an_assistant_has_the_levels_of_both_its_partners(content):
         ({"detector": {"levels": [3, 40]}}, "levels.*less than or equal to 12"),
         ({"detector": {"head": "fcos", "channels": 48}}, "choose 64, or more by 32"),
         ({"detector": {"haed": "fcos"}}, "detector.haed: unknown key, did you mean head"),
-        ({"compare": {"big": {"chain": "alone", "enlarge": True}}}, "compare.big: `enlarge` and `stem_stride` are controls"),
+        ({"compare": {"big": {"chain": "alone", "stem_stride": 1}}}, "compare.big: `stem_stride` is a control of classification"),
     ],
 )
 def test_recipes_that_mean_nothing(content, changes, words):
     with pytest.raises(RecipeError, match=words):
         parse_recipe(content | changes)
+
+
+def test_images_are_enlarged_by_powers_of_two(content):
+    """Whole levels are what the others' levels can be paired with."""
+    content["student"] |= {"side": 48}
+    with pytest.raises(RecipeError, match="stage enlarged: an image of 48 pixels is to be enlarged to 64"):
+        expand(parse_recipe(content | {"compare": ["enlarged"]}))
+    content["student"] |= {"side": 16, "enlarge": 64}
+    stages = {s.name: s for s in expand(parse_recipe(content | {"method": "tas"}))}
+    assert stages["distilled"].student.seen.levels == (1, 3), "as fine as the teacher's"
+    assert stages["assistant"].student.detector.levels == (3, 5)
 
 
 def test_without_weight_distillation_is_the_plain_detector(content, tmp_path):
@@ -260,14 +271,19 @@ def test_a_comparison(content, tmp_path):
     from pixeldistill.training.compare import compare, every_method
 
     every = every_method(parse_recipe(content))
-    assert {"fkd", "crosskd", "tas"} <= set(every.compare)
-    recipe = parse_recipe(content | {"compare": ["alone", "crosskd", "tas", "alone-long"], "assistant": {"weights": "none"}})
+    assert {"fkd", "crosskd", "tas", "enlarged"} <= set(every.compare)
+    odd = every_method(parse_recipe(content | {"student": content["student"] | {"side": 48}}))
+    assert set(every.compare) - set(odd.compare) == {"enlarged"}
+    methods = ["alone", "crosskd", "tas", "alone-long", "enlarged"]
+    recipe = parse_recipe(content | {"compare": methods, "assistant": {"weights": "none"}})
     found = compare(recipe, workers=0, accelerator="cpu", console=Console(quiet=True))
-    assert set(found.references) == {"teacher", "assistant test_resnet at 64, P3–P6"}
+    assert set(found.references) == {"teacher", "assistant test_resnet at 64, P3–P6", "teacher on images of 32, enlarged"}
     told = (tmp_path / "run/comparison.md").read_text()
     assert "mAP in %" in told and "top-1" not in told
     assert "AP50" in (tmp_path / "run/results.md").read_text()
-    assert [t.method for t in found.students["test_resnet-32"]] == ["alone", "crosskd", "tas", "alone-long"]
+    trained = {t.method: t for t in found.students["test_resnet-32"]}
+    assert list(trained) == methods
+    assert trained["enlarged"].cost > 3
 
 
 @pytest.mark.slow

@@ -29,10 +29,10 @@ def adopt_detector(
         WeightsError: they do not fit.
     """
     own = detector.net.state_dict()
-    shift = _first_lateral(state, levels) - _first_lateral(own, detector.settings.levels)
+    wanted_levels = detector.built.levels
+    shift = _first_lateral(state, levels) - _first_lateral(own, wanted_levels)
     renamed = {_shifted(key, shift): value for key, value in state.items()}
-    if trained and levels != detector.settings.levels:
-        wanted_levels = detector.settings.levels
+    if trained and levels != wanted_levels:
         raise WeightsError(
             f"{source} has the levels P{levels[0]}–P{levels[1]}, not P{wanted_levels[0]}–P{wanted_levels[1]}: "
             "say its own as `detector: {levels: [...]}`"

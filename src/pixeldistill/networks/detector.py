@@ -32,7 +32,9 @@ class Detector(nn.Module):
 
     Attributes:
         net: backbone, pyramid and head, with the parameters that are saved.
-        settings: of the pyramid and the head.
+        times: how many times an image is enlarged first.
+        built: the settings of the pyramid and the head, whose levels count the pixels that the backbone reads.
+        settings: the same, but levels count the pixels of the image that comes in; so do boxes and anchors.
         spec: the shapes of the outputs at the built side.
         mean, std: the backbone's normalisation.
         notes: what a user should know of this network at this size.
@@ -40,9 +42,12 @@ class Detector(nn.Module):
 
     spec: FeatureSpec
 
-    def __init__(self, backbone: nn.Module, settings: DetectorSettings, classes: int, config: Mapping[str, Any]) -> None:
+    def __init__(
+        self, backbone: nn.Module, settings: DetectorSettings, classes: int, config: Mapping[str, Any], times: int = 1
+    ) -> None:  # fmt: skip
         super().__init__()
-        self.settings, self.classes = settings, classes
+        self.built, self.times, self.classes = settings, times, classes
+        self.settings = settings.enlarged(times)
         self.mean, self.std = config["mean"], config["std"]
         self.notes: list[str] = []
         self.tap = InputTap(backbone)
@@ -51,7 +56,7 @@ class Detector(nn.Module):
 
     def add_neck(self, maps: Mapping[int, tuple[int, int]]) -> None:
         """Build pyramid and head on the backbone's maps: of each level's number, its place among the maps and its channels."""
-        first, last = self.settings.levels
+        first, last = self.built.levels
         deepest = max(maps)
         wanted = list(range(min(first, deepest), min(last, deepest) + 1))
         if len(maps) == 1:
@@ -83,7 +88,7 @@ class Detector(nn.Module):
         right, below = -width % MULTIPLE, -height % MULTIPLE
         padded = F.pad(normalise(image, self.mean, self.std), (0, right, 0, below))
         levels = self.levels(padded)
-        feature = self.tap.take((padded.shape[2], padded.shape[3]))
+        feature = self.tap.take((padded.shape[2] * self.times, padded.shape[3] * self.times))
         stride = padded.shape[2] / feature.shape[2]
         feature = feature[:, :, : math.ceil(height / stride), : math.ceil(width / stride)]
         towers = tuple(self.begin(level) for level in levels)
@@ -91,13 +96,15 @@ class Detector(nn.Module):
 
     def levels(self, padded: Tensor) -> tuple[Tensor, ...]:
         """Give the pyramid's levels of images that are normalised and padded to multiples of `MULTIPLE`."""
+        if self.times > 1:
+            padded = F.interpolate(padded, scale_factor=self.times, mode="bilinear")
         maps = cast(Any, self.backbone).forward_intermediates(
             padded, indices=self._places, output_fmt="NCHW", intermediates_only=True
         )  # fmt: skip
         if "simple" in self.net:
             maps = self.net["simple"](maps[0])
         pyramid = self.net["fpn"](OrderedDict(zip(self._names, maps, strict=True)))
-        return tuple(pyramid[str(number)] for number in self.settings.numbers)
+        return tuple(pyramid[str(number)] for number in self.built.numbers)
 
     def begin(self, level: Tensor) -> tuple[Tensor, Tensor]:
         """Give what half of the head's convolutions make of a level, for classes and for boxes; see `finish`."""
@@ -151,6 +158,7 @@ def build_detector(
     weights: str = "none",
     patch: int | None = None,
     options: Mapping[str, Any] | None = None,
+    enlarge: int | None = None,
 ) -> Detector:
     """Build a detector on a timm backbone, its pyramid and head fresh, and check that it runs at its side.
 
@@ -162,18 +170,20 @@ def build_detector(
         weights: of the backbone: "none", "pretrained", or a classifier's file or run folder.
         patch: patch size of a ViT.
         options: passed on to the backbone's constructor.
+        enlarge: a control: images are enlarged first (bilinear), so that `image_size` becomes this side, a power of two times it.
 
     Raises:
         NetworkError: an unknown name, levels that the backbone cannot give, a size it cannot take.
         WeightsError: weights that cannot be read or do not fit.
     """
-    net, config = create_backbone(name, 1, image_size, weights, patch, dict(options or {}), flexible=True)
+    built_for = enlarge or image_size
+    net, config = create_backbone(name, 1, built_for, weights, patch, dict(options or {}), flexible=True)
     try:
         patch = patch_size(net) if hasattr(net, "dynamic_img_size") else None
         if patch and MULTIPLE % patch:
             raise NetworkError(f"its patches of {patch} do not divide {MULTIPLE} pixels: choose `patch` 8 or 16")
-        detector = Detector(net, settings, num_classes, config)
-        detector.add_neck(_usable_maps(net, image_size, settings))
+        detector = Detector(net, settings, num_classes, config, built_for // image_size)
+        detector.add_neck(_usable_maps(net, built_for, settings))
         _check(detector, image_size)
     except NetworkError as error:
         raise NetworkError(f"{name} cannot detect at {image_size}×{image_size}: {error}") from error.__cause__

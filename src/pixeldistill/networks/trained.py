@@ -52,11 +52,12 @@ def build_network(network: Network, classes: tuple[str, ...], *, trained: bool, 
     if learned and trained:
         check_settings(source, learned, network.detector)
     detector = build_detector(
-        network.network, len(classes), network.side, network.detector, weights=own, patch=network.patch, options=network.options
-    )
+        network.network, len(classes), network.side, network.detector, weights=own, patch=network.patch,
+        options=network.options, enlarge=network.enlarge,
+    )  # fmt: skip
     if learned:
         known = classes if trained else None
-        state = read_trained(source, network.network, network.side if trained else None, known)
+        state = read_trained(source, network.network, (network.enlarge or network.side) if trained else None, known)
         adopt_detector(detector, state, learned.levels, source, trained=trained)
     return detector
 

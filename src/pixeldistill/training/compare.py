@@ -62,12 +62,19 @@ def every_method(recipe: Recipe) -> Recipe:
     names = set(presets(recipe.schedule.epochs, recipe.task))
     if recipe.views.mixup:
         names -= {"dkd", "dkd-long"}
-    if any(student.side >= recipe.teacher.side for student in recipe.all_students):
+    if not all(_may_be_enlarged(student, recipe) for student in recipe.all_students):
         names.discard("enlarged")
     if not all(_takes_a_stem(student) for student in recipe.all_students):
         names.discard("stem")
     content = recipe.model_dump(mode="json", exclude_unset=True, exclude={"controls", "method"})
     return parse_recipe(content | {"compare": [name for name in presets(recipe.schedule.epochs, recipe.task) if name in names]})
+
+
+def _may_be_enlarged(student: Network, recipe: Recipe) -> bool:
+    """Tell whether a student's images can be enlarged to the teacher's side."""
+    assert recipe.teacher is not None
+    larger = student.model_copy(update={"enlarge": recipe.teacher.side})
+    return student.side < recipe.teacher.side and (recipe.task == "classification" or larger.enlarges_levels)
 
 
 def _takes_a_stem(student: Network) -> bool:
@@ -158,7 +165,7 @@ def _references(
             levels = f", P{d.levels[0]}–P{d.levels[1]}" if (d := stage.teacher.detector) else ""
             name = f"assistant {stage.teacher.network} at {stage.teacher.side}{levels}"
             wanted[f"{name} ({len(wanted)})" if name in wanted else name] = stage.teacher
-    smaller = [student for student in recipe.all_students if student.side < teacher.side and recipe.task == "classification"]
+    smaller = [student for student in recipe.all_students if _may_be_enlarged(student, recipe)]
     for student in sorted(smaller, key=lambda student: student.side):
         imaging = student.imaging or recipe.imaging
         sent = f" ({imaging.words})" if imaging != Imaging() else ""

@@ -33,9 +33,9 @@ def describe_exposed(
     lines: dict[range, str] = {}
     for training in trainings:
         student = training.stage.student
-        assert training.stage.teacher is not None and student.detector is not None
+        assert training.stage.teacher is not None
         numbers = network.settings.numbers
-        exposed = exposed_levels(student.detector.numbers, student.side, numbers, training.stage.teacher.side)
+        exposed = exposed_levels(student.seen.numbers, student.side, numbers, training.stage.teacher.side)
         if not exposed or exposed in lines:
             continue
         score = decisive(evaluate(network, images, fabric, exposed))

@@ -196,10 +196,11 @@ def _describe_detector(role: str, network: Network, detector: AnyNetwork) -> lis
 
 
 def _sent(network: Network) -> str:
-    """Say what its camera does to an image, if anything."""
+    """Say what is done to an image before the network, if anything."""
     imaging = network.camera.imaging
     noise = f", noise {imaging.noise:g}" if imaging.noise else ""
-    return f", sent as {imaging.encoding}{noise}" if imaging.alters else ""
+    enlarged = f", enlarged to {network.enlarge}" if network.enlarge else ""
+    return (f", sent as {imaging.encoding}{noise}" if imaging.alters else "") + enlarged
 
 
 def _origin(network: Network) -> str:
@@ -220,11 +221,10 @@ def describe_coverage(recipe: Recipe, stages: Sequence[Stage]) -> list[str]:
     lines, shown = [], set()
     for stage in stages:
         for name, network, levels in _exposed(stage):
-            assert network.detector is not None
-            if not levels or (network.side, network.detector, levels) in shown:
+            if not levels or (network.side, network.seen, levels) in shown:
                 continue
-            shown.add((network.side, network.detector, levels))
-            share = coverage(*view_boxes(samples, network.side), network.detector, levels)
+            shown.add((network.side, network.seen, levels))
+            share = coverage(*view_boxes(samples, network.side), network.seen, levels)
             low = " (low: the others are too small or too large; choose other `levels` or `anchor`)" if share < LOW else ""
             lines.append(f"{name} at {network.side}, P{levels[0]}–P{levels[-1]}: anchors cover {share:.0%} of train's boxes{low}")
     return lines
@@ -233,12 +233,10 @@ def describe_coverage(recipe: Recipe, stages: Sequence[Stage]) -> list[str]:
 def _exposed(stage: Stage) -> Iterator[tuple[str, Network, tuple[int, ...]]]:
     """Name a stage's detectors with their levels; of its teacher, those that the student's correspond to."""
     student, teacher = stage.student, stage.teacher
-    assert student.detector is not None
-    yield stage.name, student, student.detector.numbers
+    yield stage.name, student, student.seen.numbers
     if teacher:
-        assert teacher.detector is not None
-        numbers = teacher.detector.numbers
-        pairs = pair_levels(student.detector.numbers, student.side, numbers, teacher.side)
+        numbers = teacher.seen.numbers
+        pairs = pair_levels(student.seen.numbers, student.side, numbers, teacher.side)
         yield f"{stage.name}'s teacher", teacher, tuple(numbers[pair.teacher] for pair in pairs)
 
 
