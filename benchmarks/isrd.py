@@ -27,7 +27,7 @@ from pixeldistill.data.sources import load_splits
 from pixeldistill.data.views import to_unit
 from pixeldistill.functional.reconstruction import normalise, reconstruction_l1
 from pixeldistill.networks.backbone import input_module
-from pixeldistill.networks.classifier import build_classifier
+from pixeldistill.networks.classifier import Classifier, build_classifier
 from pixeldistill.networks.weights import read_card
 from pixeldistill.inputs import Camera, Data, Imaging, Views
 from pixeldistill.terms.isrd import InputReconstructor
@@ -58,10 +58,12 @@ class Scaled(nn.Module):
 
     def __init__(self, feature: Tensor) -> None:
         super().__init__()
+        self.size: Tensor
         self.register_buffer("size", feature.square().mean(dim=(0, 2, 3), keepdim=True).sqrt().clamp(min=1e-6))
 
     def forward(self, feature: Tensor) -> Tensor:
-        return feature / self.size
+        scaled: Tensor = feature / self.size
+        return scaled
 
 
 def fitted(feature: Feature, batches: Sequence[tuple[Tensor, Tensor]], lr: float) -> nn.Module:
@@ -76,7 +78,7 @@ def fitted(feature: Feature, batches: Sequence[tuple[Tensor, Tensor]], lr: float
     for large, small in batches:
         with torch.no_grad():
             seen = feature(small)
-        reconstruction_l1(decoder(seen), to_unit(large)).backward()
+        torch.autograd.backward(reconstruction_l1(decoder(seen), to_unit(large)))
         optimizer.step()
         optimizer.zero_grad()
         schedule.step()
@@ -95,11 +97,14 @@ def main() -> None:
     card = read_card(args.runs[0])
     name, side, classes = card["network"], card["side"], len(splits.classes)
 
-    def built(weights: str) -> nn.Module:
+    def built(weights: str) -> Classifier:
         network = build_classifier(
             name, classes, side, weights=weights, patch=card["patch"], options=card["options"], trained=weights != "none"
         )
         return network.eval().requires_grad_(False)
+
+    def feature_of(network: Classifier) -> Feature:
+        return lambda image: network(image).input_feature
 
     fresh = built("none")
     convolution = next(m for m in input_module(fresh.net)[0].modules() if isinstance(m, nn.Conv2d))
@@ -107,11 +112,10 @@ def main() -> None:
         shape = fresh(torch.rand(1, 3, side, side)).input_feature.shape[1:]
     features: dict[str, Feature] = {
         "the pixels under it": patches(convolution, tuple(shape)),
-        "fresh weights": lambda image: fresh(image).input_feature,
+        "fresh weights": feature_of(fresh),
     }
     for run in args.runs:
-        network = built(str(run))
-        features[f"{run.parent.name}/{run.name}"] = lambda image, network=network: network(image).input_feature
+        features[f"{run.parent.name}/{run.name}"] = feature_of(built(str(run)))
     dataset = TrainingViews(splits.train, Views(), LARGE, "bilinear")
 
     def batches() -> Iterator[tuple[Tensor, Tensor]]:

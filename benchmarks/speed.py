@@ -9,14 +9,12 @@ rounds. Weights are random: they cost the same.
 
 import argparse
 import json
-import random
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
 from itertools import count
@@ -30,7 +28,7 @@ tune_process()
 import torch
 from published import Server, lay_out_as_cub
 from rich.console import Console
-from timing import timed
+from timing import Turn, play, ratio, spread, timed
 
 from pixeldistill.data.check import check_images
 from pixeldistill.data.dataset import Raw, TrainingViews
@@ -38,7 +36,7 @@ from pixeldistill.files import write_file
 from pixeldistill.functional.reconstruction import normalise
 from pixeldistill.data.images import read_image
 from pixeldistill.data.loading import default_workers
-from pixeldistill.data.sources import Splits, load_splits
+from pixeldistill.data.sources import Sample, Splits, load_splits
 from pixeldistill.data.store import ImageStore, open_store
 from pixeldistill.networks.classifier import build_classifier
 from pixeldistill.networks.folding import fold_norms
@@ -64,7 +62,6 @@ TERMS: dict[str, Any] = {
 }
 STUDENTS = [(name, side) for side in (56, 40) for name in ("resnet18", "tf_efficientnet_lite0", "mobilenetv2_100", "resnet26")]
 LARGE, SMALL, KERNEL, VIEWS = 224, 56, "bilinear", 4
-Turn = Callable[[float], float]  # works for about so many seconds; gives images a second
 
 
 class Bench:
@@ -97,7 +94,7 @@ class Bench:
         finished = store is None or self.fabric.device.type != "cuda"
         return TrainingViews(self.splits.train, Views(), LARGE, KERNEL, distinct=VIEWS, store=store, finished=finished)
 
-    def _teacher_views(self, batches: Sequence[list[tuple[int, int]]]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    def _teacher_views(self, batches: Iterable[list[tuple[int, int]]]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         for large, _, keys, _ in large_views(self.stored, batches, default_workers(), self.fabric):
             yield image_at(large, LARGE, KERNEL, channels_last=True), keys
 
@@ -113,7 +110,7 @@ class Bench:
         job = Job(name, objective, lambda: {"top1": 0.0}, "top1", lambda: b"", 0, self.folder / name)
         steps = len(self.splits.train) // self.args.batch
         progress = Progress(Console(quiet=True), name)
-        return stage, Trainee(self.fabric, job, self.schedule, steps, progress, self.stack)
+        return stage, Trainee(self.fabric, job, self.schedule, steps, self.schedule.epochs, progress, self.stack)
 
     def training(
         self,
@@ -133,10 +130,10 @@ class Bench:
                 trainee.state.step = 0
             loop.go_to(0)
             rate = self.timed(loop.step, seconds)
-            loop.batches.close()
+            loop.end()
             return rate
 
-        loop.batches.close()
+        loop.end()
         return turn
 
     def floor(self, terms: str, network: str = "resnet18", side: int = SMALL) -> Turn:
@@ -144,9 +141,7 @@ class Bench:
         stage, trainee = self.trainee(terms, self.bank if terms != "alone" else None, network, side)
         teacher = self.bank if terms != "alone" else None
         stream = Stream([stage], [()], self.stored, teacher, self.classes, 0, 0, self.fabric)
-        batches = stream(0, 0)
-        batch: Batch = next(batches)[0]
-        batches.close()
+        batch: Batch = next(stream(0, 0))[0]
         module = trainee.module
 
         def step() -> None:
@@ -192,6 +187,11 @@ def ours_on_one_core(bench: Bench, dataset: TrainingViews) -> Callable[[], Itera
     return batches
 
 
+def label_of(sample: Sample) -> int:
+    assert isinstance(sample.label, int)
+    return sample.label
+
+
 def decoding(bench: Bench) -> Callable[[], Iterator[Any]]:
     def batches() -> Iterator[Any]:
         for indices in batches_of(bench):
@@ -216,7 +216,7 @@ def contestants(bench: Bench) -> dict[str, Turn]:
         "one core: views from the store": bench.loading(ours_on_one_core(bench, bench.stored)),
     }
     if args.published:
-        lay_out_as_cub(bench.folder / "published", [(s.path, s.label) for s in bench.splits.train])
+        lay_out_as_cub(bench.folder / "published", [(s.path, label_of(s)) for s in bench.splits.train])
         for name, tuned in {"published": False, "published, process tuned as ours": True}.items():
             server = Server(
                 args.published, bench.folder / "published", bench.classes, args.batch, args.workers,
@@ -227,26 +227,6 @@ def contestants(bench: Bench) -> dict[str, Turn]:
             if not tuned:
                 turns["one core: published views"] = partial(server.ask, "load")
     return turns
-
-
-def play(turns: dict[str, Turn], rounds: int, seconds: float) -> dict[str, list[float]]:
-    """Let all take turns, in another order every round; the first round warms up and does not count."""
-    rates: dict[str, list[float]] = {name: [] for name in turns}
-    for number in range(rounds + 1):
-        for name in random.Random(number).sample(list(turns), len(turns)):
-            rate = turns[name](seconds if number else min(seconds, 2))
-            if number:
-                rates[name].append(rate)
-        print(f"round {number} of {rounds}", flush=True)
-    return rates
-
-
-def spread(values: Sequence[float], digits: int = 2) -> str:
-    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f}–{max(values):.{digits}f})"
-
-
-def ratio(rates: dict[str, list[float]], one: str, other: str) -> str:
-    return spread([a / b for a, b in zip(rates[one], rates[other], strict=True)])
 
 
 def report(rates: dict[str, list[float]]) -> None:
@@ -325,7 +305,7 @@ def layouts(bench: Bench) -> None:
     turns: dict[str, Turn] = {}
 
     def learn(network: str, side: int, layout: torch.memory_format) -> Turn:
-        module = build_classifier(network, bench.classes, side).to(bench.fabric.device, memory_format=layout)
+        module = build_classifier(network, bench.classes, side).to(bench.fabric.device).to(memory_format=layout)
         image = torch.rand(bench.args.batch, 3, side, side, device=bench.fabric.device).contiguous(memory_format=layout)
 
         def step() -> None:
@@ -338,7 +318,7 @@ def layouts(bench: Bench) -> None:
 
     def ask(network: str, folded: bool, layout: torch.memory_format) -> Turn:
         module = build_classifier(network, bench.classes, LARGE).eval().requires_grad_(False)
-        module = (fold_norms(module)[0] if folded else module).to(bench.fabric.device, memory_format=layout)
+        module = (fold_norms(module)[0] if folded else module).to(bench.fabric.device).to(memory_format=layout)
         image = torch.rand(bench.args.batch, 3, LARGE, LARGE, device=bench.fabric.device).contiguous(memory_format=layout)
 
         def step() -> None:
