@@ -187,6 +187,14 @@ def test_average_precision():
     assert nothing["map"] == 0
 
 
+def test_the_area_that_is_stated_decides_what_is_small():
+    """A mask's, where the data has one, and not its box's."""
+    truth = [annotation([[0, 0, 100, 100]], [0])._replace(areas=np.array([900], np.float32))]
+    figures = average_precision([found([[0, 0, 100, 100]], [0.9], [0])], truth, 1)
+    assert figures["ap_small"] == pytest.approx(1)
+    assert figures["ap_large"] is None
+
+
 def test_a_detection_on_a_crowd_is_no_mistake():
     truth = [annotation([[0, 0, 20, 20], [100, 100, 180, 180]], [0, 0], crowd=[False, True])]
     also = [found([[110, 110, 160, 160], [0, 0, 20, 20]], [0.9, 0.8], [0, 0])]

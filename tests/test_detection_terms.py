@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from torchvision.ops import generalized_box_iou
 
 from pixeldistill.detectors import DetectorSettings
 from pixeldistill.errors import RecipeError
@@ -10,7 +11,7 @@ from pixeldistill.functional.mimicking import box_kd, class_map_kd, confidence, 
 from pixeldistill.losses import ATTerm, BoxesTerm, CrossKDTerm, FKDTerm, HintTerm, ISRDTerm, PKDTerm, SupervisedTerm
 from pixeldistill.networks.detector import build_detector
 from pixeldistill.terms import build_term
-from pixeldistill.terms.detection import Alignment
+from pixeldistill.terms.detection import Alignment, mimic_boxes
 from pixeldistill.training.objective import Objective
 from pixeldistill.types import Batch, BoxTarget, View
 
@@ -64,6 +65,7 @@ def test_twins_are_never_resized(side, shift, monkeypatch):
         raise AssertionError("resized")
 
     monkeypatch.setattr(F, "interpolate", refuse)
+    monkeypatch.setattr("pixeldistill.terms.detection.resample", refuse)
     for config in KINDS[:5]:
         build_term(config, student.spec, teacher.spec)(outputs, batch.teacher, batch)
 
@@ -106,6 +108,46 @@ def test_boxes_are_converted_where_anchors_are_of_another_size():
     assert torch.allclose(converted, expected.expand_as(converted), atol=1e-5)
 
 
+def test_sides_are_converted_where_strides_are_of_another_size():
+    """Three strides of the teacher are 2.25 of a student whose strides are larger, as fractions of the image."""
+    student, teacher = (detector(side, levels=(3, 3), head="fcos") for side in (48, 64))
+    batch = batch_of(48, teacher, 64)
+    said = batch.teacher.boxes._replace(deltas=(torch.full_like(batch.teacher.boxes.deltas[0], 3.0),))
+    _, converted = Alignment("x", student.spec, teacher.spec).boxes(student(batch.views["student"].image).boxes, said)
+    assert torch.allclose(converted, torch.full_like(converted, 2.25))
+
+
+def crossing(head):
+    """Give CrossKD of two detectors, what the student says, and a batch whose teacher's head says of anything what it knows."""
+    student, teacher = detector(32, head=head), detector(64, head=head, levels=(3, 6)).requires_grad_(False)
+    torch.nn.init.zeros_(teacher.net["head"].classification_head.cls_logits.bias)  # it is sure of much,
+    torch.nn.init.ones_(teacher.net["head"].regression_head.bbox_reg.bias)  # of boxes that have an area
+    term = build_term(CrossKDTerm(kind="crosskd"), student.spec, teacher.spec)
+    batch = batch_of(32, teacher, 64)
+    return term, student(batch.views["student"].image), batch
+
+
+@pytest.mark.parametrize("head", ["retinanet", "fcos"])
+def test_the_teachers_head_finishes_what_the_student_began(head):
+    """Who says through the teacher's head what the teacher says, whatever the student's own head would, has nothing to learn."""
+    term, own, batch = crossing(head)
+    told = [[maps[i] for maps in batch.teacher.boxes if maps] for i in (1, 2, 3)]  # P4–P6, the student's P3–P5
+    answers = iter(told)
+    alike = term(own, batch.teacher, batch._replace(teacher_head=lambda *_towers: tuple(next(answers))))
+    assert alike.item() == pytest.approx(term_floor(head, batch.teacher.boxes), abs=1e-5)
+    assert term(own, batch.teacher, batch) > alike + 1e-3
+
+
+def term_floor(head, boxes):
+    """Give what is left where both say the same: the entropy of the centerness."""
+    if head == "retinanet":
+        return 0.0
+    weight = confidence(torch.cat(boxes.logits[1:], dim=1))
+    central = torch.cat(boxes.centerness[1:], dim=1).squeeze(2)
+    entropy = F.binary_cross_entropy_with_logits(central, central.sigmoid(), reduction="none")
+    return ((weight * entropy).sum() / weight.sum().clamp(min=2)).item()
+
+
 @pytest.mark.parametrize(
     ("changes", "config", "words"),
     [
@@ -145,6 +187,50 @@ def test_class_maps_against_the_formula():
     sure = teacher.sigmoid().amax(dim=2)
     expected = 16 * (weight * kl).sum() / sure[sure >= 0.1].sum()
     assert class_map_kd(student, teacher).item() == pytest.approx(expected.item(), rel=1e-9)
+
+
+def test_boxes_and_quality_against_the_formulas():
+    generator = torch.Generator().manual_seed(0)
+    logits, student, teacher = (3 * torch.randn(2, 40, n, generator=generator, dtype=torch.float64) for n in (3, 4, 4))
+    weight = confidence(logits)
+    assert weight.sum() > 2, "the normaliser is the sum, not the number of images"
+    expected = (weight[..., None] * (student - teacher).abs()).sum() / weight.sum()
+    assert box_kd(student, teacher, weight).item() == pytest.approx(expected.item(), rel=1e-9)
+    ends = [torch.stack([-s[..., 0], -s[..., 1], s[..., 2], s[..., 3]], dim=-1) for s in (student.abs(), teacher.abs())]
+    overlap = 1 - generalized_box_iou(*(e.flatten(0, 1) for e in ends)).diagonal()
+    expected = (weight.flatten() * overlap).sum() / weight.sum()
+    assert sides_kd(student.abs(), teacher.abs(), weight).item() == pytest.approx(expected.item(), rel=1e-6)
+    other = 3 * torch.randn(2, 40, 3, generator=generator, dtype=torch.float64)
+    p, q = other.sigmoid(), logits.sigmoid()
+    expected = ((q - p) ** 2 * -(q * p.log() + (1 - q) * (1 - p).log())).sum() / weight.sum()
+    assert quality_focal(other, logits).item() == pytest.approx(expected.item(), rel=1e-9)
+
+
+@pytest.mark.parametrize("form", ["pearson", "mse"])
+def test_levels_count_alike(form):
+    """FKD is the mean over the pairs of levels, not their sum."""
+    student, teacher = detector(32), detector(64, levels=(3, 6))
+    batch = batch_of(32, teacher, 64)
+    own = student(batch.views["student"].image)
+    compare = pearson if form == "pearson" else F.mse_loss
+    expected = [compare(own.features[i], batch.teacher.features[i + 1]) for i in range(3)]
+    term = build_term(FKDTerm(kind="fkd", form=form), student.spec, teacher.spec)
+    assert term(own, batch.teacher, batch).item() == pytest.approx(sum(expected).item() / 3, rel=1e-5)
+
+
+def test_centerness_is_weighed_as_boxes_are():
+    """By the teacher's confidence, and per unit of it."""
+    student, teacher = (detector(32, head="fcos", levels=(3, 3)) for _ in range(2))
+    batch = batch_of(32, teacher, 32)
+    own, said = student(batch.views["student"].image).boxes, batch.teacher.boxes
+    said = said._replace(logits=(said.logits[0] + 4,))
+    weight = confidence(said.logits[0])
+    same = (torch.ones_like(said.deltas[0]),)
+    alignment = Alignment("x", student.spec, teacher.spec)
+    alone = mimic_boxes(alignment, own._replace(deltas=same), said._replace(deltas=same), weight)
+    entropy = F.binary_cross_entropy_with_logits(own.centerness[0], said.centerness[0].sigmoid(), reduction="none")[..., 0]
+    assert weight.sum() > 2
+    assert alone.item() == pytest.approx(((weight * entropy).sum() / weight.sum()).item(), rel=1e-5)
 
 
 def test_losses_of_equals_are_zero_and_their_bounds_hold():

@@ -2,7 +2,8 @@
 
 from typing import TypeVar
 
-from pixeldistill.detectors import DetectorSettings
+from pixeldistill.detectors import MAX_LEVEL, MIN_LEVEL, DetectorSettings
+from pixeldistill.errors import RecipeError
 from pixeldistill.losses import SupervisedTerm, Term
 from pixeldistill.methods import ASSISTANT_TERMS
 from pixeldistill.networks.pyramid import assistant_levels, exposed_levels, size_shift
@@ -73,9 +74,17 @@ def _detector(said: Assistant, student: Student, recipe: Recipe) -> DetectorSett
     own = merged(recipe.detector, said.detector)
     if said.detector and "levels" in said.detector.model_fields_set:
         return own
-    shift = size_shift(said.side or recipe.teacher.side, student.side)
-    of_teacher, of_student = (completed(network, recipe.detector).seen.levels for network in (recipe.teacher, student))
-    return own.model_copy(update={"levels": assistant_levels(of_teacher, of_student, shift)})
+    side = said.side or recipe.teacher.side
+    first, last = completed(recipe.teacher, recipe.detector).seen.levels
+    smaller = size_shift(recipe.teacher.side, side)
+    of_teacher, of_student = (first - smaller, last - smaller), completed(student, recipe.detector).seen.levels
+    levels = assistant_levels(of_teacher, of_student, size_shift(side, student.side))
+    if not MIN_LEVEL <= levels[0] <= levels[1] <= MAX_LEVEL:
+        raise RecipeError(
+            f"the assistant at {side} would need P{levels[0]}–P{levels[1]} to have its teacher's levels and {student.label}'s, "
+            f"and there are P{MIN_LEVEL}–P{MAX_LEVEL}: choose other `levels` for the student, or `assistant.detector.levels`"
+        )
+    return own.model_copy(update={"levels": levels})
 
 
 def completed(network: NetworkT, base: DetectorSettings) -> NetworkT:

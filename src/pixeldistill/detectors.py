@@ -10,7 +10,8 @@ from pixeldistill.strict import Strict
 GROUPS = 32  # of the norms in torchvision's FCOS head; one channel a group could not be normalised on a map of 1×1
 
 
-Level = Annotated[int, Field(ge=1, le=12)]  # a stride of 4096 pixels is more than any image's side
+MIN_LEVEL, MAX_LEVEL = 1, 12  # a stride of 4096 pixels is more than any image's side
+Level = Annotated[int, Field(ge=MIN_LEVEL, le=MAX_LEVEL)]
 
 
 class DetectorSettings(Strict):

@@ -142,7 +142,7 @@ def _prepared(student: Student, method: Method, recipe: Recipe, assistant: str |
     assert recipe.teacher is not None
     changes: dict[str, Any] = {"stem_stride": method.stem_stride} if method.stem_stride else {}
     if method.enlarge:
-        changes["enlarge"] = recipe.teacher.side
+        changes["enlarge"] = recipe.teacher.built_for
     if assistant is not None and (method.from_assistant or (method.chain == "tas" and student.weights == ASSISTANT)):
         changes["weights"] = f"{STAGE_REFERENCE}{assistant}" if isinstance(assistant, str) else assistant.weights
     elif student.weights == ASSISTANT:

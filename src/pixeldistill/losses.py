@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Annotated, Literal, Self, get_args
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 
 from pixeldistill.strict import Strict
 
@@ -29,6 +29,12 @@ class SupervisedTerm(_Term):
     exposed: tuple[PositiveInt, PositiveInt] | None = Field(
         None, description="detection: first and last of the levels that objects are matched with as if there were no others"
     )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.exposed and self.exposed[0] > self.exposed[1]:
+            raise ValueError(f"exposed is [first, last] with first <= last, not {list(self.exposed)}")
+        return self
 
 
 class PKDTerm(_Term):

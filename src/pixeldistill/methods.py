@@ -133,14 +133,27 @@ def settings(methods: Mapping[str, Method], epochs: int, task: str = "classifica
     Raises:
         RecipeError: a name that is neither known nor given terms, or that stages need for themselves.
     """
-    return {name: _completed(name, method, presets(method.epochs or epochs, task), task) for name, method in methods.items()}
+    found = {name: _completed(name, method, presets(method.epochs or epochs, task)) for name, method in methods.items()}
+    if task == "detection":
+        for name, method in found.items():
+            _check_controls(name, method)
+    return found
 
 
-def _completed(name: str, method: Method, presets: Mapping[str, Method], task: str) -> Method:
+def _check_controls(name: str, method: Method) -> None:
+    """Refuse controls that a detector does not have."""
+    if method.stem_stride:
+        raise RecipeError(f"compare.{name}: `stem_stride` is a control of classification")
+    if method.enlarge and (method.chain == "tas" or method.from_assistant):
+        raise RecipeError(
+            f"compare.{name}: an enlarged student meets other levels than those its assistant is trained to expose: "
+            "make it one of the `students`, with `enlarge`"
+        )
+
+
+def _completed(name: str, method: Method, presets: Mapping[str, Method]) -> Method:
     if name == "teacher" or name.startswith("assistant"):
         raise RecipeError(f"compare: {name!r} is what a stage before the methods is called: give the method another name")
-    if task == "detection" and method.stem_stride:
-        raise RecipeError(f"compare.{name}: `stem_stride` is a control of classification")
     if name not in presets:
         if not method.model_fields_set & {"terms", "chain"}:
             raise RecipeError(f"compare: unknown method {name!r}, {nearest(name, presets)}; or say its `terms`")

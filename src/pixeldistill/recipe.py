@@ -47,15 +47,20 @@ class Network(Strict):
         return Camera(self.side, self.imaging or Imaging())
 
     @property
+    def built_for(self) -> int:
+        """Side of the image that the network itself reads."""
+        return self.enlarge or self.side
+
+    @property
     def seen(self) -> DetectorSettings:
         """What a detector is like, its levels counted in pixels of the camera's image: it may be enlarged before the network."""
         assert self.detector is not None
-        return self.detector.enlarged((self.enlarge or self.side) / self.side)
+        return self.detector.enlarged(self.built_for / self.side)
 
     @property
     def enlarges_levels(self) -> bool:
         """Whether an image is enlarged, if it is, by a power of two: that shifts a detector's levels by whole numbers."""
-        return math.log2((self.enlarge or self.side) / self.side).is_integer()
+        return math.log2(self.built_for / self.side).is_integer()
 
     @model_validator(mode="after")
     def _own_settings(self) -> "Network":

@@ -80,7 +80,16 @@ def test_what_boxes_are_decides_the_datas_identity(write_coco):
 GOOD = [box(1, 1, [2, 3, 10, 20]), box(2, 2, [2, 3, 10, 20])]
 TWO = [image(1), image(2)]
 BAD_COCO = {
-    "no name": (coco(TWO, GOOD, [{"id": 7}]), "no id or no name"),
+    "no name": (coco(TWO, GOOD, [{"id": 7}]), r"no id \(a whole number\) or no name"),
+    "a name of two lines": (coco(TWO, GOOD, [{"id": 7, "name": "a\nb"}]), "cannot be printed in a line"),
+    "half a character": (coco(TWO, GOOD, [{"id": 7, "name": "\ud800"}]), "cannot be printed in a line"),
+    "a category in quotes": (coco(TWO, [*GOOD, box(3, 1, [0, 0, 5, 5], category="7")]), "id '7', which has no name: 7 is, so"),
+    "a category with a point": (coco(TWO, [*GOOD, box(3, 1, [0, 0, 5, 5], category=7.0)]), "id 7.0, which has no name: 7 is, so"),
+    "an image in quotes": (
+        coco(TWO, [*GOOD, box(3, "1", [0, 0, 5, 5])]),
+        "image id '1', which is not listed: 1 is, so",
+    ),
+    "sizes with a point": (coco([image(1, 40.0), image(2)], GOOD), "height and width as whole numbers"),
     "a category twice": (coco(TWO, GOOD, [*CATEGORIES, {"id": 7, "name": "cow"}]), "is there twice"),
     "an unnamed category": (coco(TWO, [*GOOD, box(3, 1, [0, 0, 5, 5], category=9)]), "category id 9, which has no name"),
     "no such image": (coco(TWO, [*GOOD, box(3, 5, [0, 0, 5, 5])]), "image id 5, which is not listed"),
@@ -89,7 +98,7 @@ BAD_COCO = {
     "corners": (coco([image(1), image(2)], [box(i, 1, [20, 15, 38, 28]) for i in range(3)]), "another convention"),
     "fractions": (coco(TWO, [box(i, 1 + i % 2, [0.1, 0.1, 0.3, 0.2]) for i in range(4)]), "another convention"),
     "negative sizes": (coco(TWO, [box(i, 1 + i % 2, [20, 20, -9, -9]) for i in range(4)]), "another convention"),
-    "an odd id": (coco([{**image(1), "id": [1]}], []), "needs id, file_name, height and width"),
+    "an odd id": (coco([{**image(1), "id": [1]}], []), "needs id, file_name, and height and width"),
     "an odd category": (coco(TWO, [*GOOD, {**box(3, 1, [0, 0, 5, 5]), "category_id": {}}]), "which has no name"),
     "a number too large": (coco(TWO, [*GOOD, box(3, 1, [0, 0, 5, 10**400])]), "expected .x, y, width, height."),
     "a name too long": (coco([image(1), image(2, name="x" * 400)], GOOD), "needs id, file_name"),
@@ -98,7 +107,7 @@ BAD_COCO = {
     "no box": (coco(TWO, []), "no box that anything could be learned from"),
     "no images": (coco([], []), "lists no image"),
     "another size": (coco([image(1, 30, 40), image(2)], GOOD), "40×30 pixels, its annotation says 30×40"),
-    "no size": (coco([{"id": 1, "file_name": "1.jpg"}], GOOD[:1]), "needs id, file_name, height and width"),
+    "no size": (coco([{"id": 1, "file_name": "1.jpg"}], GOOD[:1]), "needs id, file_name, and height and width"),
     "a crowd in words": (coco(TWO, [{**GOOD[0], "iscrowd": "0"}, GOOD[1]]), "has iscrowd '0': expected 0 or 1"),
     "an id twice": (coco([image(1), image(1)], GOOD[:1]), "image id 1 is there twice"),
     "something else": ({"hello": 1}, "no COCO file"),
@@ -176,6 +185,12 @@ def test_difficult_objects_count_as_crowds(voc):
         (lambda root: (root / "Annotations/i0.xml").unlink(), "i0.xml cannot be read"),
         (lambda root: (root / "Annotations/i0.xml").write_text("<annotation>"), "i0.xml is not XML"),
         (lambda root: (root / "JPEGImages/i1.jpg").unlink(), "i1.jpg: listed, but not there"),
+        (
+            lambda root: (root / "Annotations/i0.xml").write_text(
+                VOC.format(name="i0", width=40, x1=10).replace("<difficult>1", "<difficult>true")
+            ),
+            "difficult is 'true': expected 0 or 1",
+        ),
         (lambda root: (root / "ImageSets/Main/train.txt").write_text(""), "lists no image"),
         (
             lambda root: (root / "Annotations/i0.xml").write_text(VOC.format(name="i0", width=41, x1=10)),

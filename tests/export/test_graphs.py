@@ -60,7 +60,7 @@ def test_what_a_camera_has_sent_is_taken_as_it_is():
 @pytest.mark.parametrize("size", [(64, 64), (100, 70), (70, 203), (20, 31), (30, 400)])
 def test_a_detectors_view(size):
     mean, std, image = (0.5, 0.4, 0.3), (0.2, 0.3, 0.4), picture(*size)
-    session = open_session(detector_view(48, Imaging(), mean, std, longest=4).SerializeToString())
+    session = open_session(detector_view(48, Imaging(), mean, std, longest=4, multiple=32).SerializeToString())
     view, new_sides, sides = session.run(None, {"image": image[None]})
     whole = whole_view(image, 48, Imaging())
     assert tuple(new_sides) == whole.shape[1:]

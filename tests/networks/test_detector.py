@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from pixeldistill.cost.measure import macs
 from pixeldistill.detectors import DetectorSettings
 from pixeldistill.errors import NetworkError, WeightsError
 from pixeldistill.networks.adoption import adopt_detector
@@ -65,6 +66,7 @@ def test_the_head_is_torchvisions(head):
         ("no_such_network", {}, "unknown network"),
         ("coatnet_pico_rw_224", {}, "it takes square images of its side alone"),
         ("maxvit_pico_rw_256", {}, "it takes square images of its side alone"),
+        ("torchvision/shufflenet_v2_x0_5", {}, "gives no maps of its levels: choose a network of timm"),
     ],
 )
 def test_what_cannot_detect_is_refused(name, changes, words):
@@ -117,7 +119,7 @@ def test_an_enlarged_image_shifts_the_levels(head):
     assert small.spec.grids == large.spec.grids
     for detector in (small, large):
         torch.nn.init.zeros_(detector.net["head"].classification_head.cls_logits.bias)  # by default nothing is found
-    image = torch.rand(1, 3, 32, 64, generator=torch.Generator().manual_seed(1))
+    image = torch.rand(1, 3, 32, 56, generator=torch.Generator().manual_seed(1))
     views = image, F.interpolate(image, scale_factor=4, mode="bilinear")
     outputs = [detector(view) for detector, view in zip((small, large), views, strict=True)]
     for ours, theirs in zip(outputs[0].boxes.logits, outputs[1].boxes.logits, strict=True):
@@ -129,6 +131,15 @@ def test_an_enlarged_image_shifts_the_levels(head):
     )
     assert len(ours.boxes) == len(theirs.boxes) > 10
     assert torch.allclose(4 * ours.boxes, theirs.boxes, atol=1e-2)
+
+
+@pytest.mark.parametrize(("name", "side"), [("test_resnet", 16), ("test_resnet", 48), ("test_vit", 48)])
+def test_an_enlarged_image_costs_what_the_large_one_does(name, side):
+    """Nothing is padded that the large image would not have; a map of the input module covers the same image."""
+    small, large = (build_detector(name, 3, s, light(), enlarge=e) for s, e in ((side, 2 * side), (2 * side, None)))
+    assert macs(small) == macs(large)
+    assert small.spec.input_feature == large.spec.input_feature
+    assert small.spec.grids == large.spec.grids
 
 
 def test_frozen_norms_stay_as_they_are():

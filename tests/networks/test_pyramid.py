@@ -82,6 +82,17 @@ def test_coverage_equals_trying_every_anchor():
     assert coverage(boxes[:0], sizes[:0], settings, settings.numbers) == 1
 
 
+def test_points_that_were_told_of_as_the_first_take_what_is_small():
+    """The assistant's exposed levels cover what the student's do, of which they are the twins."""
+    sizes = np.tile([96, 96], (200, 1))
+    corners = RNG.uniform(0, 40, (200, 2))
+    small = np.concatenate([corners, corners + RNG.uniform(3, 40, (200, 2))], axis=1).astype(np.float32)
+    student = coverage(small / 2, sizes // 2, DetectorSettings(head="fcos", levels=(3, 5)), (3, 4, 5))
+    assistant = DetectorSettings(head="fcos", levels=(3, 6))
+    assert coverage(small, sizes, assistant, (4, 5, 6), (4, 6)) == pytest.approx(student, abs=1e-6)
+    assert coverage(small, sizes, assistant, (4, 5, 6)) < student - 0.2
+
+
 def test_points_cover_what_they_are_responsible_for():
     """As torchvision's rule says, point by point."""
     settings = DetectorSettings(head="fcos", levels=(3, 5))

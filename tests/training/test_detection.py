@@ -1,6 +1,8 @@
 """Detection from a recipe to boxes: chains, exactness, the command line."""
 
 import json
+import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,9 +10,21 @@ import torch
 from PIL import Image
 
 from pixeldistill import Predictor, cli
+from pixeldistill.data.boxes import Annotation
+from pixeldistill.data.dataset import TrainingViews
+from pixeldistill.data.sources import Sample
+from pixeldistill.data.store import open_store
 from pixeldistill.errors import RecipeError, RunError
 from pixeldistill.expansion import expand
+from pixeldistill.inputs import Views
 from pixeldistill.reading import parse_recipe
+from pixeldistill.recipe import Network, Stage
+from pixeldistill.schedules import Schedule
+from pixeldistill.training import exposed
+from pixeldistill.training.fabric import make_fabric
+from pixeldistill.training.inspect import describe_coverage
+from pixeldistill.training.passes import Training
+from pixeldistill.training.stream import Stream
 from tests.conftest import last_weights, recipe_content, run_here
 
 SCHEDULE = {"epochs": 1, "lr": 0.01, "batch_size": 4, "clip_grad": 10}
@@ -53,6 +67,8 @@ def test_an_assistant_has_the_levels_of_both_its_partners(content):
     both = {"student": None, "students": [content["student"], finer["student"] | {"name": "finer"}], "method": "tas"}
     stages = {s.name: s for s in expand(parse_recipe(content | both))}
     assert [stages[f"distilled-{n}"].teacher.detector.levels for n in ("test_resnet-32", "finer")] == [(3, 6), (3, 5)]
+    small = {s.name: s for s in expand(parse_recipe(content | {"method": "tas", "assistant": {"side": 32}}))}
+    assert small["assistant"].student.detector.levels == (2, 5), "the teacher's P3–P5 are P2–P4 of half the side"
     said = {"assistant": {"detector": {"levels": [3, 7]}}, "method": "tas"}
     assert {s.name: s for s in expand(parse_recipe(content | said))}["assistant"].student.detector.levels == (3, 7)
 
@@ -69,13 +85,16 @@ def test_an_assistant_has_the_levels_of_both_its_partners(content):
         ({"detector": {"levels": [5, 3]}}, "first <= last"),
         ({"detector": {"levels": [3, 40]}}, "levels.*less than or equal to 12"),
         ({"detector": {"head": "fcos", "channels": 48}}, "choose 64, or more by 32"),
+        ({"terms": [{"kind": "supervised", "exposed": [5, 4]}]}, "exposed is .first, last. with first <= last"),
+        ({"compare": {"tas": {"enlarge": True}}}, "compare.tas: an enlarged student meets other levels"),
+        ({"method": "tas", "detector": {"levels": [3, 12]}}, "the assistant at 64 would need P3–P13"),
         ({"detector": {"haed": "fcos"}}, "detector.haed: unknown key, did you mean head"),
         ({"compare": {"big": {"chain": "alone", "stem_stride": 1}}}, "compare.big: `stem_stride` is a control of classification"),
     ],
 )
 def test_recipes_that_mean_nothing(content, changes, words):
     with pytest.raises(RecipeError, match=words):
-        parse_recipe(content | changes)
+        expand(parse_recipe(content | changes))
 
 
 def test_images_are_enlarged_by_powers_of_two(content):
@@ -87,6 +106,28 @@ def test_images_are_enlarged_by_powers_of_two(content):
     stages = {s.name: s for s in expand(parse_recipe(content | {"method": "tas"}))}
     assert stages["distilled"].student.seen.levels == (1, 3), "as fine as the teacher's"
     assert stages["assistant"].student.detector.levels == (3, 5)
+    assert stages["assistant"].terms[0].exposed is None, "it exposes all that it has"
+
+
+@pytest.mark.parametrize("head", ["retinanet", "fcos"])
+def test_twins_cover_the_same_boxes(content, head):
+    """What the assistant exposes to its student covers what the student does; an enlarged student what its teacher does."""
+    content["detector"] |= {"head": head, "channels": 64}
+    content["data"] |= {"limit": 60}
+
+    def shares(**changes):
+        recipe = parse_recipe(content | changes)
+        found = (re.match(r"(.*) at \d+, (P\d–P\d): anchors cover (\d+)%", s) for s in describe_coverage(recipe, expand(recipe)))
+        return {one[1]: (one[2], int(one[3])) for one in found if one}
+
+    chain = shares(method="tas", assistant={"weights": "none"})
+    names = ("teacher", "assistant", "distilled's teacher", "distilled")
+    assert [chain[name][0] for name in names] == ["P3–P5", "P3–P6", "P4–P6", "P3–P5"]
+    assert abs(chain["distilled's teacher"][1] - chain["distilled"][1]) <= 3, "but for views whose sides were rounded"
+    assert chain["assistant"][1] > chain["distilled"][1] or head == "fcos"
+    larger = shares(student=content["student"] | {"enlarge": 64})
+    assert larger["distilled"][0] == "P2–P4"
+    assert abs(larger["distilled"][1] - larger["teacher"][1]) <= 3
 
 
 def test_without_weight_distillation_is_the_plain_detector(content, tmp_path):
@@ -162,6 +203,36 @@ def test_levels_without_their_like_are_refused_before_training(content, tmp_path
     run_here(far, tmp_path / "without", terms=[{"kind": "supervised"}, {"kind": "isrd"}])
 
 
+@pytest.mark.parametrize("stored", [None, 96])
+def test_each_role_sees_its_own_boxes(tmp_path, stored):
+    """A bright rectangle is where its box says, in the large view and in a smaller one of the same crop, after crop and flip."""
+    picture = np.zeros((150, 200, 3), np.uint8)
+    picture[50:100, 75:150] = 255
+    Image.fromarray(picture).save(tmp_path / "1.jpg", quality=100)
+    boxes = np.array([[75, 50, 150, 100]], np.float32)
+    annotation = Annotation(boxes, np.array([0]), np.array([3750], np.float32), np.array([False]), (150, 200))
+    samples = (Sample(tmp_path / "1.jpg", annotation),) * 16
+    store = stored and open_store(
+        tmp_path / "store", samples, [("1.jpg", 0)] * 16, side=stored, kernel="bilinear", workers=0, note=lambda text: None
+    )
+    views = TrainingViews(samples, Views(scale=(0.5, 1), ratio=(0.8, 1.25)), 96, "bilinear", store=store or None)
+    schedule = Schedule(epochs=1, lr=0.1, batch_size=16)
+    stages = [
+        Stage(name=f"s{side}", student=Network(network="x", side=side), terms=(), schedule=schedule, crop_side=96)
+        for side in (96, 48)
+    ]
+    fabric = make_fabric(accelerator="cpu")
+    (batches,) = Stream(stages, [(), ()], views, None, 1, 0, 0, fabric)(0, 0)
+    flips = set()
+    for side, batch in zip((96, 48), batches, strict=True):
+        view = batch.views["student"]
+        for image, (box,) in zip(view.image, view.objects.boxes.tolist(), strict=True):
+            rows, columns = (np.flatnonzero((image[0] > 0.5).any(dim=axis).numpy()) for axis in (1, 0))
+            assert box == pytest.approx([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], abs=1.01 if side == 96 else 0.75)
+            flips.add(round(box[0] / side, 1))
+    assert len(flips) > 3, "they are no one crop"
+
+
 def test_what_the_assistant_exposes_is_said(content, tmp_path):
     from io import StringIO
 
@@ -181,6 +252,34 @@ def test_what_the_assistant_exposes_is_said(content, tmp_path):
     twin = said_of("twin", detector={"levels": [3, 5]})
     (line,) = (line for line in twin.splitlines() if "assistant: its teacher has mAP" in line)
     assert "the student alone" not in line, "the teacher is as the assistant is, but no training of it alone"
+
+
+@pytest.mark.parametrize(("own", "warned"), [(0.2, False), (0.3, True), (0.4, True)])
+def test_a_teacher_with_little_to_teach_is_named(content, tmp_path, monkeypatch, own, warned):
+    """What counts is its mAP on the levels that it exposes to each student, not on all."""
+    students = [content["student"], content["student"] | {"name": "other", "options": {"drop_path_rate": 0.1}}]
+    students.append(content["student"] | {"name": "fine", "detector": {"levels": [2, 4]}})
+    recipe = parse_recipe(content | {"student": None, "students": students, "compare": ["alone", "pkd", "ts"]})
+    stages = expand(recipe)
+    folders = {stage.name: tmp_path / stage.name for stage in stages}
+    for stage in stages:
+        folders[stage.name].mkdir()
+        (folders[stage.name] / "done.json").write_text(json.dumps({"last": {"val": {"map": own}}}))
+    asked = []
+
+    def measured(network, images, fabric, levels=None):
+        asked.append(levels)
+        return {"map": {range(4, 6): 0.3, range(3, 6): 0.9}.get(levels, 0.8)}
+
+    monkeypatch.setattr(exposed, "evaluate", measured)
+    taught = [Training(i, stage, 0, folders[stage.name]) for i, stage in enumerate(stages) if stage.teacher]
+    network = SimpleNamespace(settings=taught[0].stage.teacher.detector)
+    lines = exposed.describe_exposed(taught, network, None, stages, folders, None)
+    assert [line.removeprefix("warning: ").partition(":")[0] for line in lines] == ["pkd-test_resnet-32", "pkd-other", "pkd-fine"]
+    assert "has mAP 30.0 on val with the levels it exposes, P4–P5 (80.0 with all)" in lines[0]
+    assert "has mAP 90.0 on val with the levels it exposes, P3–P5; the student" in lines[2]
+    assert [line.startswith("warning") for line in lines] == [warned, warned, False]
+    assert len(asked) == len(set(asked)) == 3, "each is measured once"
 
 
 def test_it_goes_on_exactly(content, tmp_path, monkeypatch):
@@ -284,6 +383,19 @@ def test_a_comparison(content, tmp_path):
     trained = {t.method: t for t in found.students["test_resnet-32"]}
     assert list(trained) == methods
     assert trained["enlarged"].cost > 3
+
+
+def test_a_teacher_whose_images_are_enlarged(content, tmp_path):
+    """What is called large is what it reads itself."""
+    from rich.console import Console
+
+    from pixeldistill.training.compare import compare
+
+    large = {"teacher": content["teacher"] | {"enlarge": 128}, "compare": ["alone", "ts", "enlarged"]}
+    recipe = parse_recipe(content | large)
+    assert {s.name: s.student.enlarge for s in expand(recipe)} == {"teacher": 128, "alone": None, "ts": None, "enlarged": 128}
+    found = compare(recipe, workers=0, accelerator="cpu", console=Console(quiet=True))
+    assert set(found.references) == {"teacher", "teacher on images of 32, enlarged"}
 
 
 @pytest.mark.slow

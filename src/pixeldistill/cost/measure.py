@@ -11,7 +11,6 @@ from pixeldistill.cost.memory import peak_activations
 from pixeldistill.errors import NetworkError
 from pixeldistill.networks.backbone import create_net, one_line, set_stem_stride
 from pixeldistill.networks.classifier import Classifier
-from pixeldistill.networks.detector import MULTIPLE
 from pixeldistill.networks.shipped import ShippedClassifier, ShippedDetector, ship
 from pixeldistill.networks.trained import AnyNetwork, build_fresh
 from pixeldistill.recipe import Network
@@ -65,7 +64,7 @@ def _ghost(network: Network, classes: int, view: tuple[int, int]) -> tuple[nn.Mo
     if network.detector is not None:
         shipped = ship(build_fresh(network, classes)).to(META)
         assert isinstance(shipped, ShippedDetector)
-        return shipped, torch.empty(1, 3, *(length + -length % MULTIPLE for length in view), device=META)
+        return shipped, torch.empty(1, 3, *(length + -length % shipped.detector.multiple for length in view), device=META)
     image = torch.empty(1, 3, network.side, network.side, dtype=torch.uint8, device=META)
     try:
         with META:
@@ -80,8 +79,7 @@ def _ghost(network: Network, classes: int, view: tuple[int, int]) -> tuple[nn.Mo
 
 
 def _bare(network: Network, classes: int) -> ShippedClassifier:
-    side = network.enlarge or network.side
-    net, config = create_net(network.network, classes, side, "none", network.patch, dict(network.options))
+    net, config = create_net(network.network, classes, network.built_for, "none", network.patch, dict(network.options))
     if network.stem_stride:
         set_stem_stride(net, network.network, network.stem_stride)
     try:

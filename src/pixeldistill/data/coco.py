@@ -1,7 +1,7 @@
 """Reading annotations in COCO's JSON. No torch."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,9 @@ def _categories(content: Content, path: Path) -> dict[int, str]:
     for category in content["categories"]:
         number, name = _get(category, "id"), _get(category, "name")
         if not isinstance(number, int) or not isinstance(name, str) or not name.strip():
-            raise DataError(f"data: {path}: category {category} has no id or no name: give it both")
+            raise DataError(f"data: {path}: category {category} has no id (a whole number) or no name: give it both")
+        if not name.strip().isprintable() or len(name) > LONGEST:
+            raise DataError(f"data: {path}: category {number} has the name {name[:40]!r}, which cannot be printed in a line")
         if number in found or name.strip() in found.values():
             raise DataError(f"data: {path}: category {name!r} (id {number}) is there twice")
         found[number] = name.strip()
@@ -71,7 +73,7 @@ def _images(content: Content, categories: Mapping[int, str], path: Path, folder:
         number, name, height, width = (_get(image, key) for key in ("id", "file_name", "height", "width"))
         named = isinstance(number, int | str) and isinstance(name, str) and 0 < len(name) < LONGEST and name.isprintable()
         if not named or not all(isinstance(n, int) and 0 < n < LARGEST for n in (height, width)):
-            raise DataError(f"data: {path}: image {image} needs id, file_name, height and width")
+            raise DataError(f"data: {path}: image {image} needs id, file_name, and height and width as whole numbers")
         if number in objects:
             raise DataError(f"data: {path}: image id {number} is there twice")
         objects[number], entries[number] = [], (folder / name, (height, width))
@@ -79,9 +81,10 @@ def _images(content: Content, categories: Mapping[int, str], path: Path, folder:
         what = f"annotation {_get(annotation, 'id')}"
         image, category = _get(annotation, "image_id"), _get(annotation, "category_id")
         if not isinstance(image, int | str) or image not in objects:
-            raise DataError(f"data: {path}: {what} is of image id {image}, which is not listed")
+            raise DataError(f"data: {path}: {what} is of image id {image!r}, which is not listed{_other_kind(image, objects)}")
         if not isinstance(category, int) or category not in categories:
-            raise DataError(f"data: {path}: {what} is of category id {category}, which has no name: list it in categories")
+            other = _other_kind(category, categories) or ": list it in categories"
+            raise DataError(f"data: {path}: {what} is of category id {category!r}, which has no name{other}")
         area, crowd = _get(annotation, "area"), _get(annotation, "iscrowd") or 0
         if crowd not in (0, 1):
             raise DataError(f"data: {path}: {what} has iscrowd {crowd!r}: expected 0 or 1")
@@ -92,6 +95,12 @@ def _images(content: Content, categories: Mapping[int, str], path: Path, folder:
             )
         )  # fmt: skip
     return [Described(file, size, tuple(objects[number]), path) for number, (file, size) in entries.items()]
+
+
+def _other_kind(number: Any, known: Iterable[Any]) -> str:  # noqa: ANN401
+    """Say that an id is there as another kind of value: "1" is not 1, nor is 1.0."""
+    alike = next((one for one in known if str(one) == str(number).removesuffix(".0")), None)
+    return "" if alike is None else f": {alike!r} is, so write it so"
 
 
 def _corners(box: Any, where: str) -> tuple[float, float, float, float]:  # noqa: ANN401

@@ -73,8 +73,10 @@ def _object(entry: Element, path: Path) -> Object:
     if not name:
         raise DataError(f"data: {path} has an object without a name")
     x0, y0, x1, y1 = (_number(entry, f"bndbox/{corner}", path) for corner in ("xmin", "ymin", "xmax", "ymax"))
-    difficult = (entry.findtext("difficult") or "0").strip() == "1"
-    return Object((x0 - 1, y0 - 1, x1, y1), name, difficult)  # VOC counts pixels from 1, and its last one is inside
+    difficult = (entry.findtext("difficult") or "0").strip()
+    if difficult not in ("0", "1"):
+        raise DataError(f"data: {path}: difficult is {difficult[:40]!r}: expected 0 or 1")
+    return Object((x0 - 1, y0 - 1, x1, y1), name, difficult == "1")  # VOC counts pixels from 1, and its last one is inside
 
 
 def _image(root: Path, name: str, tree: Element) -> Path:

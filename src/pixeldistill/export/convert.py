@@ -14,7 +14,6 @@ from pixeldistill.data.views import MAX_LENGTH
 from pixeldistill.errors import ExportError
 from pixeldistill.export.graphs import (
     IR_VERSION,
-    MULTIPLE,
     OPSET,
     classifier_answer,
     classifier_view,
@@ -29,7 +28,7 @@ from pixeldistill.networks.trained import AnyNetwork
 from pixeldistill.tasks.detection import MIN_SCORE, MOST, OVERLAP
 
 PREFIX = "network/"
-MOST_CELLS = 512  # of 32 pixels along a side of a detector's image
+LONGEST = 2**14  # pixels of a side of a detector's image
 
 Graph = onnx.ModelProto
 
@@ -51,10 +50,12 @@ def convert(network: AnyNetwork) -> Graph:
         shapes: dict[int, Any] = {0: batch}
         names = ["scores"]
     else:
-        side = max(2 * MULTIPLE, height // MULTIPLE * MULTIPLE)
-        example = torch.zeros(2, 3, side, side + MULTIPLE)
+        multiple = shipped.detector.multiple
+        side = max(2 * multiple, height // multiple * multiple)
+        example = torch.zeros(2, 3, side, side + multiple)
         fix_padding(shipped, example)
-        rows, columns = (MULTIPLE * torch.export.Dim(name, min=1, max=MOST_CELLS) for name in ("rows", "columns"))
+        cells = [torch.export.Dim(name, min=1, max=LONGEST // multiple) for name in ("rows", "columns")]
+        rows, columns = (multiple * count if multiple > 1 else count for count in cells)
         shapes, names = {0: batch, 2: rows, 3: columns}, ["scores", "boxes"]
     try:
         with _quiet():
@@ -85,7 +86,7 @@ def assemble(converted: Graph, network: AnyNetwork, imaging: Imaging) -> Graph:
         model: Graph = onnx.compose.merge_models(seen, answer, io_map=[(scores, "scores")])
     else:
         settings = network.settings
-        view = detector_view(side, imaging, network.mean, network.std, MAX_LENGTH)
+        view = detector_view(side, imaging, network.mean, network.std, MAX_LENGTH, network.multiple)
         boxes = f"{PREFIX}boxes"
         outputs = ["new_sides", "sides", scores, boxes]
         seen = onnx.compose.merge_models(view, converted, io_map=[("view", image)], outputs=outputs)

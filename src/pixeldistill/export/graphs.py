@@ -11,7 +11,6 @@ import onnx.parser
 from pixeldistill.inputs import Imaging
 
 OPSET, IR_VERSION = 20, 10
-MULTIPLE = 32  # of a detector's padded images
 _MODES = {"bilinear": 'mode="linear"', "bicubic": 'mode="cubic", cubic_coeff_a=-0.5'}
 
 Graph = onnx.ModelProto
@@ -111,11 +110,13 @@ answer_graph (float[batch, {classes}] scores) => (float[batch, {classes}] probab
 }}""")
 
 
-def detector_view(side: int, imaging: Imaging, mean: Sequence[float], std: Sequence[float], longest: int) -> Graph:
+def detector_view(
+    side: int, imaging: Imaging, mean: Sequence[float], std: Sequence[float], longest: int, multiple: int
+) -> Graph:  # fmt: skip
     """Make a detector's view of images of any size: uint8 (batch, height, width, 3) → float, normalised and padded; its size.
 
     The same as `data.views.whole_view`, with what a detector does first: the shorter side becomes `side`, the longer one at most
-    `longest` times that.
+    `longest` times that, and both are padded to a `multiple`.
     """
     return _model(f"""
 view_graph (uint8[batch, height, width, 3] image) => (float[batch, 3, rows, columns] view, int64[2] new_sides, int64[2] sides)
@@ -140,7 +141,7 @@ view_graph (uint8[batch, height, width, 3] image) => (float[batch, 3, rows, colu
     deviation = Constant <value = float[1, 3, 1, 1] {{{", ".join(map(repr, std))}}}> ()
     centred = Sub (unit, mean)
     normalised = Div (centred, deviation)
-    multiple = Constant <value_ints = [{MULTIPLE}]> ()
+    multiple = Constant <value_ints = [{multiple}]> ()
     over = Neg (new_sides)
     missing = Mod (over, multiple)
     none = Constant <value_ints = [0, 0, 0, 0, 0, 0]> ()

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-import torch.nn.functional as F
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -16,9 +15,8 @@ from pixeldistill.data.sources import Sample
 from pixeldistill.data.views import to_unit
 from pixeldistill.errors import ExportError, PixelDistillError
 from pixeldistill.export.convert import PREFIX
-from pixeldistill.functional.reconstruction import normalise
 from pixeldistill.inputs import Camera
-from pixeldistill.networks.detector import MULTIPLE, Detector
+from pixeldistill.networks.detector import Detector
 from pixeldistill.networks.trained import AnyNetwork
 from pixeldistill.spread import spread
 
@@ -44,11 +42,7 @@ def _feeds(network: AnyNetwork, camera: Camera, samples: Sequence[Sample]) -> It
         raw = images[[number]]
         if isinstance(raw, PixelDistillError):
             raise raw
-        fed = raw.images
-        if isinstance(network, Detector):
-            height, width = fed.shape[2:]
-            padding = (0, -width % MULTIPLE, 0, -height % MULTIPLE)
-            fed = F.pad(normalise(to_unit(fed), network.mean, network.std), padding)
+        fed = network.prepare(to_unit(raw.images)) if isinstance(network, Detector) else raw.images
         yield {f"{PREFIX}image": fed.contiguous().numpy()}
 
 

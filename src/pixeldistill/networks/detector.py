@@ -18,11 +18,11 @@ from torchvision.ops import FeaturePyramidNetwork
 from pixeldistill.detectors import DetectorSettings
 from pixeldistill.errors import NetworkError
 from pixeldistill.functional.reconstruction import normalise
-from pixeldistill.networks.backbone import InputTap, create_backbone, one_line, patch_size
+from pixeldistill.networks.backbone import TORCHVISION, InputTap, create_backbone, one_line, patch_size
 from pixeldistill.networks.necks import CoarseLevels, SimplePyramid
 from pixeldistill.types import FeatureSpec, MapSpec, Outputs, collect
 
-MULTIPLE = 32  # images are padded to it, on the right and below, so that every level's cells are whole
+MULTIPLE = 32  # of the sides that a backbone reads, so that every level's cells are whole
 
 
 class Detector(nn.Module):
@@ -85,8 +85,7 @@ class Detector(nn.Module):
     def forward(self, image: Tensor) -> Outputs:
         """Run the network on images (N, 3, H, W) in [0, 1]."""
         height, width = image.shape[2:]
-        right, below = -width % MULTIPLE, -height % MULTIPLE
-        padded = F.pad(normalise(image, self.mean, self.std), (0, right, 0, below))
+        padded = self.prepare(image)
         levels = self.levels(padded)
         feature = self.tap.take((padded.shape[2] * self.times, padded.shape[3] * self.times))
         stride = padded.shape[2] / feature.shape[2]
@@ -94,8 +93,18 @@ class Detector(nn.Module):
         towers = tuple(self.begin(level) for level in levels)
         return Outputs(collect([self.finish(*tower) for tower in towers]), feature, levels, towers)
 
+    @property
+    def multiple(self) -> int:
+        """What an image's sides are padded to a multiple of; enlarged, they are multiples of `MULTIPLE`."""
+        return max(1, MULTIPLE // self.times)
+
+    def prepare(self, image: Tensor) -> Tensor:
+        """Normalise images, and pad them on the right and below."""
+        right, below = -image.shape[3] % self.multiple, -image.shape[2] % self.multiple
+        return F.pad(normalise(image, self.mean, self.std), (0, right, 0, below))
+
     def levels(self, padded: Tensor) -> tuple[Tensor, ...]:
-        """Give the pyramid's levels of images that are normalised and padded to multiples of `MULTIPLE`."""
+        """Give the pyramid's levels of images that `prepare` has made."""
         if self.times > 1:
             padded = F.interpolate(padded, scale_factor=self.times, mode="bilinear")
         maps = cast(Any, self.backbone).forward_intermediates(
@@ -176,6 +185,8 @@ def build_detector(
         NetworkError: an unknown name, levels that the backbone cannot give, a size it cannot take.
         WeightsError: weights that cannot be read or do not fit.
     """
+    if name.startswith(TORCHVISION):
+        raise NetworkError(f"{name} gives no maps of its levels: choose a network of timm for a detector")
     built_for = enlarge or image_size
     net, config = create_backbone(name, 1, built_for, weights, patch, dict(options or {}), flexible=True)
     try:

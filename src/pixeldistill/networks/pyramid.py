@@ -121,7 +121,10 @@ def level_anchors(settings: DetectorSettings, number: int, grid: Grid) -> Floats
     return anchors
 
 
-def coverage(boxes: Floats, sizes: NDArray[np.int64], settings: DetectorSettings, numbers: Sequence[int]) -> float:
+def coverage(
+    boxes: Floats, sizes: NDArray[np.int64], settings: DetectorSettings, numbers: Sequence[int],
+    ends: tuple[int, int] | None = None,
+) -> float:  # fmt: skip
     """Give the share of boxes that the anchors of some levels can be matched with.
 
     An anchor covers a box at an intersection over union of 0.5 or more; a point (FCOS) covers one for which it is responsible.
@@ -131,6 +134,8 @@ def coverage(boxes: Floats, sizes: NDArray[np.int64], settings: DetectorSettings
         sizes: (M, 2), height and width of each box's view.
         settings: of the detector.
         numbers: of the levels.
+        ends: of the levels that objects were matched with as if there were no others; by default all. A pyramid's first and last
+            points take what is smaller and larger, too.
     """
     if not len(boxes):
         return 1.0
@@ -138,7 +143,7 @@ def coverage(boxes: Floats, sizes: NDArray[np.int64], settings: DetectorSettings
     for number in numbers:
         grid = -(-sizes // 2**number)
         if settings.head == "fcos":
-            first, last = settings.levels  # of those that it was trained with: the ends take what is smaller and larger
+            first, last = ends or settings.levels
             covered |= _in_reach(boxes, grid, number, first=number == first, last=number == last)
         else:
             for shape in cell_shapes(settings):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pixeldistill.functional.boxes import decode_boxes, decode_sides
 from pixeldistill.networks.classifier import Classifier
-from pixeldistill.networks.detector import MULTIPLE, Detector
+from pixeldistill.networks.detector import Detector
 from pixeldistill.networks.pyramid import level_anchors
 from pixeldistill.networks.trained import AnyNetwork
 
@@ -31,7 +31,7 @@ class ShippedClassifier(nn.Module):
 
 
 class ShippedDetector(nn.Module):
-    """A detector: images float (N, 3, H, W), normalised and padded to multiples of 32 → (scores, boxes) of all anchors.
+    """A detector: images float (N, 3, H, W) that its `prepare` has made → (scores, boxes) of all anchors.
 
     Scores (N, A, classes) are probabilities, 0 beyond the `CANDIDATES` likeliest of a level; boxes (N, A, 4) are pixels of the
     image, not cut at its border.
@@ -81,16 +81,16 @@ def ship(network: AnyNetwork) -> ShippedClassifier | ShippedDetector:
     return ShippedDetector(network)
 
 
-def fix_padding(net: nn.Module, example: Tensor) -> None:
+def fix_padding(net: ShippedDetector, example: Tensor) -> None:
     """Give convolutions that pad as TensorFlow does the padding of an example for good, in place.
 
-    On images whose sides are multiples of `MULTIPLE` it is always the same, and needs no arithmetic while the network runs.
+    On images that are padded to the detector's `multiple` it is always the same, and needs no arithmetic while the network runs.
 
     Args:
         net: the network.
         example: an input, its sides such multiples.
     """
-    assert not any(side % MULTIPLE for side in example.shape[2:]), "its padding would be that of this size alone"
+    assert not any(side % net.detector.multiple for side in example.shape[2:]), "its padding would be that of this size alone"
     found: dict[Conv2dSame, tuple[int, int, int, int]] = {}
 
     def note(module: Conv2dSame, args: tuple[Tensor]) -> None:

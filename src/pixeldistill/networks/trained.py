@@ -57,7 +57,7 @@ def build_network(network: Network, classes: tuple[str, ...], *, trained: bool, 
     )  # fmt: skip
     if learned:
         known = classes if trained else None
-        state = read_trained(source, network.network, (network.enlarge or network.side) if trained else None, known)
+        state = read_trained(source, network.network, network.built_for if trained else None, known)
         adopt_detector(detector, state, learned.levels, source, trained=trained)
     return detector
 

@@ -73,7 +73,7 @@ def every_method(recipe: Recipe) -> Recipe:
 def _may_be_enlarged(student: Network, recipe: Recipe) -> bool:
     """Tell whether a student's images can be enlarged to the teacher's side."""
     assert recipe.teacher is not None
-    larger = student.model_copy(update={"enlarge": recipe.teacher.side})
+    larger = student.model_copy(update={"enlarge": recipe.teacher.built_for})
     return student.side < recipe.teacher.side and (recipe.task == "classification" or larger.enlarges_levels)
 
 
@@ -170,7 +170,7 @@ def _references(
         imaging = student.imaging or recipe.imaging
         sent = f" ({imaging.words})" if imaging != Imaging() else ""
         name = f"teacher on images of {student.side}{sent}, enlarged"
-        wanted[name] = teacher.model_copy(update={"side": student.side, "imaging": imaging, "enlarge": teacher.side})
+        wanted[name] = teacher.model_copy(update={"side": student.side, "imaging": imaging, "enlarge": teacher.built_for})
     fabric = make_fabric(accelerator=accelerator)
     path = recipe.run / REFERENCES
     before: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}

@@ -1,6 +1,7 @@
 """What a detector knows on the levels that it exposes: said before students learn from it."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 from pixeldistill.networks.detector import Detector
@@ -28,21 +29,28 @@ def describe_exposed(
         fabric: of this process.
 
     Returns:
-        A line for each group of students with other levels; a warning where the student alone is as good as its teacher there.
+        A line for each student; a warning where the student alone is as good as its teacher there.
     """
-    lines: dict[range, str] = {}
+    lines: list[str] = []
+    told: list[Network] = []
+    numbers = network.settings.numbers
+
+    @cache
+    def score_on(levels: range | None) -> float:
+        return decisive(evaluate(network, images, fabric, levels))
+
     for training in trainings:
         student = training.stage.student
         assert training.stage.teacher is not None
-        numbers = network.settings.numbers
         exposed = exposed_levels(student.seen.numbers, student.side, numbers, training.stage.teacher.side)
-        if not exposed or exposed in lines:
+        if not exposed or _plain(student) in told:
             continue
-        score = decisive(evaluate(network, images, fabric, exposed))
+        told.append(_plain(student))
+        score = score_on(exposed)
         said = f"{training.stage.name}: its teacher has mAP {100 * score:.1f} on val with the levels it exposes"
         line = f"{said}, P{exposed[0]}–P{exposed[-1]}"
         if len(exposed) < len(numbers):
-            line += f" ({100 * decisive(evaluate(network, images, fabric)):.1f} with all)"
+            line += f" ({100 * score_on(None):.1f} with all)"
         own_kind = [s for s in stages if s.teacher is None and _plain(s.student) == _plain(student)]
         # An assistant may be what its teacher is, which is then no training of it alone.
         plain = [s for s in own_kind if s.name not in training.stage.sources and (folders[s.name] / DONE).is_file()]
@@ -53,8 +61,8 @@ def describe_exposed(
                 other = "choose finer levels for the student, or another `anchor`"
                 fix = other if len(exposed) < len(numbers) else "train it longer"
                 line = f"warning: {line}: it has little to teach there; {fix}"
-        lines[exposed] = line
-    return list(lines.values())
+        lines.append(line)
+    return lines
 
 
 def _plain(network: Network) -> Network:

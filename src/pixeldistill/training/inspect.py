@@ -16,7 +16,7 @@ from pixeldistill.data.views import whole_size
 from pixeldistill.errors import DataError, WeightsError
 from pixeldistill.files import differences
 from pixeldistill.inputs import Data
-from pixeldistill.losses import name_terms
+from pixeldistill.losses import SupervisedTerm, name_terms
 from pixeldistill.networks.pyramid import coverage, pair_levels
 from pixeldistill.networks.trained import AnyNetwork, build_fresh
 from pixeldistill.recipe import STAGE_REFERENCE, Network, Recipe, Stage
@@ -220,24 +220,31 @@ def describe_coverage(recipe: Recipe, stages: Sequence[Stage]) -> list[str]:
         return []
     lines, shown = [], set()
     for stage in stages:
-        for name, network, levels in _exposed(stage):
-            if not levels or (network.side, network.seen, levels) in shown:
+        for name, network, levels, ends in _exposed(stage, {s.name: s for s in stages}):
+            if not levels or (network.side, network.seen, levels, ends) in shown:
                 continue
-            shown.add((network.side, network.seen, levels))
-            share = coverage(*view_boxes(samples, network.side), network.seen, levels)
+            shown.add((network.side, network.seen, levels, ends))
+            share = coverage(*view_boxes(samples, network.side), network.seen, levels, ends)
             low = " (low: the others are too small or too large; choose other `levels` or `anchor`)" if share < LOW else ""
             lines.append(f"{name} at {network.side}, P{levels[0]}–P{levels[-1]}: anchors cover {share:.0%} of train's boxes{low}")
     return lines
 
 
-def _exposed(stage: Stage) -> Iterator[tuple[str, Network, tuple[int, ...]]]:
-    """Name a stage's detectors with their levels; of its teacher, those that the student's correspond to."""
+def _exposed(
+    stage: Stage, stages: Mapping[str, Stage]
+) -> Iterator[tuple[str, Network, tuple[int, ...], tuple[int, int] | None]]:  # fmt: skip
+    """Name a stage's detectors with their levels; of its teacher, those that the student's correspond to.
+
+    With them the levels that a teacher was told of as if it had no others, if it is trained here and was.
+    """
     student, teacher = stage.student, stage.teacher
-    yield stage.name, student, student.seen.numbers
+    yield stage.name, student, student.seen.numbers, None
     if teacher:
         numbers = teacher.seen.numbers
         pairs = pair_levels(student.seen.numbers, student.side, numbers, teacher.side)
-        yield f"{stage.name}'s teacher", teacher, tuple(numbers[pair.teacher] for pair in pairs)
+        trained = stages.get(teacher.weights.removeprefix(STAGE_REFERENCE))
+        told = next((term.exposed for term in trained.terms if isinstance(term, SupervisedTerm)), None) if trained else None
+        yield f"{stage.name}'s teacher", teacher, tuple(numbers[pair.teacher] for pair in pairs), told
 
 
 def view_boxes(samples: Sequence[Sample], side: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
