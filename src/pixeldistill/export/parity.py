@@ -88,7 +88,7 @@ def check_parity(parity: Parity) -> None:
     if not parity.unmatched <= LOST_BOUND:
         raise ExportError(
             f"the exported file does not find {parity.unmatched:.1%} of PyTorch's objects, more than {LOST_BOUND:.0%}, while the "
-            "network is the same: so many lie at a threshold, as those of a network that has hardly been trained do; train it longer"
+            "network is the same: so many lie at a threshold, as those of a hardly trained network do; train it longer"
         )
 
 
