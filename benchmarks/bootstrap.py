@@ -1,0 +1,93 @@
+"""How far differences in mAP are the luck of the images they were measured on: a paired bootstrap over images.
+
+    .venv/bin/python benchmarks/bootstrap.py RECIPE [--set data.root=…] [--draws 200]
+
+RECIPE is one that `pixeldistill compare` has trained. Every network looks at the images of val and test once. Then images are
+drawn with replacement, the same ones for all networks, and each method's mAP (the mean over its seeds) is measured on every draw.
+Printed are the median and the central 95 % of the draws: of each method, of its difference from another, and of the gap that it
+recovers. Seeds vary beside this: an interval here says nothing about another training.
+"""
+
+import argparse
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.progress import track
+
+from pixeldistill.data.boxes import Annotation
+from pixeldistill.data.check import check_images
+from pixeldistill.data.loading import default_workers
+from pixeldistill.data.sources import load_splits
+from pixeldistill.expansion import expand
+from pixeldistill.networks.trained import load_trained
+from pixeldistill.reading import load_recipe
+from pixeldistill.tasks.average_precision import average_precision
+from pixeldistill.tasks.detection import Detections
+from pixeldistill.training.evaluate import TestImages, annotation_of, answer
+from pixeldistill.training.fabric import Fabric, make_fabric
+from pixeldistill.training.runs import DONE, stage_folder
+
+Values = NDArray[np.float64]
+
+
+def middle(values: Values) -> str:
+    """Give the median and the central 95 %."""
+    low, median, high = 100 * np.percentile(values, [2.5, 50, 97.5])
+    return f"{median:.1f} ({low:.1f} to {high:.1f})"
+
+
+def drawn(
+    found: Mapping[str, Sequence[Sequence[Detections]]], truth: Sequence[Annotation], classes: int, draws: int
+) -> dict[str, Values]:  # fmt: skip
+    """Measure every method's mAP, the mean over its seeds, on the same draws of images."""
+    rng = np.random.default_rng(0)
+    maps: dict[str, list[float]] = {name: [] for name in found}
+    for _ in track(range(draws), "drawing"):
+        chosen = rng.integers(len(truth), size=len(truth))
+        annotations = [truth[i] for i in chosen]
+        for name, seeds in found.items():
+            scores = [average_precision([seed[i] for i in chosen], annotations, classes)["map"] or 0.0 for seed in seeds]
+            maps[name].append(float(np.mean(scores)))
+    return {name: np.array(values) for name, values in maps.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipe")
+    parser.add_argument("--set", dest="settings", action="append", default=[])
+    parser.add_argument("--draws", type=int, default=200)
+    parser.add_argument("--base", default="alone", help="the method that others are compared with")
+    args = parser.parse_args()
+    warnings.filterwarnings("ignore", category=UserWarning)
+    recipe = load_recipe(args.recipe, args.settings)
+    splits = check_images(load_splits(recipe.data), recipe.data, default_workers())
+    stages, fabric = expand(recipe), make_fabric(accelerator="cpu")
+    samples = (*splits.val, *splits.test)
+    found: dict[str, list[list[Detections]]] = {}
+    for number, stage in enumerate(stages, start=1):
+        folders = [stage_folder(recipe.run, number, stage.name, seed) for seed in stage.seeds]
+        done = [folder for folder in folders if (folder / DONE).is_file()]
+        images = TestImages(samples, stage.student.camera, default_workers(), fabric)
+        if done:
+            found[stage.name] = [detections(folder, images, fabric) for folder in done]
+    maps = drawn(found, [annotation_of(sample) for sample in samples], len(splits.classes), args.draws)
+    base, gap = maps[args.base], maps["teacher"] - maps[args.base]
+    print(f"\n| method | seeds | mAP on {len(samples)} images | points above {args.base} | gap recovered, % |")
+    print("|---|---|---|---|---|")
+    for name, values in maps.items():
+        recovered = "" if name in (args.base, "teacher") else middle((values - base) / gap)
+        print(f"| {name} | {len(found[name])} | {middle(values)} | {middle(values - base)} | {recovered} |")
+
+
+def detections(folder: Path, images: TestImages, fabric: Fabric) -> list[Detections]:
+    """Ask a training's last network of all images."""
+    found = answer(load_trained(folder).to(fabric.device), images, fabric)
+    assert isinstance(found, list)
+    return found
+
+
+if __name__ == "__main__":
+    main()
