@@ -2,10 +2,10 @@
 
     .venv/bin/python benchmarks/bootstrap.py RECIPE [--set data.root=…] [--draws 200]
 
-RECIPE is one that `pixeldistill compare` has trained. Every network looks at the images of val and test once. Then images are
-drawn with replacement, the same ones for all networks, and each method's mAP (the mean over its seeds) is measured on every draw.
-Printed are the median and the central 95 % of the draws: of each method, of its difference from another, and of the gap that it
-recovers. Seeds vary beside this: an interval here says nothing about another training.
+RECIPE is one of detectors that `pixeldistill compare` has trained. Every network looks at the images of val and test once. Then
+images are drawn with replacement, the same ones for all networks, and each method's mAP (the mean over its seeds) is measured on
+every draw. Printed are the median and the central 95 % of the draws: of each method, of its difference from another, and of the
+gap that it recovers. Seeds vary beside this: an interval here says nothing about another training.
 """
 
 import argparse
@@ -21,9 +21,10 @@ from pixeldistill.data.boxes import Annotation
 from pixeldistill.data.check import check_images
 from pixeldistill.data.loading import default_workers
 from pixeldistill.data.sources import load_splits
-from pixeldistill.expansion import expand
+from pixeldistill.expansion import expand, teacher_of
 from pixeldistill.networks.trained import load_trained
 from pixeldistill.reading import load_recipe
+from pixeldistill.run_folder import find_run
 from pixeldistill.tasks.average_precision import average_precision
 from pixeldistill.tasks.detection import Detections
 from pixeldistill.training.evaluate import TestImages, annotation_of, answer
@@ -64,15 +65,20 @@ def main() -> None:
     warnings.filterwarnings("ignore", category=UserWarning)
     recipe = load_recipe(args.recipe, args.settings)
     splits = check_images(load_splits(recipe.data), recipe.data, default_workers())
-    stages, fabric = expand(recipe), make_fabric(accelerator="cpu")
+    stages, fabric, teacher = expand(recipe), make_fabric(accelerator="cpu"), teacher_of(recipe)
     samples = (*splits.val, *splits.test)
-    found: dict[str, list[list[Detections]]] = {}
+    trained = {"teacher": (teacher.camera, [find_run(Path(teacher.weights))])} if Path(teacher.weights).exists() else {}
     for number, stage in enumerate(stages, start=1):
         folders = [stage_folder(recipe.run, number, stage.name, seed) for seed in stage.seeds]
-        done = [folder for folder in folders if (folder / DONE).is_file()]
-        images = TestImages(samples, stage.student.camera, default_workers(), fabric)
-        if done:
-            found[stage.name] = [detections(folder, images, fabric) for folder in done]
+        trained[stage.name] = stage.student.camera, [folder for folder in folders if (folder / DONE).is_file()]
+    known = [name for name, (_, done) in trained.items() if done]
+    if args.base not in known:
+        parser.error(f"--base {args.base} is none of what has been trained: {', '.join(known)}")
+    found = {
+        name: [detections(folder, TestImages(samples, camera, default_workers(), fabric), fabric) for folder in done]
+        for name, (camera, done) in trained.items()
+        if done
+    }
     maps = drawn(found, [annotation_of(sample) for sample in samples], len(splits.classes), args.draws)
     base, gap = maps[args.base], maps["teacher"] - maps[args.base]
     print(f"\n| method | seeds | mAP on {len(samples)} images | points above {args.base} | gap recovered, % |")

@@ -133,6 +133,12 @@ def test_an_enlarged_image_shifts_the_levels(head):
     assert torch.allclose(4 * ours.boxes, theirs.boxes, atol=1e-2)
 
 
+@pytest.mark.parametrize("enlarge", [48, 96, 16])
+def test_images_are_enlarged_by_powers_of_two_alone(enlarge):
+    with pytest.raises(NetworkError, match=f"{enlarge} is not 2, 4, … times 32"):
+        build_detector("test_resnet", 3, 32, light(), enlarge=enlarge)
+
+
 @pytest.mark.parametrize(("name", "side"), [("test_resnet", 16), ("test_resnet", 48), ("test_vit", 48)])
 def test_an_enlarged_image_costs_what_the_large_one_does(name, side):
     """Nothing is padded that the large image would not have; a map of the input module covers the same image."""

@@ -188,12 +188,15 @@ def build_detector(
     if name.startswith(TORCHVISION):
         raise NetworkError(f"{name} gives no maps of its levels: choose a network of timm for a detector")
     built_for = enlarge or image_size
+    times, rest = divmod(built_for, image_size)
+    if rest or times & (times - 1):
+        raise NetworkError(f"{name}: {built_for} is not 2, 4, … times {image_size}: a detector's levels shift by whole numbers")
     net, config = create_backbone(name, 1, built_for, weights, patch, dict(options or {}), flexible=True)
     try:
         patch = patch_size(net) if hasattr(net, "dynamic_img_size") else None
         if patch and MULTIPLE % patch:
             raise NetworkError(f"its patches of {patch} do not divide {MULTIPLE} pixels: choose `patch` 8 or 16")
-        detector = Detector(net, settings, num_classes, config, built_for // image_size)
+        detector = Detector(net, settings, num_classes, config, times)
         detector.add_neck(_usable_maps(net, built_for, settings))
         _check(detector, image_size)
     except NetworkError as error:

@@ -242,7 +242,7 @@ def _exposed(
     if teacher:
         numbers = teacher.seen.numbers
         pairs = pair_levels(student.seen.numbers, student.side, numbers, teacher.side)
-        trained = stages.get(teacher.weights.removeprefix(STAGE_REFERENCE))
+        trained = stages.get(teacher.weights[1:]) if teacher.weights.startswith(STAGE_REFERENCE) else None
         told = next((term.exposed for term in trained.terms if isinstance(term, SupervisedTerm)), None) if trained else None
         yield f"{stage.name}'s teacher", teacher, tuple(numbers[pair.teacher] for pair in pairs), told
 
