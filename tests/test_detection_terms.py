@@ -162,6 +162,30 @@ def test_detectors_that_cannot_be_compared(changes, config, words):
         build_term(config, detector(32).spec, detector(32, **changes).spec)
 
 
+def test_features_are_compared_whatever_the_heads_and_anchors():
+    """Levels that correspond are enough; points have no anchors that could differ."""
+    for ours, theirs, config in (
+        ({"head": "fcos"}, {"anchor": 2}, FKDTerm(kind="fkd")),
+        ({"head": "fcos"}, {"head": "fcos", "anchor": 2}, PKDTerm(kind="pkd")),
+    ):
+        student, teacher = detector(32, **ours), detector(64, levels=(3, 6), **theirs).requires_grad_(False)
+        objective = Objective(student, teacher.spec, (SupervisedTerm(kind="supervised"), config), 1)
+        assert torch.isfinite(objective(batch_of(32, teacher, 64))[config.kind])
+
+
+@pytest.mark.parametrize(("head", "depth", "handed"), [("retinanet", 3, 1), ("fcos", 3, 1), ("fcos", 4, 2), ("fcos", 1, 0)])
+def test_a_head_hands_over_whole_convolutions(head, depth, handed):
+    """With their norm and activation: half of them, rounded down."""
+    network = detector(64, head=head, depth=depth).eval()
+    level = torch.randn(1, 64, 4, 4)
+    classes, boxes = network.begin(level)
+    each = {"retinanet": 1, "fcos": 3}[head]
+    towers = network.net["head"].classification_head.conv, network.net["head"].regression_head.conv
+    assert len(towers[0]) == each * depth
+    assert torch.equal(classes, towers[0][: handed * each](level)) and torch.equal(boxes, towers[1][: handed * each](level))
+    assert (classes >= 0).all() == (handed > 0), "the last module is a ReLU"
+
+
 def test_levels_that_are_told_on_their_own_must_be_there():
     from pixeldistill.networks import build_classifier
 

@@ -253,10 +253,12 @@ def test_controls_start_as_the_assistant_does(tas):
         assert stages["alone"].student.weights == expected
 
 
-def test_in_a_comparison_a_student_may_start_from_the_assistant(compared):
+def test_in_a_comparison_methods_say_themselves_what_the_student_starts_from(compared):
+    """Else `tas` and `tas-start` would be one training, twice."""
     compared["student"] |= {"weights": "assistant"}
-    stages = {s.name: s for s in expand(parse_recipe(compared | {"compare": ["alone", "tas"]}))}
-    assert (stages["alone"].student.weights, stages["tas"].student.weights) == ("pretrained", "@assistant")
+    stages = {s.name: s for s in expand(parse_recipe(compared | {"compare": ["alone", "tas", "tas-start"]}))}
+    starts = {name: stages[name].student.weights for name in ("alone", "tas", "tas-start")}
+    assert starts == {"alone": "pretrained", "tas": "pretrained", "tas-start": "@assistant"}
 
 
 def test_a_start_of_another_architecture_is_refused(compared):

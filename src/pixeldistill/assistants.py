@@ -2,6 +2,8 @@
 
 from typing import TypeVar
 
+from pydantic import ValidationError
+
 from pixeldistill.detectors import MAX_LEVEL, MIN_LEVEL, DetectorSettings
 from pixeldistill.errors import RecipeError
 from pixeldistill.losses import SupervisedTerm, Term
@@ -93,6 +95,10 @@ def completed(network: NetworkT, base: DetectorSettings) -> NetworkT:
 
 
 def merged(base: DetectorSettings, own: DetectorSettings | None) -> DetectorSettings:
-    """Give what a network's settings say, and what the recipe's do where they are silent."""
+    """Give what a network's settings say, and what the recipe's do where they are silent. Raises RecipeError."""
     said = {} if own is None else {name: getattr(own, name) for name in own.model_fields_set}
-    return DetectorSettings(**{**dict(base), **said})
+    try:
+        return DetectorSettings(**{**dict(base), **said})
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise RecipeError(f"a network's own `detector` {said} does not go with the recipe's: {reason}") from None

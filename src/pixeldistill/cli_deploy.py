@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from pixeldistill.answers import Answering
+from pixeldistill.answers import Answering, list_images
 from pixeldistill.console import Workers, need_torch, say, share, table, tell_errors
-from pixeldistill.errors import ExportError
+from pixeldistill.errors import DataError, ExportError
 from pixeldistill.tasks.headline import TITLES
 from pixeldistill.wording import in_words
 
@@ -112,7 +112,9 @@ def _predict_objects(predictor: Answering, files: list[Path], least: float, fold
     from pixeldistill.data.images import read_image
     from pixeldistill.report.boxes import draw_boxes, picture_names, save_png
 
-    found = [d for d in predictor.detect(files, least)]
+    if folder.resolve() in {path.parent.resolve() for path in list_images(files)}:
+        raise DataError(f"the pictures would stand among the images themselves, in {folder}: name another folder as --draw")
+    found = predictor.detect(files, least)
     read = [d for d in found if not d.error]
     names = picture_names([d.path for d in read])
     for detection, name in zip(read, names, strict=True):

@@ -1,7 +1,7 @@
 """What a recipe says of a detector beyond its backbone: its pyramid levels, its anchors or points, its head. Pure data."""
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
@@ -53,6 +53,16 @@ class DetectorSettings(Strict):
         """
         shift = round(math.log2(times))
         return self.model_copy(update={"levels": (self.levels[0] - shift, self.levels[1] - shift)})
+
+    @property
+    def anchors(self) -> dict[str, Any]:
+        """What its boxes are told by: two detectors that share it can be compared place by place.
+
+        >>> DetectorSettings(head="fcos", anchor=2).anchors
+        {'head': 'fcos'}
+        """
+        names = ("head", "anchor", "aspects", "scales") if self.head == "retinanet" else ("head",)
+        return {name: getattr(self, name) for name in names}
 
     @property
     def shapes(self) -> int:

@@ -143,7 +143,8 @@ def _prepared(student: Student, method: Method, recipe: Recipe, assistant: str |
     changes: dict[str, Any] = {"stem_stride": method.stem_stride} if method.stem_stride else {}
     if method.enlarge:
         changes["enlarge"] = recipe.teacher.built_for
-    if assistant is not None and (method.from_assistant or (method.chain == "tas" and student.weights == ASSISTANT)):
+    said_so = student.weights == ASSISTANT and method.chain == "tas" and not recipe.compare  # there each method says it itself
+    if assistant is not None and (method.from_assistant or said_so):
         changes["weights"] = f"{STAGE_REFERENCE}{assistant}" if isinstance(assistant, str) else assistant.weights
     elif student.weights == ASSISTANT:
         said = recipe.assistant or Assistant()  # a control has no assistant to start from: it starts as the assistant does

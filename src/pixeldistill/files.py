@@ -43,19 +43,20 @@ def write_json(path: Path, content: Any) -> None:  # noqa: ANN401
 
 
 @contextmanager
-def locked(folder: Path, taken: str | None) -> Iterator[None]:
+def locked(folder: Path, taken: str | None, name: str = ".lock") -> Iterator[None]:
     """Hold a folder for this process; the lock goes with the process, however it ends.
 
     Args:
         folder: made, if need be.
         taken: what to say when another process holds it; None waits for that one.
+        name: of the file in it that is locked.
 
     Raises:
         RunError: another process holds it, or it cannot be made.
     """
     from filelock import FileLock, Timeout
 
-    lock = FileLock(folder / ".lock")
+    lock = FileLock(folder / name)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=-1 if taken is None else 0)

@@ -248,7 +248,12 @@ class Recipe(Strict):
                 raise ValueError(f"format {self.data.format!r} has boxes: it needs `task: detection`")
             if self.detector or any(network.detector for network in networks):
                 raise ValueError("`detector` settings need `task: detection`")
+            if self.views.visible is not None:
+                raise ValueError("views.visible is of boxes: it needs `task: detection`")
             return
+        cameras = [self.imaging, *(n.imaging for n in networks if isinstance(n, Network) and n.imaging)]
+        if any(camera.crop != Imaging().crop for camera in cameras):
+            raise ValueError("imaging.crop is of classifiers: a detector is fed the whole image; leave it out")
         if not self.data.boxed:
             raise ValueError(f"format {self.data.format!r} has no boxes: `task: detection` needs format coco, voc or scenes")
         if self.views.mixup:

@@ -66,7 +66,7 @@ def test_coco(write_coco):
     assert by_path["2.jpg"].crowd.tolist() == [True] and len(by_path["3.jpg"].boxes) == 0
     assert splits.test[0].label.boxes.tolist()[0] == [35, 20, 40, 30], "cut at the image's edge"
     said = " ".join(splits.notes)
-    assert "test: 1 box cut" in said and "no val split: 1 images cut" in said and "without objects" in said
+    assert "test: 1 box cut" in said and "no val split: 2 images cut" in said and "without objects" in said
 
 
 def test_what_boxes_are_decides_the_datas_identity(write_coco):
@@ -91,6 +91,10 @@ BAD_COCO = {
     ),
     "sizes with a point": (coco([image(1, 40.0), image(2)], GOOD), "height and width as whole numbers"),
     "a category twice": (coco(TWO, GOOD, [*CATEGORIES, {"id": 7, "name": "cow"}]), "is there twice"),
+    "two of a name": (
+        coco(TWO, [*GOOD, box(3, 1, [0, 0, 5, 5], category=0)], [{"id": 0, "name": "cat"}, *CATEGORIES]),
+        "categories 0 and 7 are both called 'cat', and both have objects",
+    ),
     "an unnamed category": (coco(TWO, [*GOOD, box(3, 1, [0, 0, 5, 5], category=9)]), "category id 9, which has no name"),
     "no such image": (coco(TWO, [*GOOD, box(3, 5, [0, 0, 5, 5])]), "image id 5, which is not listed"),
     "no file": (coco([*TWO, image(99)], GOOD), "99.jpg: listed, but not there"),
@@ -197,6 +201,12 @@ def test_difficult_objects_count_as_crowds(voc):
             "its annotation says 41×30",
         ),
         (
+            lambda root: (root / "Annotations/i0.xml").write_text(
+                VOC.format(name="i0", width=40, x1=10).replace(">cat<", ">a\nb<")
+            ),
+            "cannot be printed in a line",
+        ),
+        (
             lambda root: (root / "Annotations/i0.xml").write_text(VOC.format(name="i0", width=40, x1="ten")),
             "'ten', which is no number",
         ),
@@ -219,8 +229,10 @@ def test_scenes_are_drawn_once(tmp_path):
     assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.jpg")}
     (tmp_path / "other").mkdir()
     (tmp_path / "other/mine.txt").write_text("mine")
-    with pytest.raises(DataError, match="holds something else"):
-        load_splits(Data(format="scenes", root=tmp_path / "other"))
+    for taken in ("other", "other/mine.txt"):
+        with pytest.raises(DataError, match="holds something else"):
+            load_splits(Data(format="scenes", root=tmp_path / taken))
+    assert (tmp_path / "scenes").stat().st_mode & 0o055 == 0o055, "others may read it"
 
 
 def annotated(boxes, size=(60, 80), crowd=None):
@@ -276,6 +288,31 @@ def test_a_cut_leaves_train_every_class(write_coco):
     for seed in range(5):
         splits = load_splits(data.model_copy(update={"split_seed": seed, "val_fraction": 0.45}))
         assert splits.classes == ("dog", "cat") and len(splits.val) >= 2
+
+
+def test_a_cut_leaves_train_every_class_of_crowded_images(write_coco):
+    """A class that is always beside a rarer one counts too; what nothing is learned from does not."""
+    names = "abc"
+    shown = {1: "ac", 2: "a", 3: "bc", 4: "b"}
+    boxes = [box(i, i, [2, 3, 10, 20], category=names.index(name)) for i, of in shown.items() for name in of]
+    boxes += [box(9, i, [4, 4, 9, 9], category=2, iscrowd=1) for i in shown]
+    categories = [{"id": i, "name": name} for i, name in enumerate(names)]
+    data = write_coco(coco([image(i) for i in shown], boxes, categories))
+    for seed in range(20):
+        splits = load_splits(data.model_copy(update={"split_seed": seed}))
+        assert splits.classes == ("a", "b", "c") and len(splits.val) >= 1
+
+
+def test_an_unused_category_of_the_same_name_is_left_out(write_coco):
+    """As exports list the project's own name."""
+    data = write_coco(coco(TWO, GOOD, [{"id": 0, "name": "cat"}, *CATEGORIES, {"id": 9, "name": "dog"}]))
+    assert load_splits(data).classes == ("cat",)
+
+
+def test_a_folder_is_found_though_its_first_image_is_missing(write_coco):
+    data = write_coco(coco([image(99), *TWO], GOOD)).model_copy(update={"on_bad_image": "skip"})
+    splits = load_splits(data)
+    assert len(splits.train) + len(splits.val) == 2 and "skipped 1 images" in splits.notes[0]
 
 
 def test_a_split_without_objects_cannot_measure(write_coco):

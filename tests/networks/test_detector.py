@@ -88,7 +88,7 @@ def test_a_student_starts_from_the_levels_that_it_shares():
     for levels in ((3, 7), (2, 6), (4, 9)):
         student = build_detector("test_resnet", 3, 32, light(levels=levels))
         before = {key: value.clone() for key, value in student.net.state_dict().items()}
-        adopt_detector(student, source.net.state_dict(), (3, 8), "x", trained=False)
+        adopt_detector(student, source.net.state_dict(), source.built, "x", trained=False)
         after, theirs = student.net.state_dict(), source.net.state_dict()
         for level in (3, 4, 5):
             if level >= levels[0]:
@@ -103,10 +103,35 @@ def test_a_student_starts_from_the_levels_that_it_shares():
 def test_a_teachers_levels_must_be_its_own():
     source, other = (build_detector("test_resnet", 3, 64, light(levels=levels)) for levels in ((3, 8), (3, 7)))
     with pytest.raises(WeightsError, match="has the levels P3–P8, not P3–P7"):
-        adopt_detector(other, source.net.state_dict(), (3, 8), "runs/a", trained=True)
-    wide = build_detector("test_resnet", 3, 64, light(channels=96))
-    with pytest.raises(WeightsError, match=r"inner_blocks\.0\.0\.weight is of another shape"):
-        adopt_detector(wide, source.net.state_dict(), (3, 8), "runs/a", trained=False)
+        adopt_detector(other, source.net.state_dict(), source.built, "runs/a", trained=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"channels": 96}, "its channels was 64, is 96"),
+        ({"head": "fcos"}, 'head was "retinanet", is "fcos"'),
+        ({"anchor": 2}, r"anchor was 4\.0, is 2\.0"),
+    ],
+)
+def test_a_start_of_another_head_or_of_other_anchors_is_refused(changes, words):
+    """Boxes are told by the anchors, which no weight's shape shows."""
+    source, other = build_detector("test_resnet", 3, 64, light()), build_detector("test_resnet", 3, 64, light(**changes))
+    with pytest.raises(WeightsError, match=words):
+        adopt_detector(other, source.net.state_dict(), source.built, "runs/a", trained=False)
+
+
+@pytest.mark.parametrize("levels", [(2, 4), (1, 3)])
+def test_a_shallower_student_starts_from_a_deeper_backbone(levels):
+    """What the other needs for its coarser levels alone is left."""
+    source = build_detector("tf_efficientnet_lite0", 3, 64, light(levels=(3, 5)))
+    student = build_detector("tf_efficientnet_lite0", 3, 32, light(levels=levels))
+    theirs, own = source.net.state_dict(), student.net.state_dict()
+    assert {key for key in theirs if key.startswith("backbone.")} > {key for key in own if key.startswith("backbone.")}
+    adopt_detector(student, theirs, source.built, "x", trained=False)
+    assert all(torch.equal(value, theirs[key]) for key, value in student.net.state_dict().items() if key.startswith("backbone."))
+    with pytest.raises(WeightsError, match=r"do not fit its backbone: \d+ of \d+ keys missing"):
+        adopt_detector(source, own, student.built, "x", trained=False)
 
 
 @pytest.mark.parametrize("head", ["retinanet", "fcos"])
@@ -179,7 +204,7 @@ def test_what_no_level_needs_is_no_part_of_it():
 def test_a_start_of_other_classes_leaves_that_layer_fresh():
     source, student = (build_detector("test_resnet", classes, 64, light()) for classes in (5, 3))
     before = student.net.state_dict()["head.classification_head.cls_logits.weight"].clone()
-    adopt_detector(student, source.net.state_dict(), (3, 7), "x", trained=False)
+    adopt_detector(student, source.net.state_dict(), source.built, "x", trained=False)
     after, theirs = student.net.state_dict(), source.net.state_dict()
     assert torch.equal(after["head.classification_head.cls_logits.weight"], before)
     assert torch.equal(after["head.regression_head.bbox_reg.weight"], theirs["head.regression_head.bbox_reg.weight"])

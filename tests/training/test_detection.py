@@ -14,7 +14,7 @@ from pixeldistill.data.boxes import Annotation
 from pixeldistill.data.dataset import TrainingViews
 from pixeldistill.data.sources import Sample
 from pixeldistill.data.store import open_store
-from pixeldistill.errors import RecipeError, RunError
+from pixeldistill.errors import DataError, RecipeError, RunError
 from pixeldistill.expansion import expand
 from pixeldistill.inputs import Views
 from pixeldistill.reading import parse_recipe
@@ -23,6 +23,7 @@ from pixeldistill.schedules import Schedule
 from pixeldistill.training import exposed
 from pixeldistill.training.fabric import make_fabric
 from pixeldistill.training.inspect import describe_coverage
+from pixeldistill.training.measure import measure_run
 from pixeldistill.training.passes import Training
 from pixeldistill.training.stream import Stream
 from tests.conftest import last_weights, recipe_content, run_here
@@ -89,6 +90,15 @@ def test_an_assistant_has_the_levels_of_both_its_partners(content):
         ({"compare": {"tas": {"enlarge": True}}}, "compare.tas: an enlarged student meets other levels"),
         ({"method": "tas", "detector": {"levels": [3, 12]}}, "the assistant at 64 would need P3–P13"),
         ({"detector": {"haed": "fcos"}}, "detector.haed: unknown key, did you mean head"),
+        ({"imaging": {"crop": 0.5}}, "imaging.crop is of classifiers"),
+        (
+            {"student": {"network": "test_resnet", "side": 32, "imaging": {"crop": 0.5}}},
+            "imaging.crop is of classifiers",
+        ),
+        (
+            {"student": {"network": "test_resnet", "side": 32, "detector": {"head": "fcos"}}},
+            "a network's own `detector` {'head': 'fcos'} does not go with the recipe's: the fcos head",
+        ),
         ({"compare": {"big": {"chain": "alone", "stem_stride": 1}}}, "compare.big: `stem_stride` is a control of classification"),
     ],
 )
@@ -118,10 +128,11 @@ def test_twins_cover_the_same_boxes(content, head):
     def shares(**changes):
         recipe = parse_recipe(content | changes)
         found = (re.match(r"(.*) at \d+, (P\d–P\d): anchors cover (\d+)%", s) for s in describe_coverage(recipe, expand(recipe)))
-        return {one[1]: (one[2], int(one[3])) for one in found if one}
+        return {name: (one[2], int(one[3])) for one in found if one for name in one[1].split(", ")}
 
     chain = shares(method="tas", assistant={"weights": "none"})
     names = ("teacher", "assistant", "distilled's teacher", "distilled")
+    assert chain["assistant's teacher"] == chain["teacher"], "told once, of both"
     assert [chain[name][0] for name in names] == ["P3–P5", "P3–P6", "P4–P6", "P3–P5"]
     assert abs(chain["distilled's teacher"][1] - chain["distilled"][1]) <= 3, "but for views whose sides were rounded"
     assert chain["assistant"][1] > chain["distilled"][1] or head == "fcos"
@@ -338,6 +349,12 @@ def test_the_command_line_shows_evaluates_and_predicts(content, write, tmp_path,
     drawn, plain = (np.asarray(Image.open(path), int) for path in (tmp_path / "drawn/0001.png", picture))
     assert drawn.shape == plain.shape == (192, 256, 3) and (np.abs(drawn - plain).max(axis=2) > 40).mean() > 0.02
     assert (tmp_path / "drawn/0001-2.png").is_file()
+    before = (tmp_path / "drawn/0001.png").read_bytes()
+    code, said = call("predict", tmp_path / "run", tmp_path / "drawn", "--draw", tmp_path / "drawn")
+    assert code == 2 and (tmp_path / "drawn/0001.png").read_bytes() == before, "what was asked about is not drawn over"
+    named = {"data": {"format": "demo"}, "student": content["student"], "schedule": SCHEDULE, "run": "x"}
+    with pytest.raises(DataError, match="is a detector, and the data has no boxes"):
+        measure_run(tmp_path / "run", parse_recipe(named))
     with pytest.raises(RunError, match="ask it to `detect`"):
         Predictor(tmp_path / "run").predict([picture])
 

@@ -14,11 +14,13 @@ from rich.console import Console
 from torch import nn
 
 from pixeldistill.data.sampler import micro_batches
+from pixeldistill.detectors import DetectorSettings
 from pixeldistill.errors import DataError, Interrupted, RecipeError, RunError
 from pixeldistill.losses import ISRDTerm, PKDTerm
 from pixeldistill.networks import build_classifier
+from pixeldistill.networks.detector import build_detector
 from pixeldistill.schedules import Schedule
-from pixeldistill.training.engine import fit
+from pixeldistill.training.engine import check_batch, fit
 from pixeldistill.training.fabric import make_fabric
 from pixeldistill.training.objective import Objective
 from pixeldistill.training.progress import Progress
@@ -181,6 +183,11 @@ def test_a_term_that_drowns_the_others_is_said(tmp_path, monkeypatch):
 def test_a_batch_that_cannot_be(tmp_path, settings, words):
     with pytest.raises(RecipeError, match=words):
         train(tmp_path, Schedule(epochs=1, lr=0.1, **settings), student="test_resnet")
+
+
+def test_frozen_norms_take_one_image_a_piece():
+    light = DetectorSettings(levels=(3, 5), channels=16, depth=1, scales=1, freeze_norms=True)
+    check_batch(Schedule(epochs=1, lr=0.1, batch_size=4, accumulate=4), 24, build_detector("test_resnet", 3, 32, light), 1)
 
 
 def test_a_loss_that_is_not_finite_ends_the_run(tmp_path):

@@ -3,7 +3,6 @@
 A reader gives `{split: [Described, ...]}`, as the data states it; `boxed_splits` checks the boxes and numbers the classes.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -58,12 +57,12 @@ def boxed_splits(described: Mapping[str, Sequence[Described]], order: Sequence[s
     Raises:
         DataError: a class that train lacks, no box at all.
     """
-    learned = Counter(o.name for image in described["train"] for o in image.objects if not o.crowd and _is_box(o, image.size))
+    learned = {name for image in described["train"] for name in learnable(image)}
     if not learned:
         raise DataError(f"data: {described['train'][0].source}: the train split has no box that anything could be learned from")
-    classes = tuple(name for name in order if learned[name])
+    classes = tuple(name for name in order if name in learned)
     index = {name: i for i, name in enumerate(classes)}
-    notes = [f"class {name!r} has no box: left out" for name in order if not learned[name]]
+    notes = [f"class {name!r} has no box: left out" for name in order if name not in learned]
     samples: dict[str, list[tuple[Path, Annotation]]] = {}
     for split, images in described.items():
         _check_classes(split, images, index)
@@ -82,6 +81,12 @@ def boxed_splits(described: Mapping[str, Sequence[Described]], order: Sequence[s
         if empty:
             notes.append(f"{split}: {in_words(empty, 'image')} without objects")
     return Boxed(samples, classes, tuple(notes))
+
+
+def learnable(image: Described) -> set[str]:
+    """Name the classes of which an image has an object to learn from."""
+    boxes = np.array([o.box for o in image.objects], np.float32).reshape(-1, 4)
+    return {o.name for o, good in zip(image.objects, clip_boxes(boxes, image.size)[1], strict=True) if good and not o.crowd}
 
 
 def _check_classes(split: str, images: Sequence[Described], index: Mapping[str, int]) -> None:

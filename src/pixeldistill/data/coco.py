@@ -1,7 +1,7 @@
 """Reading annotations in COCO's JSON. No torch."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from pixeldistill.inputs import Data
 Content = Mapping[str, Any]
 LARGEST = 1_000_000  # pixels of a side
 LONGEST = 250  # characters of a name
+FEW = 20  # images by which their folder is found: some may be missing
 
 
 def read_coco(data: Data) -> tuple[dict[str, list[Described]], list[str]]:
@@ -60,10 +61,23 @@ def _categories(content: Content, path: Path) -> dict[int, str]:
             raise DataError(f"data: {path}: category {category} has no id (a whole number) or no name: give it both")
         if not name.strip().isprintable() or len(name) > LONGEST:
             raise DataError(f"data: {path}: category {number} has the name {name[:40]!r}, which cannot be printed in a line")
-        if number in found or name.strip() in found.values():
+        if number in found:
             raise DataError(f"data: {path}: category {name!r} (id {number}) is there twice")
         found[number] = name.strip()
-    return found
+    used = {number for a in content["annotations"] if isinstance(number := _get(a, "category_id"), int)}
+    return _named_once(found, used, path)
+
+
+def _named_once(found: Mapping[int, str], used: Collection[int], path: Path) -> dict[int, str]:
+    """Leave out a category whose name another has, if nothing is of it: exports list a project's own name so."""
+    chosen: dict[str, int] = {}
+    for number, name in found.items():
+        if number in used and chosen.get(name) in used:
+            both = f"categories {chosen[name]} and {number}"
+            raise DataError(f"data: {path}: {both} are both called {name!r}, and both have objects: name one otherwise")
+        if chosen.get(name) not in used:
+            chosen[name] = number
+    return {number: name for name, number in chosen.items()}
 
 
 def _images(content: Content, categories: Mapping[int, str], path: Path, folder: Path) -> list[Described]:
@@ -111,18 +125,19 @@ def _corners(box: Any, where: str) -> tuple[float, float, float, float]:  # noqa
 
 
 def _folder(data: Data, path: Path, content: Content) -> Path:
-    """Find the folder in which a file's images are: the first of the usual ones that has the first image."""
+    """Find the folder in which a file's images are: the first of the usual ones that has some of the first images."""
     assert data.root is not None
     if data.images:
         return data.root / data.images
-    first = str(_get(content["images"][0], "file_name"))
+    names = [str(_get(image, "file_name"))[:LONGEST] for image in content["images"][:FEW]]
     stem = path.stem.removeprefix("instances_")
     places = [path.parent / stem, data.root / stem, path.parent, data.root, data.root / "images", data.root / "images" / stem]
     for place in dict.fromkeys(places):
-        if len(first) < LONGEST and (place / first).is_file():
+        if any((place / name).is_file() for name in names):
             return place
     looked = ", ".join(str(place) for place in dict.fromkeys(places))
-    raise DataError(f"data: {path}: its first image {first[:LONGEST]!r} is in none of {looked}: name their folder as data.images")
+    some = ", ".join(map(repr, names[:3]))
+    raise DataError(f"data: {path}: none of its first images ({some}) is in {looked}: name their folder as data.images")
 
 
 def _get(entry: Any, key: str) -> Any:  # noqa: ANN401

@@ -40,10 +40,10 @@ def draw_scenes(root: Path) -> None:
     """Draw the scenes of all splits into a folder, as JPEGs and COCO files; all of them or nothing."""
     if all((root / f"{split}.json").is_file() for split in IMAGES):
         return
-    with locked(root.parent, None):
+    with locked(root.parent, None, f".{root.name}.lock"):
         if all((root / f"{split}.json").is_file() for split in IMAGES):
             return
-        if root.exists() and any(root.iterdir()):
+        if root.exists() and (not root.is_dir() or any(root.iterdir())):
             raise DataError(f"data: {root} holds something else than generated scenes: name an empty or a new data.root")
         draft = Path(tempfile.mkdtemp(dir=root.parent, prefix=f".{root.name}."))
         try:
@@ -51,6 +51,7 @@ def draw_scenes(root: Path) -> None:
                 _draw_split(draft, split, count, np.random.default_rng([SEED, number]))
             if root.exists():
                 root.rmdir()
+            draft.chmod(0o755)
             draft.rename(root)
         except BaseException:
             shutil.rmtree(draft, ignore_errors=True)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from pixeldistill.data.annotations import Described, boxed_splits, check_convention
+from pixeldistill.data.annotations import Described, boxed_splits, check_convention, learnable
 from pixeldistill.data.boxes import Annotation
 from pixeldistill.data.coco import read_coco
 from pixeldistill.data.named import READERS, SPLITS, Named
@@ -81,7 +81,7 @@ def _load_named(data: Data, rng: np.random.Generator) -> Splits:
     classes = _class_names(named["train"], numbers=data.format == "list")
     _check_classes(named, classes)
     _check_files(named)
-    notes += _cut_missing(named, lambda sample: sample[1], data, rng)
+    notes += _cut_missing(named, lambda sample: {sample[1]}, data, rng)
     index = {name: i for i, name in enumerate(classes)}
     samples = {split: [Sample(path, index[label]) for path, label in of] for split, of in named.items()}
     notes += _limited(samples, data, rng)
@@ -95,12 +95,7 @@ def _load_boxed(data: Data, rng: np.random.Generator) -> Splits:
     _check_files(described)
     for name, images in described.items():
         check_convention(name, images)
-    images_of = Counter(name for image in described["train"] for name in {o.name for o in image.objects})
-
-    def rarest(image: Described) -> str:
-        return min((o.name for o in image.objects), key=lambda name: (images_of[name], name), default="")
-
-    notes += _cut_missing(described, rarest, data, rng)
+    notes += _cut_missing(described, learnable, data, rng)
     boxed = boxed_splits(described, order)
     samples = {split: [Sample(path, annotation) for path, annotation in of] for split, of in boxed.samples.items()}
     notes += _limited(samples, data, rng)  # the classes are those of all
@@ -133,16 +128,16 @@ def _limited(listed: dict[str, list[Listed]], data: Data, rng: np.random.Generat
 
 
 def _cut_missing(
-    listed: dict[str, list[Listed]], group: Callable[[Listed], str], data: Data, rng: np.random.Generator
+    listed: dict[str, list[Listed]], classes_of: Callable[[Listed], set[str]], data: Data, rng: np.random.Generator
 ) -> list[str]:
     """Cut, in place, the splits that the data lacks; gives notes that say so."""
     notes = []
     pooled = data.format in ("folder", "demo") and "val" not in listed
     if "test" not in listed and pooled:
-        listed["train"], listed["test"] = _cut(listed["train"], group, data.test_fraction, rng)
+        listed["train"], listed["test"] = _cut(listed["train"], classes_of, data.test_fraction, rng)
         notes.append(_cut_note("test", "all images", listed["test"], data))
     if not listed.get("val"):
-        listed["train"], listed["val"] = _cut(listed["train"], group, data.val_fraction, rng)
+        listed["train"], listed["val"] = _cut(listed["train"], classes_of, data.val_fraction, rng)
         notes.append(_cut_note("val", "train", listed["val"], data))
     if not listed.get("test"):
         notes.append("no test split: figures are of val alone")
@@ -154,20 +149,28 @@ def _cut_note(name: str, source: str, cut: Sequence[Any], data: Data) -> str:
 
 
 def _cut(
-    samples: Sequence[Listed], group: Callable[[Listed], str], fraction: float, rng: np.random.Generator
+    samples: Sequence[Listed], classes_of: Callable[[Listed], set[str]], fraction: float, rng: np.random.Generator
 ) -> tuple[list[Listed], list[Listed]]:
-    """Take a fraction of every group (class) away, at random but leaving each at least one image. Returns (rest, taken)."""
+    """Take a fraction of every class's images away, at random but leaving each class at least one. Returns (rest, taken).
+
+    An image of several classes counts as one of that which the fewest images have.
+    """
+    known = [classes_of(sample) for sample in samples]
+    left = Counter(name for names in known for name in names)
     groups: dict[str, list[int]] = {}
-    for i, sample in enumerate(samples):
-        groups.setdefault(group(sample), []).append(i)
+    for i, names in enumerate(known):
+        groups.setdefault(min(names, key=lambda name: (left[name], name), default=""), []).append(i)
     taken: set[int] = set()
     for name in sorted(groups):
         members = groups[name]
-        count = min(max(1, round(len(members) * fraction)), len(members) - 1)
-        taken.update(int(i) for i in rng.permutation(members)[:count])
+        wanted = min(max(1, round(len(members) * fraction)), len(members) - 1)
+        for i in rng.permutation(members):
+            if wanted and all(left[n] > 1 for n in known[i]):
+                taken.add(int(i))
+                left.subtract(known[i])
+                wanted -= 1
     if not taken:
-        every = f"all {len(groups)} classes have" if len(groups) > 1 else "train has"
-        raise DataError(f"data: {every} a single image, so none can be set aside to measure with")
+        raise DataError("data: each is the single image of a class, so none can be set aside to measure with: add images")
     return [s for i, s in enumerate(samples) if i not in taken], [samples[i] for i in sorted(taken)]
 
 

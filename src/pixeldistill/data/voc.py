@@ -72,6 +72,8 @@ def _object(entry: Element, path: Path) -> Object:
     name = (entry.findtext("name") or "").strip()
     if not name:
         raise DataError(f"data: {path} has an object without a name")
+    if not name.isprintable() or len(name) > LONGEST:
+        raise DataError(f"data: {path} has an object of the name {name[:40]!r}, which cannot be printed in a line")
     x0, y0, x1, y1 = (_number(entry, f"bndbox/{corner}", path) for corner in ("xmin", "ymin", "xmax", "ymax"))
     difficult = (entry.findtext("difficult") or "0").strip()
     if difficult not in ("0", "1"):

@@ -5,7 +5,9 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from pixeldistill.detectors import DetectorSettings
 from pixeldistill.errors import WeightsError
+from pixeldistill.files import differences
 from pixeldistill.networks.detector import Detector
 from pixeldistill.networks.weights import adopt_weights
 
@@ -14,22 +16,26 @@ _LATERAL = re.compile(r"^(fpn\.(?:inner|layer)_blocks\.)(\d+)(\..*)$")
 
 
 def adopt_detector(
-    detector: Detector, state: Mapping[str, Tensor], levels: tuple[int, int], source: str, *, trained: bool
+    detector: Detector, state: Mapping[str, Tensor], other: DetectorSettings, source: str, *, trained: bool
 ) -> None:
     """Load another detector's weights, in place: layers are matched by the level that they belong to.
 
     Args:
         detector: to be loaded.
         state: of the other's `net`.
-        levels: the other's first and last level.
+        other: the other's pyramid and head.
         source: where it comes from, for an error.
-        trained: whether every weight must be there, and nothing else; otherwise levels that only one of the two has are left.
+        trained: whether every weight must be there, and nothing else; otherwise levels that only one of the two has are left, and
+            so is what a backbone needs for them alone.
 
     Raises:
         WeightsError: they do not fit.
     """
     own = detector.net.state_dict()
-    wanted_levels = detector.built.levels
+    levels, wanted_levels = other.levels, detector.built.levels
+    before, after = ({"channels": s.channels, "depth": s.depth, **s.anchors} for s in (other, detector.built))
+    if changes := list(differences(before, after)):
+        raise WeightsError(f"weights {source} are of another detector: its {'; '.join(changes)}: give both the same")
     shift = _first_lateral(state, levels) - _first_lateral(own, wanted_levels)
     renamed = {_shifted(key, shift): value for key, value in state.items()}
     if trained and levels != wanted_levels:
@@ -38,6 +44,8 @@ def adopt_detector(
             "say its own as `detector: {levels: [...]}`"
         )
     backbone = {key.removeprefix(_BACKBONE): value for key, value in renamed.items() if key.startswith(_BACKBONE)}
+    if not trained:
+        backbone = {key: value for key, value in backbone.items() if _BACKBONE + key in own}
     adopt_weights(detector.backbone, backbone, "its backbone", 0, source, trained=True)
     rest = {key: value for key, value in renamed.items() if not key.startswith(_BACKBONE)}
     wanted = [key for key in own if not key.startswith(_BACKBONE)]
@@ -48,9 +56,7 @@ def adopt_detector(
     missing = [key for key in wanted if key not in rest and (trained or not _of_a_level(key))]
     if wrong or missing:
         detail = f"{(wrong or missing)[0]} is {'of another shape' if wrong else 'missing'}"
-        raise WeightsError(
-            f"weights {source} do not fit this detector ({detail}): give both the same channels, depth and anchors"
-        )
+        raise WeightsError(f"weights {source} do not fit this detector ({detail})")
     detector.net.load_state_dict({key: rest[key] for key in wanted if key in rest}, strict=False)
 
 

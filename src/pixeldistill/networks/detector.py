@@ -118,13 +118,18 @@ class Detector(nn.Module):
     def begin(self, level: Tensor) -> tuple[Tensor, Tensor]:
         """Give what half of the head's convolutions make of a level, for classes and for boxes; see `finish`."""
         classes, boxes = self._towers()
-        half = len(classes) // 2
-        return classes[:half](level), boxes[:half](level)
+        return classes[: self._half](level), boxes[: self._half](level)
 
     @property
     def backbone(self) -> nn.Module:
         """The timm network."""
         return self.net["backbone"]
+
+    @property
+    def _half(self) -> int:
+        """How many of a tower's modules are the first half of its convolutions, each with what normalises and activates it."""
+        depth = self.settings.depth
+        return depth // 2 * (len(self._towers()[0]) // depth)
 
     def _towers(self) -> tuple[nn.Sequential, nn.Sequential]:
         """Give the head's convolutions for classes and for boxes."""
@@ -143,8 +148,7 @@ class Detector(nn.Module):
         """
         head = cast(Any, self.net["head"])
         towers = self._towers()
-        half = len(towers[0]) // 2
-        classes, boxes = towers[0][half:](classes), towers[1][half:](boxes)
+        classes, boxes = towers[0][self._half :](classes), towers[1][self._half :](boxes)
         logits = _rows(head.classification_head.cls_logits(classes), self.classes)
         if self.settings.head == "retinanet":
             return logits, _rows(head.regression_head.bbox_reg(boxes), 4)

@@ -104,7 +104,7 @@ def cell_shapes(settings: DetectorSettings) -> list[tuple[float, float]]:
     return [(size * math.sqrt(aspect), size / math.sqrt(aspect)) for aspect in settings.aspects for size in sizes]
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def level_anchors(settings: DetectorSettings, number: int, grid: Grid) -> Floats:
     """Make the anchors of a level, (H·W·A, 4), as x0, y0, x1, y1 in pixels; they are kept, and not to be written to.
 

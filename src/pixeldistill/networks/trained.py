@@ -58,7 +58,7 @@ def build_network(network: Network, classes: tuple[str, ...], *, trained: bool, 
     if learned:
         known = classes if trained else None
         state = read_trained(source, network.network, network.built_for if trained else None, known)
-        adopt_detector(detector, state, learned.levels, source, trained=trained)
+        adopt_detector(detector, state, learned, source, trained=trained)
     return detector
 
 
@@ -82,7 +82,7 @@ def adopt(network: AnyNetwork, state: Mapping[str, Tensor], source: Network, nam
     """
     if isinstance(network, Detector):
         assert source.detector is not None
-        adopt_detector(network, state, source.detector.levels, name, trained=False)
+        adopt_detector(network, state, source.detector, name, trained=False)
     else:
         adopt_weights(network.net, dict(state), source.network, network.spec.classes, name)
 

@@ -239,7 +239,8 @@ def _compare(
         parts.append(f"{len(foreign)} unknown ({_some(foreign)})")
     if shapes:
         parts.append(f"{len(shapes)} of another shape ({_some(shapes)})")
-    raise WeightsError(f"weights {source} do not fit {name} with {num_classes} classes: {'; '.join(parts)}")
+    classes = f" with {num_classes} classes" if num_classes else ""
+    raise WeightsError(f"weights {source} do not fit {name}{classes}: {'; '.join(parts)}")
 
 
 def _shape(tensor: Tensor) -> str:

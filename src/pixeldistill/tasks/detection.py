@@ -33,7 +33,7 @@ class Detections(NamedTuple):
     labels: Tensor
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=8)  # a view of 1024 pixels with P2 has 17 MB of them
 def anchors_of(settings: DetectorSettings, grids: Grids, device: torch.device) -> tuple[Tensor, ...]:
     """Give the anchors (or points) of all levels, (H·W·A, 4) each, on a device; they are kept there."""
     return tuple(

@@ -26,17 +26,11 @@ class Alignment:
     levels' maps are read at the centres of the student's cells (bilinear), and boxes are converted to the student's anchors.
 
     Raises:
-        RecipeError: two detectors whose anchors cannot be compared, or without a level in common.
+        RecipeError: two detectors without a level in common.
     """
 
     def __init__(self, kind: str, student: FeatureSpec, teacher: FeatureSpec) -> None:
         ours, theirs = _settings(student), _settings(teacher)
-        for name in ("head", "anchor", "aspects", "scales"):
-            if (a := getattr(ours, name)) != (b := getattr(theirs, name)):
-                raise RecipeError(
-                    f"term {kind} compares anchors one by one: the student's detector has {name} {a}, its teacher's {b}: "
-                    "give both the same"
-                )
         self.pairs = level_pairs(student, teacher)
         if not self.pairs:
             raise RecipeError(
@@ -111,11 +105,24 @@ class DetectionLoss(nn.Module):
 
 
 class _Aligned(nn.Module):
-    """A term that compares levels that correspond."""
+    """A term that compares levels that correspond.
+
+    Attributes:
+        of_anchors: whether it is predictions that are compared, for which both detectors need the same anchors.
+    """
+
+    of_anchors = True
 
     def __init__(self, config: PKDTerm | BoxesTerm | FKDTerm | CrossKDTerm, student: FeatureSpec, teacher: FeatureSpec) -> None:
         super().__init__()
         self.config: Any = config
+        ours, theirs = _settings(student).anchors, _settings(teacher).anchors
+        if self.of_anchors and ours != theirs:
+            name = next(name for name in ours if ours[name] != theirs.get(name))
+            raise RecipeError(
+                f"term {config.kind} compares anchors one by one: the student's detector has {name} {ours[name]}, its teacher's "
+                f"{theirs[name]}: give both the same"
+            )
         self.alignment = Alignment(config.kind, student, teacher)
 
     def describe(self) -> str:
@@ -152,6 +159,8 @@ class FKD(_Aligned):
     Attributes:
         wanted: what the term asks of the teacher: its levels, as they are.
     """
+
+    of_anchors = False
 
     def __init__(self, config: FKDTerm, student: FeatureSpec, teacher: FeatureSpec) -> None:
         super().__init__(config, student, teacher)

@@ -47,7 +47,8 @@ def check_batch(schedule: Schedule, images: int, objective: nn.Module, world: in
         )
     if size > images:
         raise RecipeError(f"schedule.batch_size {size} is more than the {images} training images: set it to {images} or fewer")
-    if size == pieces and any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in objective.modules()):
+    norms = (m for m in objective.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm))
+    if size == pieces and any(p.requires_grad for norm in norms for p in norm.parameters()):  # frozen ones learn nothing anyway
         raise RecipeError(
             f"schedule.batch_size {size} leaves one image a piece, of which batch norm cannot learn: make it {2 * pieces} or more"
         )

@@ -1,5 +1,6 @@
 """Measuring a network on camera images: on one process, or on several that share the images."""
 
+import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -10,7 +11,7 @@ from pixeldistill.data.boxes import Annotation
 from pixeldistill.data.dataset import CameraImages, Raw
 from pixeldistill.data.loading import load
 from pixeldistill.data.sources import Sample
-from pixeldistill.data.views import to_unit
+from pixeldistill.data.views import to_unit, whole_size
 from pixeldistill.inputs import Camera
 from pixeldistill.networks.classifier import Classifier
 from pixeldistill.networks.detector import Detector
@@ -39,7 +40,7 @@ class TestImages:
         share = -(-len(samples) // fabric.world_size)  # every process the same number: what is too many is cut off again
         mine = [(fabric.global_rank + i * fabric.world_size) % len(samples) for i in range(share)]
         self._batches = [mine[i : i + batch] for i in range(0, share, batch)]
-        self._small = share * 3 * camera.side**2 <= CACHE_BYTES
+        self._small = sum(_pixels(samples[i], camera.side) for i in mine) * 3 <= CACHE_BYTES
         self._kept: list[Raw] | None = None
 
     def __iter__(self) -> Iterator[Raw]:
@@ -49,6 +50,12 @@ class TestImages:
         if self._small:
             raws = self._kept = list(raws)
         return iter(raws)
+
+
+def _pixels(sample: Sample, side: int) -> int:
+    """Count the pixels of an image as a network of a side is fed it: a detector's are whole."""
+    label = sample.label
+    return math.prod(whole_size(*label.size, side)) if isinstance(label, Annotation) else side**2
 
 
 @torch.no_grad()

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from pixeldistill.data.images import image_size
 from pixeldistill.data.sources import Sample, Splits, load_splits
 from pixeldistill.data.store import store_settings, stored_size
 from pixeldistill.data.views import whole_size
+from pixeldistill.detectors import DetectorSettings
 from pixeldistill.errors import DataError, WeightsError
 from pixeldistill.files import differences
 from pixeldistill.inputs import Data
@@ -218,33 +219,43 @@ def describe_coverage(recipe: Recipe, stages: Sequence[Stage]) -> list[str]:
         samples = load_splits(recipe.data).train
     except DataError:
         return []
-    lines, shown = [], set()
+    alike: dict[_Covering, list[str]] = {}
     for stage in stages:
-        for name, network, levels, ends in _exposed(stage, {s.name: s for s in stages}):
-            if not levels or (network.side, network.seen, levels, ends) in shown:
-                continue
-            shown.add((network.side, network.seen, levels, ends))
-            share = coverage(*view_boxes(samples, network.side), network.seen, levels, ends)
-            low = " (low: the others are too small or too large; choose other `levels` or `anchor`)" if share < LOW else ""
-            lines.append(f"{name} at {network.side}, P{levels[0]}–P{levels[-1]}: anchors cover {share:.0%} of train's boxes{low}")
+        for name, covering in _exposed(stage, {s.name: s for s in stages}):
+            if covering.levels:
+                alike.setdefault(covering, []).append(name)
+    lines = []
+    for covering, names in alike.items():
+        share = coverage(*view_boxes(samples, covering.side), covering.settings, covering.levels, covering.ends)
+        low = " (low: the others are too small or too large; choose other `levels` or `anchor`)" if share < LOW else ""
+        where = f"{', '.join(dict.fromkeys(names))} at {covering.side}, P{covering.levels[0]}–P{covering.levels[-1]}"
+        lines.append(f"{where}: anchors cover {share:.0%} of train's boxes{low}")
     return lines
 
 
-def _exposed(
-    stage: Stage, stages: Mapping[str, Stage]
-) -> Iterator[tuple[str, Network, tuple[int, ...], tuple[int, int] | None]]:  # fmt: skip
-    """Name a stage's detectors with their levels; of its teacher, those that the student's correspond to.
+class _Covering(NamedTuple):
+    """Levels of a detector whose anchors may cover boxes.
 
-    With them the levels that a teacher was told of as if it had no others, if it is trained here and was.
+    `ends`: of the levels that it was told of as if it had no others, if it is trained here and was.
     """
+
+    side: int
+    settings: DetectorSettings
+    levels: tuple[int, ...]
+    ends: tuple[int, int] | None
+
+
+def _exposed(stage: Stage, stages: Mapping[str, Stage]) -> Iterator[tuple[str, _Covering]]:
+    """Name a stage's detectors with their levels; of its teacher, those that the student's correspond to."""
     student, teacher = stage.student, stage.teacher
-    yield stage.name, student, student.seen.numbers, None
+    yield stage.name, _Covering(student.side, student.seen, student.seen.numbers, None)
     if teacher:
         numbers = teacher.seen.numbers
         pairs = pair_levels(student.seen.numbers, student.side, numbers, teacher.side)
         trained = stages.get(teacher.weights[1:]) if teacher.weights.startswith(STAGE_REFERENCE) else None
         told = next((term.exposed for term in trained.terms if isinstance(term, SupervisedTerm)), None) if trained else None
-        yield f"{stage.name}'s teacher", teacher, tuple(numbers[pair.teacher] for pair in pairs), told
+        met = tuple(numbers[pair.teacher] for pair in pairs)
+        yield f"{stage.name}'s teacher", _Covering(teacher.side, teacher.seen, met, told)
 
 
 def view_boxes(samples: Sequence[Sample], side: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:

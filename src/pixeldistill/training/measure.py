@@ -74,6 +74,9 @@ def splits_of_run(folder: Path, recipe: Recipe | None = None, *, workers: int | 
             raise RunError(f"{folder} does not say what data to measure on: name a --recipe") from error
     else:
         data, began_with = recipe.data, None
+    if data.boxed != (card["detector"] is not None):
+        ours, theirs = ("a detector", "no boxes") if card["detector"] else ("a classifier", "boxes")
+        raise DataError(f"{folder} is {ours}, and the data has {theirs}: name a --recipe of its task")
     splits = check_images(load_splits(data), data, default_workers() if workers is None else workers)
     if began_with not in (None, splits.digest()):
         raise DataError(
