@@ -190,6 +190,8 @@ def test_a_student_goes_with_its_teacher_and_an_added_control_moves_no_result(co
     assert command("distill", path, "--workers", "0") == 0
     assert sorted(place.parent.name for place in (tmp_path / "run").glob("*/seed-0")) == ["0-alone", "1-teacher", "2-distilled"]
     assert find_run(tmp_path / "run").parent.name == "2-distilled"
+    (tmp_path / "run/2024-05-cub").mkdir()  # of the user's own
+    (tmp_path / "run/2024-05-cub/a.txt").touch()
     assert command("distill", path, "--set", "controls=[alone]", "--workers", "0") == 0
     capsys.readouterr()
     import shutil

@@ -225,6 +225,9 @@ def test_a_longer_schedule_keeps_its_shape():
     assert schedule.lasting(240).milestones == (60, 120, 180)
     assert schedule.lasting(240).warmup_epochs == 1
     assert schedule.lasting(60).warmup_epochs == 0.5
+    short = schedule.lasting(1)
+    assert (short.milestones, short.decay) == ((), "constant"), "too short for a step"
+    assert Schedule(**short.model_dump()) == short
 
 
 def test_a_teacher_decides_the_crop_whoever_is_taught(compared):

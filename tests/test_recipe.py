@@ -33,6 +33,14 @@ def test_a_student_alone_is_one_stage(content):
     assert (stage.name, stage.teacher, stage.crop_side) == ("alone", None, 16)
 
 
+def test_a_tilde_is_the_users_home(content):
+    from pathlib import Path
+
+    recipe = parse_recipe(content | {"run": "~/runs/x", "data": content["data"] | {"root": "~"}})
+    assert (recipe.run, recipe.data.root) == (Path.home() / "runs/x", Path.home())
+    assert parse_recipe(content | {"run": "~nobody-of-that-name/x"}).run == Path("~nobody-of-that-name/x")
+
+
 @pytest.mark.parametrize(
     ("setting", "value", "words"),
     [
@@ -49,6 +57,11 @@ def test_a_student_alone_is_one_stage(content):
         ("terms", [{"kind": "isdr"}], ["terms.0.kind", "did you mean isrd?"]),
         ("terms", [{"kind": "isrd", "wieght": 2}], ["terms.0.wieght", "unknown key", "weight"]),
         ("terms", [{"weight": 2}], ["terms.0", "kind"]),
+        ("terms", [{"kind": "pkd"}, {"kind": "at", "maps": []}], ["terms.1.maps: [] is not valid"]),
+        ("terms", [{"kind": "pkd", "weight": 0}, {"kind": "at"}], ["no term trains the prediction"]),
+        ("data.split_seed", -1, ["data.split_seed", "greater than or equal to 0"]),
+        ("data.label_column", 2, ["`label_column` is of lists"]),
+        ("views.visible", 0.5, ["views.visible is of boxes"]),
         ("terms", [{"kind": "isrd"}], ["stage distilled", "no term trains the prediction", "pkd"]),
         ("student.side", 64, ["student.side 64", "larger", "teacher.side 32"]),
         ("data.format", "folders", ["data.format", "did you mean folder?"]),

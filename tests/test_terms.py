@@ -49,6 +49,28 @@ def step(objective, teacher, side):
     return losses
 
 
+@pytest.mark.parametrize("kinds", [["pkd", "dkd", "dist", "exits", "isrd", "at", "sp", "ickd", "hint"], ["pkd", "upsampled"]])
+def test_terms_in_mixed_precision_are_nearly_those_in_full(kinds):
+    """Whether the teacher is live, and rounded as the student is, or read from a bank, and is not."""
+    torch.manual_seed(3)
+    teacher, student = (build_classifier("resnet18", 5, side, options=CNN) for side in (224, 112))
+    objective = objective_of(kinds, student, teacher).eval()
+    full = step(objective, teacher, 112)
+    images = torch.rand(3, 3, 224, 224)
+    views = {"student": View(images[..., ::2, ::2], torch.tensor([0, 1, 2])), "teacher": View(images, torch.tensor([0, 1, 2]))}
+    for precision in ("32", "bf16"):
+        live = LiveTeacher(teacher, make_fabric(precision, "cpu"), objective.wanted, channels_last=False)
+        said = live(images, torch.zeros(3, 2)).outputs(objective.wanted)
+        plain = objective(Batch(views, said))
+        with torch.autocast("cpu", torch.bfloat16):
+            mixed = objective(Batch(views, said))
+        mixed["loss"].backward()
+        for name, value in plain.items():
+            assert mixed[name].dtype == torch.float32, name
+            assert mixed[name].item() == pytest.approx(value.item(), rel=0.1, abs=1e-5), name
+    assert full.keys() == plain.keys()
+
+
 def check(objective, teacher, losses):
     assert all(value.isfinite() and value > 0 for value in losses.values())
     still = [n for n, p in objective.named_parameters() if p.grad is None or not p.grad.any() or not p.grad.isfinite().all()]

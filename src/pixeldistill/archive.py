@@ -2,7 +2,7 @@
 
 A folder of `.npy` files (memory-mapped, never unpickled), a `key.json` that says what they were made of, and a byte for every
 block that is done. A kill at any moment loses the blocks under way and nothing else. Several processes of one machine fill it
-together.
+together; those of other machines, which may not see its pages as they are written, wait until it is complete.
 """
 
 import json
@@ -114,13 +114,7 @@ class Archive:
                 raise RunError(
                     f"{self.what}: {self.folder} holds something else ({foreign[0]}): name an empty or a new {self.setting}"
                 )
-            size = archive_bytes(layout)
-            free = shutil.disk_usage(self.folder).free
-            if size > free:
-                raise RunError(
-                    f"{self.what} {self.folder} needs {in_bytes(size)}, {in_bytes(free)} are free there: "
-                    f"make room, or name another {self.setting}"
-                )
+            check_room(self.folder, archive_bytes(layout), self.what, self.setting)
             write_file(self.folder / UNFINISHED, b"")
             try:
                 for name, (shape, kind) in layout.items():
@@ -149,6 +143,15 @@ class Archive:
                 f"{self.what} {self.folder} was made of something else: its {'; '.join(changes[:3])}. "
                 f"Name another {self.setting}, or remove that folder"
             )
+
+
+def check_room(folder: Path, size: int, what: str, setting: str) -> None:
+    """Refuse to begin what the disk has no room for. Raises RunError."""
+    free = shutil.disk_usage(next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())).free
+    if size > free:
+        raise RunError(
+            f"{what} {folder} needs {in_bytes(size)}, {in_bytes(free)} are free there: make room, or name another {setting}"
+        )
 
 
 def archive_bytes(layout: Layout) -> int:

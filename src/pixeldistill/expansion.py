@@ -239,7 +239,7 @@ def _check(entry: StageEntry, earlier: dict[str, StageEntry], recipe: Recipe) ->
         other = "detection" if recipe.task == "classification" else "classification"
         raise RecipeError(f"{place}: term {foreign[0]} is one of {other}: leave it out")
     teachers = _TEACH_PREDICTION if recipe.task == "classification" else ("supervised",)
-    if not set(kinds) & set(teachers):
+    if not any(term.kind in teachers and term.weight > 0 for term in entry.terms):
         raise RecipeError(f"{place}: no term trains the prediction: add {' or '.join(teachers)}")
     if teacher is None and kinds != ["supervised"]:
         needy = next(kind for kind in kinds if kind != "supervised")

@@ -1,11 +1,10 @@
 """What a recipe says of its images: where they are, how they are cropped, what the camera delivers. Pure data."""
 
-from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field, PositiveInt, model_validator
 
-from pixeldistill.strict import Strict
+from pixeldistill.strict import Strict, UserPath
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 
@@ -14,25 +13,25 @@ class Data(Strict):
     """Where the images and labels are. `root` is relative to the folder the command runs in."""
 
     format: Literal["folder", "list", "cub", "aircraft", "demo", "coco", "voc", "scenes"]
-    root: Path | None = Field(None, description="folder of the data; the demo needs none")
+    root: UserPath | None = Field(None, description="folder of the data; the demo needs none")
     train: str | None = Field(
         None,
         description="list: file of `path, label` lines, coco: annotations (JSON), relative to root; voc: an image set's name",
     )
     val: str | None = None
     test: str | None = None
-    images: Path | None = Field(None, description="coco: folder of the images, relative to root; by default it is looked for")
+    images: UserPath | None = Field(None, description="coco: folder of the images, relative to root; by default it is looked for")
     label_column: PositiveInt = Field(1, description="list format: which column (counted from 0) holds the label")
     val_fraction: Fraction = Field(0.1, description="cut from train, by split_seed, where the data has no val")
     test_fraction: Fraction = Field(0.2, description="cut likewise, where one pool of images has no splits at all")
-    split_seed: int = 0
+    split_seed: int = Field(0, ge=0)
     limit: PositiveInt | None = Field(None, description="at most this many images a split, for a trial run")
     on_bad_image: Literal["error", "skip"] = "error"
     decode: Literal["reduced", "full"] = Field(
         "reduced", description="JPEG views: decoded no larger than the crop needs, or whole"
     )
     store: PositiveInt | None = Field(None, description="keep the training images decoded, their shorter side at so many pixels")
-    store_folder: Path | None = Field(None, description="where; by default <run>/store")
+    store_folder: UserPath | None = Field(None, description="where; by default <run>/store")
 
     @model_validator(mode="after")
     def _complete(self) -> "Data":
@@ -44,6 +43,8 @@ class Data(Strict):
             raise ValueError("`store_folder` needs `store`, the stored images' shorter side in pixels")
         if self.format not in (*_NAMED, "voc") and (self.train or self.val or self.test):
             raise ValueError("`train`, `val` and `test` name files: they need `format: list`, coco or voc")
+        if self.format != "list" and self.label_column != 1:
+            raise ValueError("`label_column` is of lists: it needs `format: list`")
         if self.images and self.format != "coco":
             raise ValueError("`images` is the folder of a COCO file's images: it needs `format: coco`")
         return self

@@ -7,7 +7,7 @@ from pydantic import Field, PositiveInt, model_validator
 
 from pixeldistill.strict import Strict
 
-Maps = Literal["all", "last"] | tuple[int, ...]
+Maps = Literal["all", "last"] | Annotated[tuple[int, ...], Field(min_length=1)]
 
 
 class _Term(Strict):

@@ -15,7 +15,7 @@ from pixeldistill.inputs import Camera, Data, Imaging, Views
 from pixeldistill.losses import Term
 from pixeldistill.methods import Methods
 from pixeldistill.schedules import Schedule, Seeds
-from pixeldistill.strict import Strict
+from pixeldistill.strict import Strict, UserPath
 
 STAGE_REFERENCE = "@"
 DETECTION_SCALE = (0.4, 1.0)  # of the crops' area
@@ -94,7 +94,7 @@ class Bank(Strict):
     views: PositiveInt | Literal["exact"] = Field(
         description="distinct views of an image, after which they repeat; exact: no repeat"
     )
-    folder: Path | None = Field(None, description="where; by default <run>/bank")
+    folder: UserPath | None = Field(None, description="where; by default <run>/bank")
 
 
 class Stage(Strict):
@@ -183,7 +183,7 @@ class Recipe(Strict):
     seeds: Seeds = Field((0,), min_length=1)
     order_seed: int | None = Field(None, ge=0, description="one order of the images for all seeds, which then share a pass")
     one_pass: bool = Field(True, description="train what sees the same views side by side")
-    run: Path
+    run: UserPath
 
     @model_validator(mode="before")
     @classmethod

@@ -1,6 +1,6 @@
 """What a recipe says of how a network is trained. Pure data."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, model_validator
 
@@ -50,6 +50,10 @@ class Schedule(Strict):
 
     def lasting(self, epochs: int) -> "Schedule":
         """Give the same schedule stretched to another number of epochs: its milestones and its warm-up with it."""
-        milestones = tuple(max(1, round(m * epochs / self.epochs)) for m in self.milestones)
+        stretched = (max(1, round(m * epochs / self.epochs)) for m in self.milestones)
+        milestones = tuple(m for m in stretched if m < epochs)
         warmup = self.warmup_epochs if epochs >= self.epochs else self.warmup_epochs * epochs / self.epochs
-        return self.model_copy(update={"epochs": epochs, "milestones": milestones, "warmup_epochs": warmup})
+        changes: dict[str, Any] = {"epochs": epochs, "milestones": milestones, "warmup_epochs": warmup}
+        if self.milestones and not milestones:  # too short for a step
+            changes |= {"decay": "constant", "gamma": type(self).model_fields["gamma"].default}
+        return self.model_copy(update=changes)

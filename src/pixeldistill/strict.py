@@ -1,8 +1,17 @@
 """The base of all that a recipe says: frozen, and nothing unknown in it."""
 
-from typing import Any
+import os
+from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
+
+
+def _at_home(path: Path) -> Path:
+    return Path(os.path.expanduser(path))  # Path's own raises where there is no such user
+
+
+UserPath = Annotated[Path, AfterValidator(_at_home)]  # `~` is the user's home
 
 
 class Strict(BaseModel):

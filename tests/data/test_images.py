@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pixeldistill.data.images import check_image, find_images, read_image
+from pixeldistill.data.images import check_image, find_images, image_size, read_image
 from pixeldistill.errors import DataError
 
 RED = (200, 30, 10)
@@ -31,9 +31,10 @@ def test_colours_survive_every_mode(tmp_path, name, mode, tolerance):
 def test_grey_and_sixteen_bit_become_rgb(tmp_path):
     ramp = np.arange(24, dtype=np.uint8).reshape(4, 6) * 10
     Image.fromarray(ramp).save(tmp_path / "grey.png")
-    Image.fromarray(ramp.astype(np.uint16) * 257).save(tmp_path / "deep.png")
+    for name in ("deep.png", "deep.pgm"):
+        Image.fromarray(ramp.astype(np.uint16) * 257).save(tmp_path / name)
+        np.testing.assert_array_equal(read_image(tmp_path / name), np.repeat(ramp[..., None], 3, 2))
     np.testing.assert_array_equal(read_image(tmp_path / "grey.png"), np.repeat(ramp[..., None], 3, 2))
-    np.testing.assert_array_equal(read_image(tmp_path / "deep.png"), np.repeat(ramp[..., None], 3, 2))
 
 
 def test_transparency_is_laid_over_white(tmp_path):
@@ -43,13 +44,17 @@ def test_transparency_is_laid_over_white(tmp_path):
     np.testing.assert_array_equal(read_image(tmp_path / "a.png"), [[RED, (255, 255, 255)]])
 
 
+@pytest.mark.parametrize("kind", ["png", "tif"])
 @pytest.mark.parametrize(("orientation", "turned"), [(3, Image.Transpose.ROTATE_180), (6, Image.Transpose.ROTATE_270)])
-def test_exif_orientation_is_honoured(tmp_path, orientation, turned):
+def test_exif_orientation_is_honoured(tmp_path, orientation, turned, kind):
     pixels = np.random.default_rng(0).integers(0, 255, (4, 6, 3), dtype=np.uint8)
     exif = Image.Exif()
     exif[0x0112] = orientation
-    Image.fromarray(pixels).save(tmp_path / "a.png", exif=exif)
-    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), np.asarray(Image.fromarray(pixels).transpose(turned)))
+    path = tmp_path / f"a.{kind}"
+    Image.fromarray(pixels).save(path, exif=exif)
+    upright = np.asarray(Image.fromarray(pixels).transpose(turned))
+    np.testing.assert_array_equal(read_image(path), upright)
+    assert image_size(path) == upright.shape[:2], "from the header alone"
 
 
 def bad_files(folder):

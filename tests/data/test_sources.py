@@ -150,6 +150,7 @@ def test_a_test_image_that_train_holds_under_another_name_is_said(tmp_path, imag
     notes = check_images(load_splits(data), data, 1).notes
     assert any(note.startswith("warning: 1 images of test are in train too, byte for byte (the first: ") for note in notes)
     assert any("60 images of val are in train too" in note for note in notes)
+    assert any("1 images of test are in val too" in note for note in notes), "where it helps to choose the best epoch"
 
 
 @pytest.mark.parametrize(

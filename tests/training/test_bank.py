@@ -274,8 +274,8 @@ def test_what_a_bank_cannot_serve_is_refused(content, tmp_path):
 
 def test_no_room_is_said_before_anything_is_written(content, tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr("pixeldistill.archive.shutil.disk_usage", lambda path: usage._replace(free=50))
-    with pytest.raises(RunError, match=r"needs 97 B, 50 B are free there: make room, or name another bank.folder"):
+    monkeypatch.setattr("pixeldistill.archive.shutil.disk_usage", lambda path: usage._replace(free=150))
+    with pytest.raises(RunError, match=r"needs 192 B, 150 B are free there: make room, or name another bank.folder"):
         run_here(content, tmp_path / "run", bank={"views": 2})
     assert not list((tmp_path / "run/bank").rglob("*.npy"))
 

@@ -16,13 +16,16 @@ from torch import nn
 from pixeldistill.data.sampler import micro_batches
 from pixeldistill.detectors import DetectorSettings
 from pixeldistill.errors import DataError, Interrupted, RecipeError, RunError
-from pixeldistill.losses import ISRDTerm, PKDTerm
+from pixeldistill.losses import ISRDTerm, PKDTerm, SupervisedTerm
 from pixeldistill.networks import build_classifier
 from pixeldistill.networks.detector import build_detector
+from pixeldistill.reading import parse_recipe
+from pixeldistill.recipe import Network, Stage
 from pixeldistill.schedules import Schedule
 from pixeldistill.training.engine import check_batch, fit
 from pixeldistill.training.fabric import make_fabric
 from pixeldistill.training.objective import Objective
+from pixeldistill.training.passes import passes
 from pixeldistill.training.progress import Progress
 from pixeldistill.training.runs import CHECKPOINT
 from pixeldistill.training.teacher import LiveTeacher
@@ -214,6 +217,50 @@ def test_the_best_epoch_is_the_first_with_the_highest_score(tmp_path):
 def test_mixed_precision_and_clipping_train(tmp_path):
     state, _ = train(tmp_path, Schedule(epochs=2, lr=0.05, batch_size=8, precision="bf16", clip_grad=0.5))
     assert math.isfinite(state.history[-1]["loss"])
+
+
+def test_mixed_precision_leaves_pixels_and_prediction_as_they_are():
+    """Boxes in pixels would move by half of one; a small difference of two predictions would drown."""
+    seen = []
+
+    class Seen(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.student = build_classifier("test_resnet", 3, SIDE)
+
+        def forward(self, batch):
+            outputs = self.student(batch.views["student"].image)
+            seen.extend([batch.views["student"].image.dtype, outputs.logits.dtype, outputs.input_feature.dtype])
+            return outputs.logits.sum()
+
+    fabric = make_fabric("bf16", "cpu")
+    fabric.setup_module(Seen())(Batch({"student": View(torch.rand(2, 3, SIDE, SIDE), torch.zeros(2))}))
+    assert seen == [torch.float32, torch.float32, torch.bfloat16]
+
+
+def test_half_precision_trains_alone(tmp_path):
+    """The scale of its gradients is one training's."""
+    alone = Stage(
+        name="a", student=Network(network="test_vit", side=SIDE), terms=(SupervisedTerm(kind="supervised"),),
+        schedule=Schedule(epochs=1, lr=1), crop_side=SIDE, seeds=(0, 1), order_seed=0,
+    )  # fmt: skip
+    student, schedule = {"network": "test_vit", "side": SIDE}, {"epochs": 1, "lr": 1}
+    recipe = parse_recipe({"data": {"format": "demo"}, "student": student, "schedule": schedule, "run": str(tmp_path)})
+    half = alone.model_copy(update={"schedule": Schedule(epochs=1, lr=1, precision="16")})
+    assert [len(group) for group in passes(recipe, [alone])] == [2]
+    assert [len(group) for group in passes(recipe, [half])] == [1, 1]
+
+
+def test_weights_that_the_last_update_broke_are_no_result(tmp_path):
+    """Its loss was finite, and what a detector finds then is nothing, which is a figure too."""
+    ((failure, _),) = train_all([Student(tmp_path / "a", isrd_weight=1e4)], Schedule(epochs=1, lr=1e38, batch_size=24))
+    assert isinstance(failure, RunError) and not (tmp_path / "a" / CHECKPOINT).exists()
+
+
+def test_what_a_killed_process_was_writing_is_cleared(tmp_path):
+    (tmp_path / f".{CHECKPOINT}.abcdefgh").write_bytes(b"half of it")
+    train(tmp_path, Schedule(epochs=1, lr=0.1, batch_size=8))
+    assert not list(tmp_path.glob(".*"))
 
 
 STUDENTS = [("a", "test_vit", 16, 1), ("b", "test_resnet", 16, 2), ("c", "test_resnet", 8, 2)]

@@ -93,14 +93,14 @@ def _classes_of(sample: Sample) -> list[int]:
 
 
 def _shared(splits: Splits) -> list[str]:
-    """Warn of test or validation images that train holds too, under whatever name."""
-    train = {splits.content[s.path]: s.path for s in splits.train}
+    """Warn of test or validation images that train holds too, under whatever name, and of test images that chose on val."""
     notes = []
-    for name in ("val", "test"):
-        twins = [(s.path, train[splits.content[s.path]]) for s in getattr(splits, name) if splits.content[s.path] in train]
+    for name, other in (("val", "train"), ("test", "train"), ("test", "val")):
+        known = {splits.content[s.path]: s.path for s in getattr(splits, other)}
+        twins = [(s.path, known[splits.content[s.path]]) for s in getattr(splits, name) if splits.content[s.path] in known]
         if twins:
             notes.append(
-                f"warning: {len(twins)} images of {name} are in train too, byte for byte (the first: {twins[0][0]} is "
+                f"warning: {len(twins)} images of {name} are in {other} too, byte for byte (the first: {twins[0][0]} is "
                 f"{twins[0][1]}): figures on them are too good; remove them from one of the two"
             )
     copies = sum(count - 1 for count in Counter(splits.content[s.path] for s in splits.train).values())

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from pixeldistill.errors import DataError
 
@@ -125,8 +126,10 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _upright_size(image: Image.Image) -> tuple[int, int]:
-    turned = _orientation(image) in _TURNED
-    return (image.width, image.height) if turned else (image.height, image.width)
+    height, width = image.height, image.width
+    if isinstance(image, TiffImageFile):  # as it is stored: newer versions of Pillow give the upright size above
+        height, width = (int(image.tag_v2[tag]) for tag in (ExifTags.Base.ImageLength, ExifTags.Base.ImageWidth))
+    return (width, height) if _orientation(image) in _TURNED else (height, width)
 
 
 def _to_rgb(image: Image.Image, path: Path) -> Image.Image:
@@ -135,7 +138,7 @@ def _to_rgb(image: Image.Image, path: Path) -> Image.Image:
         upright = ImageOps.exif_transpose(image)
     except (*_UNREADABLE, KeyError, TypeError):  # a broken EXIF block says nothing about the pixels
         upright = image
-    if upright.mode in _SIXTEEN_BIT:
+    if upright.mode in _SIXTEEN_BIT or (upright.mode == "I" and image.format == "PPM"):  # of which none has more
         return Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8)).convert("RGB")
     if upright.mode in ("I", "F"):
         raise DataError(f"{path} has {'32-bit' if upright.mode == 'I' else 'floating-point'} pixels: convert it to 8 or 16 bits")

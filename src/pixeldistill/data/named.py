@@ -52,7 +52,7 @@ def _list(data: Data) -> dict[str, Named]:
         if name is None:
             continue
         samples: Named = []
-        for number, row in enumerate(csv.reader(_lines(data.root / name), skipinitialspace=True), start=1):
+        for number, row in enumerate(_rows(data.root / name), start=1):
             if not row:
                 continue
             if len(row) <= data.label_column or not row[data.label_column].strip():
@@ -65,6 +65,13 @@ def _list(data: Data) -> dict[str, Named]:
             raise DataError(f"data: {data.root / name} lists no image")
         named[split] = samples
     return named
+
+
+def _rows(path: Path) -> list[list[str]]:
+    try:
+        return list(csv.reader(_lines(path), skipinitialspace=True))
+    except csv.Error as error:
+        raise DataError(f"data: {path} is no list of `path, label` lines: {error}") from error
 
 
 def _cub(data: Data) -> dict[str, Named]:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from pixeldistill.errors import NetworkError
 from pixeldistill.functional.reconstruction import normalise
+from pixeldistill.functional.sizes import widened
 from pixeldistill.networks.backbone import InputTap, create_net, input_module, one_line, patch_size, set_stem_stride
 from pixeldistill.networks.weights import load_weights, packaged_weights
 from pixeldistill.types import FeatureSpec, MapSpec, Outputs
@@ -54,7 +55,7 @@ class Classifier(nn.Module):
             net = cast(Any, self.net)
             last, features = net.forward_intermediates(normalised, indices=self._indices, output_fmt="NCHW")
             prediction = net.forward_head(last)
-        return Outputs(prediction, self.tap.take(), tuple(features))
+        return Outputs(widened(prediction), self.tap.take(), tuple(features))  # losses of rounded logits would drown small ones
 
     @property
     def backbone(self) -> nn.Module:

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from pixeldistill.functional.exits import exit_loss
+from pixeldistill.functional.sizes import widened
 from pixeldistill.losses import ExitsTerm
 from pixeldistill.terms.pairing import choose_maps
 from pixeldistill.types import Batch, FeatureSpec, MapSpec, Outputs
@@ -29,7 +30,7 @@ class Exits(nn.Module):
         target = batch.views["student"].labels
         losses = [
             exit_loss(
-                branch(student.features[number]),
+                widened(branch(student.features[number])),
                 teacher.logits,
                 target,
                 exponent=self.config.exponent,

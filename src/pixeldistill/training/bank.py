@@ -14,16 +14,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pixeldistill.archive import KEY, Archive
+from pixeldistill.archive import KEY, Archive, check_room
 from pixeldistill.data.sampler import Key
 from pixeldistill.errors import RunError
-from pixeldistill.training.fabric import Fabric, to_device
+from pixeldistill.training.evaluate import at_once
+from pixeldistill.training.fabric import Fabric, first_machine, to_device
 from pixeldistill.training.teacher import Answer, LiveTeacher
 from pixeldistill.types import FeatureSpec, WantedMap
 from pixeldistill.wording import in_bytes, in_words
 
 BLOCK = 256  # views
-PIECE = 64  # views that the teacher looks at together
+PIECE = 64  # views of 224 pixels that the teacher looks at together
 SAMPLES = 8
 TOLERANCE = 0.01  # of the largest output: half precision is 0.0005, other devices and batch sizes are less
 
@@ -91,6 +92,7 @@ def open_bank(
     """
     shapes = _shapes(teacher.spec, teacher.wanted)
     used, blocks = min(views, epochs), -(-images // BLOCK)
+    together, fillers = at_once(PIECE, teacher.spec.nominal_side), first_machine(fabric)
 
     def attach(create: bool = False) -> dict[str, list[Archive]]:
         return {
@@ -110,6 +112,7 @@ def open_bank(
             size = sum(count * images * _bytes(shapes[name]) for name, count in fresh.items())
             parts = ", ".join(f"{in_words(count, 'view')} of {name}" for name, count in fresh.items() if count)
             note(f"teacher's bank: {parts} of {images} images, {in_bytes(size)}, in {folder}")
+            check_room(folder, size, "teacher's bank", "bank.folder")
         of = [archive for archives in attach(create=True).values() for archive in archives]
         left, whole = sum(len(archive.missing()) for archive in of), blocks * len(of)
         if left and not any(fresh.values()):
@@ -118,11 +121,11 @@ def open_bank(
     archives = attach()
     lacking = {(view, block, name) for name, of in archives.items() for view in range(used) for block in of[view].missing()}
     # Which process does what must not depend on how far another one is.
-    missing = sorted({(v, b) for v, b, _ in lacking if (v * blocks + b) % fabric.world_size == fabric.global_rank})
-    loaded = load_views([(view, i) for i in piece] for view, block in missing for piece in _pieces(block, images))
+    missing = sorted({(v, b) for v, b, _ in lacking if (v * blocks + b) % fillers == fabric.global_rank})
+    loaded = load_views([(view, i) for i in piece] for view, block in missing for piece in _pieces(block, images, together))
     for done, (view, block) in enumerate(missing, start=1):
         here = {name: archives[name][view] for name in shapes if (view, block, name) in lacking}
-        for _ in _pieces(block, images):
+        for _ in _pieces(block, images, together):
             image, keys = next(loaded)
             said = _ask(teacher, image, keys)
             for name, archive in here.items():
@@ -157,10 +160,10 @@ def _verify(archives: Archives, folder: Path, teacher: LiveTeacher, views: int, 
                 )
 
 
-def _pieces(block: int, images: int) -> list[range]:
+def _pieces(block: int, images: int, together: int) -> list[range]:
     """Divide a block's images into what the teacher looks at together."""
     end = min((block + 1) * BLOCK, images)
-    return [range(start, min(start + PIECE, end)) for start in range(block * BLOCK, end, PIECE)]
+    return [range(start, min(start + together, end)) for start in range(block * BLOCK, end, together)]
 
 
 def _read(archives: Sequence[Archive], views: NDArray[Any], indices: NDArray[Any]) -> NDArray[Any]:

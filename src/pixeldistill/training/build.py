@@ -20,7 +20,7 @@ from pixeldistill.run_folder import CARD
 from pixeldistill.training.bank import open_bank
 from pixeldistill.training.engine import check_batch
 from pixeldistill.training.evaluate import TestImages
-from pixeldistill.training.fabric import Fabric, make_fabric
+from pixeldistill.training.fabric import Fabric, first_machine, make_fabric
 from pixeldistill.training.objective import Objective
 from pixeldistill.training.passes import Training
 from pixeldistill.training.progress import counting
@@ -127,7 +127,7 @@ def _open_images(context: Context, fabric: Fabric) -> ImageStore | None:
     store = open_store(
         data.store_folder or context.recipe.run / "store", splits.train, splits.identity("train"), side=data.store,
         kernel=context.recipe.imaging.kernel, workers=context.workers, note=context.say, reduced=data.decode == "reduced",
-        rank=fabric.global_rank, world=fabric.world_size, barrier=fabric.barrier,
+        rank=fabric.global_rank, world=first_machine(fabric), barrier=fabric.barrier,
     )  # fmt: skip
     context.stores.append(store)
     return store

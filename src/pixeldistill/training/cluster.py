@@ -45,7 +45,8 @@ def on_ray(address: str = "auto", tasks: int | None = None) -> Cluster:
     nodes = [node["Resources"] for node in ray_nodes() if node["Alive"]]
     gpus = int(sum(node.get("GPU", 0) for node in nodes))
     count = tasks or gpus or len(nodes)
-    cores = max(1, int(min(node.get("CPU", 1) for node in nodes) * len(nodes)) // count)
+    smallest = int(min(node.get("CPU", 1) for node in nodes))
+    cores = max(1, min(smallest * len(nodes) // count, smallest))  # a task is on one machine
     share = ray.remote(num_cpus=cores, num_gpus=min(1.0, gpus / count), scheduling_strategy="SPREAD")(train_group)
 
     def train(work: "Work", names: Sequence[str], until: int) -> dict[str, str]:

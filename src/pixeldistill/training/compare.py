@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
 from rich.console import Console
@@ -150,6 +151,15 @@ def _sources(stages: Sequence[Stage]) -> set[str]:
     return {name for stage in stages for name in stage.sources}
 
 
+def _measured_before(path: Path) -> dict[str, Any]:
+    """Read what was measured in a former session; what cannot be read is measured again."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 def _references(
     recipe: Recipe, stages: Sequence[Stage], splits: Splits, accelerator: str, workers: int | None
 ) -> dict[str, float]:
@@ -173,7 +183,7 @@ def _references(
         wanted[name] = teacher.model_copy(update={"side": student.side, "imaging": imaging, "enlarge": teacher.built_for})
     fabric = make_fabric(accelerator=accelerator)
     path = recipe.run / REFERENCES
-    before: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    before = _measured_before(path)
     found = {}
     for name, network in wanted.items():
         key = {

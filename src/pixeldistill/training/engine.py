@@ -86,6 +86,7 @@ def fit(
     with ExitStack() as stack:
         trainees = [Trainee(fabric, job, schedule, steps, epochs, progress, stack) for job in jobs]
         stop = stack.enter_context(stop_requests())
+        check_alike(fabric, trainees)
         loop = Loop(fabric, trainees, batches, schedule, steps)
         stack.callback(loop.end)
         progress.start(schedule.epochs * steps, loop.position)
@@ -100,9 +101,18 @@ def fit(
             if order == STOP:
                 raise _interrupted(loop, jobs)
             loop.finish_epochs()
-        if loop.agree(STOP if stop.is_set() else GO_ON) == STOP:  # asked while the last epoch was finished: others may follow
+        if loop.agree(STOP if stop.is_set() else GO_ON, last=True) == STOP:  # asked at the end: other passes may follow
             raise _interrupted(loop, jobs)
     return [trainee.failure or trainee.state for trainee in trainees]
+
+
+def check_alike(fabric: Fabric, trainees: Sequence[Trainee]) -> None:
+    """Refuse to go on where processes have read different checkpoints. Raises RunError."""
+    if fabric.world_size > 1:
+        positions: Any = fabric.all_gather(torch.tensor([t.position for t in trainees], device=fabric.device))
+        if bool((positions != positions[0]).any()):
+            folder = trainees[0].job.folder
+            raise RunError(f"not all processes see what is in {folder}: put `run` on a disk that all machines share")
 
 
 def _interrupted(loop: "Loop", jobs: Sequence[Job]) -> Interrupted:
@@ -199,7 +209,7 @@ class Loop:
                 trainee.save()
         self.saved_at = time.monotonic()
 
-    def agree(self, order: int) -> int:
+    def agree(self, order: int, *, last: bool = False) -> int:
         """Let all processes do the same: go on, save, or save and stop.
 
         Several processes ask each other at every step; on GPUs, which would have to be waited for, at every tenth.
@@ -209,7 +219,7 @@ class Loop:
         if self.fabric.world_size == 1:
             return order
         every = 1 if self.fabric.device.type == "cpu" else 10
-        if self.position % every:
+        if self.position % every and not last:
             return GO_ON
         orders: Any = self.fabric.all_gather(torch.tensor(order, device=self.fabric.device))
         return int(orders.max())

@@ -21,7 +21,7 @@ from pixeldistill.tasks.average_precision import average_precision
 from pixeldistill.tasks.detection import Detections, find_objects, to_original
 from pixeldistill.training.fabric import Fabric
 
-BATCH = 128
+BATCH = 128  # of images at 224
 CACHE_BYTES = 2**28
 
 Metrics = dict[str, Any]
@@ -36,7 +36,7 @@ class TestImages:
     def __init__(self, samples: tuple[Sample, ...], camera: Camera, workers: int, fabric: Fabric) -> None:
         self.samples, self.total, self.workers = samples, len(samples), workers
         self.dataset = CameraImages(samples, camera)
-        batch = 1 if self.dataset.boxed else BATCH  # whole images differ in shape
+        batch = 1 if self.dataset.boxed else at_once(BATCH, camera.side)  # whole images differ in shape
         share = -(-len(samples) // fabric.world_size)  # every process the same number: what is too many is cut off again
         mine = [(fabric.global_rank + i * fabric.world_size) % len(samples) for i in range(share)]
         self._batches = [mine[i : i + batch] for i in range(0, share, batch)]
@@ -50,6 +50,15 @@ class TestImages:
         if self._small:
             raws = self._kept = list(raws)
         return iter(raws)
+
+
+def at_once(images: int, side: int) -> int:
+    """Say how many images of a side take no more memory than so many at 224; no more than that.
+
+    >>> at_once(128, 112), at_once(128, 448), at_once(128, 8000)
+    (128, 32, 1)
+    """
+    return max(1, min(images, images * 224**2 // side**2))
 
 
 def _pixels(sample: Sample, side: int) -> int:

@@ -5,14 +5,24 @@ import gc
 import os
 from typing import Any
 
+import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins import MixedPrecision
 from torch import Tensor, distributed
 
 from pixeldistill.errors import RecipeError, RunError
 
 __all__ = ["Fabric", "make_fabric", "to_device"]
 
-_PRECISION: dict[str, Any] = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
+_MIXED: dict[str, Any] = {"bf16": "bf16-mixed", "16": "16-mixed"}
+
+
+class _Autocast(MixedPrecision):
+    """Mixed precision by autocast alone: Fabric would round all that goes in, boxes in pixels and a teacher's answers too."""
+
+    def convert_input(self, data: Any) -> Any:  # noqa: ANN401
+        """Leave inputs as they are."""
+        return data
 
 
 def make_fabric(precision: str = "32", accelerator: str = "auto") -> Fabric:
@@ -24,7 +34,7 @@ def make_fabric(precision: str = "32", accelerator: str = "auto") -> Fabric:
             devices=local,
             num_nodes=max(1, world // local),
             strategy="ddp" if world > 1 else "auto",
-            precision=_PRECISION[precision],
+            plugins=[_Autocast(_MIXED[precision], _device_type(accelerator))] if precision in _MIXED else None,
         )
     except (ValueError, RuntimeError) as error:  # Fabric's own class of error for a missing device is a RuntimeError
         raise RunError(f"accelerator {accelerator!r} cannot be used here: {str(error).splitlines()[0]}") from error
@@ -35,6 +45,20 @@ def make_fabric(precision: str = "32", accelerator: str = "auto") -> Fabric:
         atexit.unregister(_leave)  # once, however many are made
         atexit.register(_leave)
     return fabric
+
+
+def _device_type(accelerator: str) -> str:
+    """Name the kind of device that Fabric will take."""
+    if accelerator != "auto":
+        return "cuda" if accelerator == "gpu" else accelerator
+    if torch.backends.mps.is_available():
+        return "mps"
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def first_machine(fabric: Fabric) -> int:
+    """Say how many processes the first machine has: their ranks come first."""
+    return min(int(os.environ.get("LOCAL_WORLD_SIZE", fabric.world_size)), fabric.world_size)
 
 
 def _leave() -> None:

@@ -30,7 +30,8 @@ class Training(NamedTuple):
 def passes(recipe: Recipe, stages: Sequence[Stage]) -> list[list[Training]]:
     """Group all trainings of a recipe into passes over the data, none before what it starts from.
 
-    Side by side go trainings with the same schedule, crops and order of images, and with the same teacher or none.
+    Side by side go trainings with the same schedule, crops and order of images, and with the same teacher or none; those in half
+    precision go alone, as the scale of their gradients is one training's.
     """
     groups: list[list[Training]] = []
     pass_of: dict[str, int] = {}  # the last pass in which a stage is trained
@@ -55,7 +56,7 @@ def first_folders(recipe: Recipe, stages: Sequence[Stage]) -> dict[str, Path]:
 
 
 def _together(group: Sequence[Training], training: Training) -> bool:
-    if _stream(group[0]) != _stream(training):
+    if _stream(group[0]) != _stream(training) or training.stage.schedule.precision == "16":
         return False
     return all(
         t.stage.teacher is None or training.stage.teacher is None or _teacher(t.stage) == _teacher(training.stage) for t in group

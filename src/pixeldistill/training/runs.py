@@ -23,7 +23,8 @@ def stage_folder(run: Path, number: int, name: str, seed: int) -> Path:
 def stages_of(run: Path) -> Iterator[tuple[str, Path]]:
     """Give the stages that have a folder in a run, with it, whatever its number."""
     for folder in sorted(run.iterdir()) if run.is_dir() else ():
-        if folder.is_dir() and (match := re.fullmatch(r"\d+-(.+)", folder.name)):
+        match = re.fullmatch(r"\d+-(.+)", folder.name)
+        if match and any(folder.glob(f"seed-*/{RECORD}")):  # not just a folder of that name
             yield match[1], folder
 
 

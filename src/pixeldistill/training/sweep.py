@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rich.console import Console
 
@@ -78,8 +78,12 @@ def sweep(
     if recipe.candidates is None:
         raise RecipeError("a sweep needs `candidates`: {networks: [...], sides: [...]}")
     console = console or Console()
-    choice = choose_students(recipe, readable_splits(recipe.data, workers), console)
-    tell(choice)
+    fabric = make_fabric(accelerator=accelerator)
+    choice: Any = None
+    if fabric.is_global_zero:
+        choice = choose_students(recipe, readable_splits(recipe.data, workers), console)
+        tell(choice)
+    choice = fabric.broadcast(choice)  # latency that each measured for itself would be another on each
     costs = {f"distilled-{student.label}": cost for student, cost in choice.students}
     chosen = with_students(recipe, [student for student, _ in choice.students]).model_copy(update={"seeds": recipe.seeds[:1]})
     axes = tuple(recipe.budget) or tuple(axis for axis in AXES if all(getattr(c, axis) is not None for c in costs.values()))
@@ -88,7 +92,6 @@ def sweep(
     with taken(work, {stage.name for stage in work.stages}):
         failures = failures_of(train(work, {stage.name for stage in work.stages} - costs.keys()))
         lost, more = _train_students(work, recipe.halving, costs, axes, figure, cluster)
-    fabric = make_fabric(accelerator=accelerator)
     fabric.barrier()  # the first process writes what all read
     done = {name: path for name, folder in work.context.folders.items() if name in costs and (path := folder / DONE).is_file()}
     folders = {name: str(folder.relative_to(recipe.run)) for name, folder in work.context.folders.items()}

@@ -73,6 +73,9 @@ class Trainee:
         optimizer = build_optimizer(job.objective, schedule)
         self.module, self.optimizer = fabric.setup(job.objective, optimizer)
         self.state = _restore(fabric, job, self.optimizer)
+        if fabric.is_global_zero:
+            for left in (*job.folder.glob(f".{CHECKPOINT}.*"), *job.folder.glob(".best.safetensors.*")):
+                left.unlink(missing_ok=True)  # of a process that was killed while it wrote
         self.names = list(self.state.sums)
         self.sums = torch.tensor(list(self.state.sums.values()), device=fabric.device)
         self.loss = torch.zeros(())
@@ -124,6 +127,8 @@ class Trainee:
         self._share_buffers()
         measured = {f"val_{name}": value for name, value in job.validate().items()}
         check_finite(torch.tensor(measured.get("val_nll", 0.0)), job.folder)
+        state_sum = sum(v.sum() for v in job.objective.state_dict().values() if v.is_floating_point())  # the last update's, too
+        check_finite(torch.as_tensor(state_sum), job.folder)
         row = {
             "epoch": state.epoch + 1,
             "lr": learning_rate(self.schedule, (state.epoch + 1) * self.steps - 1, self.steps),
