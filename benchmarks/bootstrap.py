@@ -2,10 +2,10 @@
 
     .venv/bin/python benchmarks/bootstrap.py RECIPE [--set data.root=…] [--draws 200]
 
-RECIPE is one of detectors that `pixeldistill compare` has trained. Every network looks at the images of val and test once. Then
-images are drawn with replacement, the same ones for all networks, and each method's mAP (the mean over its seeds) is measured on
-every draw. Printed are the median and the central 95 % of the draws: of each method, of its difference from another, and of the
-gap that it recovers. Seeds vary beside this: an interval here says nothing about another training.
+RECIPE is one of detectors and one student that `pixeldistill compare` has trained. Every network looks at the images of val and
+test once. Then images are drawn with replacement, the same ones for all networks, and each method's mAP (the mean over its
+seeds) is measured on every draw. Printed are the median and the central 95 % of the draws: of each method, of its difference
+from another, and of the gap that it recovers. Seeds vary beside this: an interval here says nothing about another training.
 """
 
 import argparse
@@ -72,6 +72,8 @@ def main() -> None:
         folders = [stage_folder(recipe.run, number, stage.name, seed) for seed in stage.seeds]
         trained[stage.name] = stage.student.camera, [folder for folder in folders if (folder / DONE).is_file()]
     known = [name for name, (_, done) in trained.items() if done]
+    if "teacher" not in known:
+        parser.error(f"the teacher {teacher.weights} is not there: train it first")
     if args.base not in known:
         parser.error(f"--base {args.base} is none of what has been trained: {', '.join(known)}")
     found = {

@@ -3,7 +3,7 @@
     .venv/bin/python benchmarks/grocery_store.py PATH/TO/grocery_store [--bank exact] [--store 256] [--epochs 20]
 
 One command; it can be stopped and goes on. It prints the tables that stand in docs/results.md, and the time that it took.
-With a bank or a store the runs lie beside those without; the teacher, the bank and the store are shared by both sides.
+With a bank or a store the runs lie beside those without; both sides share teacher, bank and store.
 """
 
 import argparse
@@ -21,7 +21,6 @@ from pixeldistill.report.summary import by_stage, to_markdown
 from pixeldistill.training.stages import run_recipe
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "grocery_store.yaml"
-TEACHER = "runs/grocery-teacher"
 
 
 def main() -> None:
@@ -37,13 +36,14 @@ def main() -> None:
     if args.store:
         common += [f"data.store={args.store}", f"data.store_folder=runs/grocery-store-{args.store}"]
         name += f"-store{args.store}"
-    if args.epochs:
-        common.append(f"schedule.epochs={args.epochs}")
-        name += f"-epochs{args.epochs}"
-    teacher = load_recipe(RECIPE, [*common, "student=null", "controls=[]", f"run={TEACHER}"])
+    taught_by = f"runs/{name}-teacher"
+    teacher = load_recipe(RECIPE, [*common, "student=null", "controls=[]", f"run={taught_by}"])
     began = time.monotonic()
     run_recipe(teacher)
     print(f"teacher: {time.monotonic() - began:.0f} s")
+    if args.epochs:
+        common.append(f"schedule.epochs={args.epochs}")
+        name += f"-epochs{args.epochs}"
     if args.bank:
         views = {"views": args.bank if args.bank == "exact" else int(args.bank)}
         folder = f"runs/{name}-bank-{args.bank}"
@@ -51,7 +51,7 @@ def main() -> None:
         name += f"-bank-{args.bank}"
     for side in args.sides:
         seeds = "[0, 1]" if side == 56 else "[0]"
-        settings = [f"student.side={side}", f"seeds={seeds}", "teacher.schedule=null", f"teacher.weights={TEACHER}"]
+        settings = [f"student.side={side}", f"seeds={seeds}", "teacher.schedule=null", f"teacher.weights={taught_by}"]
         recipe = load_recipe(RECIPE, [*common, *settings, f"run=runs/{name}-{side}"])
         began = time.monotonic()
         results = run_recipe(recipe)

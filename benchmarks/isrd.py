@@ -99,7 +99,14 @@ def main() -> None:
 
     def built(weights: str) -> Classifier:
         network = build_classifier(
-            name, classes, side, weights=weights, patch=card["patch"], options=card["options"], trained=weights != "none"
+            name,
+            classes,
+            side,
+            weights=weights,
+            patch=card["patch"],
+            options=card["options"],
+            trained=weights != "none",
+            stem_stride=card.get("stem_stride"),
         )
         return network.eval().requires_grad_(False)
 

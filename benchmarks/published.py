@@ -107,7 +107,7 @@ class Server:
 
     def __init__(self, checkout: Path, root: Path, classes: int, batch: int, workers: int, device: str, *, tuned: bool) -> None:
         command = [sys.executable, __file__, str(checkout), str(root), str(classes), str(batch), str(workers), device]
-        natural = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"}
+        natural = {key: value for key, value in os.environ.items() if key not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
         self.process = subprocess.Popen(
             [*command, "--tuned"] if tuned else command, env=natural, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,

@@ -228,6 +228,8 @@ def test_the_commands(program, content, write, images, tmp_path):
     assert len(json.loads((tmp_path / "costs.json").read_text())) == 2
     told = program("cost", "test_resnet", "--side", 16, "--codec", "jpeg:50", *cache)
     assert told.returncode == 0 and "bytes are not measured without images: name yours by --images" in told.stdout
+    told = program("plan", "--costs", "costs.json", "--max", "pixels=500", "--classes", 5)
+    assert told.returncode == 2 and "leave out --classes" in told.stderr
     told = program("plan", "--costs", "costs.json", "--max", "pixels=500")
     assert told.returncode == 0, told.stderr
     content.pop("student")

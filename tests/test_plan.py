@@ -44,6 +44,21 @@ def test_costs_survive_a_file(tmp_path, path, write):
     assert read_costs(tmp_path / path) == costs
 
 
+def test_costs_survive_a_spreadsheet(tmp_path):
+    """Which begins its file with a mark of its encoding."""
+    (tmp_path / "costs.csv").write_text(to_csv([ONE]), encoding="utf-8-sig")
+    assert read_costs(tmp_path / "costs.csv") == [ONE]
+
+
+def test_what_is_built_otherwise_is_not_compared():
+    """A larger patch has more parameters for less, and is not the better for it."""
+    fine = replace(ONE, network="vit_tiny_patch16_224", macs=8e6, params=5e6)
+    coarse = replace(ONE, network="vit_tiny_patch32_224", macs=2e6, params=6e6)
+    assert not dominates(coarse, fine, set()) and dominates(replace(coarse, network=fine.network), fine, set())
+    assert not dominates(replace(coarse, network=fine.network, built="patch 32"), fine, set())
+    assert replace(fine, built="patch 8").label == "vit_tiny_patch16_224 (patch 8) at 56, jpeg 50"
+
+
 def test_a_file_without_costs(tmp_path):
     (tmp_path / "a.csv").write_text("a,b\n1,2\n")
     (tmp_path / "b.json").write_text("{}")

@@ -216,6 +216,7 @@ def _run(recipe: Recipe, *, supervised_only: bool, workers: int | None, accelera
     need_torch()
     from pixeldistill.files import write_file
     from pixeldistill.report.summary import FIGURES, by_stage, to_markdown, to_rich
+    from pixeldistill.training.records import finished
     from pixeldistill.training.stages import run_recipe
 
     console, failure = Console(), None
@@ -224,7 +225,7 @@ def _run(recipe: Recipe, *, supervised_only: bool, workers: int | None, accelera
     except GivenUp as error:
         results, failure = cast(list["Result"], error.results), error
     if first_process() and results:
-        found = by_stage((result.stage.name, result.figures) for result in results)
+        found = by_stage(finished(recipe))  # `train` leaves the lines of what `distill` has trained before
         write_file(recipe.run / FIGURES, to_markdown(found, str(recipe.run)))
         show_table(console, to_rich(found, str(recipe.run)))
         for picture in (result.folder / "reconstruction.png" for result in results):

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pixeldistill.data.sources import Sample
     from pixeldistill.recipe import Student
 
+CLASSES = 1000  # ImageNet's
 SHOWN = 12  # pairs that do not fit, or cannot be had
 
 Networks = Annotated[list[str] | None, typer.Argument(help="Names or globs of timm's architectures.", metavar="NETWORK...")]
@@ -36,7 +37,7 @@ Codecs = Annotated[list[str] | None, typer.Option("--codec", help="jpeg:85, webp
 Grey = Annotated[bool, typer.Option("--grey", help="The camera sees no colour.")]
 RecipeOption = Annotated[Path | None, typer.Option("--recipe", help="Whose images, classes, detector and candidates to take.")]
 Images = Annotated[Path | None, typer.Option(help="Folder of images to measure the bytes by.")]
-Classes = Annotated[int, typer.Option(min=1, help="Of the prediction, where no recipe says it.")]
+Classes = Annotated[int | None, typer.Option(min=1, help="Of the prediction, by default 1000; a recipe's data says it itself.")]
 Rate = Annotated[float | None, typer.Option(help="Images a second, for the bits a second.")]
 Latency = Annotated[bool, typer.Option("--latency", help="Export and time each network, with ONNX Runtime.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Of the timing; by default all cores.")]
@@ -51,7 +52,7 @@ def cost(
     recipe: RecipeOption = None,
     set_: Overrides = None,
     images: Images = None,
-    classes: Classes = 1000,
+    classes: Classes = None,
     fps: Rate = None,
     latency: Latency = False,
     threads: Threads = None,
@@ -64,7 +65,7 @@ def cost(
     costed, refused = _measured(networks, side, codec, grey, loaded, images, classes, fps, latency, threads, cache)
     costs = [one for _, one in costed]
     _show_costs(costs, "")
-    if codec and not (images or recipe):
+    if (codec or fps) and not (images or recipe):
         say("bytes are not measured without images: name yours by --images")
     _tell_refused(refused)
     if out:
@@ -81,7 +82,7 @@ def plan(
     recipe: RecipeOption = None,
     set_: Overrides = None,
     images: Images = None,
-    classes: Classes = 1000,
+    classes: Classes = None,
     fps: Rate = None,
     threads: Threads = None,
     cache: Cache = None,
@@ -100,7 +101,7 @@ def plan(
     if costs:
         measuring = {
             "networks": networks, "--side": side, "--codec": codec, "--grey": grey, "--recipe": recipe, "--images": images,
-            "--fps": fps, "--threads": threads, "--cache": cache, "--write": write,
+            "--classes": classes, "--fps": fps, "--threads": threads, "--cache": cache, "--write": write,
         }  # fmt: skip
         if said := [name for name, value in measuring.items() if value is not None and value is not False]:
             raise RecipeError(f"--costs plans with what that file holds: leave out {said[0]}")
@@ -149,7 +150,7 @@ def _seen_grey(camera: Imaging, grey: bool) -> Imaging:
 
 def _measured(
     networks: list[str] | None, sides: list[int] | None, codecs: list[str] | None, grey: bool, recipe: Recipe | None,
-    images: Path | None, classes: int, fps: float | None, latency: bool, threads: int | None, cache: Path | None,
+    images: Path | None, classes: int | None, fps: float | None, latency: bool, threads: int | None, cache: Path | None,
 ) -> "tuple[list[tuple[Student, Costs]], list[Refused]]":  # fmt: skip
     """Measure what the options name; a recipe's candidates complete them."""
     need_torch()
@@ -199,8 +200,10 @@ def _listed(
     return list_students(candidates, base, recipe.detector if recipe else None)
 
 
-def _samples(recipe: Recipe | None, images: Path | None, classes: int) -> "tuple[Sequence[Sample], int]":
+def _samples(recipe: Recipe | None, images: Path | None, classes: int | None) -> "tuple[Sequence[Sample], int]":
     """Give the images to measure bytes by, and how many classes there are."""
+    if recipe and classes:
+        raise RecipeError("--classes: the recipe's data says how many there are: leave it out")
     from pixeldistill.data.check import readable_splits
     from pixeldistill.data.images import find_images
     from pixeldistill.data.sources import Sample
@@ -215,7 +218,7 @@ def _samples(recipe: Recipe | None, images: Path | None, classes: int) -> "tuple
         found = [Sample(path, 0) for path in find_images(images)]
         if not found:
             raise DataError(f"folder {images} holds no image")
-    return found, classes
+    return found, classes or CLASSES
 
 
 def _show_costs(costs: Sequence[Costs], title: str, notes: Sequence[str] = (), heading: str = "") -> None:
@@ -227,7 +230,7 @@ def _show_costs(costs: Sequence[Costs], title: str, notes: Sequence[str] = (), h
         cells = [write_quantity(axis, getattr(cost, axis)) for axis in axes]
         if "latency" in axes and cost.p95 is not None:
             cells[axes.index("latency")] += f" ({write_quantity('latency', cost.p95)})"
-        rows.append([cost.network, str(cost.side), cost.camera, *cells, *(notes[number : number + 1])])
+        rows.append([cost.title, str(cost.side), cost.camera, *cells, *(notes[number : number + 1])])
     table(title, ["network", "side", "camera", *titles, *([heading] if notes else [])], rows, close=True)
 
 

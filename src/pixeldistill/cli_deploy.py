@@ -9,9 +9,11 @@ import typer
 
 from pixeldistill.answers import Answering, list_images
 from pixeldistill.console import Workers, need_torch, say, share, table, tell_errors
-from pixeldistill.errors import DataError, ExportError
+from pixeldistill.errors import DataError, ExportError, RunError
 from pixeldistill.tasks.headline import TITLES
 from pixeldistill.wording import in_words
+
+TOP, LEAST = 3, 0.3  # what is told of an image
 
 
 class Which(StrEnum):
@@ -24,18 +26,24 @@ class Which(StrEnum):
 def predict(
     run: Annotated[Path, typer.Argument(help="A run folder, a stage or seed folder in it, or an exported file.", metavar="RUN")],
     files: Annotated[list[Path], typer.Argument(help="Images, or folders of them.", metavar="FILES...")],
-    top: Annotated[int, typer.Option(min=1, help="Classifiers: how many classes to print for an image.")] = 3,
+    top: Annotated[int | None, typer.Option(min=1, help="Classifiers: how many classes to print for an image; 3.")] = None,
     weights: Annotated[Which | None, typer.Option(help="Of a run: which epoch's weights; by default the last's.")] = None,
-    least: Annotated[float, typer.Option(min=0, max=1, help="Detectors: least probability; under 0.05 none is kept.")] = 0.3,
+    least: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Detectors: least probability, 0.3; under 0.05 none is kept.")
+    ] = None,
     draw: Annotated[Path | None, typer.Option(help="Detectors: folder for pictures, else <seed>/predictions.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Predict images of any size with a trained network, or an exported one: their classes, or the objects in them."""
     predictor = _open_network(run, weights)
+    others = {"--top": top} if predictor.detects else {"--least": least, "--draw": draw}
+    if said := [name for name, value in others.items() if value is not None]:
+        what = "a detector" if predictor.detects else "a classifier"
+        raise RunError(f"{said[0]}: {run} is {what}, which has no such option: leave it out")
     if predictor.detects:
-        tell_errors(_predict_objects(predictor, files, least, draw or predictor.pictures, as_json))
+        tell_errors(_predict_objects(predictor, files, LEAST if least is None else least, draw or predictor.pictures, as_json))
         return
-    predictions = predictor.predict(files, top)
+    predictions = predictor.predict(files, top or TOP)
     if as_json:
         answers = [
             {"file": str(p.path), "error": p.error}
@@ -53,7 +61,9 @@ def predict(
 
 def export(
     run: Annotated[Path, typer.Argument(help="A run folder, or a stage or seed folder in it.", metavar="RUN")],
-    out: Annotated[Path | None, typer.Option(help="The file; by default model.onnx in the training's folder.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The file; by default model.onnx (model-best.onnx) in the training's folder.")
+    ] = None,
     weights: Annotated[Which, typer.Option(help="Which epoch's weights.")] = Which.last,
     int8: Annotated[bool, typer.Option("--int8", help="Also a file in 8-bit integers, calibrated on training images.")] = False,
     images: Annotated[
@@ -112,7 +122,9 @@ def _predict_objects(predictor: Answering, files: list[Path], least: float, fold
     from pixeldistill.data.images import read_image
     from pixeldistill.report.boxes import draw_boxes, picture_names, save_png
 
-    if folder.resolve() in {path.parent.resolve() for path in list_images(files)}:
+    asked = [path.resolve() for path in files if path.is_dir()]
+    beside = {path.parent.resolve() for path in list_images(files)}
+    if folder.resolve() in beside or any(folder.resolve().is_relative_to(place) for place in asked):
         raise DataError(f"the pictures would stand among the images themselves, in {folder}: name another folder as --draw")
     found = predictor.detect(files, least)
     read = [d for d in found if not d.error]

@@ -346,12 +346,15 @@ def test_the_command_line_shows_evaluates_and_predicts(content, write, tmp_path,
     assert code == 0 and first == second and len(first["objects"]) == 100
     assert all(0 <= n <= 256 for o in first["objects"] for n in o["box"])
     assert max(o["box"][2] for o in first["objects"]) > 128, "in pixels of the original, not of the view, which is 43 wide"
-    drawn, plain = (np.asarray(Image.open(path), int) for path in (tmp_path / "drawn/0001.png", picture))
+    drawn, plain = (np.asarray(Image.open(path), int) for path in (tmp_path / "drawn/0001.boxes.png", picture))
     assert drawn.shape == plain.shape == (192, 256, 3) and (np.abs(drawn - plain).max(axis=2) > 40).mean() > 0.02
-    assert (tmp_path / "drawn/0001-2.png").is_file()
-    before = (tmp_path / "drawn/0001.png").read_bytes()
-    code, said = call("predict", tmp_path / "run", tmp_path / "drawn", "--draw", tmp_path / "drawn")
-    assert code == 2 and (tmp_path / "drawn/0001.png").read_bytes() == before, "what was asked about is not drawn over"
+    assert (tmp_path / "drawn/0001-2.boxes.png").is_file()
+    before = (tmp_path / "drawn/0001.boxes.png").read_bytes()
+    for inside in ("drawn", "drawn/below"):
+        code, said = call("predict", tmp_path / "run", tmp_path / "drawn", "--draw", tmp_path / inside)
+        assert code == 2 and not (tmp_path / "drawn/below").exists()
+    assert call("predict", tmp_path / "run", picture, "--top", 2)[0] == 2, "an option of classifiers"
+    assert code == 2 and (tmp_path / "drawn/0001.boxes.png").read_bytes() == before, "what was asked about is not drawn over"
     named = {"data": {"format": "demo"}, "student": content["student"], "schedule": SCHEDULE, "run": "x"}
     with pytest.raises(DataError, match="is a detector, and the data has no boxes"):
         measure_run(tmp_path / "run", parse_recipe(named))

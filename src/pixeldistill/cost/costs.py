@@ -17,7 +17,7 @@ from pixeldistill.errors import DataError, RecipeError, nearest
 class Costs:
     """Costs of a network behind a camera, for one image. What was not measured is None.
 
-    camera: in words, see `Imaging.words`.
+    camera: in words, see `Imaging.words`. built: what is not as usual in the network (patch, options, a detector's levels, …).
     params: of the network. macs: multiply-accumulates. memory: bytes of activations alive at the peak. pixels: of the sensor.
     latency, p95: seconds, median and 95th percentile, with ONNX Runtime on `threads` threads. bytes: of an image as it is sent.
     bitrate: bits a second at the frame rate that was asked for.
@@ -35,11 +35,17 @@ class Costs:
     threads: int | None = None
     bytes: float | None = None
     bitrate: float | None = None
+    built: str = ""
 
     @property
     def label(self) -> str:
         """What the pair is called: network, side and camera."""
-        return f"{self.network} at {self.side}, {self.camera}"
+        return f"{self.title} at {self.side}, {self.camera}"
+
+    @property
+    def title(self) -> str:
+        """The network, and what is not as usual in it."""
+        return f"{self.network} ({self.built})" if self.built else self.network
 
 
 class Axis(NamedTuple):
@@ -144,7 +150,7 @@ def read_costs(path: Path) -> list[Costs]:
         DataError: another file.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         rows = json.loads(text) if path.suffix == ".json" else list(csv.DictReader(io.StringIO(text)))
         return [_read_row(row) for row in rows]
     except (OSError, ValueError, TypeError, KeyError, AttributeError, csv.Error) as error:
@@ -153,8 +159,9 @@ def read_costs(path: Path) -> list[Costs]:
 
 def _read_row(row: dict[str, Any]) -> Costs:
     kinds: dict[str, Callable[[Any], Any]] = {"network": str, "camera": str, "side": int, "threads": int}
-    found = {name: row[name] for name in (field.name for field in fields(Costs))}
+    found = {name: row[name] for name in (field.name for field in fields(Costs)) if name != "built"}
     read: dict[str, Any] = {n: None if value in (None, "") else kinds.get(n, float)(value) for n, value in found.items()}
+    read["built"] = str(row.get("built") or "")
     for field in fields(Costs):
         value = read[field.name]
         if value is None and field.default is not None:

@@ -131,11 +131,20 @@ def measure_costs(
             Costs(
                 network.network, network.side, camera.imaging.words, size.parameters, size.macs, size.activations,
                 view[0] * view[1], speed and speed.median, speed and speed.p95, speed and speed.threads, sent,
-                8 * sent * fps if sent and fps else None,
+                8 * sent * fps if sent and fps else None, _unusual(network),
             )
         )  # fmt: skip
         step()
     return found, refused
+
+
+def _unusual(network: Network) -> str:
+    """Say in words what of a network is not as its name alone would be."""
+    told = network.model_dump(mode="json", exclude_defaults=True, exclude={"network", "side", "weights", "imaging", "name"})
+    parts = told.pop("options", {}), told.pop("detector", {})
+    settings = {name: value for part in (told, *parts) for name, value in part.items()}
+    words = {name: "–".join(map(str, value)) if isinstance(value, list) else value for name, value in settings.items()}
+    return ", ".join(f"{name} {word}" for name, word in words.items())
 
 
 def _anonymous(network: Network, imaging: Imaging) -> Network:

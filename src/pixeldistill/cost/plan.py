@@ -89,7 +89,10 @@ def plan(costs: Sequence[Costs], budget: Mapping[str, float], near: float = NEAR
     )
 
 
-_FIX = {"bytes": ": name images, by --images or --recipe", "bitrate": ": name images and --fps", "latency": ": ask for --latency"}
+_FIX = {
+    "bytes": ": name images, by --images or --recipe", "bitrate": ": name images and --fps",
+    "latency": ": `pixeldistill cost … --latency` measures it",
+}  # fmt: skip
 
 
 def worst_excess(cost: Costs, budget: Mapping[str, float]) -> Excess | None:
@@ -101,17 +104,17 @@ def worst_excess(cost: Costs, budget: Mapping[str, float]) -> Excess | None:
 def dominates(one: Costs, other: Costs, limited: set[str]) -> bool:
     """Tell whether one pair gives a network no less to work with than another, for no more.
 
-    It is of the same family, sees as many pixels through the same camera, sent no worse, and has as many parameters, and costs no
-    more in anything that was measured; and it is better in one of these. That more pixels and parameters of a family do no harm
-    is an expectation, not a measurement. Source: ours. Parameters are what a network works with, unless the budget limits them:
-    then they are a cost.
+    It is of the same family and built likewise, sees as many pixels through the same camera, sent no worse, and has as many
+    parameters, and costs no more in anything that was measured; and it is better in one of these. That more pixels and
+    parameters of a family do no harm is an expectation, not a measurement. Source: ours. Parameters are what a network works
+    with, unless the budget limits them: then they are a cost.
 
     Args:
         one: a pair.
         other: another.
         limited: the axes that the budget limits.
     """
-    if family(one.network) != family(other.network) or _but_quality(one) != _but_quality(other):
+    if (family(one.network), one.built, _but_quality(one)) != (family(other.network), other.built, _but_quality(other)):
         return False  # which of two families, or of two codecs, is the better cannot be told from their costs
     gives = [(one.side, other.side), (_quality(one), _quality(other))]
     takes = [
@@ -125,12 +128,14 @@ def dominates(one: Costs, other: Costs, limited: set[str]) -> bool:
 
 
 def family(network: str) -> str:
-    """Name a network's family: its name up to the first figure.
+    """Name a network's family: its name up to the first figure that is no version and no patch's size.
 
-    >>> family("resnet18"), family("tf_efficientnet_lite0"), family("vit_tiny_patch16_224")
-    ('resnet', 'tf_efficientnet_lite', 'vit_tiny_patch')
+    Of two patches the larger costs less and has more parameters, and is not the better for it.
+
+    >>> family("resnet18"), family("tf_efficientnet_lite0"), family("mobilenetv3_small_100"), family("vit_tiny_patch16_224")
+    ('resnet', 'tf_efficientnet_lite', 'mobilenetv3_small', 'vit_tiny_patch16')
     """
-    return re.split(r"_?\d", network, maxsplit=1)[0]
+    return re.split(r"_?(?<!v)(?<!patch)(?<!patch\d)\d", network, maxsplit=1)[0]
 
 
 def _quality(cost: Costs) -> float:

@@ -121,9 +121,9 @@ def _ask_detector(session: Session, network: Detector, shipped: nn.Module, imagi
     fed = view.permute(0, 2, 3, 1).contiguous().numpy()
     raw_scores, raw_boxes = session.run([f"{PREFIX}scores", f"{PREFIX}boxes"], {"image": fed})
     both = (scores > 0).numpy() & (raw_scores > 0)  # a rounding may decide which is the last of a level's likeliest
-    apart = ((scores > 0).numpy() != (raw_scores > 0)).sum() / max(1, int((scores > 0).sum()))
-    raw = float(np.max([_relative(scores * torch.from_numpy(both), raw_scores * both), _relative(boxes, raw_boxes)]))
-    raw = raw if apart <= APART_BOUND else np.inf
+    apart = ((scores > 0).numpy() != (raw_scores > 0)) & (np.maximum(scores.numpy(), raw_scores) > RAW_BOUND)  # or is next to 0
+    compared = both if apart.sum() <= APART_BOUND * max(1, int(both.sum())) else np.ones_like(both)
+    raw = float(np.max([_relative(scores * torch.from_numpy(compared), raw_scores * compared), _relative(boxes, raw_boxes)]))
     (expected,) = find_objects(network(to_unit(view)), network.settings, view.shape[2:])
     expected = expected._replace(boxes=to_original(expected.boxes, view.shape[2:], image.shape[:2]))
     objects, probabilities, classes, _ = session.run(["objects", "probabilities", "classes", "images"], {"image": image[None]})

@@ -1,6 +1,7 @@
 """Exporting a finished training: `pixeldistill export`."""
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -48,7 +49,7 @@ def export_run(
 
     Args:
         run: a run folder, or a stage or seed folder in it.
-        out: the file; by default `model.onnx` in the training's folder.
+        out: the file; by default `model.onnx` in the training's folder, or `model-best.onnx`.
         weights: "last" or "best".
         images: a folder of images for the check, where the run's own data is not at hand.
         int8: also write `<out>.int8.onnx`, its ranges chosen by training images, and measure it on val and test.
@@ -64,11 +65,11 @@ def export_run(
     """
     folder = find_run(run)
     card = read_card(folder)
-    out = out or folder / "model.onnx"
+    out = out or folder / ("model.onnx" if weights == "last" else "model-best.onnx")
     if out.suffix != ".onnx":
         raise ExportError(f"{out} should end in .onnx: that is how `predict` knows an exported file")
-    splits = None if images and not int8 else splits_of_run(folder, workers=workers)
     network = load_trained(folder, weights).eval().cpu()
+    splits = None if images and not int8 else splits_of_run(folder, workers=workers)
     imaging = Imaging(**card["imaging"])
     paths = spread(find_images(images) if images else [sample.path for sample in splits.val] if splits else [], CHECKED)
     if not paths:
@@ -96,7 +97,7 @@ def export_run(
 
 
 def _plain(metrics: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in metrics.items() if isinstance(value, float)}
+    return {name: value if math.isfinite(value) else None for name, value in metrics.items() if isinstance(value, float)}
 
 
 def _card(card: dict[str, Any], folder: Path, weights: str, detects: bool) -> dict[str, Any]:
@@ -106,16 +107,16 @@ def _card(card: dict[str, Any], folder: Path, weights: str, detects: bool) -> di
         "format": FORMAT,
         "task": "detection" if detects else "classification",
         **{name: card[name] for name in kept},
-        "run": folder.parent.parent.name,
+        "run": folder.resolve().parent.parent.name,
         "weights": weights,
         "version": version("pixeldistill"),
     }
 
 
 def _write(model: onnx.ModelProto, path: Path, card: dict[str, Any], parity: Parity) -> Exported:
-    card = card | {"parity": asdict(parity)}
+    card = card | {"parity": _plain({name: float(value) for name, value in asdict(parity).items()})}
     del model.metadata_props[:]
-    onnx.helper.set_model_props(model, {CARD: json.dumps(card, ensure_ascii=False)})
+    onnx.helper.set_model_props(model, {CARD: json.dumps(card, ensure_ascii=False, allow_nan=False)})
     content = model.SerializeToString()
     write_file(path, content)
     return Exported(path, card["precision"], parity, len(content), card["figures"])

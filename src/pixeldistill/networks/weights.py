@@ -42,10 +42,10 @@ def packaged_weights(name: str) -> str | None:
 
 def weights_file(run: Path, which: str = "last") -> Path:
     """Name the weights file of a run: of the last epoch, or of the best by validation. Raises WeightsError."""
-    path = run / (BEST if which == "best" else LAST)
-    if not path.is_file():
+    path, last = run / (BEST if which == "best" else LAST), run / LAST
+    if not (path.is_file() and last.is_file()):  # the best so far is there from the first epoch on
         raise WeightsError(
-            f"{run} is not finished ({path.name} is missing): give its command again, and it goes on; "
+            f"{run} is not finished ({LAST} is missing): give its command again, and it goes on; "
             "what a sweep has given up stays so: choose another student of its front"
         )
     return path

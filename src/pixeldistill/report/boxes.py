@@ -51,16 +51,16 @@ def save_png(path: Path, picture: Image.Image) -> None:
 
 
 def picture_names(paths: Sequence[Path]) -> list[str]:
-    """Name a picture for each image: its name, with a number where two images share it.
+    """Name a picture for each image: its name, with a number where two images share it; no photograph's own.
 
     >>> picture_names([Path("a/one.jpg"), Path("b/one.jpg")])
-    ['one.png', 'one-2.png']
+    ['one.boxes.png', 'one-2.boxes.png']
     """
     names: list[str] = []
     for path in paths:
-        name, number = f"{path.stem}.png", 1
+        name, number = f"{path.stem}.boxes.png", 1
         while name in names:
             number += 1
-            name = f"{path.stem}-{number}.png"
+            name = f"{path.stem}-{number}.boxes.png"
         names.append(name)
     return names

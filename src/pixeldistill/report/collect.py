@@ -104,6 +104,9 @@ def _collect(folder: Path) -> Run:
         stage = stages.setdefault(place.name, StageOfRun(name, stage_number(place), folder))
         stage.trained.append(_read(done.parent))
     if not stages:
+        run = next((place for place in folder.absolute().parents[:2] if any(place.glob("*-*/seed-*/done.json"))), None)
+        if run:
+            raise RunError(f"{folder} is a part of the run {run}: name that one, as a page is about all of it")
         raise RunError(f"{folder} holds no finished training: name the folder of a run, such as runs/demo")
     texts = {name: folder / f"{name}.md" for name in ("comparison", "frontier")}
     found = {name: path.read_text(encoding="utf-8") if path.is_file() else "" for name, path in texts.items()}

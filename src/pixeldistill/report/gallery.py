@@ -88,7 +88,8 @@ def overlays(student: Trained, teacher: Trained, shown: int = SHOWN // 2) -> lis
         if image is None:
             continue
         scale = min(1.0, WIDTH / image.width)
-        small = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.BILINEAR)
+        size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+        small = image.resize(size, Image.Resampling.BILINEAR)
         parts = [
             _uri(draw_boxes(np.asarray(small), _scaled(objects, scale), classes))
             for objects in (told["truth"], of_teacher[told["file"]]["objects"], told["objects"])

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pixeldistill.files import write_file
 from pixeldistill.report.collect import Run, StageOfRun, Trained, collect, given
@@ -52,7 +52,7 @@ def _describe(run: Run) -> dict[str, Any]:
         else:
             drawn = overlays(student.first, teacher)
     return {
-        "name": run.folder.name,
+        "name": run.folder.resolve().name,
         "task": run.task,
         "title": title,
         "columns": columns(figures),
@@ -61,7 +61,7 @@ def _describe(run: Run) -> dict[str, Any]:
         "loss": curves(run, "loss", "loss", percent=False),
         "fronts": [] if run.frontier_pictures else fronts(run),  # a sweep has drawn its own
         "swept": [picture_uri(path) for path in run.frontier_pictures],
-        "tables": [_table(text) for text in (run.comparison, run.frontier) if text],
+        "written": [_written(text) for text in (run.comparison, run.frontier) if text],
         "rebuilt": [
             (f"{stage.name}, seed {t.seed}", picture_uri(path))
             for stage in run.stages
@@ -124,12 +124,25 @@ def _sent(figures: dict[str, Any]) -> str:
     return f"sent as {figures.get('encoding', 'raw')}, {figures.get('bytes', 0):,.0f} bytes on average"
 
 
-def _table(text: str) -> list[list[list[str]]]:
-    """Read the tables of our own Markdown: a list of tables, each a list of rows, its head first."""
-    tables: list[list[list[str]]] = [[]]
+class _Written(NamedTuple):
+    """Tables of our own Markdown, each with its title and its rows, the head first; and the remarks on them."""
+
+    tables: list[tuple[str, list[list[str]]]]
+    remarks: list[str]
+
+
+def _written(text: str) -> _Written:
+    found, title, inside = _Written([], []), "", False
     for line in text.splitlines():
         if not line.startswith("|"):
-            tables.append([])
-        elif not set(line) <= set("|- "):
-            tables[-1].append([cell.strip() for cell in line.strip("|").split("|")])
-    return [table for table in tables if table]
+            inside = False
+            title = line.strip("* ") or title
+            if line.startswith("- "):
+                found.remarks.append(line.removeprefix("- "))
+            continue
+        if not inside:
+            found.tables.append((title, []))
+            inside, title = True, ""
+        if not set(line) <= set("|- "):
+            found.tables[-1][1].append([cell.strip() for cell in line.strip("|").split("|")])
+    return found

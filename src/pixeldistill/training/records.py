@@ -1,15 +1,25 @@
 """What a training's folder says of it: the record that decides whether it may be gone on with, and the network's card."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from pixeldistill.data.sources import Splits
+from pixeldistill.expansion import expand
 from pixeldistill.networks.trained import AnyNetwork
 from pixeldistill.networks.weights import packaged_weights, weights_file
 from pixeldistill.recipe import STAGE_REFERENCE, Network, Recipe, Stage
 from pixeldistill.run_folder import find_run
-from pixeldistill.training.runs import file_digest
+from pixeldistill.training.runs import DONE, file_digest, read_record, stage_folder
+
+
+def finished(recipe: Recipe) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Give the figures of every finished training of a recipe, with its stage's name."""
+    for number, stage in enumerate(expand(recipe), start=1):
+        for seed in stage.seeds:
+            done = stage_folder(recipe.run, number, stage.name, seed) / DONE
+            if done.is_file():
+                yield stage.name, read_record(done)
 
 
 def stage_record(stage: Stage, seed: int, recipe: Recipe, splits: Splits, folders: Mapping[str, Path]) -> dict[str, Any]:
