@@ -108,7 +108,7 @@ def test_a_budget_that_nothing_meets_names_the_nearest():
 
 
 def test_a_limit_on_what_was_not_measured():
-    with pytest.raises(RecipeError, match="was not measured: ask for --latency"):
+    with pytest.raises(RecipeError, match="was not measured: measure with --latency"):
         plan([ONE], {"latency": 0.1})
 
 

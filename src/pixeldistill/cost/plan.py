@@ -89,10 +89,11 @@ def plan(costs: Sequence[Costs], budget: Mapping[str, float], near: float = NEAR
     )
 
 
-_FIX = {
-    "bytes": ": name images, by --images or --recipe", "bitrate": ": name images and --fps",
-    "latency": ": `pixeldistill cost … --latency` measures it",
-}  # fmt: skip
+_FIX = {  # a file of costs has what `cost` was asked for
+    "bytes": ": measure with --images or --recipe",
+    "bitrate": ": measure with --images and --fps",
+    "latency": ": measure with --latency",
+}
 
 
 def worst_excess(cost: Costs, budget: Mapping[str, float]) -> Excess | None:
