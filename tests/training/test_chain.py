@@ -63,10 +63,10 @@ def test_a_chain_goes_on_exactly_wherever_it_was_stopped(tas, tmp_path, monkeypa
     whole = run_here(tas, tmp_path / "whole")
     agree, count = Loop.agree, 0
 
-    def stopping(self, order):
+    def stopping(self, order, **more):
         nonlocal count
         count += 1
-        return agree(self, 2 if count == stop_at else order)
+        return agree(self, 2 if count == stop_at else order, **more)
 
     monkeypatch.setattr(Loop, "agree", stopping)
     with pytest.raises(Interrupted):

@@ -10,7 +10,7 @@ from pixeldistill.expansion import expand
 from pixeldistill.methods import presets
 from pixeldistill.networks import build_classifier
 from pixeldistill.reading import load_recipe, parse_recipe
-from pixeldistill.training.compare import compare, every_method
+from pixeldistill.training.compare import _measured_before, compare, every_method
 from pixeldistill.training.equal import settle, training_cost
 from pixeldistill.trial import trial_of
 
@@ -189,6 +189,12 @@ def test_a_comparison_without_a_test_split_is_refused_before_it_begins(compared,
     with pytest.raises(RecipeError, match=r"name one as data\.test"):
         compare(parse_recipe(compared | {"compare": ["alone"]}), workers=0, accelerator="cpu", console=Console(quiet=True))
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("content", ["{", "[]", ""])
+def test_damaged_references_are_measured_again(tmp_path, content):
+    (tmp_path / "references.json").write_text(content)
+    assert _measured_before(tmp_path / "references.json") == {}
 
 
 def test_references_of_several_cameras_are_told_apart(compared):
