@@ -138,7 +138,7 @@ def _to_rgb(image: Image.Image, path: Path) -> Image.Image:
         upright = ImageOps.exif_transpose(image)
     except (*_UNREADABLE, KeyError, TypeError):  # a broken EXIF block says nothing about the pixels
         upright = image
-    if upright.mode in _SIXTEEN_BIT or (upright.mode == "I" and image.format == "PPM"):  # of which none has more
+    if upright.mode in _SIXTEEN_BIT or (upright.mode == "I" and image.format == "PPM"):  # PGM ends at 16 bits
         return Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8)).convert("RGB")
     if upright.mode in ("I", "F"):
         raise DataError(f"{path} has {'32-bit' if upright.mode == 'I' else 'floating-point'} pixels: convert it to 8 or 16 bits")

@@ -127,8 +127,8 @@ class Trainee:
         self._share_buffers()
         measured = {f"val_{name}": value for name, value in job.validate().items()}
         check_finite(torch.tensor(measured.get("val_nll", 0.0)), job.folder)
-        state_sum = sum(v.sum() for v in job.objective.state_dict().values() if v.is_floating_point())  # the last update's, too
-        check_finite(torch.as_tensor(state_sum), job.folder)
+        weights = [value.sum() for value in job.objective.state_dict().values() if value.is_floating_point()]
+        check_finite(torch.stack(weights).sum(), job.folder)  # what the last update broke has no loss yet
         row = {
             "epoch": state.epoch + 1,
             "lr": learning_rate(self.schedule, (state.epoch + 1) * self.steps - 1, self.steps),
