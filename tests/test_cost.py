@@ -259,7 +259,7 @@ def test_the_commands(program, content, write, images, tmp_path):
             ("cost", "test_resnet", "--side", 16, "--set", "data.limit=9"),
             "--set data.limit=9 changes a recipe: name it by --recipe",
         ),
-        (("plan", "test_resnet", "--side", 16, "--max", "bytes=1kB"), "name images"),
+        (("plan", "test_resnet", "--side", 16, "--max", "bytes=1kB"), "measure with --images"),
         (("cost", "inception_v3", "--side", 16), "inception_v3 cannot be served at 16"),
         (("cost", "test_resnet", "--side", 16, "--codec", "jpeg:0"), "is none: write jpeg:QUALITY"),
         (("cost", "test_resnet", "--side", 16, "--out", "x.txt"), "name a .csv or a .json"),
