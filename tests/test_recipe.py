@@ -38,6 +38,8 @@ def test_a_tilde_is_the_users_home(content):
 
     recipe = parse_recipe(content | {"run": "~/runs/x", "data": content["data"] | {"root": "~"}})
     assert (recipe.run, recipe.data.root) == (Path.home() / "runs/x", Path.home())
+    given = parse_recipe(content | {"teacher": {"network": "test_resnet", "side": 32, "weights": "~/runs/t"}})
+    assert given.teacher.weights == str(Path.home() / "runs/t")
     assert parse_recipe(content | {"run": "~nobody-of-that-name/x"}).run == Path("~nobody-of-that-name/x")
 
 
@@ -62,6 +64,7 @@ def test_a_tilde_is_the_users_home(content):
         ("data.split_seed", -1, ["data.split_seed", "greater than or equal to 0"]),
         ("data.label_column", 2, ["`label_column` is of lists"]),
         ("views.visible", 0.5, ["views.visible is of boxes"]),
+        ("halving.first", 3, ["`halving` gives up `candidates`"]),
         ("terms", [{"kind": "isrd"}], ["stage distilled", "no term trains the prediction", "pkd"]),
         ("student.side", 64, ["student.side 64", "larger", "teacher.side 32"]),
         ("data.format", "folders", ["data.format", "did you mean folder?"]),

@@ -15,7 +15,7 @@ from pixeldistill.inputs import Camera, Data, Imaging, Views
 from pixeldistill.losses import Term
 from pixeldistill.methods import Methods
 from pixeldistill.schedules import Schedule, Seeds
-from pixeldistill.strict import Strict, UserPath
+from pixeldistill.strict import Strict, UserPath, Weights
 
 STAGE_REFERENCE = "@"
 DETECTION_SCALE = (0.4, 1.0)  # of the crops' area
@@ -31,7 +31,7 @@ class Network(Strict):
 
     network: str = Field(description="a timm name, or torchvision/shufflenet_v2_x1_0")
     side: int = Field(ge=8, description="pixels; of a detector's images the shorter side")
-    weights: str = Field("pretrained", description="none | pretrained | a weights file | a run folder")
+    weights: Weights = Field("pretrained", description="none | pretrained | a weights file | a run folder")
     patch: PositiveInt | None = Field(None, description="patch size of a ViT")
     options: dict[str, Any] = Field(default_factory=dict, description="passed on to timm.create_model")
     enlarge: PositiveInt | None = Field(None, description="a control: the image is enlarged to this side before the network")
@@ -124,7 +124,7 @@ class Assistant(Strict):
 
     network: str | None = Field(None, description="by default each student's own")
     side: int | None = Field(None, ge=8, description="by default the teacher's")
-    weights: str | None = Field(
+    weights: Weights | None = Field(
         None, description="what it starts from, by default pretrained, or none as its student; without a schedule, a trained one"
     )
     patch: PositiveInt | None = None
@@ -239,6 +239,8 @@ class Recipe(Strict):
             raise ValueError(f"candidates.sides has {max(self.candidates.sides)}, more than teacher.side {self.teacher.side}")
         if self.budget and not self.candidates:
             raise ValueError("`budget` chooses among `candidates`: add them")
+        if self.halving != Halving() and not self.candidates:
+            raise ValueError("`halving` gives up `candidates`: add them")
 
     def _check_task(self) -> None:
         """Refuse what one of the two tasks does not have."""

@@ -12,6 +12,7 @@ def _at_home(path: Path) -> Path:
 
 
 UserPath = Annotated[Path, AfterValidator(_at_home)]  # `~` is the user's home
+Weights = Annotated[str, AfterValidator(os.path.expanduser)]
 
 
 class Strict(BaseModel):
