@@ -106,6 +106,21 @@ def test_a_page_is_one_file_that_needs_nothing_else(runs):
         assert text in page
 
 
+def test_tables_keep_their_titles_and_remarks(runs, tmp_path):
+    text = "| reference |\n|---|\n| teacher |\n\n**one-56**\n\n| method |\n|---|\n| alone |\n\n- vs: paired\n"
+    shutil.copytree(runs / "classified", tmp_path / "run")
+    (tmp_path / "run/comparison.md").write_text(text)
+    page = write_page([tmp_path / "run"]).read_text()
+    assert (
+        page.index("<th>reference</th>")
+        < page.index("<b>one-56</b>")
+        < page.index("<th>method</th>")
+        < page.index("<li>vs: paired</li>")
+    )
+    with pytest.raises(RunError, match=r"is a part of the run .*: name that one"):
+        write_page([next((tmp_path / "run").glob("*/seed-0"))])
+
+
 def test_mistakes_are_what_the_student_gets_wrong_and_the_teacher_right(runs, images):
     (run,) = collect([runs / "classified"])
     student, teacher = run.stages[-1].first, run.stages[0].first

@@ -163,6 +163,14 @@ def test_detectors_of_every_kind(head, backbone, changes, tmp_path):
     check_parity(compare_answers(assemble(convert(detector), detector, Imaging()), detector, Imaging(), [scene]))
 
 
+def test_the_best_epoch_has_a_file_of_its_own(classified, images):
+    run, (plain, _) = classified
+    before = plain.path.read_bytes()
+    (best,) = export_run(run, weights="best", images=images)
+    assert best.path == plain.path.with_name("model-best.onnx") and plain.path.read_bytes() == before
+    assert ExportedModel(best.path).card["weights"] == "best"
+
+
 def test_a_file_that_says_something_else_is_refused(classified, images):
     network = load_trained(classified[0] / "2-distilled" / "seed-0")
     model = assemble(convert(network), network, Imaging())

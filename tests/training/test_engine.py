@@ -6,6 +6,7 @@ import re
 import signal
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -22,8 +23,8 @@ from pixeldistill.networks.detector import build_detector
 from pixeldistill.reading import parse_recipe
 from pixeldistill.recipe import Network, Stage
 from pixeldistill.schedules import Schedule
-from pixeldistill.training.engine import check_batch, fit
-from pixeldistill.training.fabric import make_fabric
+from pixeldistill.training.engine import GO_ON, STOP, Loop, check_alike, check_batch, fit
+from pixeldistill.training.fabric import first_machine, make_fabric
 from pixeldistill.training.objective import Objective
 from pixeldistill.training.passes import passes
 from pixeldistill.training.progress import Progress
@@ -255,6 +256,36 @@ def test_weights_that_the_last_update_broke_are_no_result(tmp_path):
     """Its loss was finite, and what a detector finds then is nothing, which is a figure too."""
     ((failure, _),) = train_all([Student(tmp_path / "a", isrd_weight=1e4)], Schedule(epochs=1, lr=1e38, batch_size=24))
     assert isinstance(failure, RunError) and not (tmp_path / "a" / CHECKPOINT).exists()
+
+
+def test_processes_that_read_different_checkpoints_are_stopped(tmp_path):
+    """As machines that do not share the run's folder would."""
+    trainees = [SimpleNamespace(position=5, job=SimpleNamespace(folder=tmp_path))]
+    for others, alike in ((5, True), (0, False)):
+        fabric = SimpleNamespace(
+            world_size=2, device="cpu", all_gather=lambda mine, o=others: torch.stack([mine, torch.full_like(mine, o)])
+        )
+        if alike:
+            check_alike(fabric, trainees)
+        else:
+            with pytest.raises(RunError, match="put `run` on a disk that all machines share"):
+                check_alike(fabric, trainees)
+
+
+def test_a_stop_that_is_asked_for_at_the_end_is_heard():
+    """On GPUs processes ask each other at every tenth step alone, and at the end."""
+    asked = torch.tensor([GO_ON, STOP])
+    fabric = SimpleNamespace(world_size=2, device=torch.device("meta"), all_gather=lambda order: asked)
+    loop = Loop(fabric, [], lambda epoch, step: iter(()), Schedule(epochs=1, lr=1), 7)
+    assert loop.position == 7
+    assert (loop.agree(GO_ON), loop.agree(GO_ON, last=True)) == (GO_ON, STOP)
+
+
+def test_archives_are_filled_by_the_first_machine(monkeypatch):
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    assert first_machine(SimpleNamespace(world_size=4)) == 4
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    assert first_machine(SimpleNamespace(world_size=4)) == 2, "the others' ranks follow, and have no block"
 
 
 def test_what_a_killed_process_was_writing_is_cleared(tmp_path):

@@ -13,6 +13,8 @@ from pixeldistill.data.boxes import Annotation, clip_boxes
 from pixeldistill.errors import DataError
 from pixeldistill.wording import in_words
 
+LARGEST = 1_000_000  # pixels of a side
+LONGEST = 250  # characters of a name
 SLACK = 2.0  # pixels by which boxes may reach over the edge without suspicion: rounding does that
 MOST_OUTSIDE = 0.5  # with more than this share of boxes outside, they are read in another convention than they were written in
 MANY_CUT = 0.05  # few photographers' boxes reach beyond the edge by more than SLACK
@@ -43,6 +45,12 @@ class Boxed(NamedTuple):
     samples: dict[str, list[tuple[Path, Annotation]]]
     classes: tuple[str, ...]
     notes: tuple[str, ...]
+
+
+def check_name(name: str, where: str) -> None:
+    """Refuse a class's name that no table, picture or file could show. Raises DataError."""
+    if not name.isprintable() or len(name) > LONGEST:
+        raise DataError(f"data: {where} has the name {name[:40]!r}, which cannot be printed in a line")
 
 
 def boxed_splits(described: Mapping[str, Sequence[Described]], order: Sequence[str]) -> Boxed:

@@ -5,13 +5,11 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pixeldistill.data.annotations import Described, Object
+from pixeldistill.data.annotations import LARGEST, LONGEST, Described, Object, check_name
 from pixeldistill.errors import DataError
 from pixeldistill.inputs import Data
 
 Content = Mapping[str, Any]
-LARGEST = 1_000_000  # pixels of a side
-LONGEST = 250  # characters of a name
 FEW = 20  # images by which their folder is found: some may be missing
 
 
@@ -59,8 +57,7 @@ def _categories(content: Content, path: Path) -> dict[int, str]:
         number, name = _get(category, "id"), _get(category, "name")
         if not isinstance(number, int) or not isinstance(name, str) or not name.strip():
             raise DataError(f"data: {path}: category {category} has no id (a whole number) or no name: give it both")
-        if not name.strip().isprintable() or len(name) > LONGEST:
-            raise DataError(f"data: {path}: category {number} has the name {name[:40]!r}, which cannot be printed in a line")
+        check_name(name.strip(), f"{path}: category {number}")
         if number in found:
             raise DataError(f"data: {path}: category {name!r} (id {number}) is there twice")
         found[number] = name.strip()

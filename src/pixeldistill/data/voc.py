@@ -6,13 +6,11 @@ from pathlib import Path
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
-from pixeldistill.data.annotations import Described, Object
+from pixeldistill.data.annotations import LARGEST, LONGEST, Described, Object, check_name
 from pixeldistill.data.images import EXTENSIONS
 from pixeldistill.errors import DataError
 from pixeldistill.inputs import Data
 
-LARGEST = 1_000_000  # pixels of a side
-LONGEST = 250  # characters of a name
 SETS = Path("ImageSets") / "Main"
 FLAG = re.compile(r"\s+(-1|0|1)$")  # the sets of a single class say so whether an image shows it
 
@@ -72,8 +70,7 @@ def _object(entry: Element, path: Path) -> Object:
     name = (entry.findtext("name") or "").strip()
     if not name:
         raise DataError(f"data: {path} has an object without a name")
-    if not name.isprintable() or len(name) > LONGEST:
-        raise DataError(f"data: {path} has an object of the name {name[:40]!r}, which cannot be printed in a line")
+    check_name(name, f"{path}: an object")
     x0, y0, x1, y1 = (_number(entry, f"bndbox/{corner}", path) for corner in ("xmin", "ymin", "xmax", "ymax"))
     difficult = (entry.findtext("difficult") or "0").strip()
     if difficult not in ("0", "1"):

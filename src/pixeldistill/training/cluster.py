@@ -45,8 +45,7 @@ def on_ray(address: str = "auto", tasks: int | None = None) -> Cluster:
     nodes = [node["Resources"] for node in ray_nodes() if node["Alive"]]
     gpus = int(sum(node.get("GPU", 0) for node in nodes))
     count = tasks or gpus or len(nodes)
-    smallest = int(min(node.get("CPU", 1) for node in nodes))
-    cores = max(1, min(smallest * len(nodes) // count, smallest))  # a task is on one machine
+    cores = cores_of([int(node.get("CPU", 1)) for node in nodes], count)
     share = ray.remote(num_cpus=cores, num_gpus=min(1.0, gpus / count), scheduling_strategy="SPREAD")(train_group)
 
     def train(work: "Work", names: Sequence[str], until: int) -> dict[str, str]:
@@ -71,6 +70,16 @@ def on_ray(address: str = "auto", tasks: int | None = None) -> Cluster:
         return {name: reason for part in found for name, reason in part.items()}
 
     return train
+
+
+def cores_of(machines: Sequence[int], tasks: int) -> int:
+    """Say how many cores each of so many tasks gets, by the machines' cores: no more than the smallest machine has.
+
+    >>> cores_of([8, 8, 8, 8], 4), cores_of([8, 8], 4), cores_of([8, 8, 8, 8], 1), cores_of([2], 8)
+    (8, 4, 8, 1)
+    """
+    smallest = min(machines)
+    return max(1, min(smallest * len(machines) // tasks, smallest))
 
 
 def train_group(
