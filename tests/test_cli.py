@@ -202,6 +202,7 @@ def test_a_student_goes_with_its_teacher_and_an_added_control_moves_no_result(co
     (tmp_path / "run/2024-05-cub").mkdir()  # of the user's own
     (tmp_path / "run/2024-05-cub/a.txt").touch()
     assert command("distill", path, "--set", "controls=[alone]", "--workers", "0") == 0
+    assert (tmp_path / "run/2024-05-cub/a.txt").is_file(), "only stages get other numbers"
     capsys.readouterr()
     import shutil
 

@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pixeldistill.errors import ShapeError
-from pixeldistill.functional.sizes import same_size, widened
+from pixeldistill.functional.sizes import same_size
 
 
 def upsampled_mse(student_map: Tensor, teacher_map: Tensor) -> Tensor:
@@ -28,8 +28,8 @@ def upsampled_mse(student_map: Tensor, teacher_map: Tensor) -> Tensor:
     0.0
     """
     _check_channels(student_map, teacher_map, "use a `hint`, which projects, or give both the same architecture")
-    upsampled = F.interpolate(widened(student_map), teacher_map.shape[2:], mode="bilinear", align_corners=True)
-    return F.mse_loss(upsampled, widened(teacher_map))
+    upsampled = F.interpolate(student_map, teacher_map.shape[2:], mode="bilinear", align_corners=True)
+    return F.mse_loss(upsampled, teacher_map)
 
 
 def hint(student_map: Tensor, teacher_map: Tensor) -> Tensor:
@@ -53,7 +53,7 @@ def hint(student_map: Tensor, teacher_map: Tensor) -> Tensor:
     0.0
     """
     _check_channels(student_map, teacher_map, "project the student's first")
-    return F.mse_loss(*same_size(widened(student_map), widened(teacher_map)))
+    return F.mse_loss(*same_size(student_map, teacher_map))
 
 
 def _check_channels(student_map: Tensor, teacher_map: Tensor, fix: str) -> None:

@@ -6,8 +6,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pixeldistill.functional.sizes import widened
-
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -46,4 +44,4 @@ def reconstruction_l1(reconstruction: Tensor, image: Tensor) -> Tensor:
     Source:
         L_ISRD of Pixel Distillation (TPAMI 2024).
     """
-    return F.l1_loss(widened(reconstruction), normalise(widened(image)))
+    return F.l1_loss(reconstruction, normalise(image))
