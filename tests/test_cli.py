@@ -289,7 +289,7 @@ def test_evaluate_takes_the_images_as_the_network_was_trained_to_see_them(conten
     recipe = write({key: value for key, value in content.items() if key != "teacher"} | {"student": grey})
     assert command("train", recipe, "--workers", "0") == 0
     figures = []
-    for arguments in ((), ("--recipe", recipe), ("--recipe", write(content | {"imaging": {"crop": 0.5}}, "other.yaml"))):
+    for arguments in ((), ("--recipe", recipe), ("--recipe", recipe, "--set", "imaging.crop=0.5")):
         capsys.readouterr()
         assert command("evaluate", tmp_path / "run", *arguments, "--json", "--workers", "0") == 0
         figures.append(json.loads(capsys.readouterr().out)["figures"])
@@ -393,6 +393,11 @@ def test_ctrl_c_ends_with_a_line(content, write, capsys, monkeypatch):
     monkeypatch.setattr(cli, "load_recipe", stopping)
     assert command("show", write(content)) == 130
     assert "stopped; what was saved before is intact" in error_line(capsys)
+
+
+def test_evaluate_changes_no_recipe_that_is_not_named(tmp_path, capsys):
+    assert command("evaluate", tmp_path, "--set", "imaging.crop=0.5") == 2
+    assert "name it by --recipe" in error_line(capsys)
 
 
 def test_a_run_folder_that_is_none(tmp_path, capsys):

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from pixeldistill.cli_cost import cost, plan, show_choice
 from pixeldistill.cli_deploy import export, predict, report
-from pixeldistill.console import Overrides, Workers, first_process, need_torch, say, share, table
+from pixeldistill.console import Overrides, Workers, first_process, need_torch, optional_recipe, say, share, table
 from pixeldistill.errors import GivenUp, Interrupted, NetworkError, PixelDistillError, RecipeError, RunError
 from pixeldistill.expansion import expand
 from pixeldistill.process import tune_process
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pixeldistill.training.outcome import Result
 
 STOPPED = 130
+NEXT = "`pixeldistill report {run}`, `pixeldistill predict {run} IMAGES`, `pixeldistill export {run}`"
 
 app = typer.Typer(
     help="Distil a large network on large images into a small network on small images.",
@@ -38,7 +39,7 @@ app = typer.Typer(
 
 RecipeFile = Annotated[Path, typer.Argument(help="A recipe (YAML).", metavar="RECIPE")]
 Accelerator = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
-Quick = Annotated[bool, typer.Option("--quick", help="Trial: one epoch a stage on 400 images, in <run>-quick.")]
+Quick = Annotated[bool, typer.Option("--quick", help="Trial: one epoch a stage on 400 images of each split, in <run>-quick.")]
 
 
 @app.command()
@@ -182,6 +183,7 @@ def evaluate(
     recipe: Annotated[
         Path | None, typer.Option(help="Measure on this recipe's data and imaging instead of the run's own.")
     ] = None,
+    set_: Overrides = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, per-class accuracy included.")] = False,
     per_class: Annotated[bool, typer.Option(help="Print every class's accuracy, or AP.")] = False,
     workers: Workers = None,
@@ -191,7 +193,7 @@ def evaluate(
     need_torch()
     from pixeldistill.training.measure import measure_run
 
-    found = measure_run(run, load_recipe(recipe) if recipe else None, workers=workers, accelerator=accelerator)
+    found = measure_run(run, optional_recipe(recipe, set_), workers=workers, accelerator=accelerator)
     if as_json:
         print(json.dumps({"run": str(found.folder), "classes": found.classes, "figures": found.figures}, indent=1))
         return
@@ -232,6 +234,8 @@ def _run(recipe: Recipe, *, supervised_only: bool, workers: int | None, accelera
             if picture.is_file():
                 say(f"picture: {picture}")
         say(f"table: {recipe.run / FIGURES}")
+        if not failure:
+            say(f"next: {NEXT.format(run=recipe.run)}")
     if failure:
         raise failure
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from pixeldistill.candidates import Candidates
-from pixeldistill.console import Overrides, first_process, need_torch, say, table
+from pixeldistill.console import Overrides, first_process, need_torch, optional_recipe, say, table
 from pixeldistill.cost.cache import default_cache
 from pixeldistill.cost.costs import AXES, Costs, columns, parse_limit, read_costs, to_csv, to_json, write_quantity
 from pixeldistill.cost.plan import NEAR, Plan
@@ -18,7 +18,6 @@ from pixeldistill.cost.plan import plan as make_plan
 from pixeldistill.errors import DataError, RecipeError
 from pixeldistill.files import write_file
 from pixeldistill.inputs import Imaging
-from pixeldistill.reading import load_recipe
 from pixeldistill.recipe import Recipe
 from pixeldistill.wording import in_words
 
@@ -61,7 +60,7 @@ def cost(
 ) -> None:
     """Measure what networks cost at image sizes: computation, memory, time, sensor, transmission."""
     _check_out(out)
-    loaded = _loaded(recipe, set_)
+    loaded = optional_recipe(recipe, set_)
     costed, refused = _measured(networks, side, codec, grey, loaded, images, classes, fps, latency, threads, cache)
     costs = [one for _, one in costed]
     _show_costs(costs, "")
@@ -92,7 +91,7 @@ def plan(
 ) -> None:
     """Find which networks at which sides a deployment can pay, what nearly fits, and what is dominated."""
     budget = dict(_limit(limit) for limit in limits or ())
-    loaded = _loaded(recipe, set_)
+    loaded = optional_recipe(recipe, set_)
     budget = {**(loaded.budget if loaded else {}), **budget}
     if not budget:
         raise RecipeError(f"a plan needs a budget: --max NAME=LIMIT, with a name of {', '.join(AXES)}")
@@ -115,12 +114,6 @@ def plan(
     show_choice(choice)
     if write and loaded:
         _write_recipes(choice, loaded, write)
-
-
-def _loaded(recipe: Path | None, overrides: Sequence[str] | None) -> Recipe | None:
-    if overrides and not recipe:
-        raise RecipeError(f"--set {overrides[0]} changes a recipe: name it by --recipe")
-    return load_recipe(recipe, overrides or ()) if recipe else None
 
 
 def _limit(text: str) -> tuple[str, float]:

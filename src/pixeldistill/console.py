@@ -2,12 +2,16 @@
 
 import os
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
-from pixeldistill.errors import PixelDistillError
+from pixeldistill.errors import PixelDistillError, RecipeError
+from pixeldistill.reading import load_recipe
+from pixeldistill.recipe import Recipe
 from pixeldistill.tables import make_table, show_table
 
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="Override a setting: a.b.0.c=value.", metavar="KEY=VALUE")]
@@ -25,6 +29,13 @@ def need_torch() -> None:
 
     if find_spec("torch") is None:
         raise PixelDistillError("this command needs PyTorch: pip install 'pixeldistill[train]'")
+
+
+def optional_recipe(recipe: Path | None, overrides: Sequence[str] | None) -> Recipe | None:
+    """Load the recipe that `--recipe` names, if it names one."""
+    if overrides and not recipe:
+        raise RecipeError(f"--set {overrides[0]} changes a recipe: name it by --recipe")
+    return load_recipe(recipe, overrides or ()) if recipe else None
 
 
 def say(text: str) -> None:
