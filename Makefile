@@ -8,9 +8,11 @@ READY := $(VENV)/.ready
 
 demo: $(READY)
 	$(BIN)/pixeldistill distill recipes/demo.yaml $(if $(QUICK),--quick)
+	@echo "(these after: source $(BIN)/activate)"
 
 demo-detection: $(READY)
 	$(BIN)/pixeldistill distill recipes/demo_detection.yaml $(if $(QUICK),--quick)
+	@echo "(these after: source $(BIN)/activate)"
 
 test: $(READY)
 	$(BIN)/ruff check .
