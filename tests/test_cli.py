@@ -1,6 +1,7 @@
 """The commands, from the user's side: answers, exit codes, one line an error."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -362,6 +363,20 @@ def test_show_warns_of_what_distill_would_refuse(content, write, capsys):
     out = capsys.readouterr().out
     assert "batch_size 99 is more than the 44 training images" in out
     assert "weights gone.pth are not there" in out
+    assert command("show", write(content), "--set", "student.weights=asistant") == 0
+    assert "weights asistant are not there (did you mean assistant?)" in capsys.readouterr().out
+
+
+def test_show_tells_what_compare_would_train(content, write, capsys):
+    assert command("show", write(content), "--compare", "--stages") == 0
+    names = [stage["name"] for stage in yaml.safe_load(capsys.readouterr().out)["stages"]]
+    assert {"alone", "pkd", "tas", "alone-long"} < set(names)
+
+
+def test_a_class_that_was_mistyped_is_seen(content, write, capsys):
+    """In train it makes a class of its own; its counts tell."""
+    assert command("show", write(content)) == 0
+    assert re.search(r"^data: images in train/val/test: \w+ \d+/\d+/\d+, \w+ \d+/\d+/\d+$", capsys.readouterr().out, re.M)
 
 
 @pytest.mark.parametrize(

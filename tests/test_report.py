@@ -67,7 +67,7 @@ def test_labels_of_boxes_at_one_place_do_not_cover_each_other():
     from pixeldistill.report.boxes import COLOURS, draw_boxes
 
     objects = [(name, 0.9, (10.0, 40.0, 90.0, 80.0)) for name in ("cat", "dog")]
-    picture = np.asarray(draw_boxes(np.zeros((120, 220, 3), np.uint8), objects, ["cat", "dog"]))
+    picture = np.asarray(draw_boxes(np.zeros((400, 440, 3), np.uint8), objects, ["cat", "dog"]))
     widths = [(picture == ImageColor.getrgb(colour)).all(axis=2)[:, :60].sum(axis=1) for colour in COLOURS[:2]]
     cat, dog = (np.flatnonzero((own > 10) & (own < 50)) for own in widths)  # a label's rows: an outline's are longer, or shorter
     assert np.ptp(cat) > 6 and np.ptp(dog) > 6 and cat.max() < dog.min()

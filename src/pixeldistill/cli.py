@@ -5,6 +5,7 @@ Nothing here imports torch until a command needs it.
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from pixeldistill.training.outcome import Result
 
 STOPPED = 130
-NEXT = "`pixeldistill report {run}`, `pixeldistill predict {run} IMAGES`, `pixeldistill export {run}`"
+NEXT = "`pixeldistill report {run}`, `pixeldistill predict {run} {image}`, `pixeldistill export {run}`"
 
 app = typer.Typer(
     help="Distil a large network on large images into a small network on small images.",
@@ -139,9 +140,15 @@ def show(
     recipe: RecipeFile,
     set_: Overrides = None,
     as_stages: Annotated[bool, typer.Option("--stages", help="Print the stages as YAML, to be edited as `stages:`.")] = False,
+    compared: Annotated[bool, typer.Option("--compare", help="What `compare` trains, if the recipe names no methods.")] = False,
 ) -> None:
     """Print the stages that the recipe stands for and, as a dry run, every shape that will meet."""
     loaded = load_recipe(recipe, set_ or [])
+    if compared:
+        need_torch()
+        from pixeldistill.training.compare import every_method
+
+        loaded = every_method(loaded)
     if as_stages:
         print(write_stages(loaded), end="")
         return
@@ -216,6 +223,7 @@ def _load(path: Path, overrides: list[str] | None, quick: bool) -> Recipe:
 
 def _run(recipe: Recipe, *, supervised_only: bool, workers: int | None, accelerator: str) -> None:
     need_torch()
+    from pixeldistill.data.sources import load_splits
     from pixeldistill.files import write_file
     from pixeldistill.report.summary import FIGURES, by_stage, to_markdown, to_rich
     from pixeldistill.training.records import finished
@@ -235,7 +243,8 @@ def _run(recipe: Recipe, *, supervised_only: bool, workers: int | None, accelera
                 say(f"picture: {picture}")
         say(f"table: {recipe.run / FIGURES}")
         if not failure:
-            say(f"next: {NEXT.format(run=recipe.run)}")
+            image = next((str(s.path) for s in load_splits(recipe.data).test), "IMAGES")
+            say(f"next: {NEXT.format(run=shlex.quote(str(recipe.run)), image=shlex.quote(image))}")
     if failure:
         raise failure
 

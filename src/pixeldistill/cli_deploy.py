@@ -1,13 +1,14 @@
 """The commands around a deployment: what it pays, what is shipped, what that answers. Thin, as `cli`."""
 
 import json
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pixeldistill.answers import Answering, list_images
+from pixeldistill.answers import Answering, Detection, list_images
 from pixeldistill.console import Workers, need_torch, say, share, table, tell_errors
 from pixeldistill.errors import DataError, ExportError, RunError
 from pixeldistill.tasks.headline import TITLES
@@ -32,16 +33,20 @@ def predict(
         float | None, typer.Option(min=0, max=1, help="Detectors: least probability, 0.3; under 0.05 none is kept.")
     ] = None,
     draw: Annotated[Path | None, typer.Option(help="Detectors: folder for pictures, else <seed>/predictions.")] = None,
+    no_draw: Annotated[bool, typer.Option("--no-draw", help="Detectors: no pictures.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Predict images of any size with a trained network, or an exported one: their classes, or the objects in them."""
     predictor = _open_network(run, weights)
-    others = {"--top": top} if predictor.detects else {"--least": least, "--draw": draw}
+    others = {"--top": top} if predictor.detects else {"--least": least, "--draw": draw, "--no-draw": no_draw or None}
     if said := [name for name, value in others.items() if value is not None]:
         what = "a detector" if predictor.detects else "a classifier"
         raise RunError(f"{said[0]}: {run} is {what}, which has no such option: leave it out")
+    if draw and no_draw:
+        raise RunError("--draw and --no-draw: leave one out")
     if predictor.detects:
-        tell_errors(_predict_objects(predictor, files, LEAST if least is None else least, draw or predictor.pictures, as_json))
+        folder = None if no_draw else draw or predictor.pictures
+        tell_errors(_predict_objects(predictor, files, LEAST if least is None else least, folder, as_json))
         return
     predictions = predictor.predict(files, top or TOP)
     if as_json:
@@ -117,20 +122,14 @@ def _open_network(run: Path, weights: Which | None) -> Answering:
     return Predictor(run, (weights or Which.last).value)
 
 
-def _predict_objects(predictor: Answering, files: list[Path], least: float, folder: Path, as_json: bool) -> list[str]:
-    """Find objects, draw them, print them; gives the errors of files that could not be read."""
-    from pixeldistill.data.images import read_image
-    from pixeldistill.report.boxes import draw_boxes, picture_names, save_png
-
-    asked = [path.resolve() for path in files if path.is_dir()]
-    beside = {path.parent.resolve() for path in list_images(files)}
-    if folder.resolve() in beside or any(folder.resolve().is_relative_to(place) for place in asked):
-        raise DataError(f"the pictures would stand among the images themselves, in {folder}: name another folder as --draw")
+def _predict_objects(predictor: Answering, files: list[Path], least: float, folder: Path | None, as_json: bool) -> list[str]:
+    """Find objects, draw them into a folder, print them; gives the errors of files that could not be read."""
+    if folder:
+        _check_apart(folder, files)
     found = predictor.detect(files, least)
     read = [d for d in found if not d.error]
-    names = picture_names([d.path for d in read])
-    for detection, name in zip(read, names, strict=True):
-        save_png(folder / name, draw_boxes(read_image(detection.path), detection.objects, predictor.classes))
+    if folder:
+        _draw_objects(read, folder, predictor.classes)
     if as_json:
         answers = [
             {"file": str(d.path), "error": d.error}
@@ -150,5 +149,22 @@ def _predict_objects(predictor: Answering, files: list[Path], least: float, fold
             table(predictor.title, ["file", "class", "probability", "x0 y0 x1 y1"], rows)
         elif read:
             say(f"{predictor.title}: nothing found with a probability of {share(least)} or more (--least)")
-        say(f"{in_words(len(read), 'picture')} with what was found: {folder}")
+        if folder:
+            say(f"{in_words(len(read), 'picture')} with what was found: {folder}")
     return [d.error for d in found if d.error]
+
+
+def _check_apart(folder: Path, files: list[Path]) -> None:
+    """Refuse to draw into a folder whose images are asked about: the next call would ask about the pictures too."""
+    asked = [path.resolve() for path in files if path.is_dir()]
+    beside = {path.parent.resolve() for path in list_images(files)}
+    if folder.resolve() in beside or any(folder.resolve().is_relative_to(place) for place in asked):
+        raise DataError(f"the pictures would stand among the images themselves, in {folder}: name another folder as --draw")
+
+
+def _draw_objects(found: Sequence[Detection], folder: Path, classes: Sequence[str]) -> None:
+    from pixeldistill.data.images import read_image
+    from pixeldistill.report.boxes import draw_boxes, picture_names, save_png
+
+    for detection, name in zip(found, picture_names([d.path for d in found]), strict=True):
+        save_png(folder / name, draw_boxes(read_image(detection.path), detection.objects, classes))

@@ -133,6 +133,9 @@ _MODELS: dict[str, type[BaseModel]] = {
 }  # fmt: skip
 
 
+_BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
+
+
 def _explanations(errors: Sequence[Any]) -> list[str]:
     """Explain each error once: not a list's length that is wrong because of an item, nor every branch of a union."""
     found: dict[str, str] = {}
@@ -186,6 +189,13 @@ def _explain(error: Any) -> str:  # noqa: ANN401  (pydantic's ErrorDetails)
             text = "a term needs `kind`, for example {kind: pkd}"
         case "value_error":
             text = str(context["error"])
+        case "greater_than_equal" | "greater_than" | "less_than_equal" | "less_than":
+            bound, words = next((context[key], words) for key, words in _BOUNDS.items() if key in context)
+            text = f"must be {words} {bound:g}, not {given!r}"
+        case "too_long" | "too_short" if isinstance(given, list | tuple | dict):
+            few = error["type"] == "too_short"
+            most = f"at least {context['min_length']}" if few else f"at most {context['max_length']}"
+            text = f"takes {most}, not {len(given)}: {given!r}"
         case "model_type" | "dict_type":
             text = f"expected settings, such as {{key: value}}, not {given!r}"
         case "tuple_type":

@@ -43,7 +43,9 @@ class Schedule(Strict):
         if self.milestones and max(self.milestones) >= self.epochs:
             raise ValueError(f"milestone {max(self.milestones)} is not before the end, epoch {self.epochs}")
         if self.warmup_epochs >= self.epochs:
-            raise ValueError(f"warmup_epochs {self.warmup_epochs:g} leaves nothing of {self.epochs} epochs")
+            raise ValueError(
+                f"warmup_epochs {self.warmup_epochs:g} leaves nothing of {self.epochs} epochs: lower it, or raise `epochs`"
+            )
         if self.batch_size % self.accumulate:
             raise ValueError(f"accumulate {self.accumulate} does not divide batch_size {self.batch_size}")
         return self

@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -84,7 +85,7 @@ def test_an_assistant_has_the_levels_of_both_its_partners(content):
         ({"terms": [{"kind": "pkd"}]}, "no term trains the prediction: add supervised"),
         ({"terms": [{"kind": "supervised"}, {"kind": "dkd"}]}, "term dkd is one of classification"),
         ({"detector": {"levels": [5, 3]}}, "first <= last"),
-        ({"detector": {"levels": [3, 40]}}, "levels.*less than or equal to 12"),
+        ({"detector": {"levels": [3, 40]}}, "levels.*at most 12"),
         ({"detector": {"head": "fcos", "channels": 48}}, "choose 64, or more by 32"),
         ({"terms": [{"kind": "supervised", "exposed": [5, 4]}]}, "exposed is .first, last. with first <= last"),
         ({"compare": {"tas": {"enlarge": True}}}, "compare.tas: an enlarged student meets other levels"),
@@ -127,7 +128,10 @@ def test_twins_cover_the_same_boxes(content, head):
 
     def shares(**changes):
         recipe = parse_recipe(content | changes)
-        found = (re.match(r"(.*) at \d+, (P\d–P\d): anchors cover (\d+)%", s) for s in describe_coverage(recipe, expand(recipe)))
+        found = (
+            re.match(r"(.*) at \d+, (P\d–P\d): (?:anchors cover|points answer for) (\d+)%", s)
+            for s in describe_coverage(recipe, expand(recipe))
+        )
         return {name: (one[2], int(one[3])) for one in found if one for name in one[1].split(", ")}
 
     chain = shares(method="tas", assistant={"weights": "none"})
@@ -184,7 +188,7 @@ def test_a_given_teacher_keeps_its_anchors(content, tmp_path):
         run_here(given | {"detector": other}, tmp_path / "run")
 
 
-def test_a_classifier_cannot_teach_a_detector(content, tmp_path, write):
+def test_a_classifier_cannot_teach_a_detector(content, tmp_path, write, capsys):
     """Its backbone alone would be used, and a fresh head would teach."""
     from pixeldistill.errors import WeightsError
     from pixeldistill.networks import build_classifier
@@ -196,6 +200,12 @@ def test_a_classifier_cannot_teach_a_detector(content, tmp_path, write):
                   {"method": "tas", "assistant": {"weights": str(path)}}):  # fmt: skip
         with pytest.raises(WeightsError, match="is no training of a detector"):
             run_here(content | given, tmp_path / "run")
+        recipe = str(write(content | given))
+        code = cli.run_command(partial(cli.app, ["show", recipe], standalone_mode=False))
+        said = capsys.readouterr().out
+        assert code == 0
+        assert "warning: stage" in said
+        assert "is no training of a detector" in said
 
 
 def test_a_teacher_that_is_not_there(content, tmp_path):
@@ -265,7 +275,7 @@ def test_what_the_assistant_exposes_is_said(content, tmp_path):
     assert "the student alone" not in line, "the teacher is as the assistant is, but no training of it alone"
 
 
-@pytest.mark.parametrize(("own", "warned"), [(0.2, False), (0.3, True), (0.4, True)])
+@pytest.mark.parametrize(("own", "warned"), [(0.2, False), (0.3, True), (0.4, True), (0.85, True)])
 def test_a_teacher_with_little_to_teach_is_named(content, tmp_path, monkeypatch, own, warned):
     """What counts is its mAP on the levels that it exposes to each student, not on all."""
     students = [content["student"], content["student"] | {"name": "other", "options": {"drop_path_rate": 0.1}}]
@@ -290,6 +300,9 @@ def test_a_teacher_with_little_to_teach_is_named(content, tmp_path, monkeypatch,
     assert "has mAP 30.0 on val with the levels it exposes, P4–P5 (80.0 with all)" in lines[0]
     assert "has mAP 90.0 on val with the levels it exposes, P3–P5; the student" in lines[2]
     assert [line.startswith("warning") for line in lines] == [warned, warned, False]
+    if warned:
+        fix = "choose finer levels" if own < 0.8 else "train it longer"  # where it knows little on any level, levels are no cure
+        assert fix in lines[0]
     assert len(asked) == len(set(asked)) == 3, "each is measured once"
 
 
@@ -328,6 +341,8 @@ def test_the_command_line_shows_evaluates_and_predicts(content, write, tmp_path,
     path = write(content | {"method": "tas", "assistant": {"weights": "none"}})
     code, said = call("show", path)
     assert code == 0 and "P3 ↔ P4 twins" in said and "anchors cover" in said and "P3 8×8, P4 4×4, P5 2×2" in said
+    assert "data: boxes in train/val/test: " in said
+    assert "points answer for" in call("show", path, "--set", "detector.head=fcos", "--set", "detector.channels=64")[1]
     assert "note: from P5 on levels have one cell" not in said
     code, said = call("show", path, "--set", "student.detector.levels=[3,8]")
     assert code == 0 and "note: from P6 on levels have one cell, as P5 has" in said
@@ -347,8 +362,12 @@ def test_the_command_line_shows_evaluates_and_predicts(content, write, tmp_path,
     assert all(0 <= n <= 256 for o in first["objects"] for n in o["box"])
     assert max(o["box"][2] for o in first["objects"]) > 128, "in pixels of the original, not of the view, which is 43 wide"
     drawn, plain = (np.asarray(Image.open(path), int) for path in (tmp_path / "drawn/0001.boxes.png", picture))
-    assert drawn.shape == plain.shape == (192, 256, 3) and (np.abs(drawn - plain).max(axis=2) > 40).mean() > 0.02
+    enlarged = plain.repeat(3, axis=0).repeat(3, axis=1)
+    assert drawn.shape == enlarged.shape == (576, 768, 3), "a small image is enlarged, that labels leave something to be seen"
+    assert 0.02 < (np.abs(drawn - enlarged).max(axis=2) > 40).mean() < 0.9
     assert (tmp_path / "drawn/0001-2.boxes.png").is_file()
+    assert call("predict", tmp_path / "run", picture, "--no-draw")[0] == 0 and not list(tmp_path.glob("run/*/*/predictions"))
+    assert call("predict", tmp_path / "run", picture, "--no-draw", "--draw", tmp_path / "drawn")[0] == 2
     before = (tmp_path / "drawn/0001.boxes.png").read_bytes()
     for inside in ("drawn", "drawn/below"):
         code, said = call("predict", tmp_path / "run", tmp_path / "drawn", "--draw", tmp_path / inside)

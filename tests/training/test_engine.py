@@ -175,6 +175,8 @@ def test_a_term_that_drowns_the_others_is_said(tmp_path, monkeypatch):
     monkeypatch.setattr(Progress, "note", lambda self, text: notes.append(text))
     train(tmp_path, Schedule(epochs=2, lr=0.01, batch_size=8), isrd_weight=1000)
     assert sum("isrd makes" in note and "lower its weight" in note for note in notes) == 1
+    train(tmp_path / "trial", Schedule(epochs=1, lr=0.01, batch_size=8), isrd_weight=1000)
+    assert sum("isrd makes" in note for note in notes) == 1, "an epoch alone says nothing of the rest"
 
 
 @pytest.mark.parametrize(

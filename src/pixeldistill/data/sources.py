@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pixeldistill.data.annotations import Described, boxed_splits, check_convention, learnable
 from pixeldistill.data.boxes import Annotation
@@ -21,6 +22,8 @@ from pixeldistill.data.scenes import read_scenes
 from pixeldistill.data.voc import read_voc
 from pixeldistill.errors import DataError
 from pixeldistill.inputs import Data
+
+MANY_CLASSES = 20  # more are not listed one by one
 
 
 class Sample(NamedTuple):
@@ -67,7 +70,8 @@ def load_splits(data: Data) -> Splits:
         DataError: a missing file, an empty class, labels with gaps, a class that train lacks, one image in two splits.
     """
     if data.root is not None and not data.root.is_dir() and data.format != "scenes":
-        raise DataError(f"data.root {data.root} ({data.root.resolve()}) is no folder")
+        where = "" if data.root.is_absolute() else f" ({data.root.resolve()})"
+        raise DataError(f"data.root {data.root}{where} is no folder")
     rng = np.random.default_rng(data.split_seed)
     return _load_boxed(data, rng) if data.boxed else _load_named(data, rng)
 
@@ -109,6 +113,26 @@ def check_objects(samples: Mapping[str, Sequence[Sample]]) -> None:
         annotations = [sample.label for sample in samples.get(name, ()) if isinstance(sample.label, Annotation)]
         if annotations and not any((~annotation.crowd).any() for annotation in annotations):
             raise DataError(f"data: no image of {name} has an object: there is nothing to measure with")
+
+
+def describe_classes(splits: Splits) -> list[str]:
+    """Count in a line what each class has in train, val and test, of many classes those with the least to learn from.
+
+    A name that was mistyped in train makes a class of its own, and is seen here.
+    """
+    of = [np.bincount(_labels(split), minlength=len(splits.classes)) for split in (splits.train, splits.val, splits.test)]
+    order = np.arange(len(splits.classes))
+    many = len(order) > MANY_CLASSES
+    shown = np.argsort(of[0], kind="stable")[:MANY_CLASSES] if many else order
+    what = "boxes" if splits.train and isinstance(splits.train[0].label, Annotation) else "images"
+    told = ", ".join(f"{splits.classes[i]} {'/'.join(str(counts[i]) for counts in of)}" for i in shown)
+    return [f"{what} in train/val/test{f', the {MANY_CLASSES} rarest classes' if many else ''}: {told}"]
+
+
+def _labels(samples: Sequence[Sample]) -> NDArray[np.int64]:
+    """List the classes of images, or of all their boxes that are no crowds."""
+    labels = [s.label.labels[~s.label.crowd] if isinstance(s.label, Annotation) else [s.label] for s in samples]
+    return np.concatenate([np.zeros(0, np.int64), *(np.asarray(label, np.int64) for label in labels)])
 
 
 def _splits(samples: Mapping[str, Sequence[Sample]], classes: tuple[str, ...], notes: list[str]) -> Splits:

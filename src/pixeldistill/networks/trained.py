@@ -15,6 +15,7 @@ from pixeldistill.networks.weights import (
     check_build,
     check_settings,
     detector_settings,
+    missing_weights,
     read_card,
     read_trained,
     weights_file,
@@ -35,7 +36,7 @@ def build_network(network: Network, classes: tuple[str, ...], *, trained: bool, 
     """
     source = weights or network.weights
     if trained:
-        check_build(source, network.options, network.stem_stride)
+        check_trained(network, source)
     if network.detector is None:
         return build_classifier(
             network.network, len(classes), network.side, weights=source, patch=network.patch, options=network.options,
@@ -43,14 +44,6 @@ def build_network(network: Network, classes: tuple[str, ...], *, trained: bool, 
         )  # fmt: skip
     learned = None if source in ("none", "pretrained") else detector_settings(source)
     own = source if learned is None else "none"  # of the backbone alone
-    if trained and not learned:
-        if not Path(source).exists():
-            raise WeightsError(f"weights {source} are not there: name the run folder of a trained detector")
-        raise WeightsError(
-            f"{source} is no training of a detector, and a teacher or given assistant must be one: name its run folder"
-        )
-    if learned and trained:
-        check_settings(source, learned, network.detector)
     detector = build_detector(
         network.network, len(classes), network.side, network.detector, weights=own, patch=network.patch,
         options=network.options, enlarge=network.enlarge,
@@ -60,6 +53,29 @@ def build_network(network: Network, classes: tuple[str, ...], *, trained: bool, 
         state = read_trained(source, network.network, network.built_for if trained else None, known)
         adopt_detector(detector, state, learned, source, trained=trained)
     return detector
+
+
+def check_trained(network: Network, weights: str | None = None) -> None:
+    """Look, without building anything, whether a teacher's weights are those of a network such as the recipe names.
+
+    Args:
+        network: as the recipe says.
+        weights: instead of the recipe's.
+
+    Raises:
+        WeightsError: they are not there, or of another task, other anchors or other options.
+    """
+    source = weights or network.weights
+    if network.detector:
+        if not Path(source).exists():
+            raise WeightsError(f"{missing_weights(source)}: name the run folder of a trained detector")
+        learned = detector_settings(source)
+        if learned is None:
+            raise WeightsError(
+                f"{source} is no training of a detector, and a teacher or given assistant must be one: name its run folder"
+            )
+        check_settings(source, learned, network.detector)
+    check_build(source, network.options, network.stem_stride)
 
 
 def build_fresh(network: Network, classes: int) -> AnyNetwork:

@@ -1,5 +1,6 @@
 """Loading and saving weights: files and former runs, resampled to the size in hand. Nothing is ever unpickled."""
 
+import difflib
 import json
 import pickle
 import sys
@@ -38,6 +39,20 @@ def packaged_weights(name: str) -> str | None:
         return None
     files = sorted((Path(spec.origin).parent / "models").glob("*.pth"))
     return str(files[0]) if files else None
+
+
+def missing_weights(source: str) -> str:
+    """Say that weights a recipe names are not there, and which word may have been meant.
+
+    >>> missing_weights("asistant")
+    'weights asistant are not there (did you mean assistant?)'
+    """
+    return f"weights {source} are not there{_meant(source)}"
+
+
+def _meant(source: str) -> str:
+    near = difflib.get_close_matches(source, ("none", "pretrained", "assistant"), n=1)
+    return f" (did you mean {near[0]}?)" if near else ""
 
 
 def weights_file(run: Path, which: str = "last") -> Path:
@@ -111,7 +126,7 @@ def load_weights(
     if path.is_dir():
         path = weights_file(find_run(path))
     elif not path.is_file():
-        raise WeightsError(f"weights {source!r} is neither none, nor pretrained, nor a file, nor a run folder")
+        raise WeightsError(f"weights {source!r} is neither none, nor pretrained, nor a file, nor a run folder{_meant(source)}")
     if (path.parent / CARD).is_file():
         _check_card(read_card(path.parent), path.parent, name, side if trained else None, classes if trained else None)
     state = read_state(path)

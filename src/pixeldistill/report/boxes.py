@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from pixeldistill.files import write_file
 
+LEGIBLE = 400  # pixels of a picture's shorter side at least: labels would cover what a small image shows
 COLOURS = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#008080", "#9a6324", "#808000", "#f032e6", "#000075")
 
 Box = tuple[float, float, float, float]
@@ -18,8 +19,14 @@ Labelled = tuple[str, float | None, Box]  # class, probability (None of an annot
 
 
 def draw_boxes(image: NDArray[np.uint8], objects: Sequence[Labelled], classes: Sequence[str]) -> Image.Image:
-    """Draw objects onto an image (H, W, 3), each class in its colour, with its name and its probability in percent."""
+    """Draw objects onto an image (H, W, 3), each class in its colour, with its name and its probability in percent.
+
+    A small image is enlarged by a whole number; the boxes are in the pixels of the image as it is given.
+    """
     picture = Image.fromarray(image)
+    times = -(-LEGIBLE // min(picture.size))
+    picture = picture.resize((picture.width * times, picture.height * times), Image.Resampling.NEAREST)
+    objects = [(name, probability, _enlarged(box, times)) for name, probability, box in objects]
     pen = ImageDraw.Draw(picture)
     height = max(10, min(picture.size) // 40)
     font: Any = ImageFont.load_default(height)
@@ -37,6 +44,11 @@ def draw_boxes(image: NDArray[np.uint8], objects: Sequence[Labelled], classes: S
         pen.rectangle(label, fill=colours[name])
         pen.text((label[0], label[3]), text, fill="white", font=font, anchor="lb")
     return picture
+
+
+def _enlarged(box: Box, times: int) -> Box:
+    x0, y0, x1, y1 = box
+    return x0 * times, y0 * times, x1 * times, y1 * times
 
 
 def _overlap(one: Box, other: Box) -> bool:

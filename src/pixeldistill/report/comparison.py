@@ -65,7 +65,7 @@ def rows(teacher: float, methods: Sequence[Trained]) -> list[tuple[str, ...]]:
                 f"{trained.cost / alone.cost:.1f}" if alone else "–",
                 *(_mean(values) for values in (trained.val, trained.test, trained.test_best)),
                 *(_difference(trained, control) for control in (alone, controls.get("pkd"), best)),
-                "–" if gap is None else f"{100 * gap:.0f} %",
+                "–" if gap is None else f"{round(100 * gap)} %",
             )
         )
     return table
@@ -97,4 +97,4 @@ def _difference(trained: Trained, control: Trained | None) -> str:
     if not pairs:
         return "–"
     mean, half = interval(pairs)
-    return f"{100 * mean:+.1f}" + ("" if half is None else f" ± {100 * half:.1f}")
+    return f"{round(100 * mean, 1) + 0.0:+.1f}" + ("" if half is None else f" ± {100 * half:.1f}")

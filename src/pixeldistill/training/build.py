@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pixeldistill.data.dataset import TrainingViews
 from pixeldistill.data.sampler import Key
-from pixeldistill.data.sources import Splits
+from pixeldistill.data.sources import Splits, describe_classes
 from pixeldistill.data.store import ImageStore, open_store
 from pixeldistill.files import write_json
 from pixeldistill.inputs import Camera
@@ -51,7 +51,8 @@ class Context:
 def describe_data(splits: Splits) -> str:
     """Say in a few lines what the data holds and what was decided about it."""
     counts = f"{len(splits.train)} train, {len(splits.val)} val, {len(splits.test)} test images"
-    return "\n".join([f"data: {counts}, {len(splits.classes)} classes", *(f"data: {note}" for note in splits.notes)])
+    notes = [*splits.notes, *describe_classes(splits)]
+    return "\n".join([f"data: {counts}, {len(splits.classes)} classes", *(f"data: {note}" for note in notes)])
 
 
 def check_stage(stage: Stage, stages: Mapping[str, Stage], context: Context, fabric: Fabric) -> None:

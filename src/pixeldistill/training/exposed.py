@@ -58,8 +58,8 @@ def describe_exposed(
             own = decisive(read_record(folders[plain[0].name] / DONE)["last"]["val"])
             line += f"; the student alone has {100 * own:.1f}"
             if score <= own:
-                other = "choose finer levels for the student, or another `anchor`"
-                fix = other if len(exposed) < len(numbers) else "train it longer"
+                finer = "choose finer levels for the student" + (", or another `anchor`" if student.seen.head != "fcos" else "")
+                fix = finer if len(exposed) < len(numbers) and score_on(None) > own else "train it longer"
                 line = f"warning: {line}: it has little to teach there; {fix}"
         lines.append(line)
     return lines

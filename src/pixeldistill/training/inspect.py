@@ -19,7 +19,8 @@ from pixeldistill.files import differences
 from pixeldistill.inputs import Data
 from pixeldistill.losses import SupervisedTerm, name_terms
 from pixeldistill.networks.pyramid import coverage, pair_levels
-from pixeldistill.networks.trained import AnyNetwork, build_fresh
+from pixeldistill.networks.trained import AnyNetwork, build_fresh, check_trained
+from pixeldistill.networks.weights import missing_weights
 from pixeldistill.recipe import STAGE_REFERENCE, Network, Recipe, Stage
 from pixeldistill.schedules import Schedule
 from pixeldistill.terms import build_term, wanted_maps
@@ -111,14 +112,19 @@ def describe_passes(recipe: Recipe, stages: Sequence[Stage]) -> list[str]:
 
 
 def doubts(recipe: Recipe, stage: Stage, images: int | None) -> list[str]:
-    """Name what `distill` would refuse though the shapes fit: weights that are not there, a batch too large."""
+    """Name what `distill` would refuse though the shapes fit: weights that are not there or another network's, a large batch."""
     found = []
     if images is not None and stage.schedule.batch_size > images:
         found.append(f"stage {stage.name}: batch_size {stage.schedule.batch_size} is more than the {images} training images")
     for network in (stage.student, stage.teacher):
         named = network and network.weights not in ("none", "pretrained") and not network.weights.startswith(STAGE_REFERENCE)
         if network and named and not Path(network.weights).exists():
-            found.append(f"stage {stage.name}: weights {network.weights} are not there")
+            found.append(f"stage {stage.name}: {missing_weights(network.weights)}")
+        elif network and named and network is stage.teacher:
+            try:
+                check_trained(network)
+            except WeightsError as error:
+                found.append(f"stage {stage.name}: {error}")
     return found
 
 
@@ -227,9 +233,11 @@ def describe_coverage(recipe: Recipe, stages: Sequence[Stage]) -> list[str]:
     lines = []
     for covering, names in alike.items():
         share = coverage(*view_boxes(samples, covering.side), covering.settings, covering.levels, covering.ends)
-        low = " (low: the others are too small or too large; choose other `levels` or `anchor`)" if share < LOW else ""
+        points = covering.settings.head == "fcos"
+        other = "`levels`" if points else "`levels` or `anchor`"
+        low = f" (low: the others are too small or too large; choose other {other})" if share < LOW else ""
         where = f"{', '.join(dict.fromkeys(names))} at {covering.side}, P{covering.levels[0]}–P{covering.levels[-1]}"
-        lines.append(f"{where}: anchors cover {share:.0%} of train's boxes{low}")
+        lines.append(f"{where}: {'points answer for' if points else 'anchors cover'} {share:.0%} of train's boxes{low}")
     return lines
 
 

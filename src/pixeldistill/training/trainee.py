@@ -151,7 +151,7 @@ class Trainee:
         self.save()
         self.log(row)
         self.progress.epoch(job.name, row, self.schedule.epochs)
-        if state.epoch == 1 and (warning := drowning(row)):
+        if state.epoch == 1 and self.schedule.epochs > 1 and (warning := drowning(row)):
             self.progress.note(f"{job.name}: {warning}")
 
     def _share_buffers(self) -> None:
