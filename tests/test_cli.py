@@ -236,6 +236,13 @@ def test_a_teacher_that_was_built_otherwise_is_refused(trained, content, write, 
     assert command("distill", write(content | {"teacher": teacher})) == 2
     line = capsys.readouterr().err.strip()
     assert "was built otherwise" in line and "drop_path_rate" in line and len(line.splitlines()) == 1
+    for change, words in (
+        ({}, "was built otherwise"),
+        ({"options": {}, "network": "test_vit"}, "trained test_resnet, but the recipe says test_vit"),
+        ({"options": {}, "side": 64}, "was trained at side 32, not 64"),
+    ):
+        assert command("show", write(content | {"teacher": teacher | change})) == 0
+        assert words in capsys.readouterr().out, "the dry run says so too"
 
 
 def test_a_teacher_of_another_side_is_refused(trained, content, write, capsys):

@@ -3,12 +3,23 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 from torchvision.ops import generalized_box_iou
 
 from pixeldistill.detectors import DetectorSettings
 from pixeldistill.errors import RecipeError
 from pixeldistill.functional.mimicking import box_kd, class_map_kd, confidence, pearson, quality_focal, sides_kd
-from pixeldistill.losses import ATTerm, BoxesTerm, CrossKDTerm, FKDTerm, HintTerm, ISRDTerm, PKDTerm, SupervisedTerm
+from pixeldistill.losses import (
+    ATTerm,
+    BoxesTerm,
+    CrossKDTerm,
+    FKDTerm,
+    HintTerm,
+    ISRDTerm,
+    PKDTerm,
+    SupervisedTerm,
+    UpsampledTerm,
+)
 from pixeldistill.networks.detector import build_detector
 from pixeldistill.terms import build_term
 from pixeldistill.terms.detection import Alignment, mimic_boxes
@@ -51,6 +62,45 @@ def test_every_term_teaches_the_student_alone(head, config, side):
     assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in student.parameters())
     assert all(p.grad is not None for p in objective.terms[config.kind].parameters())
     assert all(p.grad is None for p in teacher.parameters())
+
+
+@pytest.mark.parametrize(("side", "cells"), [(50, (6, 3, 2)), (56, (7, 3, 2)), (37, (5, 2, 1))])
+def test_nothing_is_taught_beyond_the_teachers_image(side, cells):
+    """Of 50 pixels, padded to 64, a map has eight cells a side; the centres of six lie in a teacher's image of 64."""
+    student, teacher = detector(side), detector(64, levels=(3, 6)).requires_grad_(False)
+    alignment = Alignment("pkd", student.spec, teacher.spec)
+    assert alignment.shared == [(n, n) for n in cells]
+    assert any(not pair.exact for pair in alignment.pairs)
+    batch = batch_of(side, teacher, 64)
+    outputs = student(batch.views["student"].image)
+    for config in (PKDTerm(kind="pkd"), BoxesTerm(kind="boxes", threshold=0.0), FKDTerm(kind="fkd")):
+        maps = {"pkd": outputs.boxes.logits, "boxes": outputs.boxes.deltas, "fkd": outputs.features}[config.kind]
+        loss = build_term(config, student.spec, teacher.spec)(outputs, batch.teacher, batch)
+        (learned,) = torch.autograd.grad(loss, maps[0], retain_graph=True)
+        grid = alignment.grids[0][0]
+        rows = learned if config.kind == "fkd" else learned.reshape(len(learned), *grid, -1).permute(0, 3, 1, 2)
+        assert rows[..., : cells[0], : cells[0]].abs().sum() > 0
+        assert rows[..., cells[0] :, :].abs().sum() == rows[..., cells[0] :].abs().sum() == 0
+
+
+@pytest.mark.parametrize(
+    "config", [ATTerm(kind="at"), UpsampledTerm(kind="upsampled"), HintTerm(kind="hint")], ids=lambda c: c.kind
+)
+def test_maps_are_compared_where_both_show_the_image(config):
+    """A student at 48 is padded to 64, its teacher at 96 is not: 8 and 6 cells for the same level."""
+    student, teacher = detector(48), detector(96, levels=(3, 6))
+    batch = batch_of(48, teacher, 96)
+    term = build_term(config.model_copy(update={"maps": (0,)}), student.spec, teacher.spec)
+    if config.kind == "hint":
+        nn.init.dirac_(term.projectors[0].weight)
+        nn.init.zeros_(term.projectors[0].bias)
+    outputs = student(batch.views["student"].image)
+    theirs = batch.teacher.features[1]
+    assert theirs.shape[2:] == (6, 6) and outputs.features[0].shape[2:] == (8, 8)
+    alike = F.pad(theirs, (0, 2, 0, 2), value=9.0)
+    for map_, same in ((alike, True), (alike.flip(2), False)):
+        loss = term(outputs._replace(features=(map_, *outputs.features[1:])), batch.teacher, batch)
+        assert (loss < 1e-6) == same
 
 
 @pytest.mark.parametrize("side", [32, 50, 100])

@@ -155,29 +155,29 @@ def show(
     need_torch()
     from pixeldistill.training.equal import settle
     from pixeldistill.training.inspect import (
-        class_count,
         describe_coverage,
         describe_passes,
         describe_schedule,
         describe_stage,
         disagreements,
         doubts,
+        known_classes,
     )
 
-    classes, images, data = class_count(loaded)
+    classes, images, data = known_classes(loaded)
     warnings = []
     if images is None:
         warnings.append(data)
     else:
         say(data)
-    stages = settle(expand(loaded), classes, images)
+    stages = settle(expand(loaded), len(classes), images)
     for number, stage in enumerate(stages, start=1):
         seeds = ", ".join(map(str, stage.seeds))
         say(f"\n{number}. {stage.name}: seeds {seeds} → {loaded.run}/{number}-{stage.name}")
-        for line in describe_stage(stage, classes, images):
+        for line in describe_stage(stage, len(classes), images):
             say(f"   {line}")
         say(f"   schedule: {describe_schedule(stage.schedule)}")
-        warnings += doubts(loaded, stage, images)
+        warnings += doubts(stage, classes, images)
     for line in (*describe_passes(loaded, stages), *describe_coverage(loaded, stages)):
         say(f"\n{line}")
     for warning in dict.fromkeys([*warnings, *disagreements(loaded, stages)]):

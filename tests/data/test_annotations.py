@@ -101,6 +101,14 @@ BAD_COCO = {
     "no image anywhere": (coco([image(1, name="x.jpg")], GOOD[:1]), "data.images"),
     "corners": (coco([image(1), image(2)], [box(i, 1, [20, 15, 38, 28]) for i in range(3)]), "another convention"),
     "fractions": (coco(TWO, [box(i, 1 + i % 2, [0.1, 0.1, 0.3, 0.2]) for i in range(4)]), "another convention"),
+    "some corners": (
+        coco(TWO, [box(i, 1 + i % 2, [15, 10, 35, 28] if i < 4 else [2, 3, 12, 23]) for i in range(20)]),
+        "4 of 20 boxes of train reach outside their image or have no area .* another convention",
+    ),
+    "sizes for corners": (
+        coco(TWO, [box(i, 1 + i % 2, [20, 15, -9, -5] if i < 11 else [2, 3, 12, 23]) for i in range(30)]),
+        "11 of 30 boxes of train reach outside their image or have no area .* another convention",
+    ),
     "negative sizes": (coco(TWO, [box(i, 1 + i % 2, [20, 20, -9, -9]) for i in range(4)]), "another convention"),
     "an odd id": (coco([{**image(1), "id": [1]}], []), "needs id, file_name, and height and width"),
     "an odd category": (coco(TWO, [*GOOD, {**box(3, 1, [0, 0, 5, 5]), "category_id": {}}]), "which has no name"),

@@ -17,6 +17,7 @@ LARGEST = 1_000_000  # pixels of a side
 LONGEST = 250  # characters of a name
 SLACK = 2.0  # pixels by which boxes may reach over the edge without suspicion: rounding does that
 MOST_OUTSIDE = 0.5  # with more than this share of boxes outside, they are read in another convention than they were written in
+FEW = 10  # so many boxes may be odd by chance, or by a slip
 MANY_CUT = 0.05  # few photographers' boxes reach beyond the edge by more than SLACK
 DOUBT = ": so many hint at another convention, such as centres instead of corners"
 
@@ -81,9 +82,11 @@ def boxed_splits(described: Mapping[str, Sequence[Described]], order: Sequence[s
             samples[split].append((image.path, annotation))
             clipped, dropped, total = clipped + cut, dropped + lost, total + len(image.objects)
         if clipped or dropped:
+            doubtful = clipped > MANY_CUT * total
             notes.append(
-                f"{split}: {in_words(clipped, 'box')} cut at the image's edge, {dropped} outside or without area left out"
-                + (DOUBT if clipped > MANY_CUT * total else "")
+                ("warning: " if doubtful else "")
+                + f"{split}: {in_words(clipped, 'box')} cut at the image's edge, {dropped} outside or without area left out"
+                + (DOUBT if doubtful else "")
             )
         empty = sum(not len(annotation.boxes) for _, annotation in samples[split])
         if empty:
@@ -130,19 +133,27 @@ def _is_box(o: Object, size: tuple[int, int]) -> bool:
 
 
 def check_convention(split: str, images: Sequence[Described]) -> None:
-    """Refuse boxes of which most reach outside: as corners taken for sizes do, or fractions of an image of another size."""
-    total = outside = 0
+    """Refuse boxes in another convention than they are read in.
+
+    Those of which most reach outside, as fractions of an image of another size do; or some do, and all are larger than their
+    distance from the image's corner, as two corners are that were taken for a corner and a size; or many end before they begin,
+    as a corner and a size do that were taken for two corners.
+    """
+    total = outside = corners = backwards = 0
     first = None
     for image in images:
         height, width = image.size
         for o in image.objects:
             x0, y0, x1, y1 = o.box
             total += 1
+            corners += x1 - x0 > x0 and y1 - y0 > y0
+            backwards += x1 < x0 or y1 < y0
             beyond = x0 < -SLACK or y0 < -SLACK or x1 > width + SLACK or y1 > height + SLACK
             if beyond or not _is_box(o, image.size):
                 outside += 1
                 first = first or image
-    if first and outside > MOST_OUTSIDE * total:
+    many = outside > MANY_CUT * total
+    if first and (outside > MOST_OUTSIDE * total or (many and (corners == total > FEW or backwards > FEW))):
         raise DataError(
             f"data: {first.source}: {outside} of {total} boxes of {split} reach outside their image or have no area (as in "
             f"{first.path.name}): they are in another convention; COCO's are [x, y, width, height] in pixels, VOC's corners"

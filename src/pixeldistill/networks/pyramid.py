@@ -82,6 +82,20 @@ def pair_levels(student: Sequence[int], student_side: int, teacher: Sequence[int
     return pairs
 
 
+def shared_grids(pair: Pair, student: Grid, teacher: Grid) -> tuple[Grid, Grid]:
+    """Give the parts of two corresponding grids, from their common corner on, that show the same part of the image.
+
+    Sides are padded to multiples of 32, of either image its own: beyond the other's grid there is nothing to compare with. Of the
+    student's cells those are meant whose centres lie in the teacher's grid.
+
+    >>> shared_grids(Pair(0, 0, 1.0), (8, 8), (6, 6)), shared_grids(Pair(0, 0, 0.78), (28, 28), (32, 32))
+    (((6, 6), (6, 6)), ((25, 25), (32, 32)))
+    """
+    height, width = (min(a, math.ceil(b * pair.ratio - 0.5 - EXACT)) for a, b in zip(student, teacher, strict=True))
+    covered = tuple(min(b, math.ceil(n / pair.ratio - EXACT)) for n, b in zip((height, width), teacher, strict=True))
+    return (height, width), (covered[0], covered[1])
+
+
 def exposed_levels(student: Sequence[int], student_side: int, teacher: Sequence[int], teacher_side: int) -> range:
     """Give the teacher's levels, by number, from the first to the last that a student's level meets; none may.
 

@@ -13,6 +13,7 @@ from pixeldistill.networks.detector import Detector, build_detector
 from pixeldistill.networks.weights import (
     adopt_weights,
     check_build,
+    check_card,
     check_settings,
     detector_settings,
     missing_weights,
@@ -36,7 +37,7 @@ def build_network(network: Network, classes: tuple[str, ...], *, trained: bool, 
     """
     source = weights or network.weights
     if trained:
-        check_trained(network, source)
+        check_trained(network, classes, source)
     if network.detector is None:
         return build_classifier(
             network.network, len(classes), network.side, weights=source, patch=network.patch, options=network.options,
@@ -55,15 +56,16 @@ def build_network(network: Network, classes: tuple[str, ...], *, trained: bool, 
     return detector
 
 
-def check_trained(network: Network, weights: str | None = None) -> None:
+def check_trained(network: Network, classes: tuple[str, ...] | None, weights: str | None = None) -> None:
     """Look, without building anything, whether a teacher's weights are those of a network such as the recipe names.
 
     Args:
         network: as the recipe says.
+        classes: their names, where they are known.
         weights: instead of the recipe's.
 
     Raises:
-        WeightsError: they are not there, or of another task, other anchors or other options.
+        WeightsError: they are not there, or of another task, network, side, other classes, anchors or options.
     """
     source = weights or network.weights
     if network.detector:
@@ -75,6 +77,7 @@ def check_trained(network: Network, weights: str | None = None) -> None:
                 f"{source} is no training of a detector, and a teacher or given assistant must be one: name its run folder"
             )
         check_settings(source, learned, network.detector)
+    check_card(source, network.network, network.built_for, classes)
     check_build(source, network.options, network.stem_stride)
 
 

@@ -96,6 +96,14 @@ def check_build(source: str, options: Mapping[str, Any], stem_stride: int | None
             raise WeightsError(f"{source} was built otherwise: its {'; '.join(changes)}: say its own where the recipe names it")
 
 
+def check_card(source: str, name: str, side: int | None, classes: tuple[str, ...] | None) -> None:
+    """Refuse a former run of another network, or at another side or of other classes than are asked for (None: any)."""
+    path = Path(source)
+    folder = find_run(path) if path.is_dir() else path.parent
+    if (folder / CARD).is_file():
+        _check_card(read_card(folder), folder, name, side, classes)
+
+
 def read_trained(source: str, name: str, side: int | None, classes: tuple[str, ...] | None) -> dict[str, Tensor]:
     """Read the weights of a former run, after a look at what it trained; see `load_weights`."""
     path = Path(source)

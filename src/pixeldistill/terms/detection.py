@@ -13,7 +13,7 @@ from pixeldistill.errors import RecipeError
 from pixeldistill.functional.mimicking import box_kd, class_map_kd, confidence, pearson, quality_focal, sides_kd
 from pixeldistill.functional.sizes import widened
 from pixeldistill.losses import BoxesTerm, CrossKDTerm, FKDTerm, PKDTerm, SupervisedTerm
-from pixeldistill.networks.pyramid import Pair
+from pixeldistill.networks.pyramid import shared_grids
 from pixeldistill.tasks import detection
 from pixeldistill.terms.pairing import level_pairs
 from pixeldistill.types import Batch, BoxMaps, FeatureSpec, Outputs, collect
@@ -22,8 +22,8 @@ from pixeldistill.types import Batch, BoxMaps, FeatureSpec, Outputs, collect
 class Alignment:
     """Brings two detectors' maps to the same places.
 
-    Twins' grids begin at the same corner and have the same cells, so what one of them has beyond the other is cut off. Other
-    levels' maps are read at the centres of the student's cells (bilinear), and boxes are converted to the student's anchors.
+    Grids begin at the same corner; what one of them has beyond the other, which is padding, is cut off. Twins have the same
+    cells; other levels' maps are read at the centres of the student's (bilinear), and boxes are converted to its anchors.
 
     Raises:
         RecipeError: two detectors without a level in common.
@@ -39,13 +39,14 @@ class Alignment:
             )
         self.points, self.shapes = ours.head == "fcos", ours.shapes
         self.grids = [(student.grids[p.student], teacher.grids[p.teacher]) for p in self.pairs]
+        self.shared = [shared_grids(pair, *grids)[0] for pair, grids in zip(self.pairs, self.grids, strict=True)]
         self.alone = [number for place, number in enumerate(ours.numbers) if place not in {p.student for p in self.pairs}]
         self.names = [(ours.numbers[p.student], theirs.numbers[p.teacher]) for p in self.pairs]
 
     def rows(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Give what both say at the same anchors, (N, A, values) each, over all pairs of levels; in single precision at least."""
         student, teacher = ([widened(maps) for maps in levels] for levels in (student, teacher))
-        both = [self._pair(pair, grids, student, teacher) for pair, grids in zip(self.pairs, self.grids, strict=True)]
+        both = [self._pair(place, student, teacher) for place in range(len(self.pairs))]
         return torch.cat([s for s, _ in both], dim=1), torch.cat([t for _, t in both], dim=1)
 
     def boxes(self, student: BoxMaps, teacher: BoxMaps) -> tuple[Tensor, Tensor]:
@@ -59,17 +60,13 @@ class Alignment:
                 converted[pair.teacher] = torch.cat([shift * pair.ratio, growth + math.log(pair.ratio)], dim=-1)
         return self.rows(student.deltas, converted)
 
-    def _pair(
-        self, pair: Pair, grids: tuple[tuple[int, int], tuple[int, int]], student: Sequence[Tensor], teacher: Sequence[Tensor]
-    ) -> tuple[Tensor, Tensor]:
-        ours, theirs = student[pair.student], teacher[pair.teacher]
-        if pair.exact and grids[0] == grids[1]:
-            return ours, theirs
+    def _pair(self, place: int, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        pair, grids, shared = self.pairs[place], self.grids[place], self.shared[place]
+        ours, theirs = _cut(student[pair.student], grids[0], shared), teacher[pair.teacher]
         if pair.exact:
-            height, width = (min(a, b) for a, b in zip(*grids, strict=True))
-            return _cut(ours, grids[0], height, width), _cut(theirs, grids[1], height, width)
+            return ours, _cut(theirs, grids[1], shared)
         maps = _by_place(theirs, grids[1], self.shapes).permute(0, 3, 1, 2)
-        resized = resample(maps, grids[0], pair.ratio).permute(0, 2, 3, 1)
+        resized = resample(maps, shared, pair.ratio).permute(0, 2, 3, 1)
         return ours, resized.reshape(len(theirs), -1, theirs.shape[2])
 
     def describe(self) -> str:
@@ -173,13 +170,10 @@ class FKD(_Aligned):
         """Average the comparisons of all pairs of levels."""
         compare = pearson if self.config.form == "pearson" else F.mse_loss
         losses = []
-        for pair, project in zip(self.alignment.pairs, self.projectors, strict=True):
+        for pair, (height, width), project in zip(self.alignment.pairs, self.alignment.shared, self.projectors, strict=True):
             ours, theirs = widened(project(student.features[pair.student])), widened(teacher.features[pair.teacher])
-            if pair.exact:
-                height, width = (min(a, b) for a, b in zip(ours.shape[2:], theirs.shape[2:], strict=True))
-                losses.append(compare(ours[..., :height, :width], theirs[..., :height, :width]))
-            else:
-                losses.append(compare(ours, resample(theirs, (ours.shape[2], ours.shape[3]), pair.ratio)))
+            same = theirs[..., :height, :width] if pair.exact else resample(theirs, (height, width), pair.ratio)
+            losses.append(compare(ours[..., :height, :width], same))
         return torch.stack(losses).mean()
 
     def describe(self) -> str:
@@ -249,7 +243,9 @@ def _by_place(values: Tensor, grid: tuple[int, int], shapes: int) -> Tensor:
     return values.reshape(len(values), *grid, shapes * values.shape[2])
 
 
-def _cut(values: Tensor, grid: tuple[int, int], height: int, width: int) -> Tensor:
+def _cut(values: Tensor, grid: tuple[int, int], part: tuple[int, int]) -> Tensor:
     """Keep the rows (N, H·W·A, V) of a grid's upper left part."""
-    shapes = values.shape[1] // (grid[0] * grid[1])
+    if grid == part:
+        return values
+    (height, width), shapes = part, values.shape[1] // (grid[0] * grid[1])
     return _by_place(values, grid, shapes)[:, :height, :width].reshape(len(values), -1, values.shape[2])

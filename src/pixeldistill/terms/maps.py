@@ -12,7 +12,7 @@ from pixeldistill.functional.correlation import inter_channel_correlation
 from pixeldistill.functional.features import hint, upsampled_mse
 from pixeldistill.functional.similarity import similarity_preserving
 from pixeldistill.losses import ATTerm, HintTerm, ICKDTerm, SPTerm, UpsampledTerm
-from pixeldistill.terms.pairing import pair_maps
+from pixeldistill.terms.pairing import common_parts, pair_maps
 from pixeldistill.types import Batch, FeatureSpec, MapSpec, Outputs
 
 
@@ -33,10 +33,12 @@ class _MapTerm(nn.Module):
     ) -> None:
         super().__init__()
         self.pairs = pair_maps(config.maps, student, teacher, config.kind)
-        self.shapes = [(student.features[s], teacher.features[t]) for s, t in self.pairs]
+        self.shapes = [common_parts(pair, student, teacher) for pair in self.pairs]
         self.wanted: dict[int, tuple[int, int]] = {}
         for (_, number), (ours, theirs) in zip(self.pairs, self.shapes, strict=True):
-            size = (min(ours.height, theirs.height), min(ours.width, theirs.width)) if self.pooled else theirs[1:]
+            whole = teacher.features[number]
+            pooled = self.pooled and not teacher.detector  # of whose maps parts are compared
+            size = (min(ours.height, theirs.height), min(ours.width, theirs.width)) if pooled else (whole.height, whole.width)
             height, width = self.wanted.get(number, (0, 0))
             self.wanted[number] = (max(height, size[0]), max(width, size[1]))
         self.projectors = nn.ModuleList(self.project(ours, theirs) for ours, theirs in self.shapes)
@@ -48,8 +50,8 @@ class _MapTerm(nn.Module):
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Tensor:
         """Sum the comparisons of all pairs."""
         shares = [
-            type(self).compare(project(student.features[ours]), teacher.features[theirs])
-            for (ours, theirs), project in zip(self.pairs, self.projectors, strict=True)
+            type(self).compare(project(_part(student.features[ours], near)), _part(teacher.features[theirs], far))
+            for (ours, theirs), (near, far), project in zip(self.pairs, self.shapes, self.projectors, strict=True)
         ]
         return torch.stack(shares).sum()
 
@@ -58,6 +60,11 @@ class _MapTerm(nn.Module):
         pairs = ", ".join(f"{ours} ↔ {theirs}" for ours, theirs in self.shapes)
         single = self.pooled and any(min(ours[1:]) == 1 or min(theirs[1:]) == 1 for ours, theirs in self.shapes)
         return f"maps {pairs} ({self.adapter}{self.single_place if single else ''})"
+
+
+def _part(maps: Tensor, spec: MapSpec) -> Tensor:
+    """Keep the upper left part of maps (N, C, H, W)."""
+    return maps[..., : spec.height, : spec.width]
 
 
 class AT(_MapTerm):

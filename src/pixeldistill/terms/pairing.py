@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 from pixeldistill.errors import RecipeError
 from pixeldistill.losses import Maps
-from pixeldistill.networks.pyramid import Pair, pair_levels
-from pixeldistill.types import FeatureSpec
+from pixeldistill.networks.pyramid import Pair, pair_levels, shared_grids
+from pixeldistill.types import FeatureSpec, MapSpec
 
 
 class MapPair(NamedTuple):
@@ -20,6 +20,19 @@ def level_pairs(student: FeatureSpec, teacher: FeatureSpec) -> list[Pair]:
     """Pair two detectors' levels: see `networks.pyramid.pair_levels`."""
     assert student.detector is not None and teacher.detector is not None
     return pair_levels(student.detector.numbers, student.image_size[0], teacher.detector.numbers, teacher.image_size[0])
+
+
+def common_parts(pair: MapPair, student: FeatureSpec, teacher: FeatureSpec) -> tuple[MapSpec, MapSpec]:
+    """Give two paired maps as far as they show the same part of the image.
+
+    A classifier's show the whole of it. A detector's image is padded on its lower and right edges: see `shared_grids`.
+    """
+    ours, theirs = student.features[pair.student], teacher.features[pair.teacher]
+    if not student.detector:
+        return ours, theirs
+    level = next(level for level in level_pairs(student, teacher) if level.student == pair.student)
+    near, far = shared_grids(level, (ours.height, ours.width), (theirs.height, theirs.width))
+    return MapSpec(ours.channels, *near), MapSpec(theirs.channels, *far)
 
 
 def choose_maps(maps: Maps, student: FeatureSpec, kind: str) -> list[int]:

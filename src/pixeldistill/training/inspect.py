@@ -20,7 +20,7 @@ from pixeldistill.inputs import Data
 from pixeldistill.losses import SupervisedTerm, name_terms
 from pixeldistill.networks.pyramid import coverage, pair_levels
 from pixeldistill.networks.trained import AnyNetwork, build_fresh, check_trained
-from pixeldistill.networks.weights import missing_weights
+from pixeldistill.networks.weights import check_card, missing_weights
 from pixeldistill.recipe import STAGE_REFERENCE, Network, Recipe, Stage
 from pixeldistill.schedules import Schedule
 from pixeldistill.terms import build_term, wanted_maps
@@ -89,20 +89,20 @@ def describe_schedule(schedule: Schedule) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def class_count(recipe: Recipe) -> tuple[int, int | None, str]:
-    """Find how many classes and training images the data has, and say so; without the data, what its format is known to have.
+def known_classes(recipe: Recipe) -> tuple[tuple[str, ...], int | None, str]:
+    """Find the data's classes and how many training images it has, and say so; without the data, what its format has.
 
     Raises:
         DataError: the data is there, and not as the recipe says.
     """
     try:
         splits = load_splits(recipe.data)
-        return len(splits.classes), len(splits.train), "\n".join([describe_data(splits), *_describe_store(recipe.data, splits)])
+        return splits.classes, len(splits.train), "\n".join([describe_data(splits), *_describe_store(recipe.data, splits)])
     except DataError as error:
         if recipe.data.root and recipe.data.root.exists():
             raise
         known = _known(recipe.data)
-        return known, None, f"{error}; shapes are shown for {known} classes"
+        return tuple(map(str, range(known))), None, f"{error}; shapes are shown for {known} classes"
 
 
 def describe_passes(recipe: Recipe, stages: Sequence[Stage]) -> list[str]:
@@ -111,7 +111,7 @@ def describe_passes(recipe: Recipe, stages: Sequence[Stage]) -> list[str]:
     return [f"side by side, on one stream of views: {', '.join(training.title for training in group)}" for group in shared]
 
 
-def doubts(recipe: Recipe, stage: Stage, images: int | None) -> list[str]:
+def doubts(stage: Stage, classes: tuple[str, ...], images: int | None) -> list[str]:
     """Name what `distill` would refuse though the shapes fit: weights that are not there or another network's, a large batch."""
     found = []
     if images is not None and stage.schedule.batch_size > images:
@@ -120,9 +120,12 @@ def doubts(recipe: Recipe, stage: Stage, images: int | None) -> list[str]:
         named = network and network.weights not in ("none", "pretrained") and not network.weights.startswith(STAGE_REFERENCE)
         if network and named and not Path(network.weights).exists():
             found.append(f"stage {stage.name}: {missing_weights(network.weights)}")
-        elif network and named and network is stage.teacher:
+        elif network and named:
             try:
-                check_trained(network)
+                if network is stage.teacher:
+                    check_trained(network, classes if images is not None else None)
+                else:
+                    check_card(network.weights, network.network, None, None)
             except WeightsError as error:
                 found.append(f"stage {stage.name}: {error}")
     return found
