@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 
@@ -51,6 +52,15 @@ def test_help_and_import_do_without_torch():
         "c.run_command(lambda: c.app(['--help'], standalone_mode=False)); assert not {'torch', 'timm'} & set(sys.modules)"
     )
     assert "distill" in subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+
+def test_the_commands_that_a_run_names_next_run(trained, capsys):
+    line = trained[2].strip().splitlines()[-1]
+    named = re.findall(r"`pixeldistill (.*?)`", line)
+    assert line.startswith("next: ") and [call.split()[0] for call in named] == ["report", "predict", "export"]
+    for call in named:
+        assert command(*shlex.split(call)) == 0, call
+    assert ".png" in capsys.readouterr().out
 
 
 def test_without_torch_a_command_says_what_to_install(monkeypatch, capsys, write, content):
@@ -380,8 +390,7 @@ def test_show_tells_what_compare_would_train(content, write, capsys):
     assert {"alone", "pkd", "tas", "alone-long"} < set(names)
 
 
-def test_a_class_that_was_mistyped_is_seen(content, write, capsys):
-    """In train it makes a class of its own; its counts tell."""
+def test_show_counts_every_class(content, write, capsys):
     assert command("show", write(content)) == 0
     assert re.search(r"^data: images in train/val/test: \w+ \d+/\d+/\d+, \w+ \d+/\d+/\d+$", capsys.readouterr().out, re.M)
 

@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from pixeldistill.data.check import check_images
-from pixeldistill.data.sources import load_splits
+from pixeldistill.data.sources import Sample, Splits, describe_classes, load_splits
 from pixeldistill.errors import DataError
 from pixeldistill.inputs import Data
 from tests.conftest import make_images
@@ -34,6 +34,17 @@ def test_one_pool_of_class_folders_is_cut_by_seed(images):
     assert any("val" in note for note in splits.notes)
     assert load_splits(data) == splits
     assert load_splits(data.model_copy(update={"split_seed": 1})).val != splits.val
+
+
+def test_what_each_class_has_is_counted(tmp_path):
+    """A class that was mistyped in train is one of its own; of many those are told that have the least."""
+    path = tmp_path / "0.png"
+    few = Splits((Sample(path, 0), Sample(path, 0), Sample(path, 1)), (Sample(path, 0),), (), ("fish", "fihs"), ())
+    assert describe_classes(few) == "images in train/val/test: fish 2/1/0, fihs 1/0/0"
+    many = Splits(tuple(Sample(path, n) for n in range(30) for _ in range(30 - n)), (), (), tuple(f"c{n}" for n in range(30)), ())
+    told = describe_classes(many)
+    assert told.startswith("images in train/val/test, the 20 rarest classes: c29 1/0/0, c28 2/0/0, ")
+    assert "c10 20/0/0" in told and "c9 " not in told
 
 
 def test_split_folders_are_kept(tmp_path):

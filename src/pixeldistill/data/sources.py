@@ -115,18 +115,18 @@ def check_objects(samples: Mapping[str, Sequence[Sample]]) -> None:
             raise DataError(f"data: no image of {name} has an object: there is nothing to measure with")
 
 
-def describe_classes(splits: Splits) -> list[str]:
+def describe_classes(splits: Splits) -> str:
     """Count in a line what each class has in train, val and test, of many classes those with the least to learn from.
 
     A name that was mistyped in train makes a class of its own, and is seen here.
     """
-    of = [np.bincount(_labels(split), minlength=len(splits.classes)) for split in (splits.train, splits.val, splits.test)]
+    counted = [np.bincount(_labels(split), minlength=len(splits.classes)) for split in (splits.train, splits.val, splits.test)]
     order = np.arange(len(splits.classes))
     many = len(order) > MANY_CLASSES
-    shown = np.argsort(of[0], kind="stable")[:MANY_CLASSES] if many else order
+    shown = np.argsort(counted[0], kind="stable")[:MANY_CLASSES] if many else order
     what = "boxes" if splits.train and isinstance(splits.train[0].label, Annotation) else "images"
-    told = ", ".join(f"{splits.classes[i]} {'/'.join(str(counts[i]) for counts in of)}" for i in shown)
-    return [f"{what} in train/val/test{f', the {MANY_CLASSES} rarest classes' if many else ''}: {told}"]
+    told = ", ".join(f"{splits.classes[i]} {'/'.join(str(counts[i]) for counts in counted)}" for i in shown)
+    return f"{what} in train/val/test{f', the {MANY_CLASSES} rarest classes' if many else ''}: {told}"
 
 
 def _labels(samples: Sequence[Sample]) -> NDArray[np.int64]:

@@ -66,10 +66,15 @@ def weights_file(run: Path, which: str = "last") -> Path:
     return path
 
 
+def _run_of(source: str) -> Path:
+    """Name the folder in which a former run's card would be."""
+    path = Path(source)
+    return find_run(path) if path.is_dir() else path.parent
+
+
 def detector_settings(source: str) -> DetectorSettings | None:
     """Tell what the detector is like that was trained in a run folder; None for a classifier's weights. Raises WeightsError."""
-    path = Path(source)
-    folder = find_run(path) if path.is_dir() else path.parent
+    folder = _run_of(source)
     if not (folder / CARD).is_file() or not (settings := read_card(folder).get("detector")):
         return None
     try:
@@ -87,8 +92,7 @@ def check_settings(source: str, trained: DetectorSettings, wanted: DetectorSetti
 
 def check_build(source: str, options: Mapping[str, Any], stem_stride: int | None) -> None:
     """Refuse a former run's network that is to be built otherwise: not all that it computes shows in its weights' shapes."""
-    path = Path(source)
-    folder = find_run(path) if path.is_dir() else path.parent
+    folder = _run_of(source)
     if (folder / CARD).is_file():
         card = read_card(folder)
         before = {"options": card["options"], "stem_stride": card.get("stem_stride")}
@@ -98,8 +102,7 @@ def check_build(source: str, options: Mapping[str, Any], stem_stride: int | None
 
 def check_card(source: str, name: str, side: int | None, classes: tuple[str, ...] | None) -> None:
     """Refuse a former run of another network, or at another side or of other classes than are asked for (None: any)."""
-    path = Path(source)
-    folder = find_run(path) if path.is_dir() else path.parent
+    folder = _run_of(source)
     if (folder / CARD).is_file():
         _check_card(read_card(folder), folder, name, side, classes)
 

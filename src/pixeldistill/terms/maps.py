@@ -37,7 +37,7 @@ class _MapTerm(nn.Module):
         self.wanted: dict[int, tuple[int, int]] = {}
         for (_, number), (ours, theirs) in zip(self.pairs, self.shapes, strict=True):
             whole = teacher.features[number]
-            pooled = self.pooled and not teacher.detector  # of whose maps parts are compared
+            pooled = self.pooled and theirs == whole  # a map of which a part is compared is cut first
             size = (min(ours.height, theirs.height), min(ours.width, theirs.width)) if pooled else (whole.height, whole.width)
             height, width = self.wanted.get(number, (0, 0))
             self.wanted[number] = (max(height, size[0]), max(width, size[1]))

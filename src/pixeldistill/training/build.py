@@ -51,7 +51,7 @@ class Context:
 def describe_data(splits: Splits) -> str:
     """Say in a few lines what the data holds and what was decided about it."""
     counts = f"{len(splits.train)} train, {len(splits.val)} val, {len(splits.test)} test images"
-    notes = [*splits.notes, *describe_classes(splits)]
+    notes = [*splits.notes, describe_classes(splits)]
     return "\n".join([f"data: {counts}, {len(splits.classes)} classes", *(f"data: {note}" for note in notes)])
 
 
