@@ -29,7 +29,8 @@ from pixeldistill.tasks.average_precision import average_precision
 from pixeldistill.tasks.detection import Detections
 from pixeldistill.training.evaluate import TestImages, annotation_of, answer
 from pixeldistill.training.fabric import Fabric, make_fabric
-from pixeldistill.training.runs import DONE, stage_folder
+from pixeldistill.run_folder import DONE
+from pixeldistill.training.runs import stage_folder
 
 Values = NDArray[np.float64]
 

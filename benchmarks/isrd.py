@@ -28,7 +28,7 @@ from pixeldistill.data.views import to_unit
 from pixeldistill.functional.reconstruction import normalise, reconstruction_l1
 from pixeldistill.networks.backbone import input_module
 from pixeldistill.networks.classifier import Classifier, build_classifier
-from pixeldistill.networks.weights import read_card
+from pixeldistill.cards import read_card
 from pixeldistill.inputs import Camera, Data, Imaging, Views
 from pixeldistill.terms.isrd import InputReconstructor
 from pixeldistill.training.stream import image_at
@@ -95,7 +95,7 @@ def main() -> None:
     warnings.filterwarnings("ignore", category=UserWarning)
     splits = load_splits(Data(format="list", root=args.data, train="train.txt", val="val.txt", test="test.txt"))
     card = read_card(args.runs[0])
-    name, side, classes = card["network"], card["side"], len(splits.classes)
+    name, side, classes = card.network, card.side, len(splits.classes)
 
     def built(weights: str) -> Classifier:
         network = build_classifier(
@@ -103,10 +103,10 @@ def main() -> None:
             classes,
             side,
             weights=weights,
-            patch=card["patch"],
-            options=card["options"],
+            patch=card.patch,
+            options=card.options,
             trained=weights != "none",
-            stem_stride=card.get("stem_stride"),
+            stem_stride=card.stem_stride,
         )
         return network.eval().requires_grad_(False)
 

@@ -17,7 +17,8 @@ from PIL import Image
 
 from pixeldistill.cost.latency import cores, machine
 from pixeldistill.data.camera import captured, encode
-from pixeldistill.data.images import find_images, read_image
+from pixeldistill.data.folders import find_images
+from pixeldistill.data.images import read_image
 from pixeldistill.exported import ExportedModel
 from pixeldistill.inputs import Imaging
 from pixeldistill.report.gallery import view
@@ -54,7 +55,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--threads", type=int, default=cores())
     args = parser.parse_args()
-    paths = spread(find_images(args.images), args.count)
+    paths = spread(find_images(args.images).images, args.count)
     models = [ExportedModel(path, args.threads) for path in (args.teacher, args.student)]
     if any(model.detects for model in models):
         parser.error("classifiers are timed: a detector's images are whole, and these are cropped")

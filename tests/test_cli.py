@@ -64,7 +64,7 @@ def test_the_commands_that_a_run_names_next_run(trained, capsys):
 
 
 def test_without_torch_a_command_says_what_to_install(monkeypatch, capsys, write, content):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("pixeldistill.console.find_spec", lambda name: None)
     assert command("distill", write(content)) == 2
     assert "pixeldistill[train]" in error_line(capsys)
 
@@ -422,7 +422,7 @@ def test_ctrl_c_ends_with_a_line(content, write, capsys, monkeypatch):
     def stopping(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "load_recipe", stopping)
+    monkeypatch.setattr("pixeldistill.reading.load_recipe", stopping)
     assert command("show", write(content)) == 130
     assert "stopped; what was saved before is intact" in error_line(capsys)
 

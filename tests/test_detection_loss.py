@@ -203,6 +203,40 @@ def test_a_detection_on_a_crowd_is_no_mistake():
     assert average_precision(wrong, truth, 1)["map"] == pytest.approx(0.5)
 
 
+def difficult(boxes, hard):
+    truth = annotation(boxes, [0] * len(boxes), crowd=hard)
+    return truth._replace(difficult=np.array(hard))
+
+
+def test_a_difficult_object_is_ignored_as_voc_ignores_it():
+    """One detection on it is no mistake; a part of it, or a second one on an object beside it, is."""
+    truth = [difficult([[0, 0, 20, 20], [100, 100, 180, 180]], [False, True])]
+    own = [[0, 0, 20, 20], 0.5]
+    for box, likely, right in (
+        ([100, 100, 180, 180], 0.9, True),  # the difficult object itself
+        ([100, 100, 130, 180], 0.9, False),  # a part of it: inside, but an overlap of 0.375
+        ([30, 30, 60, 60], 0.9, False),  # nothing
+    ):
+        figures = average_precision([found([own[0], box], [own[1], likely], [0, 0])], truth, 1)
+        assert figures["ap50"] == pytest.approx(1 if right else 0.5), box
+        assert figures["voc_ap"] == pytest.approx(1 if right else 0.5), box
+
+
+def test_vocs_average_precision():
+    """Five detections of three objects, worked out by hand: right, wrong, right, right again (wrong), and a miss."""
+    truth = [annotation([[0, 0, 20, 20], [40, 0, 60, 20]], [0, 0]), annotation([[0, 0, 20, 20]], [0])]
+    said = [
+        found([[0, 0, 20, 20], [100, 100, 120, 120], [41, 0, 61, 20], [40, 0, 60, 20]], [0.9, 0.8, 0.7, 0.6], [0, 0, 0, 0]),
+        found([[0, 0, 20, 9]], [0.5], [0]),
+    ]
+    figures = average_precision(said, truth, 1)
+    # precision 1 until a third of the objects is found, 2/3 until two thirds, the last one is never found
+    assert figures["voc_ap"] == pytest.approx(1 / 3 * 1 + 1 / 3 * 2 / 3)
+    assert figures["voc_ap"] == pytest.approx(figures["ap50"], abs=0.01), "COCO's has 101 places in its stead"
+    none = average_precision([found([[0, 0, 20, 20]], [0.9], [0])], [annotation([], [])], 1)
+    assert none["voc_ap"] is None
+
+
 def test_boxes_of_a_view_in_pixels_of_the_original():
     """Either axis by its own factor: the longer side of a view is rounded."""
     assert to_original(torch.tensor([[1.0, 2, 3, 4]]), (32, 43), (192, 256)).tolist() == [

@@ -4,11 +4,20 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torchvision.ops import generalized_box_iou
+from torchvision.ops import box_iou, generalized_box_iou
 
 from pixeldistill.detectors import DetectorSettings
 from pixeldistill.errors import RecipeError
-from pixeldistill.functional.mimicking import box_kd, class_map_kd, confidence, pearson, quality_focal, sides_kd
+from pixeldistill.functional.boxes import decode_boxes, decode_sides, encode_boxes, encode_sides
+from pixeldistill.functional.mimicking import (
+    box_kd,
+    class_map_kd,
+    confidence,
+    overlap_kd,
+    pearson,
+    quality_focal,
+    sides_kd,
+)
 from pixeldistill.losses import (
     ATTerm,
     BoxesTerm,
@@ -21,10 +30,11 @@ from pixeldistill.losses import (
     UpsampledTerm,
 )
 from pixeldistill.networks.detector import build_detector
+from pixeldistill.tasks.detection import IGNORED, anchors_of, match
 from pixeldistill.terms import build_term
 from pixeldistill.terms.detection import Alignment, mimic_boxes
 from pixeldistill.training.objective import Objective
-from pixeldistill.types import Batch, BoxTarget, View
+from pixeldistill.types import Batch, BoxMaps, BoxTarget, View
 
 LIGHT = {"channels": 64, "depth": 2, "scales": 1, "levels": (3, 5)}
 KINDS = [
@@ -184,18 +194,48 @@ def test_the_teachers_head_finishes_what_the_student_began(head):
     told = [[maps[i] for maps in batch.teacher.boxes if maps] for i in (1, 2, 3)]  # P4–P6, the student's P3–P5
     answers = iter(told)
     alike = term(own, batch.teacher, batch._replace(teacher_head=lambda *_towers: tuple(next(answers))))
-    assert alike.item() == pytest.approx(term_floor(head, batch.teacher.boxes), abs=1e-5)
+    assert alike.item() == pytest.approx(0, abs=1e-5)
     assert term(own, batch.teacher, batch) > alike + 1e-3
 
 
-def term_floor(head, boxes):
-    """Give what is left where both say the same: the entropy of the centerness."""
+@pytest.mark.parametrize(("head", "shares"), [("retinanet", (1, 1)), ("fcos", (0.4, 0.75))])
+def test_crosskd_against_its_paper_and_code(head, shares):
+    """All of it, written out once more: what is handed over, how it is scaled, what is compared, what it is divided by."""
+    term, own, batch = crossing(head)
+    teacher, objects = batch.teacher, batch.views["student"].objects
+    settings = term.settings
+    levels = anchors_of(settings, term.grids, objects.boxes.device)
+    matched = match(levels, objects, settings)
+    classes, boxes = torch.zeros((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
+    split = [len(level) for level in levels]
+    for place, number in enumerate((1, 2, 3)):
+        handed = []
+        for mine, theirs in zip(own.towers[place], teacher.towers[number], strict=True):
+            rows, wanted = (x.transpose(0, 1).flatten(1) for x in (mine, theirs))
+            scaled = (rows - rows.mean(1, keepdim=True)) / (rows.std(1, keepdim=True) + 1e-6)
+            scaled = scaled * wanted.std(1, keepdim=True) + wanted.mean(1, keepdim=True)
+            handed.append(scaled.reshape(mine.transpose(0, 1).shape).transpose(0, 1))
+        logits, deltas, *_ = batch.teacher_head(*handed)
+        p, q = logits.double().sigmoid(), teacher.boxes.logits[number].double().sigmoid()
+        weight = (matched.split(split, dim=1)[place] != IGNORED).double()
+        classes += (weight[..., None] * (p - q).abs() * -(q * p.log() + (1 - q) * (1 - p).log())).sum()
+        decode = decode_sides if head == "fcos" else decode_boxes
+        pairs = [decode(d.double(), levels[place].double()).flatten(0, 1) for d in (deltas, teacher.boxes.deltas[number])]
+        if head == "retinanet":
+            distance = 1 - torch.stack([generalized_box_iou(a[None], b[None])[0, 0] for a, b in zip(*pairs, strict=True)])
+        else:
+            distance = -torch.stack([box_iou(a[None], b[None])[0, 0] for a, b in zip(*pairs, strict=True)]).clamp(min=1e-6).log()
+        boxes += ((weight * q.amax(dim=2)).flatten() * distance).sum()
     if head == "retinanet":
-        return 0.0
-    weight = confidence(torch.cat(boxes.logits[1:], dim=1))
-    central = torch.cat(boxes.centerness[1:], dim=1).squeeze(2)
-    entropy = F.binary_cross_entropy_with_logits(central, central.sigmoid(), reduction="none")
-    return ((weight * entropy).sum() / weight.sum().clamp(min=2)).item()
+        count = (matched >= 0).sum()
+    else:
+        chosen = objects.boxes.gather(1, matched.clamp(min=0)[..., None].expand(-1, -1, 4))
+        left, top, right, bottom = encode_sides(chosen, torch.cat(levels)).clamp(min=1e-6).unbind(-1)
+        central = (left.minimum(right) / left.maximum(right) * top.minimum(bottom) / top.maximum(bottom)).sqrt()
+        count = central[matched >= 0].sum()
+    assert count > 1
+    expected = (shares[0] * classes + shares[1] * boxes) / count
+    assert term(own, teacher, batch).item() == pytest.approx(expected.item(), rel=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -223,17 +263,27 @@ def test_features_are_compared_whatever_the_heads_and_anchors():
         assert torch.isfinite(objective(batch_of(32, teacher, 64))[config.kind])
 
 
-@pytest.mark.parametrize(("head", "depth", "handed"), [("retinanet", 3, 1), ("fcos", 3, 1), ("fcos", 4, 2), ("fcos", 1, 0)])
-def test_a_head_hands_over_whole_convolutions(head, depth, handed):
-    """With their norm and activation: half of them, rounded down."""
+@pytest.mark.parametrize(
+    ("head", "depth", "handed"),
+    [("retinanet", 4, 3), ("retinanet", 3, 2), ("retinanet", 1, 0), ("fcos", 4, 2), ("fcos", 2, 1), ("fcos", 1, 0)],
+)
+def test_a_head_hands_over_before_an_activation(head, depth, handed):
+    """After three convolutions of RetinaNet's head and two of FCOS's, or before the last one."""
     network = detector(64, head=head, depth=depth).eval()
     level = torch.randn(1, 64, 4, 4)
     classes, boxes = network.begin(level)
-    each = {"retinanet": 1, "fcos": 3}[head]
-    towers = network.net["head"].classification_head.conv, network.net["head"].regression_head.conv
-    assert len(towers[0]) == each * depth
-    assert torch.equal(classes, towers[0][: handed * each](level)) and torch.equal(boxes, towers[1][: handed * each](level))
-    assert (classes >= 0).all() == (handed > 0), "the last module is a ReLU"
+    modules = [m for m in network.net["head"].classification_head.conv.modules() if not isinstance(m, nn.Sequential)]
+    convolutions = [i for i, m in enumerate(modules) if isinstance(m, nn.Conv2d)] + [len(modules)]
+    assert len(convolutions) == depth + 1
+    expected = level
+    for module in modules[: max(0, convolutions[handed] - 1)]:
+        expected = module(expected)
+    assert torch.equal(classes, expected)
+    assert (classes < 0).any() and (boxes < 0).any(), "the last module is no ReLU"
+    head_of = network.net["head"].classification_head
+    logits, *_ = network.finish(classes, boxes)
+    whole = head_of.cls_logits(head_of.conv(level))
+    assert torch.allclose(logits.view(1, 4, 4, -1).permute(0, 3, 1, 2), whole, atol=1e-6)
 
 
 def test_levels_that_are_told_on_their_own_must_be_there():
@@ -276,20 +326,33 @@ def test_boxes_and_quality_against_the_formulas():
     assert sides_kd(student.abs(), teacher.abs(), weight).item() == pytest.approx(expected.item(), rel=1e-6)
     other = 3 * torch.randn(2, 40, 3, generator=generator, dtype=torch.float64)
     p, q = other.sigmoid(), logits.sigmoid()
-    expected = ((q - p) ** 2 * -(q * p.log() + (1 - q) * (1 - p).log())).sum() / weight.sum()
-    assert quality_focal(other, logits).item() == pytest.approx(expected.item(), rel=1e-9)
+    expected = (weight[..., None] * (q - p).abs() ** 1.5 * -(q * p.log() + (1 - q) * (1 - p).log())).sum()
+    assert quality_focal(other, logits, weight, power=1.5).item() == pytest.approx(expected.item(), rel=1e-9)
+    assert overlap_kd(*ends, weight).item() == pytest.approx((weight.flatten() * overlap).sum().item(), rel=1e-5)
+    shared = -box_iou(*(e.flatten(0, 1) for e in ends)).diagonal().clamp(min=1e-6).log()
+    assert overlap_kd(*ends, weight, logarithm=True).item() == pytest.approx((weight.flatten() * shared).sum().item(), rel=1e-5)
+
+
+def test_pearsons_scale_does_not_count_at_small_variance_either():
+    generator = torch.Generator().manual_seed(0)
+    ours, theirs = (torch.randn(2, 3, 8, 8, generator=generator) for _ in range(2))
+    expected = 1 - torch.stack(
+        [torch.corrcoef(torch.stack([ours[:, c].flatten(), theirs[:, c].flatten()]))[0, 1] for c in range(3)]
+    )
+    for scale in (1.0, 1e-2, 1e-3):
+        assert pearson(scale * ours, theirs).item() == pytest.approx(expected.mean().item(), rel=2e-2)
 
 
 @pytest.mark.parametrize("form", ["pearson", "mse"])
-def test_levels_count_alike(form):
-    """FKD is the mean over the pairs of levels, not their sum."""
+def test_levels_are_summed(form):
+    """As published."""
     student, teacher = detector(32), detector(64, levels=(3, 6))
     batch = batch_of(32, teacher, 64)
     own = student(batch.views["student"].image)
     compare = pearson if form == "pearson" else F.mse_loss
     expected = [compare(own.features[i], batch.teacher.features[i + 1]) for i in range(3)]
     term = build_term(FKDTerm(kind="fkd", form=form), student.spec, teacher.spec)
-    assert term(own, batch.teacher, batch).item() == pytest.approx(sum(expected).item() / 3, rel=1e-5)
+    assert term(own, batch.teacher, batch).item() == pytest.approx(sum(expected).item(), rel=1e-5)
 
 
 def test_centerness_is_weighed_as_boxes_are():
@@ -313,7 +376,7 @@ def test_losses_of_equals_are_zero_and_their_bounds_hold():
     weight, sides = confidence(logits), deltas.abs() + 0.1
     for value in (class_map_kd(logits, logits), box_kd(deltas, deltas, weight), sides_kd(sides, sides, weight)):
         assert value.item() == pytest.approx(0, abs=1e-6)
-    assert quality_focal(logits, logits).item() == pytest.approx(0, abs=1e-6)
+    assert quality_focal(logits, logits, torch.ones(logits.shape[:-1])).item() == pytest.approx(0, abs=1e-6)
     assert 0 <= sides_kd(sides, 3 * sides, weight) <= 2
     unsure = torch.full((2, 40, 3), -9.0)
     twice = (torch.cat([maps, maps], dim=1) for maps in (logits, unsure))
@@ -321,7 +384,7 @@ def test_losses_of_equals_are_zero_and_their_bounds_hold():
         "a teacher that sees nothing divides by images"
     )
     maps = torch.randn(2, 5, 4, 4, generator=generator)
-    assert pearson(maps, -maps).item() == pytest.approx(2, abs=1e-4)
+    assert pearson(maps, -maps).item() == pytest.approx(2 * 31 / 32, abs=1e-4)
 
 
 @pytest.mark.parametrize("side", [32, 48])
@@ -342,3 +405,26 @@ def test_terms_are_summed_in_single_precision(side):
 
             half = term(halved(own), halved(batch.teacher), batch)
         assert half.dtype == torch.float32 and half.item() == pytest.approx(exact.item(), rel=0.05), config.kind
+
+
+@pytest.mark.parametrize("head", ["retinanet", "fcos"])
+@pytest.mark.parametrize(("side", "larger"), [(48, 64), (40, 64), (64, 96), (37, 64)])
+def test_boxes_are_those_of_the_place_that_was_read(head, side, larger):
+    """At a ratio that is no power of two: the box that the teacher gives everywhere is what is taught everywhere."""
+    student, teacher = detector(side, head=head, levels=(3, 5)), detector(larger, head=head, levels=(3, 6))
+    alignment = Alignment("boxes", student.spec, teacher.spec)
+    assert any(not pair.exact for pair in alignment.pairs)
+    box = torch.tensor([0.3, 0.2, 0.7, 0.5])  # shares of the image
+    encode, decode = (encode_sides, decode_sides) if head == "fcos" else (encode_boxes, decode_boxes)
+    grids = [spec.grids for spec in (student.spec, teacher.spec)]
+    anchors = [anchors_of(d.settings, g, torch.device("cpu")) for d, g in zip((student, teacher), grids, strict=True)]
+    said = tuple(encode((box * larger).expand(len(level), 4), level)[None] for level in anchors[1])
+    own = tuple(torch.zeros(1, len(level), 4) for level in anchors[0])
+    _, taught = alignment.boxes(BoxMaps((), own), BoxMaps((), said))
+    kept = alignment.ours([level[None] for level in anchors[0]])[0]
+    places = decode(taught[0], kept) / side
+    if head == "fcos":
+        assert torch.allclose(places, box.expand_as(places), atol=1e-4)
+    else:
+        centres = (places[:, :2] + places[:, 2:]) / 2
+        assert torch.allclose(centres, (box[:2] + box[2:]).expand_as(centres) / 2, atol=1e-4)

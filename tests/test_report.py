@@ -147,7 +147,7 @@ def test_a_given_teacher_is_the_measure_too(runs, images, tmp_path):
     assert "and teacher is right" in write_page([tmp_path / "run"]).read_text()
     for weights in (place, place / "seed-0"):
         assert given(str(weights)).folder == place / "seed-0"
-    assert given(str(runs / "classified")).card["stage"] == "distilled", "a run's last stage"
+    assert given(str(runs / "classified")).card.stage == "distilled", "a run's last stage"
     assert given(str(tmp_path / "teacher.safetensors")) is None
 
 
@@ -169,7 +169,7 @@ def test_folders_without_runs(tmp_path, runs):
     before = (folder / "done.json").read_text()
     (folder / "done.json").write_text("{}")
     try:
-        with pytest.raises(RunError, match="another version's"):
+        with pytest.raises(RunError, match="of another version: network: Field required"):
             collect([runs / "detected"])
     finally:
         (folder / "done.json").write_text(before)

@@ -7,7 +7,8 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pixeldistill.data.images import find_images, read_image
+from pixeldistill.data.folders import describe_passed, find_images
+from pixeldistill.data.images import read_image
 from pixeldistill.errors import DataError, PixelDistillError
 
 
@@ -40,6 +41,7 @@ class Answering(Protocol):
 
     title: str
     classes: tuple[str, ...]
+    bits: int | None  # of its images' values, where they have up to 16
     pictures: Path  # where a detector's drawings go if the user names no folder
 
     @property
@@ -65,25 +67,32 @@ def list_images(files: Sequence[str | Path]) -> list[Path]:
     return paths
 
 
-def read_images(files: Sequence[str | Path]) -> Iterator[tuple[Path, NDArray[np.uint8] | None, str | None]]:
+def read_images(
+    files: Sequence[str | Path], bits: int | None = None
+) -> Iterator[tuple[Path, NDArray[np.uint8] | None, str | None]]:
     """Read the images that paths mean, one by one; gives an image or, of one that cannot be read, the reason.
+
+    Args:
+        files: paths.
+        bits: how many of its 16 bits an image uses, see `data.images.read_image`.
 
     Raises:
         DataError: see `list_images`.
     """
     for path in list_images(files):
         try:
-            yield path, read_image(path), None
+            yield path, read_image(path, bits=bits), None
         except PixelDistillError as error:
             yield path, None, str(error)
 
 
 def _expand(path: Path) -> list[Path]:
     if path.is_dir():
-        images = find_images(path)
-        if not images:
-            raise DataError(f"folder {path} holds no image")
-        return images
+        found = find_images(path)
+        if not found.images:
+            others = f" that can be read ({describe_passed(found.passed)})" if found.passed else ""
+            raise DataError(f"folder {path} holds no image{others}")
+        return found.images
     if not path.exists():
         raise DataError(f"{path} is not there")
     return [path]

@@ -7,16 +7,14 @@ from pydantic import BeforeValidator, Field, PlainSerializer, PositiveInt, model
 from pixeldistill.cost.costs import AXES, parse_limit
 from pixeldistill.errors import RecipeError
 from pixeldistill.inputs import Imaging
-from pixeldistill.strict import Strict
-
-FRONT = "frontier.csv"  # what a sweep leaves: its students' costs and figures, and which are on the front
+from pixeldistill.strict import Side, Strict
 
 
 class Candidates(Strict):
     """Students to choose from: every network, at every side, behind every camera."""
 
     networks: tuple[str, ...] = Field(min_length=1, description="names of timm's architectures, or globs such as mobilenetv3_*")
-    sides: tuple[Annotated[int, Field(ge=8)], ...] = Field(min_length=1, description="of the student's image, in pixels")
+    sides: tuple[Side, ...] = Field(min_length=1, description="of the student's image, in pixels")
     cameras: tuple[Imaging, ...] = Field((), description="by default the recipe's `imaging`")
     weights: str = Field("pretrained", description="what every student starts from")
     patch: PositiveInt | None = Field(None, description="patch size of ViTs")

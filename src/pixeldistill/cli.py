@@ -1,11 +1,9 @@
 """The command line. Thin: each command reads its arguments, calls one function and prints.
 
-Nothing here imports torch until a command needs it.
+What a command needs it imports itself, so that help and a mistyped option are answered at once.
 """
 
-import json
 import os
-import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,18 +14,16 @@ from rich.console import Console
 
 from pixeldistill.cli_cost import cost, plan, show_choice
 from pixeldistill.cli_deploy import export, predict, report
-from pixeldistill.console import Overrides, Workers, first_process, need_torch, optional_recipe, say, share, table
+from pixeldistill.console import Overrides, Workers, first_process, need_torch, optional_recipe, say, say_json, share, table
 from pixeldistill.errors import GivenUp, Interrupted, NetworkError, PixelDistillError, RecipeError, RunError
-from pixeldistill.expansion import expand
-from pixeldistill.process import tune_process
-from pixeldistill.reading import load_recipe, write_stages
-from pixeldistill.recipe import Recipe
-from pixeldistill.tables import show_table
+from pixeldistill.failures import TRACEBACK, in_one_line
+from pixeldistill.process import keep_memory, tune_process
 from pixeldistill.tasks.headline import TITLES
-from pixeldistill.trial import trial_of
-from pixeldistill.wording import reasons
+from pixeldistill.terminal import plain_output, show_table
+from pixeldistill.wording import printable, reasons, shell_word
 
 if TYPE_CHECKING:
+    from pixeldistill.recipe import Recipe
     from pixeldistill.training.outcome import Result
 
 STOPPED = 130
@@ -64,6 +60,8 @@ def distill(
     accelerator: Accelerator = "auto",
 ) -> None:
     """Train all stages of the recipe: its teacher if need be, the controls, the distilled student."""
+    from pixeldistill.expansion import expand
+
     loaded = _load(recipe, set_, quick)
     if not any(stage.teacher for stage in expand(loaded)):
         raise RecipeError(f"{recipe} has no stage with a teacher: distilling needs teacher and student; use `train`")
@@ -82,10 +80,13 @@ def compare(
 ) -> None:
     """Train the methods that the recipe compares, with all seeds, and tabulate them; stop and go on as you like."""
     need_torch()
+    keep_memory()
+    from pixeldistill.reading import load_recipe
     from pixeldistill.report.comparison import to_rich
     from pixeldistill.report.summary import FIGURES
     from pixeldistill.training.compare import TABLE, every_method
     from pixeldistill.training.compare import compare as run_comparison
+    from pixeldistill.trial import trial_of
 
     console, loaded = Console(), every_method(load_recipe(recipe, set_ or []))
     loaded = trial_of(loaded) if quick else loaded
@@ -114,6 +115,7 @@ def sweep(
 ) -> None:
     """Train the candidates that the recipe's budget allows, give up early what is dominated, and find the front."""
     need_torch()
+    keep_memory()
     from pixeldistill.training.cluster import on_ray
     from pixeldistill.training.sweep import TABLE
     from pixeldistill.training.sweep import sweep as run_sweep
@@ -143,6 +145,9 @@ def show(
     compared: Annotated[bool, typer.Option("--compare", help="What `compare` trains, if the recipe names no methods.")] = False,
 ) -> None:
     """Print the stages that the recipe stands for and, as a dry run, every shape that will meet."""
+    from pixeldistill.expansion import expand
+    from pixeldistill.reading import load_recipe, write_stages
+
     loaded = load_recipe(recipe, set_ or [])
     if compared:
         need_torch()
@@ -167,21 +172,25 @@ def show(
     classes, images, data = known_classes(loaded)
     warnings = []
     if images is None:
-        warnings.append(data)
+        warnings += data
     else:
-        say(data)
+        for line in data:
+            say(line)
     stages = settle(expand(loaded), len(classes), images)
     for number, stage in enumerate(stages, start=1):
         seeds = ", ".join(map(str, stage.seeds))
-        say(f"\n{number}. {stage.name}: seeds {seeds} → {loaded.run}/{number}-{stage.name}")
+        say("")
+        say(f"{number}. {stage.name}: seeds {seeds} → {loaded.run}/{number}-{stage.name}")
         for line in describe_stage(stage, len(classes), images):
             say(f"   {line}")
         say(f"   schedule: {describe_schedule(stage.schedule)}")
         warnings += doubts(stage, classes, images)
     for line in (*describe_passes(loaded, stages), *describe_coverage(loaded, stages)):
-        say(f"\n{line}")
+        say("")
+        say(line)
     for warning in dict.fromkeys([*warnings, *disagreements(loaded, stages)]):
-        say(f"\nwarning: {warning}")
+        say("")
+        say(f"warning: {warning}")
 
 
 @app.command()
@@ -202,7 +211,7 @@ def evaluate(
 
     found = measure_run(run, optional_recipe(recipe, set_), workers=workers, accelerator=accelerator)
     if as_json:
-        print(json.dumps({"run": str(found.folder), "classes": found.classes, "figures": found.figures}, indent=1))
+        say_json({"run": str(found.folder), "classes": found.classes, "figures": found.figures})
         return
     measured = {(s, w): found.figures[w][s] for s in found.images for w in ("last", "best")}
     names = [name for name in TITLES if all(name in figures for figures in measured.values())]
@@ -216,13 +225,17 @@ def evaluate(
         table(f"{TITLES[names[0]]} of each class", ["class", *(" ".join(place) for place in measured)], shares)
 
 
-def _load(path: Path, overrides: list[str] | None, quick: bool) -> Recipe:
+def _load(path: Path, overrides: list[str] | None, quick: bool) -> "Recipe":
+    from pixeldistill.reading import load_recipe
+    from pixeldistill.trial import trial_of
+
     loaded = load_recipe(path, overrides or [])
     return trial_of(loaded) if quick else loaded
 
 
-def _run(recipe: Recipe, *, supervised_only: bool, workers: int | None, accelerator: str) -> None:
+def _run(recipe: "Recipe", *, supervised_only: bool, workers: int | None, accelerator: str) -> None:
     need_torch()
+    keep_memory()
     from pixeldistill.data.sources import load_splits
     from pixeldistill.files import write_file
     from pixeldistill.report.summary import FIGURES, by_stage, to_markdown, to_rich
@@ -244,7 +257,7 @@ def _run(recipe: Recipe, *, supervised_only: bool, workers: int | None, accelera
         say(f"table: {recipe.run / FIGURES}")
         if not failure:
             image = next((str(s.path) for s in load_splits(recipe.data).test), "IMAGES")
-            say(f"next: {NEXT.format(run=shlex.quote(str(recipe.run)), image=shlex.quote(image))}")
+            say(f"next: {NEXT.format(run=shell_word(str(recipe.run)), image=shell_word(image))}")
     if failure:
         raise failure
 
@@ -256,11 +269,17 @@ for command in (predict, cost, plan, export, report):
 def run_command(call: Callable[[], Any]) -> int:
     """Run a command; gives the exit code: 2 and one line for what the user can mend, 130 when stopped."""
     try:
-        call()
+        try:
+            call()
+        except Exception as error:
+            told = in_one_line(error)
+            if told is None or told is error or os.environ.get(TRACEBACK):
+                raise
+            raise told from error
     except PixelDistillError as error:
         if first_process() or not isinstance(error, RecipeError | NetworkError | Interrupted):  # those all processes have
             process = "" if first_process() else f"process {os.environ['RANK']}: "
-            print(f"pixeldistill: {process}{' '.join(str(error).split())}", file=sys.stderr)
+            print(f"pixeldistill: {process}{printable(' '.join(str(error).split()))}", file=sys.stderr)
         return STOPPED if isinstance(error, Interrupted) else 2
     except (KeyboardInterrupt, SystemExit) as error:
         if isinstance(error, SystemExit) and error.code != STOPPED:  # that is what Typer makes of Ctrl-C
@@ -273,6 +292,7 @@ def run_command(call: Callable[[], Any]) -> int:
 def main() -> None:
     """Entry point of the program."""
     tune_process()
+    plain_output()
     sys.exit(run_command(app))
 
 

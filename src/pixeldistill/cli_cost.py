@@ -5,29 +5,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-import yaml
-from pydantic import ValidationError
 from rich.console import Console
 
-from pixeldistill.candidates import Candidates
 from pixeldistill.console import Overrides, first_process, need_torch, optional_recipe, say, table
 from pixeldistill.cost.cache import default_cache
 from pixeldistill.cost.costs import AXES, Costs, columns, parse_limit, read_costs, to_csv, to_json, write_quantity
 from pixeldistill.cost.plan import NEAR, Plan
 from pixeldistill.cost.plan import plan as make_plan
-from pixeldistill.errors import DataError, RecipeError
+from pixeldistill.errors import RecipeError
 from pixeldistill.files import write_file
-from pixeldistill.inputs import Imaging
-from pixeldistill.recipe import Recipe
 from pixeldistill.wording import in_words
 
 if TYPE_CHECKING:
-    from pixeldistill.cost.choose import Choice, Listed
+    from pixeldistill.cost.choose import Choice
     from pixeldistill.cost.gather import Refused
-    from pixeldistill.data.sources import Sample
-    from pixeldistill.recipe import Student
+    from pixeldistill.recipe import Recipe, Student
 
-CLASSES = 1000  # ImageNet's
 SHOWN = 12  # pairs that do not fit, or cannot be had
 
 Networks = Annotated[list[str] | None, typer.Argument(help="Names or globs of timm's architectures.", metavar="NETWORK...")]
@@ -128,21 +121,8 @@ def _check_out(out: Path | None) -> None:
         raise RecipeError(f"--out {out}: name a .csv or a .json file")
 
 
-def _camera(text: str, grey: bool, base: Imaging) -> Imaging:
-    codec, colon, quality = text.partition(":")
-    told = base.model_dump() | {"codec": codec, "quality": quality if colon else None}
-    try:
-        return _seen_grey(Imaging.model_validate(told), grey)
-    except ValidationError as error:
-        raise RecipeError(f"--codec {text!r} is none: write jpeg:QUALITY, webp:QUALITY (1 to 100), png or raw") from error
-
-
-def _seen_grey(camera: Imaging, grey: bool) -> Imaging:
-    return camera.model_copy(update={"colour": "grey"}) if grey else camera
-
-
 def _measured(
-    networks: list[str] | None, sides: list[int] | None, codecs: list[str] | None, grey: bool, recipe: Recipe | None,
+    networks: list[str] | None, sides: list[int] | None, codecs: list[str] | None, grey: bool, recipe: "Recipe | None",
     images: Path | None, classes: int | None, fps: float | None, latency: bool, threads: int | None, cache: Path | None,
 ) -> "tuple[list[tuple[Student, Costs]], list[Refused]]":  # fmt: skip
     """Measure what the options name; a recipe's candidates complete them."""
@@ -150,68 +130,23 @@ def _measured(
     if threads and not latency:
         raise RecipeError("--threads are of the timing: add --latency, or to a plan --max latency=…")
     from pixeldistill.cost.choose import cost_of
+    from pixeldistill.cost.options import listed, samples_of
     from pixeldistill.training.progress import counting
 
-    listed = _listed(networks, sides, codecs, grey, recipe)
-    samples, count = _samples(recipe, images, classes)
+    wanted = listed(networks, sides, codecs, recipe, grey=grey)
+    samples, count = samples_of(recipe, images, classes)
     done = 0
     with counting(Console(stderr=True), "measuring", "pairs") as tell:
 
         def step() -> None:
             nonlocal done
             done += 1
-            tell(done, len(listed))
+            tell(done, len(wanted))
 
         rate = recipe.candidates.fps if fps is None and recipe and recipe.candidates else fps
         return cost_of(
-            listed, count, samples, fps=rate, latency=latency, threads=threads, cache=cache or default_cache(), step=step
+            wanted, count, samples, fps=rate, latency=latency, threads=threads, cache=cache or default_cache(), step=step
         )
-
-
-def _listed(
-    networks: list[str] | None, sides: list[int] | None, codecs: list[str] | None, grey: bool, recipe: Recipe | None
-) -> "list[Listed]":
-    from pixeldistill.cost.choose import list_students, own_students
-
-    known = recipe.candidates if recipe else None
-    if recipe and not known and not (networks or sides or codecs or grey) and recipe.all_students:
-        return own_students(recipe)
-    base = recipe.imaging if recipe else Imaging(codec="jpeg")
-    names, wanted = networks or (known and known.networks), sides or (known and known.sides)
-    if not names or not wanted:
-        raise RecipeError(
-            "name networks and sides, as in `cost resnet18 --side 56 --side 112`, or a --recipe with `candidates`; "
-            "the students of another recipe are measured as they are, without --side, --codec and --grey"
-        )
-    cameras = [_camera(text, grey, base) for text in codecs or ()]
-    cameras = cameras or [_seen_grey(camera, grey) for camera in (known and known.cameras) or (base,)]
-    said = {"patch": known.patch, "options": known.options, "weights": known.weights} if known else {}
-    said |= {} if recipe else {"weights": "none"}
-    candidates = Candidates(
-        networks=tuple(dict.fromkeys(names)), sides=tuple(dict.fromkeys(wanted)), cameras=tuple(dict.fromkeys(cameras)), **said
-    )
-    return list_students(candidates, base, recipe.detector if recipe else None)
-
-
-def _samples(recipe: Recipe | None, images: Path | None, classes: int | None) -> "tuple[Sequence[Sample], int]":
-    """Give the images to measure bytes by, and how many classes there are."""
-    if recipe and classes:
-        raise RecipeError("--classes: the recipe's data says how many there are: leave it out")
-    from pixeldistill.data.check import readable_splits
-    from pixeldistill.data.images import find_images
-    from pixeldistill.data.sources import Sample
-
-    found: Sequence[Sample] = ()
-    if recipe:
-        splits = readable_splits(recipe.data)
-        found, classes = splits.train, len(splits.classes)
-    if images:
-        if not images.is_dir():
-            raise DataError(f"--images {images} is no folder")
-        found = [Sample(path, 0) for path in find_images(images)]
-        if not found:
-            raise DataError(f"folder {images} holds no image")
-    return found, classes or CLASSES
 
 
 def _show_costs(costs: Sequence[Costs], title: str, notes: Sequence[str] = (), heading: str = "") -> None:
@@ -259,7 +194,9 @@ def _tell_refused(refused: "Sequence[Refused]") -> None:
         )
 
 
-def _write_recipes(choice: "Choice", recipe: Recipe, folder: Path) -> None:
+def _write_recipes(choice: "Choice", recipe: "Recipe", folder: Path) -> None:
+    import yaml
+
     from pixeldistill.cost.choose import recipe_of
 
     written = {

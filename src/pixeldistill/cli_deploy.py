@@ -1,18 +1,19 @@
 """The commands around a deployment: what it pays, what is shipped, what that answers. Thin, as `cli`."""
 
-import json
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pixeldistill.answers import Answering, Detection, list_images
-from pixeldistill.console import Workers, need_torch, say, share, table, tell_errors
+from pixeldistill.console import Workers, need_torch, say, say_json, share, table, tell_errors
 from pixeldistill.errors import DataError, ExportError, RunError
 from pixeldistill.tasks.headline import TITLES
 from pixeldistill.wording import in_words
+
+if TYPE_CHECKING:
+    from pixeldistill.answers import Answering, Detection
 
 TOP, LEAST = 3, 0.3  # what is told of an image
 
@@ -56,7 +57,7 @@ def predict(
             else {"file": str(p.path), "classes": [{"class": c, "probability": round(q, 6)} for c, q in p.classes]}
             for p in predictions
         ]
-        print(json.dumps(answers, indent=1, ensure_ascii=False))
+        say_json(answers)
     else:
         rows = [[str(p.path), *(f"{c} {100 * q:.1f} %" for c, q in p.classes)] for p in predictions if not p.error]
         if rows:
@@ -74,13 +75,14 @@ def export(
     images: Annotated[
         Path | None, typer.Option(help="Folder of images to check with, where the run's data is not at hand.")
     ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Keep a file whose network says something else than PyTorch's.")] = False,
     workers: Workers = None,
 ) -> None:
     """Write a trained network as an ONNX file: 8-bit images of any size in, answers out; checked against PyTorch."""
     need_torch()
     from pixeldistill.export.run import export_run
 
-    for written in export_run(run, out, weights=weights.value, images=images, int8=int8, workers=workers):
+    for written in export_run(run, out, weights=weights.value, images=images, int8=int8, workers=workers, force=force):
         say(f"{written.path}: {written.precision}, {written.bytes / 1e6:.2f} MB")
         if written.precision == "float32":
             parity = written.parity
@@ -92,6 +94,8 @@ def export(
         for split, figures in written.figures.items():
             name = next(n for n in TITLES if n in figures)
             say(f"  {split}: {TITLES[name]} {share(figures[name])}")
+        for warning in written.warnings:
+            say(f"  warning: {warning}")
 
 
 def report(
@@ -108,7 +112,7 @@ def report(
     say(f"page: {write_page(runs, out)}")
 
 
-def _open_network(run: Path, weights: Which | None) -> Answering:
+def _open_network(run: Path, weights: Which | None) -> "Answering":
     """Open what can be asked: an exported file needs no PyTorch."""
     if run.suffix.lower() == ".onnx":
         if weights:
@@ -122,14 +126,16 @@ def _open_network(run: Path, weights: Which | None) -> Answering:
     return Predictor(run, (weights or Which.last).value)
 
 
-def _predict_objects(predictor: Answering, files: list[Path], least: float, folder: Path | None, as_json: bool) -> list[str]:
+def _predict_objects(
+    predictor: "Answering", files: list[Path], least: float, folder: Path | None, as_json: bool
+) -> list[str]:  # fmt: skip
     """Find objects, draw them into a folder, print them; gives the errors of files that could not be read."""
     if folder:
         _check_apart(folder, files)
     found = predictor.detect(files, least)
     read = [d for d in found if not d.error]
     if folder:
-        _draw_objects(read, folder, predictor.classes)
+        _draw_objects(read, folder, predictor)
     if as_json:
         answers = [
             {"file": str(d.path), "error": d.error}
@@ -142,7 +148,7 @@ def _predict_objects(predictor: Answering, files: list[Path], least: float, fold
             }
             for d in found
         ]
-        print(json.dumps(answers, indent=1, ensure_ascii=False))
+        say_json(answers)
     else:
         rows = [[str(d.path), c, f"{100 * q:.1f} %", " ".join(f"{n:.0f}" for n in box)] for d in read for c, q, box in d.objects]
         if rows:
@@ -156,15 +162,17 @@ def _predict_objects(predictor: Answering, files: list[Path], least: float, fold
 
 def _check_apart(folder: Path, files: list[Path]) -> None:
     """Refuse to draw into a folder whose images are asked about: the next call would ask about the pictures too."""
+    from pixeldistill.answers import list_images
+
     asked = [path.resolve() for path in files if path.is_dir()]
     beside = {path.parent.resolve() for path in list_images(files)}
     if folder.resolve() in beside or any(folder.resolve().is_relative_to(place) for place in asked):
         raise DataError(f"the pictures would stand among the images themselves, in {folder}: name another folder as --draw")
 
 
-def _draw_objects(found: Sequence[Detection], folder: Path, classes: Sequence[str]) -> None:
+def _draw_objects(found: "Sequence[Detection]", folder: Path, predictor: "Answering") -> None:
     from pixeldistill.data.images import read_image
     from pixeldistill.report.boxes import draw_boxes, picture_names, save_png
 
     for detection, name in zip(found, picture_names([d.path for d in found]), strict=True):
-        save_png(folder / name, draw_boxes(read_image(detection.path), detection.objects, classes))
+        save_png(folder / name, draw_boxes(read_image(detection.path, bits=predictor.bits), detection.objects, predictor.classes))

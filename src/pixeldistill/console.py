@@ -1,18 +1,23 @@
 """What the commands share: how they print, and what they refuse."""
 
+import json
 import os
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
 from pixeldistill.errors import PixelDistillError, RecipeError
-from pixeldistill.reading import load_recipe
-from pixeldistill.recipe import Recipe
-from pixeldistill.tables import make_table, show_table
+from pixeldistill.process import importing
+from pixeldistill.terminal import make_table, show_table, write_line
+from pixeldistill.wording import in_json, printable
+
+if TYPE_CHECKING:
+    from pixeldistill.recipe import Recipe
 
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="Override a setting: a.b.0.c=value.", metavar="KEY=VALUE")]
 Workers = Annotated[int | None, typer.Option(min=0, help="Loader processes; by default cores − 1, four at most.")]
@@ -24,27 +29,38 @@ def first_process() -> bool:
 
 
 def need_torch() -> None:
-    """Refuse in one line what the base install cannot do."""
-    from importlib.util import find_spec
-
+    """Refuse in one line what the base install cannot do; else load what all other commands need."""
     if find_spec("torch") is None:
         raise PixelDistillError("this command needs PyTorch: pip install 'pixeldistill[train]'")
+    with importing():
+        import timm  # noqa: F401
 
 
-def optional_recipe(recipe: Path | None, overrides: Sequence[str] | None) -> Recipe | None:
+def optional_recipe(recipe: Path | None, overrides: Sequence[str] | None) -> "Recipe | None":
     """Load the recipe that `--recipe` names, if it names one."""
     if overrides and not recipe:
         raise RecipeError(f"--set {overrides[0]} changes a recipe: name it by --recipe")
-    return load_recipe(recipe, overrides or ()) if recipe else None
+    if recipe is None:
+        return None
+    from pixeldistill.reading import load_recipe
+
+    return load_recipe(recipe, overrides or ())
 
 
 def say(text: str) -> None:
     """Print a line as it is."""
-    Console(soft_wrap=True, highlight=False, markup=False).print(text)
+    write_line(Console(), text)
+
+
+def say_json(value: Any) -> None:  # noqa: ANN401
+    """Print a value as JSON, in ASCII where the output's encoding is another than UTF-8."""
+    text = in_json(value)
+    unicode = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().startswith("utf")
+    print(text if unicode else json.dumps(value, indent=1))
 
 
 def table(title: str, columns: list[str], rows: list[list[str]], *, close: bool = False) -> None:
-    """Print a table; see `tables.make_table`."""
+    """Print a table; see `terminal.make_table`."""
     show_table(Console(), make_table(title, columns, rows, close=close))
 
 
@@ -56,6 +72,6 @@ def share(value: Any) -> str:  # noqa: ANN401
 def tell_errors(errors: list[str]) -> None:
     """Print what could not be done, and end with 2 if anything could not."""
     for error in errors:
-        print(f"pixeldistill: {error}", file=sys.stderr)
+        print(f"pixeldistill: {printable(error)}", file=sys.stderr)
     if errors:
         raise typer.Exit(2)

@@ -10,6 +10,7 @@ from pixeldistill.strict import Strict
 GROUPS = 32  # of the norms in torchvision's FCOS head; one channel a group could not be normalised on a map of 1×1
 
 
+MAX_ASPECT = 100
 MIN_LEVEL, MAX_LEVEL = 1, 12  # a stride of 4096 pixels is more than any image's side
 Level = Annotated[int, Field(ge=MIN_LEVEL, le=MAX_LEVEL)]
 
@@ -22,11 +23,13 @@ class DetectorSettings(Strict):
 
     head: Literal["retinanet", "fcos"] = Field("retinanet", description="anchors, or points")
     levels: tuple[Level, Level] = Field((3, 7), description="the first and the last pyramid level")
-    channels: PositiveInt = Field(256, description="of every level and of the head")
+    channels: int = Field(256, ge=1, le=4096, description="of every level and of the head")
     depth: PositiveInt = Field(4, le=4, description="convolutions of the head before its last one")
-    anchor: float = Field(4.0, gt=0, description="retinanet: side of the smallest anchor / stride of its level")
-    aspects: tuple[float, ...] = Field((0.5, 1.0, 2.0), min_length=1, description="retinanet: height / width of the anchors")
-    scales: PositiveInt = Field(3, description="retinanet: anchor sizes of a level, spread over an octave")
+    anchor: float = Field(4.0, gt=0, le=1000, description="retinanet: side of the smallest anchor / stride of its level")
+    aspects: tuple[float, ...] = Field(
+        (0.5, 1.0, 2.0), min_length=1, max_length=16, description="retinanet: height / width of the anchors"
+    )
+    scales: int = Field(3, ge=1, le=16, description="retinanet: anchor sizes of a level, spread over an octave")
     freeze_norms: bool = Field(False, description="keep the backbone's batch norms as they were pretrained, for small batches")
 
     @model_validator(mode="after")
@@ -34,8 +37,8 @@ class DetectorSettings(Strict):
         first, last = self.levels
         if first > last:
             raise ValueError(f"levels are [first, last] with first <= last, not {list(self.levels)}")
-        if any(aspect <= 0 for aspect in self.aspects):
-            raise ValueError(f"aspects are height / width, above zero, not {list(self.aspects)}")
+        if any(not 0 < aspect <= MAX_ASPECT for aspect in self.aspects):
+            raise ValueError(f"aspects are height / width, above zero and up to {MAX_ASPECT}, not {list(self.aspects)}")
         if self.head == "fcos" and (self.channels % GROUPS or self.channels == GROUPS):
             raise ValueError(f"the fcos head normalises {GROUPS} groups of channels: choose {2 * GROUPS}, or more by {GROUPS}")
         return self

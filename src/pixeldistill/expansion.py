@@ -105,7 +105,7 @@ def _last_terms(method: Method, recipe: Recipe) -> tuple[Term, ...]:
         return DEFAULT_TERMS[recipe.task][method.chain]
     # A method that lasts longer lets them rise and fall in the same share of its epochs.
     said = tuple(term.stretched((method.epochs or recipe.schedule.epochs) / recipe.schedule.epochs) for term in recipe.terms)
-    own: Term = UpsampledTerm(kind="upsampled") if recipe.task == "classification" else FKDTerm(kind="fkd")
+    own: Term = UpsampledTerm(kind="upsampled") if recipe.task == "classification" else FKDTerm(kind="fkd", weight=0.2)
     if recipe.compare and method.chain == "tas" and not any(isinstance(term, type(own)) for term in said):
         return (*said, own)
     return said
@@ -234,6 +234,8 @@ def _check(entry: StageEntry, earlier: dict[str, StageEntry], recipe: Recipe) ->
             "name a trained one, or a stage that trains it"
         )
     _check_enlarged(place, entry.student, teacher)
+    if entry.student.class_order:
+        raise RecipeError(f"{place}: class_order is that of a trained teacher's weights, and this is a student: leave it out")
     kinds = [term.kind for term in entry.terms]
     if foreign := [kind for kind in kinds if kind in (OF_DETECTORS if recipe.task == "classification" else OF_CLASSIFIERS)]:
         other = "detection" if recipe.task == "classification" else "classification"

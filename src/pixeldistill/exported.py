@@ -3,18 +3,21 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pixeldistill.answers import Detection, FoundObject, Prediction, read_images
 from pixeldistill.data.crops import cut_long
 from pixeldistill.errors import ExportError, RunError
+from pixeldistill.strict import Side
+from pixeldistill.wording import printable
 
 CARD = "pixeldistill"  # the name under which a file's metadata holds its card
-FORMAT = 1
+FORMAT = 2
 _OUTPUTS = {"classification": ["probabilities"], "detection": ["objects", "probabilities", "classes", "images"]}
 
 Pixels = NDArray[np.uint8]
@@ -31,15 +34,29 @@ def open_session(model: Path | bytes, threads: int | None = None) -> onnxruntime
     )
 
 
+class _Card(BaseModel):
+    """What must be right in a file's card for the file to be used; the rest is for the user."""
+
+    model_config = ConfigDict(extra="allow")
+
+    format: Literal[2]
+    task: Literal["classification", "detection"]
+    classes: tuple[str, ...] = Field(min_length=1)
+    side: Side
+    bits: int | None = Field(None, ge=8, le=16)
+
+
 def read_card(session: onnxruntime.InferenceSession, name: str) -> dict[str, Any]:
     """Read what a file says of its network. Raises ExportError for a file that is none of ours."""
+    text = session.get_modelmeta().custom_metadata_map.get(CARD)
+    if text is None:
+        raise ExportError(f"{name} was not made by `pixeldistill export`: it does not say what it answers")
     try:
-        card = json.loads(session.get_modelmeta().custom_metadata_map.get(CARD, ""))
-    except ValueError:
-        card = None
-    if isinstance(card, dict) and card.get("format") == FORMAT and {"task", "classes", "side"} <= card.keys():
-        return card
-    raise ExportError(f"{name} was not made by this version of `pixeldistill export`: it does not say what it answers")
+        return _Card.model_validate(json.loads(text)).model_dump(mode="json")
+    except (ValidationError, ValueError, RecursionError) as error:
+        first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
+        what = printable(f"{'.'.join(map(str, first['loc']))}: {first['msg']}")[:160]
+        raise ExportError(f"{name} was not made by this version of `pixeldistill export`: its card says {what}") from error
 
 
 class ExportedModel:
@@ -60,12 +77,13 @@ class ExportedModel:
         try:
             self.session = open_session(path, threads)
         except Exception as error:  # of ONNX Runtime's own, without a common base
-            raise ExportError(f"{path} is no ONNX file that can be run: {str(error).splitlines()[0][:160]}") from error
+            raise ExportError(f"{path} is no ONNX file that can be run: {_first_line(error)}") from error
         self.card = read_card(self.session, str(path))
-        names = ([node.name for node in self.session.get_inputs()], [node.name for node in self.session.get_outputs()])
-        if names != (["image"], _OUTPUTS.get(self.card["task"])):
-            raise ExportError(f"{path} was not made by `pixeldistill export`: it takes {names[0]} and answers {names[1]}")
-        self.title = str(path)
+        takes = [(node.name, node.type, len(node.shape)) for node in self.session.get_inputs()]
+        answers = [node.name for node in self.session.get_outputs()]
+        if takes != [("image", "tensor(uint8)", 4)] or answers != _OUTPUTS[self.card["task"]]:
+            raise ExportError(f"{path} was not made by `pixeldistill export`: it takes {takes} and answers {answers}")
+        self.title, self.bits = str(path), self.card.get("bits")
         self.classes: tuple[str, ...] = tuple(self.card["classes"])
         self.pictures = path.with_name(f"{path.stem}-predictions")
 
@@ -76,14 +94,26 @@ class ExportedModel:
 
     def run(self, images: Pixels) -> list[NDArray[Any]]:
         """Ask it of images (N, H, W, 3): probabilities (N, classes); or boxes, probabilities, classes, numbers of the images."""
-        return [np.asarray(output) for output in self.session.run(None, {"image": images})]
+        try:
+            answers = [np.asarray(output) for output in self.session.run(None, {"image": images})]
+        except Exception as error:  # of ONNX Runtime's own
+            raise ExportError(f"{self.title} cannot be run: {_first_line(error)}") from error
+        if self.detects:
+            boxes, probabilities, classes, numbers = answers
+            fits = boxes.shape[1:] == (4,) and len({len(boxes), *(x.shape for x in (probabilities, classes, numbers))}) == 2
+            fits = fits and not ((classes < 0) | (classes >= len(self.classes))).any()
+        else:
+            fits = answers[0].shape == (len(images), len(self.classes))
+        if not fits or answers[0].dtype != np.float32:
+            raise ExportError(f"{self.title} does not answer what its card says: it was not made by `pixeldistill export`")
+        return answers
 
     def predict(self, files: Sequence[str | Path], top: int = 5) -> list[Prediction]:
         """Classify image files, and the images in folders, of any size; see `predict.Predictor`."""
         if self.detects:
             raise RunError(f"{self.title} is a detector: ask it to `detect`")
         predictions = []
-        for path, image, error in read_images(files):
+        for path, image, error in read_images(files, self.bits):
             if image is None:
                 predictions.append(Prediction(path, (), error))
                 continue
@@ -97,7 +127,7 @@ class ExportedModel:
         if not self.detects:
             raise RunError(f"{self.title} is a classifier: ask it to `predict`")
         detections = []
-        for path, image, error in read_images(files):
+        for path, image, error in read_images(files, self.bits):
             if image is None:
                 detections.append(Detection(path, (), error))
                 continue
@@ -109,3 +139,7 @@ class ExportedModel:
             )
             detections.append(Detection(path, objects))
         return detections
+
+
+def _first_line(error: Exception) -> str:
+    return printable((str(error).splitlines() or [type(error).__name__])[0])[:160]

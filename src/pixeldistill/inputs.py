@@ -4,7 +4,7 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field, PositiveInt, model_validator
 
-from pixeldistill.strict import Strict, UserPath
+from pixeldistill.strict import Count, Seed, Side, Strict, UserPath
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 
@@ -12,7 +12,7 @@ Fraction = Annotated[float, Field(gt=0, lt=1)]
 class Data(Strict):
     """Where the images and labels are. `root` is relative to the folder the command runs in."""
 
-    format: Literal["folder", "list", "cub", "aircraft", "demo", "coco", "voc", "scenes"]
+    format: Literal["folder", "list", "cub", "aircraft", "demo", "coco", "voc", "yolo", "labelme", "scenes"]
     root: UserPath | None = Field(None, description="folder of the data; the demo needs none")
     train: str | None = Field(
         None,
@@ -21,16 +21,19 @@ class Data(Strict):
     val: str | None = None
     test: str | None = None
     images: UserPath | None = Field(None, description="coco: folder of the images, relative to root; by default it is looked for")
-    label_column: PositiveInt = Field(1, description="list format: which column (counted from 0) holds the label")
+    label_column: Count = Field(1, description="list format: which column (counted from 0) holds the label")
     val_fraction: Fraction = Field(0.1, description="cut from train, by split_seed, where the data has no val")
     test_fraction: Fraction = Field(0.2, description="cut likewise, where one pool of images has no splits at all")
-    split_seed: int = Field(0, ge=0)
+    split_seed: Seed = 0
     limit: PositiveInt | None = Field(None, description="at most this many images a split, for a trial run")
     on_bad_image: Literal["error", "skip"] = "error"
     decode: Literal["reduced", "full"] = Field(
         "reduced", description="JPEG views: decoded no larger than the crop needs, or whole"
     )
-    store: PositiveInt | None = Field(None, description="keep the training images decoded, their shorter side at so many pixels")
+    bits: int | None = Field(
+        None, ge=8, le=16, description="of 16-bit images: how many the sensor has; by default as their largest value says"
+    )
+    store: Side | None = Field(None, description="keep the training images decoded, their shorter side at so many pixels")
     store_folder: UserPath | None = Field(None, description="where; by default <run>/store")
 
     @model_validator(mode="after")
@@ -52,7 +55,7 @@ class Data(Strict):
     @property
     def boxed(self) -> bool:
         """Whether its labels are boxes."""
-        return self.format in ("coco", "voc", "scenes")
+        return self.format in ("coco", "voc", "yolo", "labelme", "scenes")
 
 
 _NAMED = {"list": "a file of `path, label` lines", "coco": "a file of annotations (JSON)"}
@@ -68,7 +71,7 @@ class Views(Strict):
         None, ge=0, le=1, description="share of its area that a box must show to count; by default 0.25"
     )
     mixup: float = Field(0, ge=0, description="α of the Beta distribution of mixed pairs of views; 0 mixes nothing")
-    seed: int = Field(0, ge=0)
+    seed: Seed = 0
 
     @model_validator(mode="after")
     def _ordered(self) -> "Views":

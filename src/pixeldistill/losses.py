@@ -64,7 +64,7 @@ class DISTTerm(_Term):
 
 
 class ExitsTerm(_Term):
-    """Exit branches on the student's maps that learn the teacher's prediction (OFA)."""
+    """Exit branches on the student's maps that learn the teacher's prediction, as the student's own prediction does (OFA)."""
 
     kind: Literal["exits"]
     maps: Maps = "all"
@@ -122,7 +122,7 @@ class BoxesTerm(_Term):
 
 
 class FKDTerm(_Term):
-    """Detection: the pyramid levels that correspond."""
+    """Detection: the pyramid levels that correspond, summed."""
 
     kind: Literal["fkd"]
     form: Literal["pearson", "mse"] = Field("pearson", description="the channels' correlation, or squared differences")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PositiveInt, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from pixeldistill.errors import RecipeError, nearest
 from pixeldistill.losses import (
@@ -23,7 +23,7 @@ from pixeldistill.losses import (
     UpsampledTerm,
 )
 from pixeldistill.schedules import Seeds
-from pixeldistill.strict import Strict
+from pixeldistill.strict import Count, Strict
 
 
 class Method(Strict):
@@ -32,10 +32,10 @@ class Method(Strict):
     chain: Literal["alone", "ts", "tas"] = Field("ts", description="without a teacher, from the teacher, from an assistant")
     terms: tuple[Term, ...] | None = Field(None, min_length=1, description="of the last stage; by default the recipe's")
     from_assistant: bool = Field(False, description="the student starts from the assistant's weights, whoever teaches it")
-    epochs: PositiveInt | None = Field(None, description="by default the recipe's: equally many updates")
+    epochs: Count | None = Field(None, description="by default the recipe's: equally many updates")
     cost_as: str | None = Field(None, description="instead of `epochs`: as many as the whole training of that method costs")
     enlarge: bool = Field(False, description="a control: the student is fed its small image enlarged to the teacher's side")
-    stem_stride: PositiveInt | None = Field(None, description="a control: stride of the student's first convolution")
+    stem_stride: int | None = Field(None, ge=1, le=64, description="a control: stride of the student's first convolution")
     seeds: Seeds | None = Field(None, min_length=1, description="by default the recipe's")
 
     @model_validator(mode="after")
@@ -63,15 +63,16 @@ Methods = Annotated[dict[str, Method], BeforeValidator(_named), Field(min_length
 _SUPERVISED = SupervisedTerm(kind="supervised")
 _PKD = PKDTerm(kind="pkd")
 _ISRD, _ISRD_LIGHT = ISRDTerm(kind="isrd", weight=10), ISRDTerm(kind="isrd")
+_FKD_LIGHT = FKDTerm(kind="fkd", weight=0.2)  # beside the losses of the prediction; ours
 _DETECTED = (_SUPERVISED, _PKD, BoxesTerm(kind="boxes"))
 # Of the last stage of each method, and of an assistant, where the recipe names none.
 DEFAULT_TERMS: dict[str, dict[str, tuple[Term, ...]]] = {
     "classification": {"ts": (_PKD, _ISRD), "tas": (_PKD, UpsampledTerm(kind="upsampled"), _ISRD)},
-    "detection": {"ts": (*_DETECTED, _ISRD_LIGHT), "tas": (*_DETECTED, FKDTerm(kind="fkd"), _ISRD_LIGHT)},
+    "detection": {"ts": (*_DETECTED, _ISRD_LIGHT), "tas": (*_DETECTED, _FKD_LIGHT, _ISRD_LIGHT)},
 }
 ASSISTANT_TERMS: dict[str, tuple[Term, ...]] = {
     "classification": (_PKD, ATTerm(kind="at", weight=1000)),
-    "detection": (*_DETECTED, FKDTerm(kind="fkd")),
+    "detection": (*_DETECTED, _FKD_LIGHT),
 }
 
 
@@ -80,7 +81,7 @@ def presets(epochs: int, task: str = "classification") -> dict[str, Method]:
 
     Source:
         AT, SP, ICKD and DKD with the weights of Pixel Distillation's comparison (DKD's warm-up is the same share of the
-        schedule, 20 of 120 epochs); DIST as in its paper (1, 2, 2); the exits' weight is ours.
+        schedule, 20 of 120 epochs); DIST as in its paper (1, 2, 2); OFA's exits with the weights of its code (1, 1, 1).
     """
     if task == "detection":
         return _detection_presets()
@@ -90,7 +91,7 @@ def presets(epochs: int, task: str = "classification") -> dict[str, Method]:
         "pkd": Method(terms=(_PKD,)),
         "dkd": Method(terms=decoupled),
         "dist": Method(terms=(_SUPERVISED, DISTTerm(kind="dist", beta=2, gamma=2))),
-        "exits": Method(terms=(_PKD, ExitsTerm(kind="exits"))),
+        "exits": Method(terms=(_SUPERVISED, ExitsTerm(kind="exits"))),
         "at": Method(terms=(_SUPERVISED, ATTerm(kind="at", weight=1000))),
         "sp": Method(terms=(_SUPERVISED, SPTerm(kind="sp", weight=3000))),
         "ickd": Method(terms=(_SUPERVISED, ICKDTerm(kind="ickd", weight=2.5))),
@@ -109,11 +110,15 @@ def presets(epochs: int, task: str = "classification") -> dict[str, Method]:
 
 
 def _detection_presets() -> dict[str, Method]:
-    """Give a detector's methods: what mimics the prediction, the features, the head; and the chains."""
+    """Give a detector's methods: what mimics the prediction, the features, the head; and the chains.
+
+    Source:
+        FKD with the weight of PKD's code (10), CrossKD with those of its own.
+    """
     return {
         "alone": Method(chain="alone"),
         "pkd": Method(terms=_DETECTED),
-        "fkd": Method(terms=(_SUPERVISED, FKDTerm(kind="fkd"))),
+        "fkd": Method(terms=(_SUPERVISED, FKDTerm(kind="fkd", weight=10))),
         "crosskd": Method(terms=(_SUPERVISED, CrossKDTerm(kind="crosskd"))),
         "ts": Method(),
         "tas": Method(chain="tas"),

@@ -7,13 +7,12 @@ import torch
 from torch import Tensor
 
 from pixeldistill.answers import Detection, FoundObject, Prediction, list_images, read_images
+from pixeldistill.cards import read_card
 from pixeldistill.data.camera import photograph
 from pixeldistill.data.views import camera_view, to_tensor, to_unit, whole_view
 from pixeldistill.errors import RunError
-from pixeldistill.inputs import Imaging
 from pixeldistill.networks.detector import Detector
 from pixeldistill.networks.trained import AnyNetwork, load_trained
-from pixeldistill.networks.weights import read_card
 from pixeldistill.run_folder import find_run
 from pixeldistill.tasks.detection import find_objects, to_original
 
@@ -34,9 +33,7 @@ class Predictor:
     def __init__(self, run: str | Path, weights: str = "last") -> None:
         self.folder = find_run(Path(run))
         card = read_card(self.folder)
-        self.classes: tuple[str, ...] = tuple(card["classes"])
-        self.side: int = card["side"]
-        self.imaging = Imaging(**card["imaging"])
+        self.classes, self.side, self.bits, self.imaging = card.classes, card.side, card.bits, card.imaging
         self.network: AnyNetwork = load_trained(self.folder, weights).eval()
         self.title, self.pictures = f"{self.folder}, {weights} epoch", self.folder / "predictions"
 
@@ -77,7 +74,7 @@ class Predictor:
         if not isinstance(self.network, Detector):
             raise RunError(f"{self.folder} trained a classifier: ask it to `predict`")
         detections = []
-        for path, image, error in read_images(files):
+        for path, image, error in read_images(files, self.bits):
             if image is None:
                 detections.append(Detection(path, (), error))
                 continue
@@ -100,7 +97,7 @@ class Predictor:
     def _predict_batch(self, paths: Sequence[Path], top: int) -> list[Prediction]:
         views: list[Tensor] = []
         errors: dict[Path, str | None] = {}
-        for path, image, error in read_images(paths):
+        for path, image, error in read_images(paths, self.bits):
             if image is None:
                 errors[path] = error
             else:

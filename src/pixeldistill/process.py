@@ -1,15 +1,18 @@
 """Settings of a process that trains on the CPU. Imports no torch: they must be made before it is loaded."""
 
 import ctypes
+import gc
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 SPINS = "3000"  # some microseconds
 _MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1  # names of glibc's mallopt(3)
 
 
 def tune_process() -> None:
-    """Keep freed memory for the next step, and let threads that wait sleep soon. What the environment says already stays.
+    """Let threads that wait sleep soon. What the environment says already stays.
 
     OpenMP's threads spin for long while they wait, so that two trainings on one machine hold up each other, and a training its
     own loader; if they sleep at once, each of a small network's many operations must wake them. What the settings are worth
@@ -17,14 +20,24 @@ def tune_process() -> None:
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
-    keep_memory()
 
 
 def keep_memory() -> None:
-    """Let glibc keep buffers above 32 MB, which it else returns to the system: every step would pay for fresh pages."""
+    """Keep freed memory for the next step: glibc else returns buffers above 32 MB, and every step pays for fresh pages."""
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
         libc.mallopt(_MMAP_THRESHOLD, 1 << 30)
         libc.mallopt(_TRIM_THRESHOLD, (1 << 31) - 1)
+
+
+@contextmanager
+def importing() -> Iterator[None]:
+    """Import large libraries in two thirds of the time: what they define is no garbage, and is not looked at again and again."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def release_memory() -> None:

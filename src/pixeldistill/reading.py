@@ -12,21 +12,14 @@ from pixeldistill.candidates import Candidates, Halving
 from pixeldistill.detectors import DetectorSettings
 from pixeldistill.errors import RecipeError, nearest
 from pixeldistill.expansion import entries, expand
+from pixeldistill.files import read_text
 from pixeldistill.inputs import Data, Imaging, Views
 from pixeldistill.losses import KINDS
 from pixeldistill.methods import Method
 from pixeldistill.recipe import Assistant, Bank, Network, Recipe, StageEntry, Student, Teacher
 from pixeldistill.schedules import Schedule
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML that refuses a key given twice instead of taking the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        if twice := next((key for i, key in enumerate(keys) if key in keys[:i]), None):
-            raise yaml.constructor.ConstructorError(None, None, f"{twice!r} is given twice", node.start_mark)
-        return super().construct_mapping(node, deep)
+from pixeldistill.wording import shown
+from pixeldistill.yaml_files import LARGEST, parse_yaml, parsed, shared_settings
 
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -40,16 +33,13 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         RecipeError: naming the place, what was expected, the nearest valid names and the fix.
     """
     path = Path(path)
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise RecipeError(f"recipe {path} cannot be read: {reason}") from error
-    except yaml.YAMLError as error:
-        raise RecipeError(f"recipe {path} is not YAML: {' '.join(str(error).split())}") from error
+    text = read_text(path, RecipeError, "recipe ", LARGEST)
+    content = parsed(text, f"recipe {path}", RecipeError)
     if not isinstance(content, dict):
         told = "is empty" if content is None else f"is a {type(content).__name__}"
         raise RecipeError(f"recipe {path} must be a mapping of settings, and {told}")
+    for name in shared_settings(text) - Recipe.model_fields.keys():  # written once, meant elsewhere
+        content.pop(name, None)
     for override in overrides:
         _override(content, override)
     return parse_recipe(content, source=str(path))
@@ -98,9 +88,9 @@ def _override(content: dict[str, Any], override: str) -> None:
     if not sign or not all(keys):
         raise RecipeError(f"--set {override}: expected a.b.0.c=value")
     try:
-        value = yaml.safe_load(text)
+        value = parse_yaml(text)
     except yaml.YAMLError as error:
-        raise RecipeError(f"--set {override}: {text!r} is not YAML") from error
+        raise RecipeError(f"--set {shown(override)}: {shown(text)} is not YAML") from error
     node: Any = content
     for depth, key in enumerate(keys):
         last = depth == len(keys) - 1
@@ -133,12 +123,14 @@ _MODELS: dict[str, type[BaseModel]] = {
 }  # fmt: skip
 
 
+MOST_ERRORS = 50  # that are looked at: five are told
 _BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
 
 
 def _explanations(errors: Sequence[Any]) -> list[str]:
     """Explain each error once: not a list's length that is wrong because of an item, nor every branch of a union."""
     found: dict[str, str] = {}
+    errors = errors[:MOST_ERRORS]
     for error in sorted(errors, key=lambda error: error["type"] != "literal_error" or not isinstance(error["input"], str)):
         inner = any(other["loc"][: len(error["loc"])] == error["loc"] for other in errors if other is not error)
         if error["type"] != "too_short" or not inner:

@@ -4,10 +4,11 @@ Pure data: this file knows neither torch nor timm, so that `pixeldistill show` a
 """
 
 import math
+import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import AfterValidator, Field, PositiveInt, model_validator
 
 from pixeldistill.candidates import Budget, Candidates, Halving
 from pixeldistill.detectors import DetectorSettings
@@ -15,11 +16,15 @@ from pixeldistill.inputs import Camera, Data, Imaging, Views
 from pixeldistill.losses import Term
 from pixeldistill.methods import Methods
 from pixeldistill.schedules import Schedule, Seeds
-from pixeldistill.strict import Strict, UserPath, Weights
+from pixeldistill.strict import Channels, Count, Deviations, Seed, Side, Strict, UserPath, Weights
 
 STAGE_REFERENCE = "@"
 DETECTION_SCALE = (0.4, 1.0)  # of the crops' area
 ASSISTANT = "assistant"
+Patch = Annotated[int, Field(ge=1, le=1024)]
+Stride = Annotated[int, Field(ge=1, le=64)]
+_HUBS = re.compile(r"^(hf[-_]hub:)?timm/")  # how model cards and timm itself call what timm has
+Architecture = Annotated[str, AfterValidator(lambda name: _HUBS.sub("", name))]
 
 
 _TAKEN = {"num_classes", "pretrained", "img_size", "patch_size", "in_chans", "features_only", "checkpoint_path"}
@@ -29,13 +34,18 @@ _TAKEN_FIX = "the classes come from the data; use `side`, `patch` and `weights` 
 class Network(Strict):
     """A network, the side of the square image it reads, and where its weights come from."""
 
-    network: str = Field(description="a timm name, or torchvision/shufflenet_v2_x1_0")
-    side: int = Field(ge=8, description="pixels; of a detector's images the shorter side")
+    network: Architecture = Field(description="a timm name, or torchvision/shufflenet_v2_x1_0")
+    side: Side = Field(description="pixels; of a detector's images the shorter side")
     weights: Weights = Field("pretrained", description="none | pretrained | a weights file | a run folder")
-    patch: PositiveInt | None = Field(None, description="patch size of a ViT")
+    patch: Patch | None = Field(None, description="patch size of a ViT")
     options: dict[str, Any] = Field(default_factory=dict, description="passed on to timm.create_model")
-    enlarge: PositiveInt | None = Field(None, description="a control: the image is enlarged to this side before the network")
-    stem_stride: PositiveInt | None = Field(None, description="a control: stride of the first convolution")
+    enlarge: Side | None = Field(None, description="a control: the image is enlarged to this side before the network")
+    stem_stride: Stride | None = Field(None, description="a control: stride of the first convolution")
+    mean: Channels | None = Field(None, description="of its images in [0, 1], red, green, blue; by default the architecture's")
+    std: Deviations | None = Field(None, description="likewise, the deviation")
+    class_order: Literal["natural", "alphabetical"] | tuple[str, ...] | None = Field(
+        None, description="of trained weights: the order of their classes, where it is not the data's"
+    )
     detector: DetectorSettings | None = Field(None, description="detection: what differs from the recipe's `detector`")
     imaging: Imaging | None = Field(
         None, description="the camera that feeds it: by default the recipe's, or only its optics where it teaches others"
@@ -91,9 +101,7 @@ class Teacher(Network):
 class Bank(Strict):
     """The teacher's outputs for every training view, computed once and kept on disk (half precision)."""
 
-    views: PositiveInt | Literal["exact"] = Field(
-        description="distinct views of an image, after which they repeat; exact: no repeat"
-    )
+    views: Count | Literal["exact"] = Field(description="distinct views of an image, after which they repeat; exact: no repeat")
     folder: UserPath | None = Field(None, description="where; by default <run>/bank")
 
 
@@ -122,12 +130,12 @@ class Stage(Strict):
 class Assistant(Strict):
     """The middle of a two-stage chain: large images, the student's architecture."""
 
-    network: str | None = Field(None, description="by default each student's own")
-    side: int | None = Field(None, ge=8, description="by default the teacher's")
+    network: Architecture | None = Field(None, description="by default each student's own")
+    side: Side | None = Field(None, description="by default the teacher's")
     weights: Weights | None = Field(
         None, description="what it starts from, by default pretrained, or none as its student; without a schedule, a trained one"
     )
-    patch: PositiveInt | None = None
+    patch: Patch | None = None
     options: dict[str, Any] = Field(default_factory=dict)
     terms: tuple[Term, ...] | None = Field(None, min_length=1, description="by default PKD and a feature loss")
     schedule: Schedule | None = Field(None, description="by default the recipe's")
@@ -181,7 +189,7 @@ class Recipe(Strict):
     views: Views = Views()
     imaging: Imaging = Imaging()
     seeds: Seeds = Field((0,), min_length=1)
-    order_seed: int | None = Field(None, ge=0, description="one order of the images for all seeds, which then share a pass")
+    order_seed: Seed | None = Field(None, description="one order of the images for all seeds, which then share a pass")
     one_pass: bool = Field(True, description="train what sees the same views side by side")
     run: UserPath
 
@@ -257,7 +265,8 @@ class Recipe(Strict):
         if any(camera.crop != Imaging().crop for camera in cameras):
             raise ValueError("imaging.crop is of classifiers: a detector is fed the whole image; leave it out")
         if not self.data.boxed:
-            raise ValueError(f"format {self.data.format!r} has no boxes: `task: detection` needs format coco, voc or scenes")
+            formats = "coco, voc, yolo, labelme or scenes"
+            raise ValueError(f"format {self.data.format!r} has no boxes: `task: detection` needs format {formats}")
         if self.views.mixup:
             raise ValueError("views.mixup mixes classes, not boxes: leave it out for detection")
         if self.bank:

@@ -1,12 +1,15 @@
 """Which training a run folder, `<run>/<n>-<stage>/seed-<s>/`, stands for. No torch."""
 
-import csv
 from pathlib import Path
 
-from pixeldistill.candidates import FRONT
 from pixeldistill.errors import WeightsError
 
 CARD = "network.json"
+RECORD = "stage.json"
+CHECKPOINT = "last.ckpt"
+BEST = "best.safetensors"
+DONE = "done.json"
+FRONT = "frontier.csv"  # what a sweep leaves: its students' costs and figures, and which are on the front
 
 
 def find_run(path: Path) -> Path:
@@ -18,8 +21,9 @@ def find_run(path: Path) -> Path:
     if (path / CARD).is_file():
         return path
     if (path / FRONT).is_file():
-        with (path / FRONT).open(encoding="utf-8", newline="") as file:
-            best = [str(path / row["folder"]) for row in csv.DictReader(file) if row["front"] == "1"]
+        from pixeldistill.cards import read_front  # which needs the names above
+
+        best = [str(path / row.folder) for row in read_front(path / FRONT, WeightsError) if row.front]
         raise WeightsError(f"{path} is a sweep with several students: name one, of its front {', '.join(best) or 'none is left'}")
     cards = sorted([*path.glob(f"*/{CARD}")] or [*path.glob(f"*/*/{CARD}")], key=lambda card: seed_number(card.parent))
     if not cards:

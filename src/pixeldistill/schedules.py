@@ -4,17 +4,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, model_validator
 
-from pixeldistill.strict import Strict
+from pixeldistill.strict import Count, Seed, Strict
 
-Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], AfterValidator(lambda seeds: tuple(sorted(seeds)))]
+Seeds = Annotated[tuple[Seed, ...], AfterValidator(lambda seeds: tuple(sorted(seeds)))]
 
 
 class Schedule(Strict):
     """How a network is trained. Defaults are the published ones (METHOD: SGD 0.9, 5e-4, batch 64)."""
 
-    epochs: PositiveInt
+    epochs: Count
     lr: float = Field(gt=0)
-    batch_size: PositiveInt = Field(64, description="images of one update, over all processes and accumulated pieces")
+    batch_size: Count = Field(64, description="images of one update, over all processes and accumulated pieces")
     optimizer: Literal["sgd", "adamw"] = "sgd"
     momentum: float = Field(0.9, ge=0, lt=1)
     weight_decay: float = Field(5e-4, ge=0)
@@ -24,7 +24,7 @@ class Schedule(Strict):
     warmup_epochs: float = Field(0, ge=0)
     label_smoothing: float = Field(0, ge=0, lt=1)
     clip_grad: float | None = Field(None, gt=0, description="largest norm of all gradients together")
-    accumulate: PositiveInt = Field(1, description="pieces in which one batch is computed")
+    accumulate: Count = Field(1, description="pieces in which one batch is computed")
     precision: Annotated[Literal["32", "bf16", "16"], BeforeValidator(str)] = "32"
     channels_last: bool = True
     compile: bool = False

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 
 def _at_home(path: Path) -> Path:
@@ -12,13 +12,19 @@ def _at_home(path: Path) -> Path:
 
 
 UserPath = Annotated[Path, AfterValidator(_at_home)]  # `~` is the user's home
+Side = Annotated[int, Field(ge=8, le=8192)]  # of an image, in pixels
+Count = Annotated[int, Field(ge=1, le=1_000_000)]  # of epochs, of images in a batch, …
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Channels = tuple[float, float, float]  # red, green, blue
+Positive = Annotated[float, Field(gt=0)]
+Deviations = tuple[Positive, Positive, Positive]
 Weights = Annotated[str, AfterValidator(os.path.expanduser)]
 
 
 class Strict(BaseModel):
     """A part of a recipe."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod

@@ -72,7 +72,7 @@ class Outputs(NamedTuple):
 
     `prediction`: logits (N, classes), or a detector's maps. `input_feature`: what its input module gives, (N, C, h, w).
     `features`: its maps from early to late (of a detector: its pyramid's levels), each (N, C, h, w). `towers`: of a detector,
-    what its head has made of each level after half of its convolutions, for classes and for boxes.
+    what its head's first convolutions have made of each level, for classes and for boxes: see `networks.detector.Detector.begin`.
     """
 
     prediction: Tensor | BoxMaps

@@ -1,6 +1,11 @@
-"""Numbers and lists as a user reads them."""
+"""Numbers, lists and names as a user reads them."""
 
+import json
+import re
+import reprlib
+import shlex
 from collections.abc import Iterable
+from typing import Any
 
 
 def in_words(count: int, what: str) -> str:
@@ -10,6 +15,50 @@ def in_words(count: int, what: str) -> str:
     ('1 view', '20 views', '2 boxes')
     """
     return f"{count} {what}" + ("" if count == 1 else "es" if what.endswith("x") else "s")
+
+
+def shown(value: object, most: int = 60) -> str:
+    r"""Write a value of somebody's file so that it fits a line and changes nothing on a terminal.
+
+    >>> print(shown("a\nb"), shown([1] * 90, 12))
+    'a\nb' [1, 1, 1, 1,…
+    """
+    limited = reprlib.Repr()
+    limited.maxstring = limited.maxother = limited.maxlong = limited.maxlist = limited.maxdict = limited.maxtuple = most
+    text = printable(limited.repr(value))
+    return text if len(text) <= most else f"{text[:most]}…"
+
+
+def printable(text: str) -> str:
+    r"""Write what no terminal shows as it is (control characters, escape sequences, marks that turn the line) as escapes.
+
+    >>> print(printable("a\x1b[31mb\nc"), printable("Käfer 日本"))
+    a\x1b[31mb\nc Käfer 日本
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def in_json(value: Any) -> str:  # noqa: ANN401
+    r"""Write JSON in which names stay readable, and what `printable` escapes is escaped.
+
+    >>> print(in_json("Käfer \u009b"))
+    "Käfer \u009b"
+    """
+    text = json.dumps(value, indent=1, ensure_ascii=False)
+    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
+
+
+def shell_word(text: str) -> str:
+    r"""Quote a name for a command that is to be given next.
+
+    >>> print(shell_word("a b"), shell_word("a\x1b'"))
+    'a b' $'a\x1b\''
+    """
+    if text.isprintable():
+        return shlex.quote(text)
+    plain = re.sub(r"[\\']", r"\\\g<0>", text)
+    words = (c if c.isprintable() else "".join(f"\\x{b:02x}" for b in c.encode("utf-8", "surrogateescape")) for c in plain)
+    return f"$'{''.join(words)}'"
 
 
 def in_bytes(size: float) -> str:

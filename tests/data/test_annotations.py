@@ -84,12 +84,12 @@ BAD_COCO = {
     "a name of two lines": (coco(TWO, GOOD, [{"id": 7, "name": "a\nb"}]), "cannot be printed in a line"),
     "half a character": (coco(TWO, GOOD, [{"id": 7, "name": "\ud800"}]), "cannot be printed in a line"),
     "a category in quotes": (coco(TWO, [*GOOD, box(3, 1, [0, 0, 5, 5], category="7")]), "id '7', which has no name: 7 is, so"),
-    "a category with a point": (coco(TWO, [*GOOD, box(3, 1, [0, 0, 5, 5], category=7.0)]), "id 7.0, which has no name: 7 is, so"),
     "an image in quotes": (
         coco(TWO, [*GOOD, box(3, "1", [0, 0, 5, 5])]),
         "image id '1', which is not listed: 1 is, so",
     ),
-    "sizes with a point": (coco([image(1, 40.0), image(2)], GOOD), "height and width as whole numbers"),
+    "half a pixel": (coco([image(1, 40.5), image(2)], GOOD), "height and width as whole numbers"),
+    "a size in words": (coco([image(1, "40"), image(2)], GOOD), "height and width as whole numbers"),
     "a category twice": (coco(TWO, GOOD, [*CATEGORIES, {"id": 7, "name": "cow"}]), "is there twice"),
     "two of a name": (
         coco(TWO, [*GOOD, box(3, 1, [0, 0, 5, 5], category=0)], [{"id": 0, "name": "cat"}, *CATEGORIES]),
@@ -119,7 +119,6 @@ BAD_COCO = {
     "no box": (coco(TWO, []), "no box that anything could be learned from"),
     "no images": (coco([], []), "lists no image"),
     "another size": (coco([image(1, 30, 40), image(2)], GOOD), "40×30 pixels, its annotation says 30×40"),
-    "no size": (coco([{"id": 1, "file_name": "1.jpg"}], GOOD[:1]), "needs id, file_name, and height and width"),
     "a crowd in words": (coco(TWO, [{**GOOD[0], "iscrowd": "0"}, GOOD[1]]), "has iscrowd '0': expected 0 or 1"),
     "an id twice": (coco([image(1), image(1)], GOOD[:1]), "image id 1 is there twice"),
     "something else": ({"hello": 1}, "no COCO file"),
@@ -199,9 +198,9 @@ def test_difficult_objects_count_as_crowds(voc):
         (lambda root: (root / "JPEGImages/i1.jpg").unlink(), "i1.jpg: listed, but not there"),
         (
             lambda root: (root / "Annotations/i0.xml").write_text(
-                VOC.format(name="i0", width=40, x1=10).replace("<difficult>1", "<difficult>true")
+                VOC.format(name="i0", width=40, x1=10).replace("<difficult>1", "<difficult>hard")
             ),
-            "difficult is 'true': expected 0 or 1",
+            "difficult is 'hard': expected 0 or 1",
         ),
         (lambda root: (root / "ImageSets/Main/train.txt").write_text(""), "lists no image"),
         (
@@ -218,7 +217,10 @@ def test_difficult_objects_count_as_crowds(voc):
             lambda root: (root / "Annotations/i0.xml").write_text(VOC.format(name="i0", width=40, x1="ten")),
             "'ten', which is no number",
         ),
-        (lambda root: (root / "Annotations/i0.xml").write_text(VOC.format(name="i0", width=0, x1=10)), "size is 0×30"),
+        (
+            lambda root: (root / "Annotations/i0.xml").write_text(VOC.format(name="i0", width=-4, x1=10).replace("30", "nan")),
+            "'nan', which is no number",
+        ),
     ],
 )
 def test_bad_voc_folders(voc, change, words):
@@ -361,3 +363,257 @@ def test_images_that_exif_turns_are_warned_of(write_coco, tmp_path):
     exif[0x0112] = 3
     Image.new("RGB", (40, 30), "red").save(tmp_path / "train" / "1.jpg", exif=exif)
     assert any("turned or mirrored by EXIF" in note for note in check_images(load_splits(data), data, 1).notes)
+
+
+def boxes_of(splits):
+    """List all boxes by the name of their image."""
+    samples = [*splits.train, *splits.val, *splits.test]
+    return {sample.path.name: sample.label.boxes.tolist() for sample in samples}
+
+
+def without(entry, *keys):
+    return {key: value for key, value in entry.items() if key not in keys}
+
+
+MASK = {"segmentation": [[2, 3, 12, 3, 12, 23]]}
+MENDED_COCO = {
+    "sizes with a point": (coco([image(1, 40.0, 30.0), image(2)], GOOD), ""),
+    "no sizes": (coco([without(image(1), "height", "width"), image(2, 0, 0)], GOOD), "2 images without a stated size"),
+    "a category with a point": (coco(TWO, [box(1, 1, [2, 3, 10, 20], category=7.0), GOOD[1]]), ""),
+    "polygons alone": (coco(TWO, [{**without(GOOD[0], "bbox"), **MASK}, GOOD[1]]), "1 box taken from masks, as it has no bbox"),
+    "a box of null": (coco(TWO, [{**GOOD[0], "bbox": None, **MASK}, GOOD[1]]), "1 box taken from masks"),
+    "an empty box": (coco(TWO, [*GOOD, box(99, 1, [])]), "1 object without a box left out (the first: annotation 99)"),
+    "backslashes": (coco([image(1, name="train\\\\1.jpg"), image(2, name="train\\\\2.jpg")], GOOD), "found in another spelling"),
+    "capitals": (coco([image(1, name="1.JPG"), image(2, name="2.JPG")], GOOD), "2 images found"),
+    "another folder": (coco([image(1, name="up/load/1.jpg"), image(2, name="up/load/2.jpg")], GOOD), "found by their names"),
+    "an upload's prefix": (
+        coco([image(1, name="upload/0a1b2c3d-1.jpg"), image(2, name="upload/0a1b2c3e-2.jpg")], GOOD),
+        "found by their names",
+    ),
+    "an address": (coco([image(n, name=f"/data/local-files/?d=train/{n}.jpg") for n in (1, 2)], GOOD), ""),
+    "an image twice": (coco([*TWO, image(9, name="1.jpg")], [*GOOD, box(3, 9, [2, 3, 10, 20])]), "1 entry of images"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", MENDED_COCO)
+def test_coco_as_tools_write_it(write_coco, case):
+    """What can be meant in one way alone is read, and said in a line."""
+    content, words = MENDED_COCO[case]
+    data = write_coco(json.loads(json.dumps(content).replace("\\\\\\\\", "\\\\")))
+    splits = check_images(load_splits(data), data, 1)
+    assert boxes_of(splits) == {"1.jpg": [[2, 3, 12, 23]], "2.jpg": [[2, 3, 12, 23]]}
+    assert words in " ".join(splits.notes)
+
+
+def test_a_mask_of_runs_has_a_box(write_coco):
+    runs = [2 * 30 + 3, *[20, 10] * 9, 20, 27 * 30 + 27 - 20 + 0]
+    runs[-1] = 30 * 40 - sum(runs[:-1])
+    mask = {"segmentation": {"size": [30, 40], "counts": runs}}
+    data = write_coco(coco(TWO, [{**without(GOOD[0], "bbox"), **mask}, GOOD[1]]))
+    assert boxes_of(load_splits(data))["1.jpg"] == [[2, 3, 12, 23]]
+
+
+def test_runs_that_were_written_as_text():
+    """Against COCO's own library."""
+    from faster_coco_eval import mask
+
+    from pixeldistill.data.masks import mask_bounds
+
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        pixels = np.zeros((rng.integers(1, 60), rng.integers(1, 60)), np.uint8)
+        y, x = (np.sort(rng.integers(0, n + 1, 2)) for n in pixels.shape)
+        pixels[y[0] : y[1], x[0] : x[1]] = rng.integers(0, 2, (y[1] - y[0], x[1] - x[0]))
+        coded = mask.encode(np.asfortranarray(pixels))
+        found = mask_bounds({"size": coded["size"], "counts": coded["counts"].decode()})
+        rows, columns = np.nonzero(pixels.any(axis=1))[0], np.nonzero(pixels.any(axis=0))[0]
+        assert found == ((columns[0], rows[0], columns[-1] + 1, rows[-1] + 1) if len(rows) else None)
+
+
+def test_an_image_of_another_split_is_not_taken_for_one_that_is_missing(write_coco):
+    """Of a split whose images are elsewhere none may be what another split lists."""
+    test = coco([image(1, name="gone/1.jpg")], [box(1, 1, [0, 0, 9, 9])])
+    with pytest.raises(DataError, match="listed, but not there"):
+        load_splits(write_coco(coco(TWO, GOOD), test))
+
+
+def test_splits_with_other_numbers_are_matched_by_names(write_coco):
+    test = coco([image(3, name="3.jpg")], [box(1, 3, [0, 0, 9, 9], category=1)], [{"id": 1, "name": "cat"}])
+    splits = load_splits(write_coco(coco(TWO, GOOD), test))
+    assert splits.classes[splits.test[0].label.labels[0]] == "cat"
+    assert any("matched by their names" in note for note in splits.notes)
+
+
+def test_crowds_that_swallow_a_class_are_warned_of(write_coco):
+    boxes = [box(i, i, [2, 3, 10, 20], category=3, iscrowd=int(i > 2)) for i in range(1, 8)]
+    boxes += [box(10 + i, i, [1, 1, 9, 9]) for i in range(1, 8)]
+    notes = load_splits(write_coco(coco([image(i) for i in range(1, 8)], boxes))).notes
+    assert any("objects are crowds or difficult" in note for note in notes)
+    assert any(note.startswith("warning: train: ") and "'dog' among them; set iscrowd to 0" in note for note in notes)
+
+
+def change_all(root, change):
+    for path in (root / "Annotations").glob("*.xml"):
+        path.write_text(change(path.read_text().replace("<difficult>1", "<difficult>0")))
+
+
+MENDED_VOC = {
+    "a namespace": (lambda root: change_all(root, lambda t: t.replace("<annotation>", '<annotation xmlns="http://x.y/z">')), ""),
+    "no size": (lambda root: change_all(root, lambda t: t.replace("<width>40</width><height>30</height>", "")), "4 images"),
+    "a size of 0": (lambda root: change_all(root, lambda t: t.replace(">40<", ">0<").replace(">30<", ">0<")), "4 images"),
+    "unspecified": (lambda root: change_all(root, lambda t: t.replace("<difficult>0", "<difficult>Unspecified", 1)), "specified"),
+    "true and false": (lambda root: change_all(root, lambda t: t.replace("<difficult>0", "<difficult>False")), ""),
+    "names with suffixes": (
+        lambda root: [
+            path.write_text("".join(f"{line.split()[0]}.jpg\n" for line in path.read_text().splitlines()))
+            for path in (root / "ImageSets/Main").iterdir()
+        ],
+        "",
+    ),
+    "suffixes in capitals": (lambda root: [p.rename(p.with_suffix(".JPG")) for p in (root / "JPEGImages").iterdir()], "spelling"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", MENDED_VOC)
+def test_voc_as_tools_write_it(voc, case):
+    change_all(voc, lambda text: text)
+    change, words = MENDED_VOC[case]
+    change(voc)
+    splits = check_images(load_splits(Data(format="voc", root=voc)), Data(format="voc", root=voc), 1)
+    assert [len(getattr(splits, name)) for name in ("train", "val", "test")] == [2, 1, 1]
+    assert all(boxes == [[0, 0, 10, 20], [2, 2, 9, 9]] for boxes in boxes_of(splits).values())
+    assert words in " ".join(splits.notes)
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_voc_without_image_sets_is_one_pool(voc, flat):
+    """As labelImg saves it: the annotations beside the images, or in folders of their own."""
+    import shutil
+
+    shutil.rmtree(voc / "ImageSets")
+    if flat:
+        for path in [*(voc / "Annotations").iterdir(), *(voc / "JPEGImages").iterdir()]:
+            path.rename(voc / path.name)
+        (voc / "Annotations").rmdir(), (voc / "JPEGImages").rmdir()
+    splits = load_splits(Data(format="voc", root=voc))
+    assert [len(getattr(splits, name)) for name in ("train", "val", "test")] == [2, 1, 1]
+    assert any("all 4 annotations are one pool" in note for note in splits.notes)
+
+
+def test_a_voc_object_without_a_box_is_left_out(voc):
+    path = voc / "Annotations/i0.xml"
+    path.write_text(path.read_text().replace("</annotation>", "<object><name>cow</name></object></annotation>"))
+    splits = load_splits(Data(format="voc", root=voc))
+    assert any("1 object without bndbox left out (the first: 'cow' in" in note for note in splits.notes)
+
+
+@pytest.fixture
+def yolo(tmp_path):
+    """Write a YOLO folder: eight images of 40×30 pixels, one of them without a text file."""
+    for number in range(8):
+        split = "train" if number < 6 else "val"
+        for kind in ("images", "labels"):
+            (tmp_path / kind / split).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((30, 40, 3), 20 * number, np.uint8)).save(tmp_path / "images" / split / f"{number}.jpg")
+        if number != 5:
+            (tmp_path / "labels" / split / f"{number}.txt").write_text(f"{number % 2} 0.5 0.5 0.25 0.2\n")
+    (tmp_path / "data.yaml").write_text("path: .\ntrain: images/train\nval: images/val\nnames: {0: cat, 1: dog}\n")
+    return tmp_path
+
+
+def test_yolo(yolo):
+    data = Data(format="yolo", root=yolo)
+    splits = check_images(load_splits(data), data, 1)
+    assert splits.classes == ("cat", "dog") and (len(splits.train), len(splits.val), len(splits.test)) == (6, 2, 0)
+    assert boxes_of(splits)["0.jpg"] == [pytest.approx([15, 12, 25, 18])] and boxes_of(splits)["5.jpg"] == []
+    assert [sample.label.labels.tolist() for sample in splits.val] == [[0], [1]]
+    assert any("1 image without a text file" in note for note in splits.notes)
+
+
+YOLO_FILES = {
+    "a list of names": "train: images/train\nval: images/val\nnames: [cat, dog]\nnc: 2\n",
+    "another machine's path": "path: /home/somebody/data\ntrain: images/train\nval: images/val\nnames: [cat, dog]\n",
+    "a folder too high": "train: ../images/train\nval: ../images/val\ntest: ../images/test\nnames: [cat, dog]\n",
+    "backslashes": "train: images\\train\nval: images\\val\nnames: [cat, dog]\n",
+    "several folders": "train: [images/train]\nval: images/val\nnames: [cat, dog]\n",
+    "valid": "train: images/train\nvalid: images/val\nnames: [cat, dog]\n",
+    "lists of files": "train: train.txt\nval: images/val\nnames: [cat, dog]\n",
+}
+
+
+@pytest.mark.parametrize("case", YOLO_FILES)
+def test_yolo_as_tools_write_it(yolo, case):
+    (yolo / "data.yaml").write_text(YOLO_FILES[case])
+    (yolo / "train.txt").write_text("".join(f"./images/train/{number}.jpg\n" for number in range(6)))
+    splits = load_splits(Data(format="yolo", root=yolo))
+    assert splits.classes == ("cat", "dog") and (len(splits.train), len(splits.val)) == (6, 2)
+
+
+def test_yolo_outlines_have_boxes(yolo):
+    (yolo / "labels/train/0.txt").write_text("0 0.25 0.5 0.5 0.3 0.75 0.6\n")
+    assert boxes_of(load_splits(Data(format="yolo", root=yolo)))["0.jpg"] == [pytest.approx([10, 9, 30, 18])]
+
+
+def test_yolo_beside_the_images(yolo, tmp_path_factory):
+    """As labelImg saves it: classes.txt, and a text file beside each image."""
+    flat = tmp_path_factory.mktemp("flat")
+    for path in [*(yolo / "images").rglob("*.jpg"), *(yolo / "labels").rglob("*.txt")]:
+        path.rename(flat / path.name)
+    (flat / "classes.txt").write_text("cat\ndog\n")
+    splits = load_splits(Data(format="yolo", root=flat))
+    assert splits.classes == ("cat", "dog") and len(splits.train) + len(splits.val) + len(splits.test) == 8 and splits.test
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda root: (root / "data.yaml").unlink(), "neither a data.yaml with `names`, `train` and `val`, nor a classes.txt"),
+        (lambda root: (root / "data.yaml").write_text("train: images/train\n"), "has no `names`"),
+        (lambda root: (root / "data.yaml").write_text("names: [cat, dog]\n"), "has no `train`"),
+        (lambda root: (root / "data.yaml").write_text("train: nowhere\nnames: [cat, dog]\n"), "nowhere, which is not there"),
+        (lambda root: (root / "data.yaml").write_text("train: images/train\nnames: {1: cat, 2: dog}\n"), "numbered 0, 1, 2"),
+        (lambda root: (root / "data.yaml").write_text("train: images/train\nnames: [cat, cat]\n"), "the name 'cat' again"),
+        (lambda root: (root / "data.yaml").write_text("train: ["), "is not YAML"),
+        (lambda root: (root / "labels/train/1.txt").write_text("7 0.5 0.5 0.2 0.2"), "1.txt, line 1: class 7, and there are 2"),
+        (lambda root: (root / "labels/train/1.txt").write_text("1 0.5 0.5 0.2"), "expected `class x y width height`"),
+        (lambda root: (root / "labels/train/1.txt").write_text("cat 0.5 0.5 0.2 0.2"), "expected `class x y width height`"),
+        (lambda root: (root / "labels/train/1.txt").write_text("1 0.5 nan 0.2 0.2"), "expected `class x y width height`"),
+        (lambda root: (root / "labels/train/1.txt").write_bytes(b"\xff\xfe\x00"), "not UTF-8"),
+        (
+            lambda root: [p.write_text("1 20 15 10 8\n") for p in (root / "labels/train").iterdir()],
+            "another convention",
+        ),
+        (lambda root: [p.unlink() for p in (root / "labels").rglob("*.txt")], "no image has a text file with its boxes"),
+    ],
+)
+def test_bad_yolo_folders(yolo, change, words):
+    change(yolo)
+    with pytest.raises(DataError, match=words) as caught:
+        load_splits(Data(format="yolo", root=yolo))
+    assert "\n" not in str(caught.value)
+
+
+def shape(label, points, kind="rectangle"):
+    return {"label": label, "points": points, "shape_type": kind}
+
+
+def test_labelme(tmp_path):
+    for number in range(6):
+        Image.fromarray(np.full((30, 40, 3), 20 * number, np.uint8)).save(tmp_path / f"{number}.jpg")
+        shapes = [shape("cat", [[3, 4], [23, 19]]), shape("dog", [[5, 5], [9, 5], [9, 12]], "polygon")]
+        shapes += [shape("dog", [[1, 1]], "point"), shape("cat", [[20, 10], [20, 15]], "circle")]
+        content = {"shapes": shapes, "imagePath": f"{number}.jpg", "imageHeight": 30, "imageWidth": 40}
+        (tmp_path / f"{number}.json").write_text(json.dumps(content))
+    data = Data(format="labelme", root=tmp_path)
+    splits = check_images(load_splits(data), data, 1)
+    assert splits.classes == ("cat", "dog") and splits.val and splits.test
+    assert boxes_of(splits)["0.jpg"] == [[3, 4, 23, 19], [5, 5, 9, 12], [15, 5, 25, 15]]
+    assert any("6 shapes without an area left out (point)" in note for note in splits.notes)
+    (tmp_path / "0.json").write_text(json.dumps({"shapes": [{"label": "cat"}], "imagePath": "0.jpg"}))
+    with pytest.raises(DataError, match="a shape without a `label` or without `points`"):
+        load_splits(data)
+    (tmp_path / "0.json").write_text("{}")
+    with pytest.raises(DataError, match="is not labelme's"):
+        load_splits(data)
+    with pytest.raises(DataError, match="format to labelme"):
+        load_splits(Data(format="coco", root=tmp_path, train="1.json"))

@@ -1,10 +1,14 @@
 import os
+import unicodedata
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from pixeldistill.data.check import check_images
-from pixeldistill.data.sources import Sample, Splits, describe_classes, load_splits
+from pixeldistill.data.describe import describe_classes
+from pixeldistill.data.images import read_image
+from pixeldistill.data.sources import Sample, Splits, load_splits
 from pixeldistill.errors import DataError
 from pixeldistill.inputs import Data
 from tests.conftest import make_images
@@ -96,9 +100,99 @@ def test_the_demos_photographs():
     assert len(splits.classes) == 4
 
 
-def test_class_folders_may_have_numbers_as_names(tmp_path):
-    make_images(tmp_path, {"00": 4, "²": 4, "7": 4})
-    assert load_splits(Data(format="folder", root=tmp_path)).classes == ("00", "7", "²")
+@pytest.mark.parametrize(
+    ("names", "order"),
+    [
+        (("00", "²", "7"), ("00", "7", "²")),
+        (("10", "9", "2", "1"), ("1", "2", "9", "10")),
+        (("010", "9", "2"), ("2", "9", "010")),
+        (("b10", "b9"), ("b10", "b9")),
+    ],
+)
+def test_class_folders_of_numbers_are_sorted_by_size(tmp_path, names, order):
+    make_images(tmp_path, dict.fromkeys(names, 4))
+    assert load_splits(Data(format="folder", root=tmp_path)).classes == order
+
+
+SEPARATED = {
+    "commas": ("{path}, {label}", ""),
+    "semicolons": ("{path};{label}", "separated by semicolons"),
+    "tabs": ("{path}\t{label}", "separated by tabs"),
+    "spaces": ("{path} {label}", "separated by spaces"),
+    "quotes": ('"{path}","{label}"', ""),
+    "backslashes": ("{windows},{label}", "found in another spelling"),
+    "capitals": ("{capitals},{label}", "found in another spelling"),
+    "accents of their own": ("{accents},{label}", "found in another spelling"),
+    "a header": ("filename,label\n{path},{label}", "line 1 taken for a header"),
+    "a header and semicolons": ("filename;label\n{path};{label}", "line 1 taken for a header"),
+    "a line twice": ("{path},{label}\n{path},{label}", "8 lines that say the same again left out"),
+}
+
+
+@pytest.mark.parametrize("case", SEPARATED)
+def test_lists_as_programs_write_them(tmp_path, case):
+    pattern, words = SEPARATED[case]
+    header, _, line = pattern.rpartition("\n") if "header" in case else ("", "", pattern)
+    rows = []
+    for number in range(8):
+        path = f"säge/a b/{number}.png" if case != "spaces" else f"säge/{number}.png"
+        picture(tmp_path / path)
+        spelt = {"windows": path.replace("/", "\\"), "capitals": path.replace(".png", ".PNG")}
+        accents = unicodedata.normalize("NFD", path)
+        rows.append(line.format(path=path, label=f"c{number % 2}", accents=accents, **spelt))
+    (tmp_path / "train.csv").write_text("\n".join([header, *rows] if header else rows), encoding="utf-8-sig")
+    splits = load_splits(Data(format="list", root=tmp_path, train="train.csv"))
+    assert splits.classes == ("c0", "c1") and len(splits.train) + len(splits.val) == 8
+    assert words in " ".join(splits.notes)
+
+
+def test_labels_that_a_spreadsheet_has_given_a_point(tmp_path):
+    rows = [(f"{i}.png", f"{i % 11}.0") for i in range(22)]
+    assert load_splits(lists(tmp_path, train=rows)).classes == tuple(map(str, range(11)))
+
+
+def test_what_lies_beside_the_images_is_counted(tmp_path):
+    make_images(tmp_path, {"cat": 6, "dog": 6})
+    for name in ("cat/000.png.heic", "cat/@eaDir/000.png/THUMB.jpg", "dog/notes.txt", "@eaDir/x.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("")
+    splits = load_splits(Data(format="folder", root=tmp_path))
+    assert len(splits.train) + len(splits.val) + len(splits.test) == 12 and splits.classes == ("cat", "dog")
+    note = "passed over, as no images that can be read: 1 .heic files, 1 images in @eaDir, 1 .txt files"
+    assert note in splits.notes
+
+
+def test_a_class_of_files_that_nobody_reads_says_so(tmp_path):
+    make_images(tmp_path, {"cat": 6, "dog": 6})
+    (tmp_path / "fox").mkdir()
+    (tmp_path / "fox" / "a.heic").write_text("")
+    with pytest.raises(DataError, match=r"fox holds no image that can be read \(1 .heic files\): convert them"):
+        load_splits(Data(format="folder", root=tmp_path))
+
+
+def sixteen_bits(root, most):
+    """Write two classes of grey images of 16 bits."""
+    for name in ("a", "b"):
+        (root / name).mkdir()
+        for number in range(10):
+            pixels = np.linspace(0, most, 64).reshape(8, 8).astype(np.uint16)
+            Image.fromarray(pixels if number else pixels // 5).save(root / name / f"{number}.png")
+
+
+def test_how_many_bits_a_sensor_has_is_found_once_for_all_images(tmp_path):
+    """A dark photograph stays dark."""
+    sixteen_bits(tmp_path, 4000)
+    data = Data(format="folder", root=tmp_path)
+    splits = check_images(load_splits(data), data, 1)
+    assert splits.bits == 12 and {s.bits for part in splits[:3] for s in part} == {12}
+    assert any("warning: 20 images of 16 bits use 12 of them (largest value 4000)" in note for note in splits.notes)
+    dark = next(s for part in splits[:3] for s in part if s.path.stem == "0")
+    assert read_image(dark.path, bits=dark.bits).max() == 800 >> 4
+    said = data.model_copy(update={"bits": 14})
+    assert check_images(load_splits(said), said, 1).bits == 14
+    few = data.model_copy(update={"bits": 11})
+    with pytest.raises(DataError, match=r"has the value 4000, more than data.bits 11 allow \(and 17 more\)"):
+        check_images(load_splits(few), few, 1)
 
 
 def test_a_list_with_a_byte_order_mark_is_read_and_another_encoding_is_refused(tmp_path):
@@ -170,7 +264,7 @@ def test_a_test_image_that_train_holds_under_another_name_is_said(tmp_path, imag
         (lambda d: d(train=[("a.png", 0), ("b.png", 2), ("c.png", 3)]), ["gaps", "no label 1", "renumber"]),
         (lambda d: d(train=[("a.png", "x"), ("b.png", "y")], val=[("c.png", "z")]), ["class 'z'", "c.png", "train lacks"]),
         (lambda d: d(train=[("a.png", "x"), ("b.png", "y")], test=[("a.png", "x")]), ["a.png", "both in train and in test"]),
-        (lambda d: d(train=[("a.png", "x"), ("a.png", "y")], test=[("b.png", "x")]), ["a.png", "twice in train"]),
+        (lambda d: d(train=[("a.png", "x"), ("a.png", "y")], test=[("b.png", "x")]), ["a.png has two labels, 'x' and 'y'"]),
         (lambda d: d(train=[("a.png", "x"), ("b.png", "x")]), ["only one class"]),
         (lambda d: d(train=[("a.png", "")]), ["line 1", "path, label"]),
         (lambda d: d(train=[]), ["train.txt lists no image"]),

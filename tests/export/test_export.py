@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx.parser
 import pytest
 import safetensors.torch
 import torch
+from onnxruntime.quantization import quantize_dynamic
 from PIL import Image
 
 from pixeldistill.cost.costs import Costs, to_csv
@@ -18,9 +20,9 @@ from pixeldistill.data.images import read_image
 from pixeldistill.data.views import to_unit
 from pixeldistill.errors import DataError, ExportError, RunError
 from pixeldistill.export.convert import assemble, convert
-from pixeldistill.export.parity import check_parity, compare_answers, received_view
-from pixeldistill.export.run import export_run
-from pixeldistill.exported import ExportedModel
+from pixeldistill.export.parity import Parity, check_parity, compare_answers, received_view
+from pixeldistill.export.run import _doubts, export_run
+from pixeldistill.exported import FORMAT, ExportedModel
 from pixeldistill.inputs import Imaging
 from pixeldistill.networks.trained import load_trained
 from pixeldistill.predict import Predictor
@@ -179,6 +181,85 @@ def test_a_file_that_says_something_else_is_refused(classified, images):
     parity = compare_answers(model, network, Imaging(), sorted(images.rglob("*.png"))[:2])
     with pytest.raises(ExportError, match="differs from PyTorch's"):
         check_parity(parity)
+
+
+def test_a_file_may_be_kept_all_the_same(classified, tmp_path, images):
+    """Where the network is the same a warning is enough; where it is not, the user may insist."""
+    assert check_parity(Parity(7e-7, 0.01, 0.01, 376, 4)) == []
+    warnings = check_parity(Parity(7e-7, 0.2, 14 / 376, 376, 4))
+    assert len(warnings) == 2 and "up to 0.2" in warnings[0] and "3.7% of PyTorch's and its 376 objects" in warnings[1]
+    with pytest.raises(ExportError, match="--force"):
+        check_parity(Parity(0.01, 0, 0, 0, 4))
+    (warning,) = check_parity(Parity(0.01, 0, 0, 0, 4), force=True)
+    assert "differs from PyTorch's by 0.01" in warning
+
+
+def test_a_domain_is_imported_once(classified, detected):
+    """ONNX Runtime's own quantiser, and converters, refuse a second."""
+    for path in (file.path for _, files, *_ in (classified, detected) for file in files):
+        domains = [known.domain for known in onnx.load(str(path)).opset_import]
+        assert len(domains) == len(set(domains)), path
+    quantize_dynamic(str(classified[1][0].path), str(classified[1][0].path.with_name("dynamic.onnx")))
+
+
+CUT = "flat = Flatten (image) part = Slice (flat, a, c, b) "
+
+
+@pytest.mark.parametrize(
+    ("takes", "gives", "body", "words"),
+    [
+        ("float[n, 8, 8, 3]", "float[n, 2]", f"{CUT} probabilities = Identity (part)", r"it takes .*'tensor\(float\)', 4"),
+        ("uint8[n, 192]", "float[n, 2]", f"{CUT} probabilities = Cast <to = 1> (part)", r"it takes .*'tensor\(uint8\)', 2"),
+        ("uint8[n, 8, 8, 3]", "float[n, m]", f"{CUT} probabilities = Cast <to = 1> (flat)", "does not answer what its card says"),
+        ("uint8[n, 8, 8, 3]", "uint8[n, 2]", f"{CUT} probabilities = Identity (part)", "does not answer what its card says"),
+        ("uint8[n, 8, 8, 3]", "float[n, m]", f"{CUT} shape = Constant <value_ints = [5, 7]> () wide = Cast <to = 1> (flat)"
+         " probabilities = Reshape (wide, shape)", "cannot be run: "),
+    ],
+)  # fmt: skip
+def test_what_a_file_does_must_be_what_its_card_says(tmp_path, takes, gives, body, words):
+    constants = " ".join(f"{name} = Constant <value_ints = [{value}]> ()" for name, value in (("a", 0), ("b", 1), ("c", 2)))
+    header = '<ir_version: 10, opset_import: ["" : 20]>'
+    model = onnx.parser.parse_model(f"{header} fake ({takes} image) => ({gives} probabilities) {{ {constants} {body} }}")
+    card = {"format": FORMAT, "task": "classification", "classes": ["a", "b"], "side": 8}
+    onnx.helper.set_model_props(model, {"pixeldistill": json.dumps(card)})
+    onnx.save(model, str(tmp_path / "model.onnx"))
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    with pytest.raises(ExportError, match=words):
+        ExportedModel(tmp_path / "model.onnx").predict([tmp_path / "a.png"])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("classes", []),
+        ("classes", 3),
+        ("classes", [1]),
+        ("side", -1),
+        ("side", "x"),
+        ("task", "other"),
+        ("bits", 99),
+        ("format", 1),
+    ],
+)
+def test_a_card_is_checked(tmp_path, classified, name, value):
+    model = onnx.load(str(classified[1][0].path))
+    card = json.loads(model.metadata_props[0].value) | {name: value}
+    onnx.helper.set_model_props(model, {"pixeldistill": json.dumps(card)})
+    onnx.save(model, str(tmp_path / "model.onnx"))
+    with pytest.raises(ExportError, match=f"its card says {name}"):
+        ExportedModel(tmp_path / "model.onnx")
+
+
+def test_integers_that_are_worse_or_slower_are_told(classified):
+    small = classified[1][1]
+    card = ExportedModel(small.path).card
+    assert card["measured_on"]["processor"] and card["measured_on"]["speed"] > 0
+    figures = {"val": {"top1": 0.9}, "test": {"top1": 0.8}}
+    fast, slow = ({"processor": "x", "instructions": [], "speed": speed} for speed in (1.5, 0.8))
+    assert _doubts(figures, {"val": {"top1": 0.895}, "test": {"top1": 0.81}}, fast) == []
+    worse, slower = _doubts(figures, {"val": {"top1": 0.85}, "test": {"top1": 0.81}}, slow)
+    assert worse.startswith("val: 5.0 points less")
+    assert slower.startswith("0.80 times as fast as float32 on this processor, which has no instructions")
 
 
 def test_files_that_are_none_of_ours(tmp_path, classified):

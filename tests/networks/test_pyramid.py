@@ -6,7 +6,8 @@ import torch
 from torchvision.ops import box_iou
 
 from pixeldistill.detectors import DetectorSettings
-from pixeldistill.networks.pyramid import assistant_levels, cell_shapes, coverage, level_anchors, pair_levels, size_shift
+from pixeldistill.networks.anchors import cell_shapes, coverage, level_anchors
+from pixeldistill.networks.pyramid import assistant_levels, pair_levels, size_shift
 
 RNG = np.random.default_rng(5)
 

@@ -9,11 +9,13 @@ import pytest
 import torch
 
 from pixeldistill.archive import Archive
-from pixeldistill.errors import RecipeError, RunError
+from pixeldistill.errors import DataError, RecipeError, RunError
+from pixeldistill.files import PARTIAL
 from pixeldistill.networks.weights import weights_file
 from pixeldistill.reading import parse_recipe
 from pixeldistill.run_folder import find_run
 from pixeldistill.training.runs import file_digest
+from pixeldistill.training.trainee import Trainee
 from tests.conftest import last_weights, recipe_content, run_here
 
 
@@ -200,8 +202,8 @@ def test_what_was_being_made_is_made_anew(content, live, tmp_path):
     folder.mkdir(parents=True)
     (folder / "unfinished").touch()
     (folder / "pixels.npy").write_bytes(b"half")
-    (folder / ".unfinished.x1").touch()  # what a kill in the middle of writing a file leaves
-    (folder / ".key.json.x2").touch()
+    (folder / f".unfinished.ab-1-x1{PARTIAL}").touch()  # what a kill in the middle of writing a file leaves
+    (folder / f".key.json.ab-1-x2{PARTIAL}").touch()
     stored = run_here({**content, "data": content["data"] | {"store": 40}}, tmp_path / "run")["distilled", 0]
     assert difference(live, stored) == 0
     assert not (folder / "unfinished").exists()
@@ -217,7 +219,72 @@ def test_what_is_complete_is_only_read(content, tmp_path):
         run_here(content, tmp_path / "run", bank={"views": 2})
     finally:
         module._read = read
-    assert opened and all(archive.complete and not archive["values"].flags.writeable for archive in opened)
+    assert opened and all(archive.complete and not archive["values"].read(0, 1).flags.writeable for archive in opened)
+
+
+def cut(path):
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size // 2)
+
+
+def overwrite(path):
+    with path.open("r+b") as file:
+        file.seek(-64, 2)
+        file.write(bytes(64))
+
+
+def replace(path):
+    """Put another file of the same size in its place."""
+    content = path.read_bytes()
+    path.unlink()
+    path.write_bytes(content[:-64] + bytes(64))
+
+
+@pytest.mark.parametrize(
+    ("what", "change"),
+    [*(("teacher's bank", change) for change in (cut, overwrite, replace, Path.unlink)), ("image store", cut),
+     ("image store", overwrite)],
+)  # fmt: skip
+def test_what_changes_while_it_is_used_ends_the_run_in_a_line(content, tmp_path, monkeypatch, what, change):
+    """And a run of the same command goes on from what was right before."""
+    store = {"store": 40, "store_folder": str(tmp_path / "store")} if what == "image store" else {}
+    recipe = {**content, "data": content["data"] | store, "bank": {"views": 2, "folder": str(tmp_path / "bank")}}
+    whole = run_here(recipe, tmp_path / "whole")["distilled", 0]
+    path = tmp_path / "store/pixels.npy" if store else bank_in(tmp_path / "bank") / "logits/view-0001/values.npy"
+    before = path.read_bytes()
+    finish = Trainee.finish_epoch
+
+    def finish_epoch(trainee):
+        finish(trainee)
+        if trainee.state.epoch == 2:
+            change(path)
+
+    monkeypatch.setattr(Trainee, "finish_epoch", finish_epoch)
+    with pytest.raises(RunError, match=f"{what} .*(was changed while it was used|cannot be used any more)"):
+        run_here(recipe, tmp_path / "run")
+    monkeypatch.undo()
+    path.write_bytes(before)
+    assert difference(whole, run_here(recipe, tmp_path / "run")["distilled", 0]) == 0
+
+
+def test_an_image_that_changes_while_it_is_used_ends_the_run_in_a_line(content, tmp_path, monkeypatch):
+    """What was trained is of the images that the run's record names; the changed ones are other data."""
+    root = shutil.copytree(content["data"]["root"], tmp_path / "images")
+    recipe = {**content, "data": content["data"] | {"root": str(root)}}
+    before = max(root.rglob("*.png")).read_bytes()
+    finish = Trainee.finish_epoch
+
+    def finish_epoch(trainee):
+        finish(trainee)
+        for path in root.rglob("*.png"):
+            path.write_bytes(before)
+
+    monkeypatch.setattr(Trainee, "finish_epoch", finish_epoch)
+    with pytest.raises(DataError, match="png was changed while it was used: put it back"):
+        run_here(recipe, tmp_path / "run")
+    monkeypatch.undo()
+    with pytest.raises(RunError, match=r"the data of .* has changed since it was begun"):
+        run_here(recipe, tmp_path / "run")
 
 
 def test_a_damaged_store_is_refused(content, tmp_path):
@@ -242,7 +309,7 @@ def test_a_file_that_was_cut_off_is_refused(content, tmp_path, size, complete):
         filled.flush()
     with (tmp_path / "store/pixels.npy").open("r+b") as file:
         file.truncate(size)
-    with pytest.raises(RunError, match=r"image store .* cannot be read .*remove that folder"):
+    with pytest.raises(RunError, match=r"image store .*pixels.npy.*remove that folder"):
         run_here({**content, "data": data}, tmp_path / "b")
     assert (tmp_path / "store/pixels.npy").stat().st_size == size
 
@@ -259,7 +326,7 @@ def test_two_processes_leave_nothing_out_however_late_one_is(content, tmp_path, 
     if late == 0:
         module.Archive(
             tmp_path / "store", "image store", "data.store_folder",
-            {"format": 3, "side": 40, "kernel": "bilinear", "decode": "reduced", "images": {}},
+            {**module.store_settings(40, "bilinear", reduced=True, bits=None), "images": {}},
             {"pixels": ((3 * sum(40 * 46 for _ in samples),), np.uint8)}, -(-len(samples) // 4), create=True,
         )  # fmt: skip
     with pytest.raises(RunError, match="lacks 3 blocks"):

@@ -1,9 +1,13 @@
 """What the engine promises: a big batch in pieces, a stopped run that goes on exactly, a teacher that does not change."""
 
+import io
 import math
 import os
 import re
+import shutil
 import signal
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,18 +21,20 @@ from torch import nn
 from pixeldistill.data.sampler import micro_batches
 from pixeldistill.detectors import DetectorSettings
 from pixeldistill.errors import DataError, Interrupted, RecipeError, RunError
+from pixeldistill.files import PARTIAL, _host
 from pixeldistill.losses import ISRDTerm, PKDTerm, SupervisedTerm
 from pixeldistill.networks import build_classifier
 from pixeldistill.networks.detector import build_detector
 from pixeldistill.reading import parse_recipe
 from pixeldistill.recipe import Network, Stage
+from pixeldistill.run_folder import CHECKPOINT
 from pixeldistill.schedules import Schedule
+from pixeldistill.training.checkpoint import State, write_checkpoint
 from pixeldistill.training.engine import GO_ON, STOP, Loop, check_alike, check_batch, fit
 from pixeldistill.training.fabric import first_machine, make_fabric
 from pixeldistill.training.objective import Objective
 from pixeldistill.training.passes import passes
 from pixeldistill.training.progress import Progress
-from pixeldistill.training.runs import CHECKPOINT
 from pixeldistill.training.teacher import LiveTeacher
 from pixeldistill.training.trainee import Job, Trainee
 from pixeldistill.types import Batch, View
@@ -53,8 +59,11 @@ class Student:
     dropout: float = 0.0
 
 
-def train_all(students, schedule, *, stop_at=None, teacher=None, fail_at=None):
-    """Fit distillations of random images side by side; `stop_at` sends the signal after that many micro-batches."""
+def train_all(students, schedule, *, stop_at=None, teacher=None, fail_at=None, at=None):
+    """Fit distillations of random images side by side; `stop_at` sends the signal after that many micro-batches.
+
+    `at` has what else is to be done after so many.
+    """
     torch.manual_seed(0)
     fabric = make_fabric(schedule.precision, "cpu")
     live = LiveTeacher(teacher or build_classifier("test_vit", 3, SIDE), fabric, [], channels_last=False)
@@ -74,6 +83,7 @@ def train_all(students, schedule, *, stop_at=None, teacher=None, fail_at=None):
                 raise DataError("vanished")
             if count == stop_at:
                 os.kill(os.getpid(), signal.SIGINT)
+            (at or {}).get(count, int)()
             large = View(images[index], target[index])
             outputs = live(large.image, torch.tensor(batch)).outputs([])
             small = {s.side: View(F.interpolate(large.image, s.side, mode="area"), large.target) for s in students}
@@ -112,7 +122,7 @@ def test_an_image_that_vanishes_loses_nothing(tmp_path):
     _, whole = train(tmp_path / "whole", schedule)
     with pytest.raises(DataError, match="vanished"):
         train(tmp_path / "parts", schedule, fail_at=5)
-    assert torch.load(tmp_path / "parts" / CHECKPOINT, weights_only=True)["state"]["step"] == 1
+    assert Saved(tmp_path / "parts" / CHECKPOINT).content["state"]["step"] == 1
     _, parts = train(tmp_path / "parts", schedule)
     assert same(whole, parts)
 
@@ -202,11 +212,80 @@ def test_a_loss_that_is_not_finite_ends_the_run(tmp_path):
     assert re.search(r"loss .* is (nan|inf): lower schedule.lr", str(failure))
 
 
+class Saved:
+    """A checkpoint's content, to be looked at, or changed and written as the program would."""
+
+    def __init__(self, path):
+        self.path = path
+        self.content = torch.load(io.BytesIO(path.read_bytes().partition(b"\n")[2][32:]), weights_only=True)
+
+    def write(self):
+        state = State(**self.content.pop("state"))
+        write_checkpoint(self.path, self.content, state)
+
+
+TWO = Schedule(epochs=2, lr=0.1, batch_size=8, optimizer="adamw")
+
+
 def test_a_damaged_checkpoint_is_refused(tmp_path):
-    train(tmp_path, Schedule(epochs=1, lr=0.1, batch_size=8))
-    (tmp_path / CHECKPOINT).write_bytes((tmp_path / CHECKPOINT).read_bytes()[:1000])
-    with pytest.raises(RunError, match="remove it to begin anew"):
-        train(tmp_path, Schedule(epochs=1, lr=0.1, batch_size=8))
+    """Cut short, or with one bit that is another, wherever that is: torch does not look at a zip file's sums itself."""
+    train(tmp_path, TWO)
+    whole = (tmp_path / CHECKPOINT).read_bytes()
+    damaged = [whole[:1000], b"", whole[:-1], whole + b"x"]
+    for place in (3, 30, 70, len(whole) // 3, len(whole) // 2, len(whole) - 30):
+        damaged.append(whole[:place] + bytes([whole[place] ^ 16]) + whole[place + 1 :])
+    for content in damaged:
+        (tmp_path / CHECKPOINT).write_bytes(content)
+        with pytest.raises(RunError, match=r"last.ckpt cannot be read \(.*remove it to begin anew"):
+            train(tmp_path, TWO)
+    (tmp_path / CHECKPOINT).write_bytes(whole)
+    state, _ = train(tmp_path, TWO)
+    assert state.epoch == 2
+
+
+def short(values):
+    return {name: value[..., :1] if name == "exp_avg" else value for name, value in values.items()}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda c: c["optimizer"]["state"].update({2: short(c["optimizer"]["state"][2])}), "exp_avg of parameter 2 is"),
+        (lambda c: c["optimizer"]["state"][0].update(exp_avg_sq=torch.zeros(2, dtype=torch.int64)), "exp_avg_sq of parameter 0"),
+        (lambda c: c["optimizer"]["state"].update({9999: c["optimizer"]["state"][0]}), "list index out of range"),
+        (lambda c: c["optimizer"]["param_groups"][0].update(weight_decay=7.0), "has weight_decay 7.0, not"),
+        (lambda c: c["optimizer"]["param_groups"].pop(), "other parameters"),
+        (lambda c: c["objective"].popitem(), "another network"),
+        (lambda c: c["objective"].update({next(iter(c["objective"])): torch.zeros(3)}), "is 3 of float32, not"),
+        (lambda c: c["state"].update(epoch=10**6), "at epoch 1000000"),
+        (lambda c: c["state"].update(step=-1), "step -1"),
+        (lambda c: c["state"].update(step=2.5), "no numbers"),
+        (lambda c: c["state"].update(history=[]), "its history"),
+        (lambda c: c["state"].update(best=math.nan), "its history"),
+        (lambda c: c["state"].update(best_epoch=3), "at epoch"),
+    ],
+)  # fmt: skip
+def test_a_checkpoint_of_another_training_is_refused(tmp_path, change, words):
+    """Whole, but with what this training cannot have: fused kernels would read beyond a tensor that is too small."""
+    with pytest.raises(Interrupted):
+        train(tmp_path, TWO, stop_at=4)
+    saved = Saved(tmp_path / CHECKPOINT)
+    change(saved.content)
+    saved.write()
+    with pytest.raises(RunError, match=rf"cannot be read \(.*{words}.*remove it to begin anew"):
+        train(tmp_path, TWO)
+
+
+def test_a_folder_that_is_moved_or_deleted_ends_the_run(tmp_path):
+    """What was saved stays where it went, and nothing new is begun in its place."""
+    for number, take in enumerate((lambda f: f.rename(tmp_path / "elsewhere"), shutil.rmtree)):
+        folder = tmp_path / f"run-{number}"
+        with pytest.raises(RunError, match=f"{folder.name} was moved or deleted while it was used"):
+            train(folder, Schedule(epochs=3, lr=0.1, batch_size=8), at={5: lambda f=folder, take=take: take(f)})
+        assert not folder.exists()
+    assert Saved(tmp_path / "elsewhere" / CHECKPOINT).content["state"]["epoch"] == 1
+    state, _ = train(tmp_path / "elsewhere", Schedule(epochs=3, lr=0.1, batch_size=8))
+    assert state.epoch == 3
 
 
 def test_the_best_epoch_is_the_first_with_the_highest_score(tmp_path):
@@ -291,7 +370,9 @@ def test_archives_are_filled_by_the_first_machine(monkeypatch):
 
 
 def test_what_a_killed_process_was_writing_is_cleared(tmp_path):
-    (tmp_path / f".{CHECKPOINT}.abcdefgh").write_bytes(b"half of it")
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        ended.wait()
+    (tmp_path / f".{CHECKPOINT}.{_host()}-{ended.pid}-abcdefgh{PARTIAL}").write_bytes(b"half of it")
     train(tmp_path, Schedule(epochs=1, lr=0.1, batch_size=8))
     assert not list(tmp_path.glob(".*"))
 

@@ -74,3 +74,10 @@ def machine() -> str:
     lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
     model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor())
     return f"{platform.machine()}, {model}, {cores()} cores, onnxruntime {onnxruntime.__version__}"
+
+
+def integer_instructions() -> list[str]:
+    """Name the processor's instructions for products of 8-bit integers: without any, those are no faster than floats."""
+    info = Path("/proc/cpuinfo")
+    known = info.read_text(encoding="utf-8").split() if info.is_file() else []
+    return [name for name in ("avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm") if name in known]

@@ -83,7 +83,7 @@ def _bare(network: Network, classes: int) -> ShippedClassifier:
     if network.stem_stride:
         set_stem_stride(net, network.network, network.stem_stride)
     try:
-        shipped = ship(Classifier(net, config["mean"], config["std"], network.enlarge))
+        shipped = ship(Classifier(net, tuple(config["mean"]), tuple(config["std"]), network.enlarge))
     except NetworkError as error:
         raise NetworkError(f"{network.network} cannot be served: {one_line(error)}") from error
     assert isinstance(shipped, ShippedClassifier)

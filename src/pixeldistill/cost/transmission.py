@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from pixeldistill.data.camera import captured, encode
-from pixeldistill.data.images import image_size, read_image
+from pixeldistill.data.images import image_size
 from pixeldistill.data.sources import Sample
 from pixeldistill.data.views import camera_view, whole_size, whole_view
 from pixeldistill.inputs import Camera
@@ -30,6 +30,6 @@ def bytes_per_image(samples: Sequence[Sample], camera: Camera, *, whole: bool, m
     chosen = spread(samples, most)
     total = 0
     for number, sample in enumerate(chosen):
-        view = (whole_view if whole else camera_view)(read_image(sample.path), *camera)
+        view = (whole_view if whole else camera_view)(sample.read(), *camera)
         total += len(encode(captured(view.permute(1, 2, 0).contiguous().numpy(), camera.imaging, (number,)), camera.imaging))
     return total / len(chosen)

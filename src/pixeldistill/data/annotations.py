@@ -3,6 +3,7 @@
 A reader gives `{split: [Described, ...]}`, as the data states it; `boxed_splits` checks the boxes and numbers the classes.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -22,22 +23,36 @@ MANY_CUT = 0.05  # few photographers' boxes reach beyond the edge by more than S
 DOUBT = ": so many hint at another convention, such as centres instead of corners"
 
 
-class Object(NamedTuple):
-    """An object as the data states it: x0, y0, x1, y1 in pixels, and of what class; `area` where the data has one."""
+Corners = tuple[float, float, float, float]  # x0, y0, x1, y1
 
-    box: tuple[float, float, float, float]
+
+class Object(NamedTuple):
+    """An object as the data states it: its corners in pixels, and of what class; `area` where the data has one."""
+
+    box: Corners
     name: str
     crowd: bool = False
     area: float | None = None
+    difficult: bool = False
 
 
 class Described(NamedTuple):
-    """An image as the data states it: its file, its height and width, its objects, and where that was written."""
+    """An image as the data states it: its file, its height and width, its objects, and where that was written.
+
+    `size` is None where the file itself must say it. `relative` objects have corners as shares of the image's width and height.
+    """
 
     path: Path
-    size: tuple[int, int]
+    size: tuple[int, int] | None
     objects: tuple[Object, ...]
     source: Path
+    relative: bool = False
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Height and width, once they are known."""
+        assert self.size is not None
+        return self.size
 
 
 class Boxed(NamedTuple):
@@ -88,16 +103,32 @@ def boxed_splits(described: Mapping[str, Sequence[Described]], order: Sequence[s
                 + f"{split}: {in_words(clipped, 'box')} cut at the image's edge, {dropped} outside or without area left out"
                 + (DOUBT if doubtful else "")
             )
+        notes += _crowds(split, images)
         empty = sum(not len(annotation.boxes) for _, annotation in samples[split])
         if empty:
             notes.append(f"{split}: {in_words(empty, 'image')} without objects")
     return Boxed(samples, classes, tuple(notes))
 
 
+def _crowds(split: str, images: Sequence[Described]) -> list[str]:
+    """Count the objects that nothing is learned from; warn where they are most of a class."""
+    total = Counter(o.name for image in images for o in image.objects)
+    crowds = Counter(o.name for image in images for o in image.objects if o.crowd)
+    if not crowds:
+        return []
+    note = (
+        f"{split}: {crowds.total()} of {in_words(total.total(), 'object')} are crowds or difficult: nothing is learned from them"
+    )
+    if most := [name for name, count in crowds.items() if 2 * count > total[name]]:
+        named = ", ".join(f"{crowds[name]} of {total[name]} {name!r}" for name in most[:3])
+        return [f"warning: {note}, {named} among them; set iscrowd to 0 where they are single objects"]
+    return [note]
+
+
 def learnable(image: Described) -> set[str]:
     """Name the classes of which an image has an object to learn from."""
     boxes = np.array([o.box for o in image.objects], np.float32).reshape(-1, 4)
-    return {o.name for o, good in zip(image.objects, clip_boxes(boxes, image.size)[1], strict=True) if good and not o.crowd}
+    return {o.name for o, good in zip(image.objects, clip_boxes(boxes, image.sides)[1], strict=True) if good and not o.crowd}
 
 
 def _check_classes(split: str, images: Sequence[Described], index: Mapping[str, int]) -> None:
@@ -117,14 +148,15 @@ def _annotation(image: Described, index: Mapping[str, int]) -> tuple[Annotation,
     """Make an image's annotation; tells how many boxes were cut and how many were left out."""
     known = [o for o in image.objects if o.name in index]
     boxes = np.array([o.box for o in known], np.float32).reshape(-1, 4)
-    cut, good = clip_boxes(boxes, image.size)
+    cut, good = clip_boxes(boxes, image.sides)
     clipped = int((good & (np.abs(cut - boxes) > SLACK).any(axis=1)).sum())
     extents = cut[:, 2:] - cut[:, :2]
     stated = np.array([np.nan if o.area is None else o.area for o in known], np.float32)
     areas = np.where(np.isnan(stated), extents.prod(axis=1), stated)
     labels = np.array([index[o.name] for o in known], np.int64)
     crowd = np.array([o.crowd for o in known], bool)
-    annotation = Annotation(cut[good], labels[good], areas[good], crowd[good], image.size)
+    difficult = np.array([o.difficult for o in known], bool)
+    annotation = Annotation(cut[good], labels[good], areas[good], crowd[good], image.sides, difficult[good])
     return annotation, clipped, int((~good).sum())
 
 
@@ -142,14 +174,14 @@ def check_convention(split: str, images: Sequence[Described]) -> None:
     total = outside = corners = backwards = 0
     first = None
     for image in images:
-        height, width = image.size
+        height, width = image.sides
         for o in image.objects:
             x0, y0, x1, y1 = o.box
             total += 1
             corners += x1 - x0 > x0 and y1 - y0 > y0
             backwards += x1 < x0 or y1 < y0
             beyond = x0 < -SLACK or y0 < -SLACK or x1 > width + SLACK or y1 > height + SLACK
-            if beyond or not _is_box(o, image.size):
+            if beyond or not _is_box(o, image.sides):
                 outside += 1
                 first = first or image
     many = outside > MANY_CUT * total

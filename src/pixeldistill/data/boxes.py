@@ -18,7 +18,8 @@ class Annotation(NamedTuple):
 
     `boxes`: (M, 4), x0, y0, x1, y1. `labels`: (M,) class indices. `areas`: (M,) in square pixels, as the data states them (a
     mask's may be smaller than its box). `crowd`: (M,), objects that nothing is learned from and with which a detection is no
-    mistake (COCO's crowds, VOC's difficult ones). `size`: height and width of the image.
+    mistake (COCO's crowds, VOC's difficult ones). `size`: height and width of the image. `difficult`: (M,), those of the crowds
+    that are one object each, with which a detection must overlap as with any other; none, if it is empty.
     """
 
     boxes: Floats
@@ -26,10 +27,17 @@ class Annotation(NamedTuple):
     areas: Floats
     crowd: NDArray[np.bool_]
     size: tuple[int, int]
+    difficult: NDArray[np.bool_] = np.zeros(0, bool)
 
     def content(self) -> tuple[object, ...]:
         """Give what is annotated as plain data, to be compared or hashed."""
-        return (self.boxes.tolist(), self.labels.tolist(), self.areas.tolist(), self.crowd.tolist(), self.size)
+        told = (self.boxes, self.labels, self.areas, self.crowd, self.difficult)
+        return (*(values.tolist() for values in told), self.size)
+
+    @property
+    def ignored(self) -> NDArray[np.bool_]:
+        """Which objects are difficult, one each."""
+        return self.difficult if len(self.difficult) else np.zeros(len(self.boxes), bool)
 
 
 def through_crop(

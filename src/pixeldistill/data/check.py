@@ -6,13 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from pixeldistill.data.boxes import Annotation
-from pixeldistill.data.images import check_image, image_size, orientation
+from pixeldistill.data.depth import FULL, used_bits
+from pixeldistill.data.images import Checked, check_image, file_stamp
 from pixeldistill.data.loading import default_workers
-from pixeldistill.data.named import SPLITS
 from pixeldistill.data.sources import Sample, Splits, check_objects, load_splits
+from pixeldistill.data.stated import SPLITS
 from pixeldistill.errors import DataError
 from pixeldistill.inputs import Data
-from pixeldistill.wording import in_words
+from pixeldistill.wording import in_words, printable
 
 
 def check_images(splits: Splits, data: Data, workers: int) -> Splits:
@@ -26,15 +27,34 @@ def check_images(splits: Splits, data: Data, workers: int) -> Splits:
         DataError: naming the first broken image and the number of all.
     """
     samples = [sample for name in SPLITS for sample in getattr(splits, name)]
+    stamps = {sample.path: file_stamp(sample.path) for sample in samples}  # before they are read
     with ThreadPoolExecutor(max(1, workers)) as pool:  # decoding leaves the interpreter free
-        found = {sample.path: result for sample, result in zip(samples, pool.map(_check, samples), strict=True)}
-        readable = [s.path for s in samples if isinstance(s.label, Annotation) and not found[s.path][1]]
-        turned = [path for path, way in zip(readable, pool.map(orientation, readable), strict=True) if way > 1]
-    bad = {path: problem for path, (_, problem) in found.items() if problem}
-    splits = splits._replace(content={path: digest for path, (digest, _) in found.items()})
+        found = {s.path: checked for s, checked in zip(samples, pool.map(_check, samples), strict=True)}
+    bits, notes = _used_bits(found, data)
+    bad = {path: checked.problem for path, checked in found.items() if checked.problem}
+    turned = [s.path for s in samples if isinstance(s.label, Annotation) and found[s.path].turned and s.path not in bad]
+    content = {path: checked.digest for path, checked in found.items()}
+    train, val, test = (tuple(s._replace(bits=bits, stamp=stamps[s.path]) for s in getattr(splits, name)) for name in SPLITS)
+    splits = splits._replace(train=train, val=val, test=test, content=content, bits=bits)
     if bad:
         splits = _without(splits, bad, data)
-    return splits._replace(notes=(*splits.notes, *_shared(splits), *_turned(turned)))
+    return splits._replace(notes=(*splits.notes, *notes, *_shared(splits), *_turned(turned)))
+
+
+def _used_bits(found: dict[Path, Checked], data: Data) -> tuple[int | None, list[str]]:
+    """Say how many bits the images of 16 use, as the recipe does or by their largest value; marks those with larger values."""
+    peaks = {path: checked.peak for path, checked in found.items() if checked.peak and not checked.problem}
+    if not peaks:
+        return data.bits, []
+    peak = max(peaks.values())
+    if data.bits is None:
+        bits = used_bits(peak)
+        what = f"{in_words(len(peaks), 'image')} of 16 bits use {bits} of them (largest value {peak})"
+        return bits, [f"warning: {what}: read as {bits} bits; set data.bits where that is not so"] if bits < FULL else []
+    for path, own in peaks.items():
+        if own >= 2**data.bits:
+            found[path] = found[path]._replace(problem=f"{path} has the value {own}, more than data.bits {data.bits} allow")
+    return data.bits, []
 
 
 def readable_splits(data: Data, workers: int | None = None) -> Splits:
@@ -45,19 +65,20 @@ def readable_splits(data: Data, workers: int | None = None) -> Splits:
     return check_images(splits, data, default_workers() if workers is None else workers)
 
 
-def _check(sample: Sample) -> tuple[str, str | None]:
-    """Identify an image by its content, and say what is wrong with it, or None."""
-    digest, problem = check_image(sample.path)
+def _check(sample: Sample) -> Checked:
+    """Identify an image by its content, and say what is wrong with it."""
+    checked = check_image(sample.path)
     name = str(sample.path)
-    if problem is None and name.encode("utf-8", "replace").decode() != name:
-        problem = f"{name.encode('utf-8', 'backslashreplace').decode()} has a name that is no UTF-8: rename it"
-    if problem is None and isinstance(sample.label, Annotation) and (size := image_size(sample.path)) != sample.label.size:
-        (h, w), (height, width) = size, sample.label.size
-        turned = "; its EXIF block turns it" if orientation(sample.path) > 1 else ""
-        problem = (
-            f"{sample.path} is {w}×{h} pixels, its annotation says {width}×{height}{turned}: its boxes belong to another image"
+    if checked.problem is None and name.encode("utf-8", "replace").decode() != name:
+        return checked._replace(problem=f"{printable(name)} has a name that is no UTF-8: rename it")
+    if checked.problem is None and isinstance(sample.label, Annotation) and checked.size != sample.label.size:
+        (h, w), (height, width) = checked.size, sample.label.size
+        turned = "; its EXIF block turns it" if checked.turned else ""
+        return checked._replace(
+            problem=f"{sample.path} is {w}×{h} pixels, its annotation says {width}×{height}{turned}: its boxes belong to another "
+            "image"
         )
-    return digest, problem
+    return checked
 
 
 def _without(splits: Splits, bad: dict[Path, str], data: Data) -> Splits:

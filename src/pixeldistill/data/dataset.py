@@ -1,18 +1,18 @@
 """From files, or from a store, to 8-bit batches: what the loader's workers do."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from pixeldistill.data.boxes import VISIBLE, Annotation, through_crop
 from pixeldistill.data.camera import photograph
 from pixeldistill.data.crops import Crop, draw_crop
-from pixeldistill.data.images import read_image
+from pixeldistill.data.loading import Prepared
 from pixeldistill.data.sampler import Key
 from pixeldistill.data.sources import Sample
 from pixeldistill.data.store import ImageStore
@@ -38,7 +38,7 @@ class Raw(NamedTuple):
     small: tuple[Tensor, ...] = ()
 
 
-class TrainingViews(Dataset[Raw | PixelDistillError]):
+class TrainingViews(Prepared[Raw]):
     """Random views: item `[(epoch, index), ...]` is a batch of those images' crops in those epochs, at the large side.
 
     Args:
@@ -90,6 +90,10 @@ class TrainingViews(Dataset[Raw | PixelDistillError]):
         windows = torch.tensor([[*part.shape[:2], crop.flip] for part, crop, _ in crops])
         return Raw(torch.from_numpy(batch).permute(0, 3, 1, 2), target, torch.tensor(keys), windows)
 
+    def files(self, keys: Sequence[Key]) -> list[Path]:
+        """Name the files of a batch."""
+        return [self.samples[index].path for _, index in keys]
+
     def _taken(self, large: Tensor, keys: Sequence[Key], camera: Camera) -> Tensor:
         """Make a camera's views of large ones (N, 3, S, S): its noise is drawn from the view seed, the epoch and the index."""
         small = resize(large, camera.side, camera.side, camera.imaging.kernel)
@@ -103,18 +107,18 @@ class TrainingViews(Dataset[Raw | PixelDistillError]):
         """Cut a view's crop out of its image, (h, w, 3); gives the crop too, and the size of the image that it was cut out of."""
         view = self._view(epoch)
         if self.store is not None:
-            image = self.store[index]
-            crop = draw_crop(self.views, view, index, *image.shape[:2])
-        else:
-            drawn: dict[tuple[int, int], Crop] = {}
+            of = self.store.size(index)
+            crop = draw_crop(self.views, view, index, *of)
+            return self.store.rows(index, crop.top, crop.height)[:, crop.left : crop.left + crop.width], crop, of
+        drawn: dict[tuple[int, int], Crop] = {}
 
-            def reduction(height: int, width: int) -> int:
-                crop = drawn[height, width] = draw_crop(self.views, view, index, height, width)
-                return jpeg_reduction(crop.height, crop.width, self.side) if self.reduced else 1
+        def reduction(height: int, width: int) -> int:
+            crop = drawn[height, width] = draw_crop(self.views, view, index, height, width)
+            return jpeg_reduction(crop.height, crop.width, self.side) if self.reduced else 1
 
-            image = read_image(self.samples[index].path, reduction)
-            ((of, crop),) = drawn.items()
-            crop = crop.within(image.shape[0], image.shape[1], of)
+        image = self.samples[index].read(reduction)
+        ((of, crop),) = drawn.items()
+        crop = crop.within(image.shape[0], image.shape[1], of)
         part = image[crop.top : crop.top + crop.height, crop.left : crop.left + crop.width]
         return part, crop, (image.shape[0], image.shape[1])
 
@@ -144,7 +148,7 @@ def _photographed(view: Tensor, imaging: Imaging, seed: Sequence[int]) -> Tensor
     return to_tensor(photograph(view.permute(1, 2, 0).contiguous().numpy(), imaging, seed))
 
 
-class CameraImages(Dataset[Raw | PixelDistillError]):
+class CameraImages(Prepared[Raw]):
     """Test images as a camera delivers them: item `[index, ...]` is a batch.
 
     An image with boxes is delivered whole, the shorter side at the camera's; batches of those have one image. What is annotated
@@ -158,7 +162,7 @@ class CameraImages(Dataset[Raw | PixelDistillError]):
     def __getitem__(self, indices: Sequence[int]) -> Raw | PixelDistillError:
         view = whole_view if self.boxed else camera_view
         try:
-            seen = [view(read_image(self.samples[i].path), *self.camera) for i in indices]
+            seen = [view(self.samples[i].read(), *self.camera) for i in indices]
             seeds = [(_NOISE, i) for i in indices]
             images = torch.stack(
                 [_photographed(image, self.camera.imaging, seed) for image, seed in zip(seen, seeds, strict=True)]
@@ -168,3 +172,7 @@ class CameraImages(Dataset[Raw | PixelDistillError]):
         labels = [self.samples[i].label for i in indices]
         target = torch.full((len(indices),), -1) if self.boxed else torch.tensor(labels)
         return Raw(images, target, torch.tensor([(0, i) for i in indices]))
+
+    def files(self, indices: Sequence[int]) -> list[Path]:
+        """Name the files of a batch."""
+        return [self.samples[i].path for i in indices]

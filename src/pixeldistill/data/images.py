@@ -2,60 +2,95 @@
 
 import hashlib
 import io
+import stat
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
+from pixeldistill.data.depth import Depth, low_bytes, peak_of, stated_depth, to_eight_bits
 from pixeldistill.errors import DataError
 
-EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"})
-_SIXTEEN_BIT = ("I;16", "I;16B", "I;16L", "I;16N")
-_TURNED = (5, 6, 7, 8)  # EXIF orientations by a quarter
-_UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
+# Pillow opens a file by what is in it: whatever it is called, an EPS file would start Ghostscript.
+_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "PPM", "AVIF", "JPEG2000")
+LARGEST_FILE = 2**30  # bytes
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_90,
+}  # fmt: skip
+_BY_A_QUARTER = [turn for orientation, turn in _TURNS.items() if orientation >= 5]
 
 # Pillow warns of odd metadata, which is no concern of the user's, and of huge images, which are refused here.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
-def read_image(path: Path, reduction: Callable[[int, int], int] | None = None) -> NDArray[np.uint8]:
+class Checked(NamedTuple):
+    """What was found in an image file.
+
+    `digest`: of its content. `problem`: what is wrong with it, or None. `size`: upright height and width. `turned`: whether EXIF
+    turns or mirrors it. `peak`: the largest value of an image of 16 bits that does not say how many of them it uses, else 0.
+    """
+
+    digest: str
+    problem: str | None
+    size: tuple[int, int] = (0, 0)
+    turned: bool = False
+    peak: int = 0
+
+
+def read_image(
+    path: Path, reduction: Callable[[int, int], int] | None = None, *, bits: int | None = None, stamp: int | None = None
+) -> NDArray[np.uint8]:  # fmt: skip
     """Read an image as RGB, (height, width, 3), upright by its EXIF orientation.
 
-    Grey, palette, CMYK and 16-bit grey images are converted; transparency is laid over white; of an animation the first
-    frame is taken.
+    Grey, palette, CMYK and 16-bit images are converted; transparency is laid over white; of an animation the first frame is
+    taken.
 
     Args:
         path: of the file.
         reduction: given the upright height and width, says by which factor (1, 2, 4 or 8) the image may come smaller. A JPEG
             then does, in a fraction of the time, since its decoder leaves out what is not needed; other formats come whole.
+        bits: how many of its 16 bits an image uses that does not say so itself; by default all.
+        stamp: of the file as it has been before, see `file_stamp`.
 
     Raises:
-        DataError: naming the file, if it is missing, empty, no image, truncated, far too large or of floating point.
+        DataError: naming the file, if it is missing, empty, no image, truncated, far too large or of floating point; or if it is
+            not as it has been.
     """
-    with _open(path) as image:
+    if stamp is not None and file_stamp(path) not in (stamp, None):
+        raise DataError(f"{path} was changed while it was used: put it back, and give the same command again")
+    with _opened(path) as image:
+        depth = stated_depth(image)
         if reduction and (factor := reduction(*_upright_size(image))) > 1:
-            image.draft(image.mode, (image.width // factor, image.height // factor))
-        return np.asarray(_to_rgb(image, path))
+            with _naming(path):
+                image.draft(image.mode, (image.width // factor, image.height // factor))
+        return np.asarray(_to_rgb(image, path, depth, bits))
+
+
+def file_stamp(path: Path) -> int | None:
+    """Tell a file's states apart, by its size and when it was changed; None where it is not there."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return None
+    return hash((found.st_size, found.st_mtime_ns))
 
 
 def image_size(path: Path) -> tuple[int, int]:
     """Give the upright height and width that `read_image` would give, from the file's header alone."""
-    with _open(path) as image:
+    with _opened(path) as image:
         return _upright_size(image)
 
 
-def orientation(path: Path) -> int:
-    """Give the EXIF orientation of an image file: 1 where it says none."""
-    with _open(path) as image:
-        return _orientation(image)
-
-
-def check_image(path: Path) -> tuple[str, str | None]:
-    """Identify an image file by its content, and say what is wrong with it, or None.
+def check_image(path: Path) -> Checked:
+    """Identify an image file by its content, and look what is in it and what is wrong with it.
 
     Decodes it wholly (JPEG at an eighth) so that truncation is found.
     """
@@ -63,90 +98,132 @@ def check_image(path: Path) -> tuple[str, str | None]:
     try:
         content = _content(path)
         digest = hashlib.blake2b(content, digest_size=16).hexdigest()
-        with _open(path, content) as image:
-            if image.mode not in ("RGB", "L", "CMYK"):
-                _to_rgb(image, path)
+        with _opened(path, content) as image:
+            depth, peak = stated_depth(image), 0  # first: what follows may decode it
+            size, turned = _upright_size(image), _turn(image) is not None
+            if depth and not depth.stated:
+                peak = peak_of(_deep_values(image, path, depth, content))
+            elif image.mode not in ("RGB", "L", "CMYK"):
+                _to_rgb(image, path, depth)
             else:
-                image.draft(image.mode, (1, 1))
-                _load(image, path)
+                with _naming(path):
+                    image.draft(image.mode, (1, 1))
+                    image.load()
     except DataError as error:
-        return digest, str(error)
-    return digest, None
-
-
-def find_images(folder: Path) -> list[Path]:
-    """List the files below a folder that have an image's name, sorted; hidden ones are passed over."""
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in EXTENSIONS and path.is_file() and not _hidden(path.relative_to(folder).parts)
-    )
-
-
-def _hidden(parts: Iterable[str]) -> bool:
-    return any(part.startswith(".") for part in parts)
+        return Checked(digest, str(error))
+    return Checked(digest, None, size, turned, peak)
 
 
 def _content(path: Path) -> bytes:
+    _check_file(path)
     try:
         return path.read_bytes()
     except OSError as error:
         raise DataError(f"{path} cannot be read: {_reason(error)}") from error
 
 
-def _open(path: Path, content: bytes | None = None) -> Image.Image:
-    """Open an image file, or its content where that is at hand."""
+def _check_file(path: Path) -> None:
+    """Refuse what is no regular file (reading a pipe or a device would never end), an empty file, a far too large one."""
     try:
-        if (path.stat().st_size if content is None else len(content)) == 0:
-            raise DataError(f"{path} is empty (zero bytes): remove or replace it")
-        image = Image.open(path if content is None else io.BytesIO(content))
+        found = path.stat()
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read: {_reason(error)}") from error
+    if not stat.S_ISREG(found.st_mode):
+        raise DataError(f"{path} is {'a folder' if stat.S_ISDIR(found.st_mode) else 'no regular file'}: remove or replace it")
+    if found.st_size == 0:
+        raise DataError(f"{path} is empty (zero bytes): remove or replace it")
+    if found.st_size > LARGEST_FILE:
+        raise DataError(f"{path} has {found.st_size / 2**30:.1f} GiB, too much for one image: remove or replace it")
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    Image.init()
+    return tuple(name for name in _FORMATS if name in Image.OPEN)  # older versions of Pillow have not all
+
+
+@contextmanager
+def _opened(path: Path, content: bytes | None = None) -> Iterator[ImageFile.ImageFile]:
+    """Open an image file, or its content where that is at hand."""
+    if content is None:
+        _check_file(path)
+    try:
+        image = Image.open(path if content is None else io.BytesIO(content), formats=_formats())
     except UnidentifiedImageError as error:
         raise DataError(f"{path} is not an image that can be read: remove or replace it") from error
-    except _UNREADABLE as error:
+    except Exception as error:  # a damaged file makes a decoder fail in as many ways as it has bytes
         raise DataError(f"{path} cannot be read: {_reason(error)}") from error
-    pixels, most = image.width * image.height, Image.MAX_IMAGE_PIXELS
-    if most and pixels > most:
-        raise DataError(f"{path} has {pixels / 1e6:.0f} million pixels, more than {most / 1e6:.0f}: make it smaller")
-    return image
+    with image:
+        pixels, most = image.width * image.height, Image.MAX_IMAGE_PIXELS
+        if most and pixels > most:
+            raise DataError(f"{path} has {pixels / 1e6:.0f} million pixels, more than {most / 1e6:.0f}: make it smaller")
+        yield image
 
 
-def _load(image: Image.Image, path: Path) -> None:
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Name the file in whatever goes wrong while it is decoded."""
     try:
-        image.load()
-    except _UNREADABLE as error:
+        yield
+    except DataError:
+        raise
+    except Exception as error:  # see `_opened`
         raise DataError(f"{path} is broken: {_reason(error)}; remove or replace it") from error
 
 
-def _orientation(image: Image.Image) -> int:
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """Say how an image is turned upright. A broken EXIF block says nothing about the pixels."""
     try:
-        found = image.getexif().get(ExifTags.Base.Orientation)
-    except (*_UNREADABLE, KeyError, TypeError):
-        return 1
-    return found if isinstance(found, int) else 1
+        orientation: Any = image.getexif().get(ExifTags.Base.Orientation)
+        return _TURNS.get(orientation)
+    except Exception:  # any tag may be of any type
+        return None
 
 
 def _upright_size(image: Image.Image) -> tuple[int, int]:
     height, width = image.height, image.width
     if isinstance(image, TiffImageFile):  # as it is stored: newer versions of Pillow give the upright size above
         height, width = (int(image.tag_v2[tag]) for tag in (ExifTags.Base.ImageLength, ExifTags.Base.ImageWidth))
-    return (width, height) if _orientation(image) in _TURNED else (height, width)
+    return (width, height) if _turn(image) in _BY_A_QUARTER else (height, width)
 
 
-def _to_rgb(image: Image.Image, path: Path) -> Image.Image:
-    _load(image, path)
-    try:
-        upright = ImageOps.exif_transpose(image)
-    except (*_UNREADABLE, KeyError, TypeError):  # a broken EXIF block says nothing about the pixels
-        upright = image
-    if upright.mode in _SIXTEEN_BIT or (upright.mode == "I" and image.format == "PPM"):  # PGM ends at 16 bits
-        return Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8)).convert("RGB")
+def _upright(image: Image.Image, path: Path) -> Image.Image:
+    """Decode an image, and turn its pixels; newer versions of Pillow have then turned a TIFF themselves."""
+    with _naming(path):
+        image.load()
+        turn = _turn(image)
+        return image if turn is None else image.transpose(turn)
+
+
+def _to_rgb(image: Image.Image, path: Path, depth: Depth | None, bits: int | None = None) -> Image.Image:
+    if depth:
+        values = _deep_values(image, path, depth)
+        upright = Image.fromarray(to_eight_bits(values, depth.bits if depth.stated else bits or depth.bits, depth.inverted))
+    else:
+        upright = _upright(image, path)
     if upright.mode in ("I", "F"):
         raise DataError(f"{path} has {'32-bit' if upright.mode == 'I' else 'floating-point'} pixels: convert it to 8 or 16 bits")
-    if upright.has_transparency_data:
-        layer = upright.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
-    return upright.convert("RGB")
+    with _naming(path):
+        if upright.has_transparency_data:
+            layer = upright.convert("RGBA")
+            return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+        return upright.convert("RGB")
+
+
+def _deep_values(
+    image: Image.Image, path: Path, depth: Depth, content: bytes | None = None
+) -> NDArray[np.uint16]:  # fmt: skip
+    """Give the values of an image of more than 8 bits, (height, width) or (height, width, channels)."""
+    values = np.asarray(_upright(image, path))
+    if values.ndim == 3:  # Pillow has kept the upper bytes alone
+        with _opened(path, content) as again:
+            low_bytes(again)
+            deep: NDArray[np.uint16] = values.astype(np.uint16) << 8 | np.asarray(_upright(again, path))
+            return deep
+    if depth.signed and values.min() < 0:
+        raise DataError(f"{path} has negative values, which are no grey levels: convert it to unsigned 16 bits")
+    return values.astype(np.uint16)
 
 
 def _reason(error: BaseException) -> str:
-    return (getattr(error, "strerror", None) or str(error) or type(error).__name__).split("\n")[0]
+    return (getattr(error, "strerror", None) or str(error) or type(error).__name__).split("\n")[0][:200]

@@ -1,30 +1,55 @@
 """Worker processes that prepare batches ahead.
 
 A worker hands an error over as an item rather than raising it, so that the user sees its one line and not a worker's traceback.
+Batches travel in shared memory as far as there is room for it, else through pipes: a container may have very little of it.
 """
 
+import atexit
 import os
 import signal
-from collections.abc import Iterable, Iterator
-from typing import Any, TypeVar
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+from weakref import WeakSet
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from pixeldistill.errors import PixelDistillError
+from pixeldistill.errors import DataError, PixelDistillError, RunError
+from pixeldistill.failures import LOST_WORKER, is_lost_worker
 from pixeldistill.process import release_memory
+from pixeldistill.wording import printable
 
 T = TypeVar("T")
 
+_at_work: "WeakSet[Any]" = WeakSet()  # iterators that have workers
 
-def load(dataset: Dataset[T | PixelDistillError], batches: Iterable[Any], workers: int) -> Iterator[T]:
+
+class Prepared(Dataset[T | PixelDistillError]):
+    """A dataset whose items are batches: `dataset[keys]` is a batch, or the error that kept it from being made."""
+
+    def files(self, keys: Any) -> Sequence[Path]:  # noqa: ANN401
+        """Name the files that a batch is made of, for an error that nobody foresaw."""
+        raise NotImplementedError
+
+
+def load(dataset: Prepared[T], batches: Iterable[Any], workers: int) -> Iterator[T]:
     """Iterate over `dataset[batch]` for every batch of keys, prepared ahead by worker processes, in order.
 
+    Args:
+        dataset: what makes the batches.
+        batches: keys of the batches.
+        workers: how many processes; 0 prepares them here.
+
     Raises:
-        PixelDistillError: that of the first batch that could not be made.
+        PixelDistillError: that of the first batch that could not be made, or a worker that was killed.
     """
     loader: DataLoader[Any] = DataLoader(
-        dataset,
+        _Guarded(dataset, shared=workers > 0),
         batch_size=None,
         sampler=batches,
         num_workers=workers,
@@ -32,15 +57,112 @@ def load(dataset: Dataset[T | PixelDistillError], batches: Iterable[Any], worker
         worker_init_fn=_init_worker,
         pin_memory=torch.cuda.is_available(),
     )
-    for batch in loader:
-        if isinstance(batch, PixelDistillError):
-            raise batch
-        yield batch
+    made: Any = None
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="This DataLoader will create", category=UserWarning)
+            made = iter(loader)
+        _at_work.add(made)
+        for batch in made:
+            if isinstance(batch, PixelDistillError):
+                raise batch
+            yield _unpacked(batch)
+    except RuntimeError as error:
+        if not is_lost_worker(error):
+            raise
+        raise RunError(LOST_WORKER) from error
+    except OSError as error:  # a system without shared memory at all, or without room for one process more
+        if made is not None:
+            raise
+        raise RunError(f"loader processes cannot be started ({error.strerror or error}): set --workers 0") from error
+    finally:
+        _end(made)
 
 
 def default_workers() -> int:
     """Loader processes where the user names none: the cores but one, four at most, at least one."""
     return max(1, min(4, len(os.sched_getaffinity(0)) - 1)) if hasattr(os, "sched_getaffinity") else 2
+
+
+class _Guarded(Dataset[Any]):
+    """A dataset that hands over whatever goes wrong, and tensors in the way that there is room for."""
+
+    def __init__(self, dataset: Prepared[Any], *, shared: bool) -> None:
+        self.dataset, self.shared = dataset, shared
+
+    def __getitem__(self, keys: Any) -> Any:  # noqa: ANN401
+        try:
+            made = self.dataset[keys]
+            return _over(made, _packed) if self.shared else made
+        except PixelDistillError as error:
+            return error
+        except Exception as error:  # what nobody foresaw must not end in another process
+            first, *rest = self.dataset.files(keys)
+            which = f"{first}{f' or one of {len(rest)} others' if rest else ''}"
+            return DataError(f"data: {which} could not be prepared: {printable(f'{type(error).__name__}: {error}')[:300]}")
+
+
+class _Sent(NamedTuple):
+    """A tensor as an array, which goes through a pipe; `order`, that of its axes in memory."""
+
+    values: NDArray[Any]
+    order: list[int]
+
+
+def _packed(tensor: Tensor) -> Tensor | _Sent:
+    """Put a tensor into shared memory; where that is full, give it as an array."""
+    try:
+        shared: Tensor = tensor.share_memory_()  # type: ignore[no-untyped-call]
+        return shared
+    except (RuntimeError, OSError):
+        order = sorted(range(tensor.ndim), key=tensor.stride().__getitem__, reverse=True)  # channels may come last
+        return _Sent(np.ascontiguousarray(tensor.permute(order).numpy()), order)
+
+
+def _unpacked(batch: Any) -> Any:  # noqa: ANN401
+    if isinstance(batch, _Sent):
+        back = [batch.order.index(axis) for axis in range(len(batch.order))]
+        return torch.from_numpy(batch.values).permute(back)
+    return _parts(batch, _unpacked)
+
+
+def _over(batch: Any, change: Callable[[Tensor], Any]) -> Any:  # noqa: ANN401
+    """Apply a function to the tensors in a batch."""
+    return change(batch) if isinstance(batch, Tensor) else _parts(batch, lambda part: _over(part, change))
+
+
+def _parts(batch: Any, change: Callable[[Any], Any]) -> Any:  # noqa: ANN401
+    """Apply a function to the parts of a tuple, which may have names; anything else is given as it is."""
+    if not isinstance(batch, tuple):
+        return batch
+    parts = [change(part) for part in batch]
+    return type(batch)(*parts) if hasattr(batch, "_fields") else tuple(parts)
+
+
+def _end(made: Any) -> None:  # noqa: ANN401
+    """End the workers behind an iterator: they do not hear SIGTERM, and whoever waits for them would wait for ever."""
+    if made is None:
+        return
+    _at_work.discard(made)
+    getattr(made, "_shutdown_workers", _nothing)()
+    for process in getattr(made, "_workers", ()):
+        if process.is_alive():
+            process.kill()
+            process.join()
+
+
+def _nothing() -> None:
+    pass
+
+
+@atexit.register
+def _end_all() -> None:
+    """End what an unforeseen error has left: before the interpreter does, which waits for its children."""
+    left = list(_at_work)
+    if left and hasattr(signal, "SIGCHLD"):
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # PyTorch's would take their end for an error
+    for made in left:
+        _end(made)
 
 
 def _as_it_is(batch: Any) -> Any:  # noqa: ANN401

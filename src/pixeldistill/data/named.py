@@ -1,80 +1,72 @@
 """Readers of images that have one class each: folders, lists, CUB-200-2011, FGVC-Aircraft, the demo. No torch.
 
-Each gives `{split: [(path, class name)]}`, as the data states it.
+Each gives (path, class name) pairs by split, as the data states it.
 """
 
-import csv
+from collections import Counter
 from collections.abc import Callable
 from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
 
-from pixeldistill.data.images import find_images
+from pixeldistill.data.folders import class_folders, describe_passed, find_images, merged, passed_notes
+from pixeldistill.data.lists import read_list
+from pixeldistill.data.stated import SPLITS, Stated
 from pixeldistill.errors import DataError
+from pixeldistill.files import read_text
 from pixeldistill.inputs import Data
 
-SPLITS = ("train", "val", "test")
-Named = list[tuple[Path, str]]
+Pair = tuple[Path, str]
+Named = list[Pair]
+Folders = tuple[Named, Counter[str]]
 
 
-def _folder(data: Data) -> dict[str, Named]:
+def _folder(data: Data) -> Stated[Pair]:
     """`root/train/<class>/...` with `val` and `test` beside it, or `root/<class>/...` as one pool."""
     assert data.root is not None
-    folders = {p.name for p in data.root.iterdir() if p.is_dir() and not p.name.startswith(".")}
+    folders = {p.name for p in class_folders(data.root)}
     if "train" not in folders:
         if named := sorted(folders & {"val", "test", "valid", "validation", "training"}):
             raise DataError(f"data: {data.root} has a folder {named[0]!r} but no `train`: name the splits train, val and test")
-        return {"train": _class_folders(data.root)}
+        pool, passed = _classes(data.root)
+        return Stated({"train": pool}, passed_notes(passed), pool=True)
     if unknown := sorted(folders - set(SPLITS)):
         raise DataError(f"data: {data.root} has a folder {unknown[0]!r} beside `train`: name the splits train, val and test")
-    return {name: _class_folders(data.root / name) for name in SPLITS if (data.root / name).is_dir()}
+    found = {name: _classes(data.root / name) for name in SPLITS if (data.root / name).is_dir()}
+    passed = merged(passed for _, passed in found.values())
+    return Stated({name: images for name, (images, _) in found.items()}, passed_notes(passed), pool=len(found) == 1)
 
 
-def _class_folders(root: Path) -> Named:
+def _classes(root: Path) -> Folders:
+    """List the images of every class folder, and count what else is there."""
     named: Named = []
-    folders = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
+    passed: list[Counter[str]] = []
+    folders = class_folders(root)
     if not folders:
         raise DataError(f"data: {root} has no class folders: images belong in {root}/<class>/")
     for folder in folders:
-        images = find_images(folder)
-        if not images:
-            raise DataError(f"data: class folder {folder} holds no image: fill it or remove it")
-        named += [(path, folder.name) for path in images]
-    return named
+        found = find_images(folder)
+        if not found.images:
+            what = f" that can be read ({describe_passed(found.passed)}): convert them, " if found.passed else ": fill it "
+            raise DataError(f"data: class folder {folder} holds no image{what}or remove it")
+        named += [(path, folder.name) for path in found.images]
+        passed.append(found.passed)
+    return named, merged(passed)
 
 
-def _list(data: Data) -> dict[str, Named]:
-    """Lists of `path, label[, other labels]` lines, paths relative to root."""
+def _list(data: Data) -> Stated[Pair]:
+    """Lists of `path, label[, other labels]` lines, paths relative to root; see `lists.read_list`."""
     assert data.root is not None
-    named: dict[str, Named] = {}
+    stated: Stated[Pair] = Stated({}, [])
     for split in SPLITS:
-        name = getattr(data, split)
-        if name is None:
-            continue
-        samples: Named = []
-        for number, row in enumerate(_rows(data.root / name), start=1):
-            if not row:
-                continue
-            if len(row) <= data.label_column or not row[data.label_column].strip():
-                raise DataError(
-                    f"data: {data.root / name}, line {number}: expected `path, label` with the label in column "
-                    f"{data.label_column} (counted from 0), found {', '.join(row)!r}"
-                )
-            samples.append((data.root / row[0].strip(), row[data.label_column].strip()))
-        if not samples:
-            raise DataError(f"data: {data.root / name} lists no image")
-        named[split] = samples
-    return named
+        if (name := getattr(data, split)) is not None:
+            found = read_list(data.root / name, data.root, data.label_column)
+            stated.images[split] = found.pairs
+            stated.notes.extend(found.notes)
+    return stated
 
 
-def _rows(path: Path) -> list[list[str]]:
-    try:
-        return list(csv.reader(_lines(path), skipinitialspace=True))
-    except csv.Error as error:
-        raise DataError(f"data: {path} is no list of `path, label` lines: {error}") from error
-
-
-def _cub(data: Data) -> dict[str, Named]:
+def _cub(data: Data) -> Stated[Pair]:
     """CUB-200-2011 as distributed: images.txt, image_class_labels.txt, classes.txt, train_test_split.txt."""
     assert data.root is not None
     paths, labels, names, is_train = (
@@ -87,20 +79,21 @@ def _cub(data: Data) -> dict[str, Named]:
         except KeyError as error:
             raise DataError(f"data: {data.root}: image {key} or its class {error} is missing from the lists") from error
         named[split].append((data.root / "images" / path, label))
-    return named
+    return Stated(named, [])
 
 
-def _aircraft(data: Data) -> dict[str, Named]:
+def _aircraft(data: Data) -> Stated[Pair]:
     """FGVC-Aircraft as distributed: data/images and data/images_variant_{train,val,test}.txt."""
     assert data.root is not None
     root = data.root / "data" if (data.root / "data").is_dir() else data.root
-    return {
+    named = {
         split: [(root / "images" / f"{key}.jpg", label) for key, label in _pairs(root / f"images_variant_{split}.txt")]
         for split in SPLITS
     }
+    return Stated(named, [])
 
 
-def _demo(data: Data) -> dict[str, Named]:
+def _demo(data: Data) -> Stated[Pair]:
     """Photographs of solar cells from the package elpv-dataset, by the probability of a defect."""
     if find_spec("elpv_dataset") is None:
         raise DataError("data: the demo's photographs are not installed: pip install 'pixeldistill[demo]'")
@@ -110,27 +103,19 @@ def _demo(data: Data) -> dict[str, Named]:
     for row in (root / "labels.csv").read_text(encoding="utf-8").splitlines():
         path, probability, _ = row.split()
         named.append((root / path, names[probability[:3]]))
-    return {"train": named}
+    return Stated({"train": named}, [], pool=True)
 
 
 def _pairs(path: Path) -> list[tuple[str, str]]:
     """Read `key value` lines; the value may hold spaces."""
-    pairs = [line.strip().partition(" ") for line in _lines(path) if line.strip()]
+    lines = read_text(path, DataError, "data: ").splitlines()
+    pairs = [line.strip().partition(" ") for line in lines if line.strip()]
     for key, _, value in pairs:
         if not value:
             raise DataError(f"data: {path}: expected `key value` lines, found {key!r}")
     return [(key, value) for key, _, value in pairs]
 
 
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise DataError(f"data: {path} is not UTF-8 text: save it as UTF-8") from error
-    except OSError as error:
-        raise DataError(f"data: {path} cannot be read: {error.strerror}") from error
-
-
-READERS: dict[str, Callable[[Data], dict[str, Named]]] = {
+READERS: dict[str, Callable[[Data], Stated[Pair]]] = {
     "folder": _folder, "list": _list, "cub": _cub, "aircraft": _aircraft, "demo": _demo,
 }  # fmt: skip

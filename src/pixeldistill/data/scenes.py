@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw
 
 from pixeldistill.data.annotations import Described
 from pixeldistill.data.coco import read_coco
+from pixeldistill.data.stated import Stated
 from pixeldistill.errors import DataError
 from pixeldistill.files import locked
 from pixeldistill.inputs import Data
@@ -24,7 +25,7 @@ MARKS = ("plain", "bar", "cross", "dot")
 SEED = 0
 
 
-def read_scenes(data: Data) -> tuple[dict[str, list[Described]], list[str]]:
+def read_scenes(data: Data) -> Stated[Described]:
     """Read the scenes in `data.root`; they are drawn there first, if need be.
 
     Raises:

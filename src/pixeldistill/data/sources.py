@@ -9,39 +9,58 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pixeldistill.data.annotations import Described, boxed_splits, check_convention, learnable
+from pixeldistill.data.boxed import join_entries, read_sizes
 from pixeldistill.data.boxes import Annotation
 from pixeldistill.data.coco import read_coco
-from pixeldistill.data.named import READERS, SPLITS, Named
+from pixeldistill.data.images import read_image
+from pixeldistill.data.labelme import read_labelme
+from pixeldistill.data.located import locate
+from pixeldistill.data.named import READERS, Named
 from pixeldistill.data.scenes import read_scenes
+from pixeldistill.data.stated import SPLITS, Listed, Stated
 from pixeldistill.data.voc import read_voc
+from pixeldistill.data.yolo import read_yolo
 from pixeldistill.errors import DataError
 from pixeldistill.inputs import Data
 
-MANY_CLASSES = 20  # more are not listed one by one
+LONG_NUMBER = 19  # digits: a name of more is a name
 
 
 class Sample(NamedTuple):
-    """An image file, and its class index or the boxes in it."""
+    """An image file, and its class index or the boxes in it.
+
+    Known once it has been checked: how many of 16 bits it uses, where it may have so many (`bits`); the file's `file_stamp`.
+    """
 
     path: Path
     label: int | Annotation
+    bits: int | None = None
+    stamp: int | None = None
+
+    def read(self, reduction: Callable[[int, int], int] | None = None) -> NDArray[np.uint8]:
+        """Read the image, see `read_image`; refuse one that has changed since it was checked. Raises DataError."""
+        return read_image(self.path, reduction, bits=self.bits, stamp=self.stamp)
 
 
 class Splits(NamedTuple):
-    """Labelled images of each split; `test` is empty where the data has none. `notes` say what was decided."""
+    """Labelled images of each split; `test` is empty where the data has none. `notes` say what was decided.
+
+    Known once they have been checked: what each file holds, as a hash (`content`); how many bits the images of 16 use (`bits`).
+    """
 
     train: tuple[Sample, ...]
     val: tuple[Sample, ...]
     test: tuple[Sample, ...]
     classes: tuple[str, ...]
     notes: tuple[str, ...]
-    content: Mapping[Path, str] = MappingProxyType({})  # what each file holds, as a hash; known once they have been checked
+    content: Mapping[Path, str] = MappingProxyType({})
+    bits: int | None = None
 
     def digest(self, *names: str) -> str:
         """Identify the data: a run goes on only with what it began with, wherever that lies now and whatever the files' names.
@@ -54,9 +73,6 @@ class Splits(NamedTuple):
     def identity(self, name: str) -> dict[str, str | int]:
         """Identify a split, so that two of them can be told apart in words."""
         return {"number": len(getattr(self, name)), "classes": len(self.classes), "content": self.digest(name)}
-
-
-Listed = TypeVar("Listed", bound=tuple[Any, ...])  # an image as a reader gives it, its path first
 
 
 def _plain(label: int | Annotation) -> object:
@@ -78,14 +94,17 @@ def load_splits(data: Data) -> Splits:
 
 def _load_named(data: Data, rng: np.random.Generator) -> Splits:
     """Load images that have one class each."""
-    named = READERS[data.format](data)
-    notes = _skipped(named, data)
+    stated = READERS[data.format](data)
+    named = stated.images
+    notes = [*stated.notes, *locate(named, data.root), *_skipped(named, data)]
     if not named.get("train"):
         raise DataError(f"data: the train split of {data.root or data.format} has no image")
-    classes = _class_names(named["train"], numbers=data.format == "list")
+    if data.format == "list":
+        _whole_numbers(named)
+    classes = _class_names(named["train"], gaps=data.format != "list")
     _check_classes(named, classes)
-    _check_files(named)
-    notes += _cut_missing(named, lambda sample: {sample[1]}, data, rng)
+    _check_files(named, data)
+    notes += _cut_missing(named, lambda sample: {sample[1]}, data, rng, pool=stated.pool)
     index = {name: i for i, name in enumerate(classes)}
     samples = {split: [Sample(path, index[label]) for path, label in of] for split, of in named.items()}
     notes += _limited(samples, data, rng)
@@ -94,13 +113,15 @@ def _load_named(data: Data, rng: np.random.Generator) -> Splits:
 
 def _load_boxed(data: Data, rng: np.random.Generator) -> Splits:
     """Load images that have boxes."""
-    described, order = _BOXED_READERS[data.format](data)
-    notes = _skipped(described, data)
-    _check_files(described)
+    stated = _BOXED_READERS[data.format](data)
+    described = stated.images
+    notes = [*stated.notes, *locate(described, data.root), *_skipped(described, data), *join_entries(described)]
+    _check_files(described, data)
+    notes += read_sizes(described, data)
     for name, images in described.items():
         check_convention(name, images)
-    notes += _cut_missing(described, learnable, data, rng)
-    boxed = boxed_splits(described, order)
+    notes += _cut_missing(described, learnable, data, rng, pool=stated.pool)
+    boxed = boxed_splits(described, stated.order)
     samples = {split: [Sample(path, annotation) for path, annotation in of] for split, of in boxed.samples.items()}
     notes += _limited(samples, data, rng)  # the classes are those of all
     check_objects(samples)
@@ -113,26 +134,6 @@ def check_objects(samples: Mapping[str, Sequence[Sample]]) -> None:
         annotations = [sample.label for sample in samples.get(name, ()) if isinstance(sample.label, Annotation)]
         if annotations and not any((~annotation.crowd).any() for annotation in annotations):
             raise DataError(f"data: no image of {name} has an object: there is nothing to measure with")
-
-
-def describe_classes(splits: Splits) -> str:
-    """Count in a line what each class has in train, val and test, of many classes those with the least to learn from.
-
-    A name that was mistyped in train makes a class of its own, and is seen here.
-    """
-    counted = [np.bincount(_labels(split), minlength=len(splits.classes)) for split in (splits.train, splits.val, splits.test)]
-    order = np.arange(len(splits.classes))
-    many = len(order) > MANY_CLASSES
-    shown = np.argsort(counted[0], kind="stable")[:MANY_CLASSES] if many else order
-    what = "boxes" if splits.train and isinstance(splits.train[0].label, Annotation) else "images"
-    told = ", ".join(f"{splits.classes[i]} {'/'.join(str(counts[i]) for counts in counted)}" for i in shown)
-    return f"{what} in train/val/test{f', the {MANY_CLASSES} rarest classes' if many else ''}: {told}"
-
-
-def _labels(samples: Sequence[Sample]) -> NDArray[np.int64]:
-    """List the classes of images, or of all their boxes that are no crowds."""
-    labels = [s.label.labels[~s.label.crowd] if isinstance(s.label, Annotation) else [s.label] for s in samples]
-    return np.concatenate([np.zeros(0, np.int64), *(np.asarray(label, np.int64) for label in labels)])
 
 
 def _splits(samples: Mapping[str, Sequence[Sample]], classes: tuple[str, ...], notes: list[str]) -> Splits:
@@ -152,12 +153,16 @@ def _limited(listed: dict[str, list[Listed]], data: Data, rng: np.random.Generat
 
 
 def _cut_missing(
-    listed: dict[str, list[Listed]], classes_of: Callable[[Listed], set[str]], data: Data, rng: np.random.Generator
+    listed: dict[str, list[Listed]],
+    classes_of: Callable[[Listed], set[str]],
+    data: Data,
+    rng: np.random.Generator,
+    *,
+    pool: bool,
 ) -> list[str]:
-    """Cut, in place, the splits that the data lacks; gives notes that say so."""
+    """Cut, in place, the splits that the data lacks, a test split from one pool alone; gives notes that say so."""
     notes = []
-    pooled = data.format in ("folder", "demo") and "val" not in listed
-    if "test" not in listed and pooled:
+    if pool:
         listed["train"], listed["test"] = _cut(listed["train"], classes_of, data.test_fraction, rng)
         notes.append(_cut_note("test", "all images", listed["test"], data))
     if not listed.get("val"):
@@ -210,11 +215,21 @@ def _skipped(listed: dict[str, list[Listed]], data: Data) -> list[str]:
     return [f"skipped {len(missing)} images that are listed but are not there; the first: {missing[0]}"] if missing else []
 
 
-def _class_names(train: Named, *, numbers: bool) -> tuple[str, ...]:
-    """Sort the class names; in lists, names that are all numbers are sorted as such and must be 0, 1, 2, ..."""
+def _whole_numbers(named: Mapping[str, Named]) -> None:
+    """Write labels without a point, in place, where all are whole numbers: a spreadsheet may have written 1.0 for 1."""
+    labels = {label for of in named.values() for _, label in of}
+    if all(label.removesuffix(".0").isdecimal() and label.isascii() for label in labels):
+        for of in named.values():
+            of[:] = [(path, label.removesuffix(".0")) for path, label in of]
+
+
+def _class_names(train: Named, *, gaps: bool) -> tuple[str, ...]:
+    """Sort the class names; names that are all numbers by size. In lists, whose numbers are indices, they must be 0, 1, 2, ..."""
     names = {label for _, label in train}
-    if not numbers or not all(name.isascii() and name.isdecimal() and str(int(name)) == name for name in names):
+    if not all(name.isascii() and name.isdecimal() and len(name) < LONG_NUMBER for name in names):
         return tuple(sorted(names))
+    if gaps or any(str(int(name)) != name for name in names):
+        return tuple(sorted(names, key=lambda name: (int(name), name)))
     found = sorted(int(name) for name in names)
     missing = sorted(set(range(len(found))) - set(found))
     if missing:
@@ -238,7 +253,7 @@ def _check_classes(named: Mapping[str, Named], classes: tuple[str, ...]) -> None
                 )
 
 
-def _check_files(listed: Mapping[str, Sequence[tuple[Any, ...]]]) -> None:
+def _check_files(listed: Mapping[str, Sequence[tuple[Any, ...]]], data: Data) -> None:
     """Refuse images that are listed twice, or are not there."""
     seen: dict[Path, str] = {}
     for split in SPLITS:
@@ -250,9 +265,12 @@ def _check_files(listed: Mapping[str, Sequence[tuple[Any, ...]]]) -> None:
     missing = [path for path in seen if not path.is_file()]
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise DataError(f"data: {missing[0]}{more}: listed, but not there")
+        what = "listed, but no regular file" if missing[0].exists() else "listed, but not there"
+        lost = any(images and all(path in missing for path, *_ in images) for images in listed.values())
+        mend = ": name their folder as data.images" if lost and data.format == "coco" else ""
+        raise DataError(f"data: {missing[0]}{more}: {what}{mend}")
 
 
-_BOXED_READERS: dict[str, Callable[[Data], tuple[dict[str, list[Described]], list[str]]]] = {
-    "coco": read_coco, "voc": read_voc, "scenes": read_scenes,
+_BOXED_READERS: dict[str, Callable[[Data], Stated[Described]]] = {
+    "coco": read_coco, "voc": read_voc, "yolo": read_yolo, "labelme": read_labelme, "scenes": read_scenes,
 }  # fmt: skip

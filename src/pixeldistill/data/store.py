@@ -1,17 +1,16 @@
-"""The image store: a split's images decoded once, as uint8 with their shorter side at a chosen size, memory-mapped."""
+"""The image store: a split's images decoded once, as uint8 with their shorter side at a chosen size."""
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch.utils.data import Dataset
 
-from pixeldistill.archive import KEY, Archive, Layout
-from pixeldistill.data.images import image_size, read_image
-from pixeldistill.data.loading import load
+from pixeldistill.archive import KEY, Archive, Column, Layout
+from pixeldistill.data.images import image_size
+from pixeldistill.data.loading import Prepared, load
 from pixeldistill.data.sources import Sample
 from pixeldistill.data.views import jpeg_reduction, resize_image
 from pixeldistill.errors import PixelDistillError, RunError
@@ -23,31 +22,36 @@ TOLERANCE = 1.0  # mean grey levels: another version of a decoder may round othe
 
 
 class ImageStore:
-    """Stored images by their index in the split: `store[i]` is (height, width, 3), uint8, not to be written to.
+    """Stored images by their index in the split, (height, width, 3), uint8, not to be written to.
 
     What it changes: crops come from an image of the stored size instead of the original's. An image that is smaller than that is
     stored as it is, so that nothing is enlarged twice.
     """
 
-    def __init__(self, pixels: NDArray[np.uint8], sizes: NDArray[np.int64]) -> None:
+    def __init__(self, pixels: Column, sizes: NDArray[np.int64]) -> None:
         self.pixels, self.sizes = pixels, sizes
-        self.ends = np.cumsum(_bytes(sizes))
+        self.starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(_bytes(sizes))])
 
     def __len__(self) -> int:
         return len(self.sizes)
 
-    def __getitem__(self, index: int) -> NDArray[np.uint8]:
+    def size(self, index: int) -> tuple[int, int]:
+        """Give an image's height and width."""
         height, width = self.sizes[index]
-        end = int(self.ends[index])
-        return self.pixels[end - 3 * height * width : end].reshape(height, width, 3)
+        return int(height), int(width)
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Let worker processes map the file themselves, where they are not forked."""
-        return _reopened, (str(cast(Any, self.pixels).filename), self.sizes)
+    def rows(self, index: int, top: int, height: int) -> NDArray[np.uint8]:
+        """Give some of an image's rows, (height, width, 3)."""
+        width = int(self.sizes[index, 1])
+        start = int(self.starts[index]) + 3 * width * top
+        return self.pixels.read(start, 3 * width * height).reshape(height, width, 3)
 
+    def __getitem__(self, index: int) -> NDArray[np.uint8]:
+        return self.rows(index, 0, int(self.sizes[index, 0]))
 
-def _reopened(path: str, sizes: NDArray[np.int64]) -> ImageStore:
-    return ImageStore(np.load(path, mmap_mode="r", allow_pickle=False), sizes)
+    def write(self, index: int, images: Sequence[NDArray[np.uint8]]) -> None:
+        """Store images that follow each other, from an index on."""
+        self.pixels.write(int(self.starts[index]), np.concatenate([image.reshape(-1) for image in images]))
 
 
 def open_store(
@@ -60,6 +64,7 @@ def open_store(
     workers: int,
     note: Callable[[str], None],
     reduced: bool = True,
+    bits: int | None = None,
     rank: int = 0,
     world: int = 1,
     barrier: Callable[[], None] = lambda: None,
@@ -75,6 +80,7 @@ def open_store(
         workers: loader processes.
         note: where to say what will be written.
         reduced: whether JPEGs may be decoded at the reduced scale that the side needs.
+        bits: as the recipe's `data.bits`.
         rank: of this process.
         world: how many processes share the work.
         barrier: waits for all of them.
@@ -87,11 +93,11 @@ def open_store(
         sizes = np.array([stored_size(*size, side) for size in pool.map(image_size, (s.path for s in samples))], dtype=np.int64)
     total = int(_bytes(sizes).sum())
     blocks = [range(i, min(i + BLOCK, len(samples))) for i in range(0, len(samples), BLOCK)]
-    key = store_settings(side, kernel, reduced=reduced) | {"images": dict(images)}
+    key = store_settings(side, kernel, reduced=reduced, bits=bits) | {"images": dict(images)}
 
     def attach(create: bool = False) -> Archive:
         layout: Layout = {"pixels": ((total,), np.uint8)}
-        return Archive(folder, "image store", "data.store_folder", key, layout, len(blocks), create=create)
+        return Archive(folder, "image store", "data.store_folder", key, layout, len(blocks), create=create, keep=True)
 
     if rank == 0:
         fresh = not (folder / KEY).is_file()
@@ -104,10 +110,9 @@ def open_store(
     # Which process does what must not depend on how far another one is.
     missing = [block for block in archive.missing() if block % world == rank]
     store = ImageStore(archive["pixels"], sizes)
-    dataset = _Reduced([sample.path for sample in samples], sizes, kernel, side, reduced)
+    dataset = _Reduced(samples, sizes, kernel, side, reduced)
     for block, loaded in zip(missing, load(dataset, [list(blocks[b]) for b in missing], workers), strict=True):
-        for index, image in zip(blocks[block], loaded, strict=True):
-            store[index][...] = image
+        store.write(blocks[block][0], loaded)
         archive.finish(block)
     barrier()
     archive = attach()
@@ -119,9 +124,9 @@ def open_store(
     return store
 
 
-def store_settings(side: int, kernel: str, *, reduced: bool) -> dict[str, Any]:
+def store_settings(side: int, kernel: str, *, reduced: bool, bits: int | None) -> dict[str, Any]:
     """Give the part of a store's key that the recipe alone decides."""
-    return {"format": 3, "side": side, "kernel": kernel, "decode": "reduced" if reduced else "full"}
+    return {"format": 4, "side": side, "kernel": kernel, "decode": "reduced" if reduced else "full", "bits": bits}
 
 
 def _verify(store: ImageStore, dataset: "_Reduced", folder: Path) -> None:
@@ -134,16 +139,16 @@ def _verify(store: ImageStore, dataset: "_Reduced", folder: Path) -> None:
         difference = np.abs(store[int(index)].astype(int) - image).mean()
         if difference > TOLERANCE:
             raise RunError(
-                f"image store {folder} does not hold what {dataset.paths[index]} does, though its key is right: it is damaged; "
-                "remove that folder, it will be made again"
+                f"image store {folder} does not hold what {dataset.samples[index].path} does, though its key is right: it is "
+                "damaged; remove that folder, it will be made again"
             )
 
 
-class _Reduced(Dataset[list[NDArray[np.uint8]] | PixelDistillError]):
+class _Reduced(Prepared[list[NDArray[np.uint8]]]):
     """Blocks of images at their stored size."""
 
-    def __init__(self, paths: Sequence[Path], sizes: NDArray[np.int64], kernel: str, side: int, reduced: bool) -> None:
-        self.paths, self.sizes, self.kernel, self.side, self.reduced = paths, sizes, kernel, side, reduced
+    def __init__(self, samples: Sequence[Sample], sizes: NDArray[np.int64], kernel: str, side: int, reduced: bool) -> None:
+        self.samples, self.sizes, self.kernel, self.side, self.reduced = samples, sizes, kernel, side, reduced
 
     def __getitem__(self, block: Sequence[int]) -> list[NDArray[np.uint8]] | PixelDistillError:
         try:
@@ -151,11 +156,15 @@ class _Reduced(Dataset[list[NDArray[np.uint8]] | PixelDistillError]):
         except PixelDistillError as error:
             return error
 
+    def files(self, block: Sequence[int]) -> list[Path]:
+        """Name the files of a block."""
+        return [self.samples[index].path for index in block]
+
     def _reduced(self, index: int) -> NDArray[np.uint8]:
         def reduction(height: int, width: int) -> int:
             return jpeg_reduction(height, width, self.side) if self.reduced else 1
 
-        image = read_image(self.paths[index], reduction)
+        image = self.samples[index].read(reduction)
         height, width = (int(n) for n in self.sizes[index])
         return resize_image(image, height, width, self.kernel)
 

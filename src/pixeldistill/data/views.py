@@ -36,8 +36,8 @@ def camera_view(image: NDArray[np.uint8], side: int, imaging: Imaging) -> Tensor
     short = round(side / imaging.crop)
     image = cut_long(image)
     height, width = image.shape[:2]
-    scale = short / min(height, width)
-    tensor = resize(to_tensor(image), max(short, round(height * scale)), max(short, round(width * scale)), imaging.kernel)
+    rows, columns = (max(short, round(length * short / min(height, width))) for length in (height, width))
+    tensor = resize(to_tensor(image), rows, columns, imaging.kernel)
     view: Tensor = F.center_crop(tensor, [side, side])
     return view
 
@@ -57,8 +57,8 @@ def whole_size(height: int, width: int, side: int) -> tuple[int, int]:
     >>> whole_size(480, 640, 240), whole_size(100, 2000, 240)
     ((240, 320), (48, 960))
     """
-    scale = min(side / min(height, width), MAX_LENGTH * side / max(height, width))
-    return max(1, round(height * scale)), max(1, round(width * scale))
+    divisor = max(MAX_LENGTH * min(height, width), height, width)
+    return max(1, round(MAX_LENGTH * side * height / divisor)), max(1, round(MAX_LENGTH * side * width / divisor))
 
 
 def resize(image: Tensor, height: int, width: int, kernel: str) -> Tensor:
@@ -92,8 +92,13 @@ def resize_batch(images: Tensor, windows: Tensor, side: int, kernel: str) -> Ten
     rows = _resize_matrix(windows[:, 0], images.shape[2], side, kernel)
     columns = _resize_matrix(windows[:, 1], images.shape[3], side, kernel)
     columns = torch.where(windows[:, 2, None, None] > 0, columns.flip(1), columns)
-    narrow = (images.float() @ columns[:, None].transpose(2, 3)).round_().clamp_(0, 255)
-    return (rows[:, None] @ narrow).round_().clamp_(0, 255).to(torch.uint8)
+    narrow = _to_levels(images.float() @ columns[:, None].transpose(2, 3))
+    return _to_levels(rows[:, None] @ narrow).to(torch.uint8)
+
+
+def _to_levels(values: Tensor) -> Tensor:
+    """Round to whole grey levels, in place; halves up, as Pillow and PyTorch do."""
+    return values.add_(0.5).floor_().clamp_(0, 255)
 
 
 def _resize_matrix(sizes: Tensor, longest: int, side: int, kernel: str) -> Tensor:
@@ -118,6 +123,12 @@ def _resize_matrix(sizes: Tensor, longest: int, side: int, kernel: str) -> Tenso
 def to_unit(image: Tensor) -> Tensor:
     """Turn uint8 into float in [0, 1]."""
     return image.float().div_(255)
+
+
+def to_image(view: Tensor) -> NDArray[np.uint8]:
+    """Turn a tensor (3, H, W) into an image (H, W, 3)."""
+    image: NDArray[np.uint8] = view.permute(1, 2, 0).contiguous().numpy()
+    return image
 
 
 def to_tensor(image: NDArray[np.uint8]) -> Tensor:

@@ -7,95 +7,142 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
 from pixeldistill.data.annotations import LARGEST, LONGEST, Described, Object, check_name
-from pixeldistill.data.images import EXTENSIONS
+from pixeldistill.data.folders import EXTENSIONS
+from pixeldistill.data.stated import SPLITS, Stated
 from pixeldistill.errors import DataError
+from pixeldistill.files import read_text
 from pixeldistill.inputs import Data
+from pixeldistill.wording import in_words, shown
 
 SETS = Path("ImageSets") / "Main"
 FLAG = re.compile(r"\s+(-1|0|1)$")  # the sets of a single class say so whether an image shows it
+NAMESPACE = re.compile(r"^\{[^}]*\}")
+_DIFFICULT = {"0": False, "1": True, "false": False, "true": True, "unspecified": False, "": False}
 
 
-def read_voc(data: Data) -> tuple[dict[str, list[Described]], list[str]]:
+def read_voc(data: Data) -> Stated[Described]:
     """Read `ImageSets/Main/<split>.txt`, `Annotations/*.xml` and `JPEGImages/*`; classes are in alphabetical order.
 
+    Without image sets all annotations are one pool; XML and images may also lie side by side, as labelImg saves them.
     `data.train`, `val` and `test` name other image sets; objects that are marked difficult count as crowds.
 
     Raises:
-        DataError: a missing set, annotation or image, XML that says no size or no box.
+        DataError: a missing set, annotation or image, XML that says no box.
     """
     assert data.root is not None
-    described: dict[str, list[Described]] = {}
-    for split in ("train", "val", "test"):
+    reader = _Reader(data.root)
+    images: dict[str, list[Described]] = {}
+    for split in SPLITS:
         chosen = getattr(data, split)
         path = data.root / SETS / f"{chosen or split}.txt"
-        if path.is_file() or chosen or split == "train":
-            described[split] = [_described(data.root, name) for name in _names(path, data.root)]
-    names = {o.name for images in described.values() for image in images for o in image.objects}
-    return described, sorted(names)
+        if path.is_file() or chosen or (split == "train" and (data.root / SETS).is_dir()):
+            images[split] = [reader.described(name) for name in _names(path, reader)]
+    notes: list[str] = []
+    pool = not images
+    if pool:
+        images["train"] = [reader.described(name) for name in reader.all_names()]
+        notes.append(f"no image sets in {data.root / SETS}: all {len(images['train'])} annotations are one pool")
+    names = {o.name for described in images.values() for image in described for o in image.objects}
+    return Stated(images, [*notes, *reader.notes()], sorted(names), pool)
 
 
-def _names(path: Path, root: Path) -> list[str]:
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8 text"
-        raise DataError(f"data: image set {path} cannot be read: {reason}; data.train, val and test name image sets") from error
+def _names(path: Path, reader: "_Reader") -> list[str]:
+    if not path.is_file():
+        raise DataError(f"data: image set {path} is not there; data.train, val and test name image sets")
+    lines = read_text(path, DataError, "data: image set ").splitlines()
     stated = [line.strip() for line in lines if line.strip()]
     if odd := next((name for name in stated if not name.replace("\t", " ").isprintable() or len(name) > LONGEST), None):
-        raise DataError(f"data: image set {path} lists {odd[:40]!r}, which is no name of a file")
+        raise DataError(f"data: image set {path} lists {shown(odd)}, which is no name of a file")
     if not stated:
         raise DataError(f"data: image set {path} lists no image")
-    return [name if _annotation_file(root, name).is_file() else FLAG.sub("", name) for name in stated]
+    return [reader.name_of(name) for name in stated]
 
 
-def _annotation_file(root: Path, name: str) -> Path:
-    return root / "Annotations" / f"{name}.xml"
+class _Reader:
+    """Reads a folder's annotations, and counts what is left out of them."""
+
+    def __init__(self, root: Path) -> None:
+        self.annotations = root / "Annotations" if (root / "Annotations").is_dir() else root
+        self.images = next((root / n for n in ("JPEGImages", "images") if (root / n).is_dir()), self.annotations)
+        self.lost: list[str] = []
+        self.unspecified = 0
+
+    def file(self, name: str) -> Path:
+        """Name an image's annotation."""
+        return self.annotations / f"{name}.xml"
+
+    def name_of(self, stated: str) -> str:
+        """Give an image's name as a set lists it: perhaps with a flag, or with the image's suffix."""
+        tries = (stated, FLAG.sub("", stated))
+        bare = [name for name in tries if self.file(name).is_file()]
+        bare += [str(Path(name).with_suffix("")) for name in tries if Path(name).suffix.lower() in EXTENSIONS]
+        return next((name for name in bare if self.file(name).is_file()), tries[1])
+
+    def all_names(self) -> list[str]:
+        """List all annotations."""
+        names = sorted(path.stem for path in self.annotations.glob("*.xml"))
+        if not names:
+            raise DataError(f"data: {self.annotations} holds no annotation (*.xml)")
+        return names
+
+    def described(self, name: str) -> Described:
+        """Read an image's annotation."""
+        path = self.file(name)
+        try:
+            tree = ElementTree.fromstring(path.read_bytes())
+        except OSError as error:
+            raise DataError(f"data: {path} cannot be read: {error.strerror}") from error
+        except (ElementTree.ParseError, LookupError, ValueError, RecursionError) as error:
+            raise DataError(f"data: {path} is not XML: {error}") from error
+        for element in tree.iter():
+            element.tag = NAMESPACE.sub("", element.tag) if isinstance(element.tag, str) else element.tag
+        sides = [int(_number(tree, f"size/{side}", path, absent=0)) for side in ("height", "width")]
+        objects = [found for entry in tree.findall("object") if (found := self._object(entry, path))]
+        size = (sides[0], sides[1]) if min(sides) > 0 else None  # the image says it itself
+        return Described(self._image(name, tree), size, tuple(objects), path)
+
+    def _object(self, entry: Element, path: Path) -> Object | None:
+        name = (entry.findtext("name") or "").strip()
+        if not name:
+            raise DataError(f"data: {path} has an object without a name")
+        check_name(name, f"{path}: an object")
+        if entry.find("bndbox") is None:
+            self.lost.append(f"{name!r} in {path}")
+            return None
+        x0, y0, x1, y1 = (_number(entry, f"bndbox/{corner}", path) for corner in ("xmin", "ymin", "xmax", "ymax"))
+        difficult = (entry.findtext("difficult") or "0").strip().lower()
+        if difficult not in _DIFFICULT:
+            raise DataError(f"data: {path}: difficult is {shown(difficult)}: expected 0 or 1")
+        self.unspecified += difficult == "unspecified"
+        # VOC counts pixels from 1, and its last one is inside.
+        return Object((x0 - 1, y0 - 1, x1, y1), name, _DIFFICULT[difficult], difficult=_DIFFICULT[difficult])
+
+    def _image(self, name: str, tree: Element) -> Path:
+        """Find an annotation's image: by the set's name, whatever its extension, or as the annotation says."""
+        stated = (tree.findtext("filename") or "").strip()
+        stated = stated if stated.isprintable() and len(stated) <= LONGEST else ""
+        candidates = [
+            *(self.images / f"{name}{e}" for e in (".jpg", *sorted(EXTENSIONS))),
+            *([self.images / stated] if stated else []),
+        ]
+        missing = self.images / (stated if Path(stated).stem == name else f"{name}.jpg")
+        return next((path for path in candidates if path.is_file()), missing)
+
+    def notes(self) -> list[str]:
+        """Say what was left out, and what was guessed."""
+        lost, unknown = in_words(len(self.lost), "object"), in_words(self.unspecified, "object")
+        return [
+            *([f"{lost} without bndbox left out (the first: {self.lost[0]})"] if self.lost else []),
+            *([f"{unknown} with difficult 'Unspecified': taken for 0"] if self.unspecified else []),
+        ]
 
 
-def _described(root: Path, name: str) -> Described:
-    path = _annotation_file(root, name)
-    try:
-        tree = ElementTree.fromstring(path.read_bytes())
-    except OSError as error:
-        raise DataError(f"data: {path} cannot be read: {error.strerror}") from error
-    except (ElementTree.ParseError, LookupError, ValueError) as error:
-        raise DataError(f"data: {path} is not XML: {error}") from error
-    height, width = (int(_number(tree, f"size/{side}", path)) for side in ("height", "width"))
-    if min(height, width) < 1:
-        raise DataError(f"data: {path}: size is {width}×{height}: write the image's width and height there")
-    return Described(_image(root, name, tree), (height, width), tuple(_object(o, path) for o in tree.findall("object")), path)
-
-
-def _object(entry: Element, path: Path) -> Object:
-    name = (entry.findtext("name") or "").strip()
-    if not name:
-        raise DataError(f"data: {path} has an object without a name")
-    check_name(name, f"{path}: an object")
-    x0, y0, x1, y1 = (_number(entry, f"bndbox/{corner}", path) for corner in ("xmin", "ymin", "xmax", "ymax"))
-    difficult = (entry.findtext("difficult") or "0").strip()
-    if difficult not in ("0", "1"):
-        raise DataError(f"data: {path}: difficult is {difficult[:40]!r}: expected 0 or 1")
-    return Object((x0 - 1, y0 - 1, x1, y1), name, difficult == "1")  # VOC counts pixels from 1, and its last one is inside
-
-
-def _image(root: Path, name: str, tree: Element) -> Path:
-    """Find an annotation's image: by the set's name, whatever its extension, or as the annotation says."""
-    folder = root / "JPEGImages"
-    stated = (tree.findtext("filename") or "").strip()
-    candidates = [
-        folder / f"{name}.jpg",
-        *(folder / f"{name}{e}" for e in sorted(EXTENSIONS)),
-        *([folder / stated] if stated else []),
-    ]
-    return next((path for path in candidates if path.is_file()), candidates[0])
-
-
-def _number(entry: Element, place: str, path: Path) -> float:
+def _number(entry: Element, place: str, path: Path, absent: float = math.nan) -> float:
     text = entry.findtext(place)
     try:
-        value = float(text or "")
+        value = float(text or absent)
     except ValueError:
         value = math.nan
     if not abs(value) < LARGEST:
-        raise DataError(f"data: {path}: {place} is {text!r}, which is no number")
+        raise DataError(f"data: {path}: {place} is {shown(text)}, which is no number")
     return value

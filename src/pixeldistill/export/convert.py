@@ -13,13 +13,12 @@ import torch
 from pixeldistill.data.views import MAX_LENGTH
 from pixeldistill.errors import ExportError
 from pixeldistill.export.graphs import (
-    IR_VERSION,
-    OPSET,
     classifier_answer,
     classifier_view,
     detector_answer,
     detector_view,
 )
+from pixeldistill.export.resizing import IR_VERSION, OPSET
 from pixeldistill.inputs import Imaging
 from pixeldistill.networks.backbone import one_line
 from pixeldistill.networks.classifier import Classifier
@@ -96,6 +95,9 @@ def assemble(converted: Graph, network: AnyNetwork, imaging: Imaging) -> Graph:
             seen, onnx.compose.add_prefix(answer, "answer/", rename_outputs=False),
             io_map=[(scores, "answer/scores"), (boxes, "answer/boxes"), *((n, f"answer/{n}") for n in ("new_sides", "sides"))],
         )  # fmt: skip
+    versions = {known.domain: known.version for known in sorted(model.opset_import, key=lambda known: known.version)}
+    del model.opset_import[:]  # each part has brought its own, and other programs want one of a domain
+    model.opset_import.extend(onnx.helper.make_opsetid(*known) for known in versions.items())
     model.producer_name = "pixeldistill"
     model.graph.name = "pixeldistill"
     model.graph.doc_string = ""

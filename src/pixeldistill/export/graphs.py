@@ -5,45 +5,8 @@ They are written in ONNX's own text form. Sizes are known only when the network 
 
 from collections.abc import Sequence
 
-import onnx
-import onnx.parser
-
+from pixeldistill.export.resizing import SIZES, Graph, parse, quotient, resized
 from pixeldistill.inputs import Imaging
-
-OPSET, IR_VERSION = 20, 10
-_MODES = {"bilinear": 'mode="linear"', "bicubic": 'mode="cubic", cubic_coeff_a=-0.5'}
-
-Graph = onnx.ModelProto
-
-
-def _model(text: str) -> Graph:
-    header = f'<ir_version: {IR_VERSION}, opset_import: ["" : {OPSET}]>\n'
-    model: Graph = onnx.parser.parse_model(header + text)
-    onnx.checker.check_model(model)
-    return model
-
-
-_SIZES = """
-    channels_first = Transpose <perm = [0, 3, 1, 2]> (image)
-    shape = Shape (image)
-    zero = Constant <value_ints = [0]> ()
-    one = Constant <value_ints = [1]> ()
-    three = Constant <value_ints = [3]> ()
-    batch = Slice (shape, zero, one)
-    sides = Slice (shape, one, three)
-    lengths = Cast <to = 11> (sides)
-    shorter = ReduceMin <keepdims = 1> (lengths)
-    longer = ReduceMax <keepdims = 1> (lengths)
-"""
-
-
-def _resized(imaging: Imaging) -> str:
-    """Resize to `new_sides`, antialiased, as 8-bit images: what is outside an image has no weight, as in Pillow and PyTorch."""
-    return f"""
-    new_shape = Concat <axis = 0> (batch, three, new_sides)
-    resized = Resize <{_MODES[imaging.kernel]}, antialias = 1, exclude_outside = 1,
-                      coordinate_transformation_mode = "half_pixel"> (channels_first, , , new_shape)
-"""
 
 
 def _coloured(imaging: Imaging, before: str, after: str) -> str:
@@ -56,8 +19,8 @@ def _coloured(imaging: Imaging, before: str, after: str) -> str:
     weighed = Mul (colours, parts)
     channel_axis = Constant <value_ints = [1]> ()
     luma = ReduceSum <keepdims = 1> (weighed, channel_axis)
-    half = Constant <value = int32[1] {{32768}}> ()
-    rounded_luma = Add (luma, half)
+    half_level = Constant <value = int32[1] {{32768}}> ()
+    rounded_luma = Add (luma, half_level)
     whole = Constant <value = int32[1] {{65536}}> ()
     grey_wide = Div (rounded_luma, whole)
     grey = Cast <to = 2> (grey_wide)
@@ -71,39 +34,30 @@ def classifier_view(side: int, imaging: Imaging) -> Graph:
     The same as `data.views.camera_view`: the shorter side is resized to `side / crop`, the centre is taken; an image that has the
     view's size is left as it is.
     """
-    return _model(f"""
+    return parse(f"""
 view_graph (uint8[batch, height, width, 3] image) => (uint8[batch, 3, {side}, {side}] view)
 {{
-{_SIZES}
-    exact = Constant <value = double[1] {{{float(side)!r}}}> ()
-    reduced = Constant <value = double[1] {{{float(round(side / imaging.crop))!r}}}> ()
+{SIZES}
+    exact = Constant <value_ints = [{side}]> ()
+    reduced = Constant <value_ints = [{round(side / imaging.crop)}]> ()
     short_fits = Equal (shorter, exact)
     long_fits = Equal (longer, exact)
     fits = And (short_fits, long_fits)
     wanted = Where (fits, exact, reduced)
-    scale = Div (wanted, shorter)
-    scaled = Mul (lengths, scale)
-    nearest = Round (scaled)
-    enough = Max (nearest, wanted)
-    new_sides = Cast <to = 7> (enough)
-{_resized(imaging)}
-    side = Constant <value_ints = [{side}]> ()
-    rest = Sub (new_sides, side)
-    rest_wide = Cast <to = 11> (rest)
-    two_wide = Constant <value = double[1] {{2.0}}> ()
-    half_rest = Div (rest_wide, two_wide)
-    first_wide = Round (half_rest)
-    first = Cast <to = 7> (first_wide)
-    last = Add (first, side)
-    axes = Constant <value_ints = [2, 3]> ()
-    centre = Slice (resized, first, last, axes)
-{_coloured(imaging, "centre", "view")}
+    scaled = Mul (lengths, wanted)
+{quotient("scaled", "shorter", "nearest")}
+    new_sides = Max (nearest, wanted)
+    rest = Sub (new_sides, exact)
+{quotient("rest", "two", "first")}
+    count = Constant <value_ints = [{side}, {side}]> ()
+{resized(imaging, "first", "count")}
+{_coloured(imaging, "resized", "view")}
 }}""")
 
 
 def classifier_answer(classes: int) -> Graph:
     """Make probabilities of logits, both float (batch, classes)."""
-    return _model(f"""
+    return parse(f"""
 answer_graph (float[batch, {classes}] scores) => (float[batch, {classes}] probabilities)
 {{
     probabilities = Softmax <axis = 1> (scores)
@@ -118,21 +72,20 @@ def detector_view(
     The same as `data.views.whole_view`, with what a detector does first: the shorter side becomes `side`, the longer one at most
     `longest` times that, and both are padded to a `multiple`.
     """
-    return _model(f"""
+    return parse(f"""
 view_graph (uint8[batch, height, width, 3] image) => (float[batch, 3, rows, columns] view, int64[2] new_sides, int64[2] sides)
 {{
-{_SIZES}
-    wanted = Constant <value = double[1] {{{float(side)!r}}}> ()
-    most = Constant <value = double[1] {{{float(longest * side)!r}}}> ()
-    scale_short = Div (wanted, shorter)
-    scale_long = Div (most, longer)
-    scale = Min (scale_short, scale_long)
-    scaled = Mul (lengths, scale)
-    nearest = Round (scaled)
-    least = Constant <value = double[1] {{1.0}}> ()
-    enough = Max (nearest, least)
-    new_sides = Cast <to = 7> (enough)
-{_resized(imaging)}
+{SIZES}
+    sides = Identity (lengths)
+    wanted = Constant <value_ints = [{longest * side}]> ()
+    longest = Constant <value_ints = [{longest}]> ()
+    scaled = Mul (lengths, wanted)
+    shorter_times = Mul (shorter, longest)
+    divisor = Max (shorter_times, longer)
+{quotient("scaled", "divisor", "nearest")}
+    new_sides = Max (nearest, one)
+    first = Constant <value_ints = [0, 0]> ()
+{resized(imaging, "first", "new_sides")}
 {_coloured(imaging, "resized", "coloured")}
     wide = Cast <to = 1> (coloured)
     levels = Constant <value = float[1] {{255.0}}> ()
@@ -156,7 +109,7 @@ def detector_answer(classes: int, least: float, overlap: float, most: int) -> Gr
     Gives boxes (found, 4), x0, y0, x1, y1 in pixels of the images as they came; their probabilities; their classes; the number of
     the image that each is in. The likeliest come first; an image has at most `most`.
     """
-    return _model(f"""
+    return parse(f"""
 answer_graph (float[batch, anchors, {classes}] scores, float[batch, anchors, 4] boxes, int64[2] new_sides, int64[2] sides)
     => (float[found, 4] objects, float[found] probabilities, int64[found] classes, int64[found] images)
 {{

@@ -1,14 +1,17 @@
-"""What an exported model reaches on a split."""
+"""What an exported model reaches on a split, and how fast it is beside another."""
 
+import statistics
+import time
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from pixeldistill.data.dataset import CameraImages, Raw
 from pixeldistill.data.loading import default_workers, load
 from pixeldistill.data.sources import Sample
-from pixeldistill.exported import open_session
+from pixeldistill.exported import Pixels, open_session
 from pixeldistill.inputs import Camera
 from pixeldistill.networks.detector import Detector
 from pixeldistill.networks.trained import AnyNetwork
@@ -18,6 +21,7 @@ from pixeldistill.tasks.detection import to_original
 from pixeldistill.training.evaluate import annotation_of
 
 BATCH = 64
+TURNS, WARM_UP = 30, 5
 
 
 def measure_model(
@@ -45,3 +49,17 @@ def measure_model(
     if isinstance(network, Detector):
         return average_precision(found, [annotation_of(sample) for sample in samples], network.classes)
     return classification.metrics(torch.cat(answers).log(), torch.cat(targets))
+
+
+def speed_up(slower: bytes, faster: bytes, image: Pixels) -> float:
+    """Say how many times as fast the second model is as the first on an image (H, W, 3): the median of runs in turns."""
+    sessions, ratios = [open_session(model) for model in (slower, faster)], []
+    for turn in range(WARM_UP + TURNS):
+        spent = []
+        for session in sessions:
+            start = time.perf_counter()
+            session.run(None, {"image": np.ascontiguousarray(image)[None]})
+            spent.append(time.perf_counter() - start)
+        if turn >= WARM_UP:
+            ratios.append(spent[0] / spent[1])
+    return statistics.median(ratios)

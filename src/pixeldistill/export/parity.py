@@ -25,6 +25,7 @@ from pixeldistill.networks.detector import Detector
 from pixeldistill.networks.shipped import ship
 from pixeldistill.networks.trained import AnyNetwork
 from pixeldistill.tasks.detection import Detections, find_objects, to_original
+from pixeldistill.wording import in_words
 
 RAW_BOUND = 1e-3  # of what the network gives, relative to its largest value, or to 1
 ANSWER_BOUND = 0.05  # of a probability, from the file to the answer: the two resize to 8 bits with other roundings
@@ -55,7 +56,9 @@ class Parity:
     images: int
 
 
-def compare_answers(model: onnx.ModelProto, network: AnyNetwork, imaging: Imaging, paths: Sequence[Path]) -> Parity:
+def compare_answers(
+    model: onnx.ModelProto, network: AnyNetwork, imaging: Imaging, paths: Sequence[Path], bits: int | None = None
+) -> Parity:  # fmt: skip
     """Ask an exported model and its network of the same images."""
     ask: Callable[[Imaging, Pixels], Compared]
     raw_names = [f"{PREFIX}scores"] + ([f"{PREFIX}boxes"] if isinstance(network, Detector) else [])
@@ -69,27 +72,36 @@ def compare_answers(model: onnx.ModelProto, network: AnyNetwork, imaging: Imagin
         ask = partial(_ask_detector, session, network, ship(network))
     else:
         ask = partial(_ask_classifier, session, network)
-    compared = [ask(imaging, read_image(path)) for path in paths]
+    compared = [ask(imaging, read_image(path, bits=bits)) for path in paths]
     lost, sure = (sum(column) for column in zip(*(one[2:] for one in compared), strict=True))
     raw, answer = (float(np.max(column)) for column in zip(*(one[:2] for one in compared), strict=True))  # NaN where one is
     return Parity(raw, answer, lost / max(1, sure), sure, len(paths))
 
 
-def check_parity(parity: Parity) -> None:
-    """Refuse a model that says something else than its network. Raises ExportError."""
+def check_parity(parity: Parity, *, force: bool = False) -> list[str]:
+    """Refuse a model whose network says something else than PyTorch's; `force` lets it pass.
+
+    Returns:
+        Warnings: of that, and of answers that differ though the network is the same.
+
+    Raises:
+        ExportError: see above.
+    """
+    warnings = []
     if not parity.raw <= RAW_BOUND:
-        raise ExportError(f"the exported network differs from PyTorch's by {parity.raw:.2g} (relative), more than {RAW_BOUND:g}")
+        told = f"the exported network differs from PyTorch's by {parity.raw:.2g} (relative), more than {RAW_BOUND:g}"
+        if not force:
+            raise ExportError(f"{told}: export by another version of PyTorch, or keep the file as it is by --force")
+        warnings.append(told)
     if not parity.answer <= ANSWER_BOUND:
-        raise ExportError(
-            f"the exported file's probabilities differ by {parity.answer:.2g}, more than {ANSWER_BOUND:g}, while the "
-            "network is the same: its answers hang on single grey levels, by which two resizes differ; train it longer, "
-            "or with `imaging.noise` (8, for example), in a new `run`"
+        warnings.append(
+            f"from file to answer its probabilities differ from PyTorch's by up to {parity.answer:.2g}: answers hang on single "
+            "grey levels, by which two resizes differ; `imaging.noise` (8, for example) teaches a network not to"
         )
     if not parity.unmatched <= LOST_BOUND:
-        raise ExportError(
-            f"the exported file does not find {parity.unmatched:.1%} of PyTorch's objects, more than {LOST_BOUND:.0%}, while the "
-            "network is the same: so many lie at a threshold, as those of a hardly trained network do; train it longer"
-        )
+        what = f"{parity.unmatched:.1%} of PyTorch's and its {in_words(parity.objects, 'object')} are not found by the other"
+        warnings.append(f"{what}: so many lie at a threshold, as those of a hardly trained network do")
+    return warnings
 
 
 def received_view(image: Pixels, side: int, imaging: Imaging, *, whole: bool) -> Tensor:

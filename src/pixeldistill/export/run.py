@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -9,25 +10,29 @@ from typing import Any
 
 import onnx
 
-from pixeldistill.data.images import find_images
+from pixeldistill.cards import NetworkCard, read_card, read_done
+from pixeldistill.cost.latency import integer_instructions, machine
+from pixeldistill.data.folders import find_images
+from pixeldistill.data.images import read_image
+from pixeldistill.data.views import to_image
 from pixeldistill.errors import ExportError
 from pixeldistill.export.convert import assemble, convert
 from pixeldistill.export.integers import quantise
-from pixeldistill.export.measure import measure_model
-from pixeldistill.export.parity import Parity, check_parity, compare_answers
+from pixeldistill.export.measure import measure_model, speed_up
+from pixeldistill.export.parity import Parity, check_parity, compare_answers, received_view
 from pixeldistill.exported import CARD, FORMAT
 from pixeldistill.files import write_file
-from pixeldistill.inputs import Camera, Imaging
+from pixeldistill.inputs import Camera
 from pixeldistill.networks.detector import Detector
 from pixeldistill.networks.trained import load_trained
-from pixeldistill.networks.weights import read_card
-from pixeldistill.run_folder import find_run
+from pixeldistill.run_folder import DONE, find_run
 from pixeldistill.spread import spread
+from pixeldistill.tasks.headline import HEADLINES
 from pixeldistill.training.measure import splits_of_run
-from pixeldistill.training.runs import DONE, read_record
 
 CHECKED = 32  # images on which PyTorch and ONNX Runtime are compared
 CALIBRATED = 256  # training images by which the integers' ranges are chosen
+WORSE = 0.01  # of top-1 or mAP: what integers may lose before a warning
 
 
 @dataclass(frozen=True)
@@ -39,11 +44,12 @@ class Exported:
     parity: Parity
     bytes: int
     figures: dict[str, Any]
+    warnings: Sequence[str]
 
 
 def export_run(
     run: Path, out: Path | None = None, *, weights: str = "last", images: Path | None = None, int8: bool = False,
-    workers: int | None = None,
+    workers: int | None = None, force: bool = False,
 ) -> list[Exported]:  # fmt: skip
     """Write a run's network as an ONNX file that takes 8-bit images of any size, checked against PyTorch on real images.
 
@@ -54,6 +60,7 @@ def export_run(
         images: a folder of images for the check, where the run's own data is not at hand.
         int8: also write `<out>.int8.onnx`, its ranges chosen by training images, and measure it on val and test.
         workers: loader processes.
+        force: keep a file whose network says something else than PyTorch's.
 
     Returns:
         The file in float32, and with `int8` the other.
@@ -70,53 +77,79 @@ def export_run(
         raise ExportError(f"{out} should end in .onnx: that is how `predict` knows an exported file")
     network = load_trained(folder, weights).eval().cpu()
     splits = None if images and not int8 else splits_of_run(folder, workers=workers)
-    imaging = Imaging(**card["imaging"])
-    paths = spread(find_images(images) if images else [sample.path for sample in splits.val] if splits else [], CHECKED)
+    imaging = card.imaging
+    paths = spread(find_images(images).images if images else [sample.path for sample in splits.val] if splits else [], CHECKED)
     if not paths:
         raise ExportError(f"{images} holds no image to check the file with")
     converted = convert(network)
     model = assemble(converted, network, imaging)
-    parity = compare_answers(model, network, imaging, paths)
-    check_parity(parity)
-    done = read_record(folder / DONE)[weights]
+    parity = compare_answers(model, network, imaging, paths, card.bits)
+    warnings = check_parity(parity, force=force)
+    done = read_done(folder / DONE)[weights]
     figures = {split: _plain(found) for split, found in done.items()}
     described = _card(card, folder, weights, isinstance(network, Detector))
-    written = [_write(model, out, described | {"precision": "float32", "figures": figures}, parity)]
+    written = [_write(model, out, described | {"precision": "float32", "figures": figures}, parity, warnings)]
     if int8:
         assert splits is not None
-        camera = Camera(card["side"], imaging)
+        camera = Camera(card.side, imaging)
         small = assemble(quantise(converted, network, camera, splits.train, CALIBRATED), network, imaging)
         reached = {
             name: _plain(measure_model(small.SerializeToString(), samples, camera, network, workers))
             for name in ("val", "test")
             if (samples := getattr(splits, name))
         }
-        apart = compare_answers(small, network, imaging, paths)
-        written.append(_write(small, out.with_suffix(".int8.onnx"), described | {"precision": "int8", "figures": reached}, apart))
+        apart = compare_answers(small, network, imaging, paths, card.bits)
+        image = received_view(read_image(paths[0], bits=card.bits), card.side, imaging, whole=isinstance(network, Detector))
+        pair = (model.SerializeToString(), small.SerializeToString())
+        speed = {
+            "processor": machine(),
+            "instructions": integer_instructions(),
+            "speed": round(speed_up(*pair, to_image(image)), 3),
+        }
+        described |= {"precision": "int8", "figures": reached, "measured_on": speed}
+        written.append(_write(small, out.with_suffix(".int8.onnx"), described, apart, _doubts(figures, reached, speed)))
     return written
+
+
+def _doubts(figures: dict[str, Any], reached: dict[str, Any], speed: dict[str, Any]) -> list[str]:
+    """Warn of integers that are worse than floats, or no faster."""
+    warnings = []
+    for split, found in reached.items():
+        name = next(name for name in HEADLINES.values() if name in found)
+        lost = figures[split][name] - found[name]
+        if lost > WORSE:
+            warnings.append(f"{split}: {100 * lost:.1f} points less than in float32: deploy that, or train longer")
+    if speed["speed"] < 1:
+        why = "" if speed["instructions"] else ", which has no instructions for integers of 8 bits"
+        warnings.append(
+            f"{speed['speed']:.2f} times as fast as float32 on this processor{why}: deploy that, or measure where it is to run"
+        )
+    return warnings
 
 
 def _plain(metrics: dict[str, Any]) -> dict[str, Any]:
     return {name: value if math.isfinite(value) else None for name, value in metrics.items() if isinstance(value, float)}
 
 
-def _card(card: dict[str, Any], folder: Path, weights: str, detects: bool) -> dict[str, Any]:
+def _card(card: NetworkCard, folder: Path, weights: str, detects: bool) -> dict[str, Any]:
     """Describe the file: what a user must know of it where no run folder is."""
-    kept = ("network", "side", "classes", "imaging", "patch", "options", "detector", "stage", "seed")
+    kept = {"network", "side", "classes", "imaging", "bits", "patch", "options", "detector", "stage", "seed"}
     return {
         "format": FORMAT,
         "task": "detection" if detects else "classification",
-        **{name: card[name] for name in kept},
+        **card.model_dump(mode="json", include=kept),
         "run": folder.resolve().parent.parent.name,
         "weights": weights,
         "version": version("pixeldistill"),
     }
 
 
-def _write(model: onnx.ModelProto, path: Path, card: dict[str, Any], parity: Parity) -> Exported:
+def _write(
+    model: onnx.ModelProto, path: Path, card: dict[str, Any], parity: Parity, warnings: Sequence[str]
+) -> Exported:  # fmt: skip
     card = card | {"parity": _plain({name: float(value) for name, value in asdict(parity).items()})}
     del model.metadata_props[:]
     onnx.helper.set_model_props(model, {CARD: json.dumps(card, ensure_ascii=False, allow_nan=False)})
     content = model.SerializeToString()
     write_file(path, content)
-    return Exported(path, card["precision"], parity, len(content), card["figures"])
+    return Exported(path, card["precision"], parity, len(content), card["figures"], warnings)

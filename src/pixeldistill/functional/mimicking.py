@@ -1,7 +1,8 @@
 """A detector's prediction compared with another's, anchor by anchor.
 
-Most anchors are background, on which both agree; so every loss here is divided by how much the teacher sees, the sum of its
+Most anchors are background, on which both agree; so the losses are divided by how much the teacher sees, the sum of its
 confidences above a threshold (at least one an image), as a detector's own loss is divided by the number of matched anchors.
+CrossKD's (`quality_focal`, `overlap_kd`) are sums, which are divided by that number itself, as published.
 """
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from torchvision.ops import generalized_box_iou_loss
 
 CONFIDENT = 0.1
+TINY = 1e-6  # as published, beside a deviation or an overlap
 
 
 def confidence(teacher_logits: Tensor, threshold: float = CONFIDENT) -> Tensor:
@@ -62,24 +64,70 @@ def class_map_kd(student_logits: Tensor, teacher_logits: Tensor, *, temperature:
     return temperature**2 * (weight * divergence).sum() / _seen(confidence(teacher_logits))
 
 
-def quality_focal(student_logits: Tensor, teacher_logits: Tensor, *, power: float = 2.0) -> Tensor:
-    """Cross-entropy with the teacher's probabilities, weighted by how far the two are apart: `|σ(t) - σ(s)|^power · CE`.
+def quality_focal(student_logits: Tensor, teacher_logits: Tensor, weight: Tensor, *, power: float = 1.0) -> Tensor:
+    """Sum the cross-entropy with the teacher's probabilities, weighted by how far the two are apart: `|σ(t) - σ(s)|^power · CE`.
 
     Args:
         student_logits: (..., A, classes).
         teacher_logits: (..., A, classes).
-        power: of the weight.
+        weight: (..., A), of each anchor.
+        power: of the distance.
 
     Returns:
-        A scalar, in nats for each unit of the teacher's confidence.
+        A scalar, in nats, summed over anchors and classes: to be divided by the number of matched anchors.
 
     Source:
-        Li et al., Generalized Focal Loss, NeurIPS 2020; mimicking loss of CrossKD (Wang et al., CVPR 2024). Normaliser ours.
+        Li et al., Generalized Focal Loss, NeurIPS 2020; as the mimicking loss in the code of CrossKD (Wang et al., CVPR 2024),
+        which has the power 1.
     """
     target = teacher_logits.sigmoid()
-    weight = (target - student_logits.sigmoid()).abs() ** power
+    distance = (target - student_logits.sigmoid()).abs() ** power
     entropy = F.binary_cross_entropy_with_logits(student_logits, target, reduction="none")
-    return (weight * entropy).sum() / _seen(confidence(teacher_logits))
+    return (weight.unsqueeze(-1) * distance * entropy).sum()
+
+
+def overlap_kd(student_boxes: Tensor, teacher_boxes: Tensor, weight: Tensor, *, logarithm: bool = False) -> Tensor:
+    """Sum the disagreement of two detectors' boxes: one minus their generalised IoU, or the negative logarithm of their IoU.
+
+    Args:
+        student_boxes: (..., A, 4), x0, y0, x1, y1; in whatever unit an anchor has, as both axes may be scaled alike in both.
+        teacher_boxes: (..., A, 4).
+        weight: (..., A), of each anchor.
+        logarithm: which of the two.
+
+    Returns:
+        A scalar, summed over anchors: to be divided by the number of matched anchors.
+
+    Source:
+        As in the code of CrossKD (Wang et al., CVPR 2024): GIoU for RetinaNet, the logarithm for FCOS.
+    """
+    if not logarithm:
+        loss: Tensor = (weight * generalized_box_iou_loss(student_boxes, teacher_boxes, reduction="none")).sum()
+        return loss
+    corner = torch.maximum(student_boxes[..., :2], teacher_boxes[..., :2])
+    shared = (torch.minimum(student_boxes[..., 2:], teacher_boxes[..., 2:]) - corner).clamp(min=0).prod(dim=-1)
+    areas = [(boxes[..., 2:] - boxes[..., :2]).prod(dim=-1) for boxes in (student_boxes, teacher_boxes)]
+    overlap = shared / (areas[0] + areas[1] - shared).clamp(min=TINY)
+    return -(weight * overlap.clamp(min=TINY).log()).sum()
+
+
+def align_statistics(student_map: Tensor, teacher_map: Tensor) -> Tensor:
+    """Give a map whose channels have the mean and the deviation of another's, over the batch and the places.
+
+    Args:
+        student_map: (N, C, H, W).
+        teacher_map: (N, C, H', W').
+
+    Source:
+        As in the code of CrossKD (Wang et al., CVPR 2024), where a student's features go on in the teacher's head.
+
+    >>> maps = torch.randn(2, 3, 4, 4)
+    >>> torch.allclose(align_statistics(5 * maps + 1, maps), maps, atol=1e-4)
+    True
+    """
+    dims = (0, 2, 3)
+    mean, deviation = teacher_map.mean(dims, keepdim=True), teacher_map.std(dims, keepdim=True)
+    return _standardised(student_map) * deviation + mean
 
 
 def box_kd(student_deltas: Tensor, teacher_deltas: Tensor, weight: Tensor) -> Tensor:
@@ -129,10 +177,11 @@ def pearson(student_map: Tensor, teacher_map: Tensor) -> Tensor:
         teacher_map: (N, C, H, W).
 
     Returns:
-        A scalar, 0 to 2.
+        A scalar, 0 to 2 (to a part in as many as a channel has values).
 
     Source:
-        Cao et al., PKD: General Distillation Framework for Object Detectors via Pearson Correlation Coefficient, NeurIPS 2022.
+        Cao et al., PKD: General Distillation Framework for Object Detectors via Pearson Correlation Coefficient, NeurIPS 2022;
+        deviations as in its code (of a sample, 1e-6 added).
 
     >>> maps = torch.randn(2, 3, 4, 4)
     >>> pearson(maps, 5 * maps + 1).item() < 1e-6
@@ -142,6 +191,5 @@ def pearson(student_map: Tensor, teacher_map: Tensor) -> Tensor:
 
 
 def _standardised(feature: Tensor) -> Tensor:
-    mean = feature.mean(dim=(0, 2, 3), keepdim=True)
-    deviation = feature.var(dim=(0, 2, 3), keepdim=True, unbiased=False).add(1e-6).sqrt()
-    return (feature - mean) / deviation
+    dims = (0, 2, 3)
+    return (feature - feature.mean(dims, keepdim=True)) / (feature.std(dims, keepdim=True) + TINY)

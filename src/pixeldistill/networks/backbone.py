@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from pixeldistill.errors import NetworkError, nearest
 from pixeldistill.functional.reconstruction import IMAGENET_MEAN, IMAGENET_STD
+from pixeldistill.networks.heads import start_heads
 from pixeldistill.networks.weights import load_weights, package_of, packaged_weights
 
 TORCHVISION = "torchvision/"
@@ -121,16 +122,21 @@ def _create_timm(name: str, num_classes: int, side: int, options: dict[str, Any]
     settings = {"pretrained": download, "num_classes": num_classes, **options}
     for told in [{"img_size": side} | ways for ways in (_FLEXIBLE if flexible else ({},))] + [{}]:
         try:
-            return timm.create_model(name, **told, **settings)
+            net = timm.create_model(name, **told, **settings)
         except TypeError as error:
             if not any(setting in str(error) for setting in told):
                 raise
+            continue
+        if not (download and num_classes == getattr(net, "pretrained_cfg", {}).get("num_classes")):
+            start_heads(net)
+        return net
     raise AssertionError("the last of them is plain")
 
 
 def _create_torchvision(name: str, num_classes: int, options: dict[str, Any], download: bool) -> nn.Module:
     net = torchvision.models.get_model(name.removeprefix(TORCHVISION), weights="DEFAULT" if download else None, **options)
     net.fc = nn.Linear(net.fc.in_features, num_classes)
+    start_heads(net)
     return cast(nn.Module, net)
 
 
@@ -168,17 +174,17 @@ def set_stem_stride(net: nn.Module, name: str, stride: int) -> int:
 
 def create_backbone(
     name: str, num_classes: int, side: int, weights: str, patch: int | None, options: dict[str, Any], *, flexible: bool = False
-) -> tuple[nn.Module, Any]:
+) -> tuple[nn.Module, Any, list[str]]:
     """Make the bare network and load its weights, if they are pretrained or a file; see `create_net` and `load_weights`.
 
-    Its prediction, for another number of classes than the weights', is fresh.
+    Its prediction, for another number of classes than the weights', is fresh. Gives the network, its configuration, and notes.
     """
     net, config = create_net(name, num_classes, side, weights, patch, options, flexible=flexible)
     if weights == "pretrained" and (package := packaged_weights(name)):
         load_weights(net, package, name, num_classes, trained=False)
     elif weights not in ("none", "pretrained"):
-        load_weights(net, weights, name, num_classes, trained=False)
-    return net, config
+        return net, config, load_weights(net, weights, name, num_classes, trained=False)
+    return net, config, []
 
 
 def _grid(net: nn.Module, tokens: int) -> tuple[int, int]:

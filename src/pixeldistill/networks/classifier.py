@@ -81,6 +81,8 @@ def build_classifier(
     trained: bool = False,
     enlarge: int | None = None,
     stem_stride: int | None = None,
+    mean: tuple[float, ...] | None = None,
+    std: tuple[float, ...] | None = None,
 ) -> Classifier:
     """Build a classifier, load its weights, and check that it can be distilled at its image size.
 
@@ -96,6 +98,8 @@ def build_classifier(
             another size is replaced by a fresh one.
         enlarge: a control: images of `image_size` are enlarged to this side (bilinear), for which the network is built.
         stem_stride: a control: stride of the first convolution, 1 to keep a small image's resolution.
+        mean: of the images in [0, 1], red, green, blue; by default the architecture's.
+        std: likewise, the deviation.
 
     Raises:
         NetworkError: an unknown name, a network without a usable input module, a size it cannot take.
@@ -106,12 +110,14 @@ def build_classifier(
     nominal = built_for
     if stem_stride:
         nominal = round(built_for * set_stem_stride(net, name, stem_stride) / stem_stride)
+    notes: list[str] = []
     if weights == "pretrained" and (package := packaged_weights(name)):
         load_weights(net, package, name, num_classes, trained=False)
     elif weights not in ("none", "pretrained"):
-        load_weights(net, weights, name, num_classes, trained=trained, side=built_for, classes=classes)
+        notes = load_weights(net, weights, name, num_classes, trained=trained, side=built_for, classes=classes)
     try:
-        classifier = Classifier(net, config["mean"], config["std"], enlarge)
+        classifier = Classifier(net, mean or tuple(config["mean"]), std or tuple(config["std"]), enlarge)
+        classifier.notes += notes
         _check(classifier, name, image_size, nominal)
     except NetworkError as error:
         raise NetworkError(f"{name} cannot be served at {image_size}×{image_size}: {error}") from error.__cause__

@@ -5,7 +5,7 @@ Backbone (timm) → feature pyramid (torchvision) → a head that all levels sha
 
 import math
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 import torch
@@ -22,6 +22,7 @@ from pixeldistill.networks.backbone import TORCHVISION, InputTap, create_backbon
 from pixeldistill.networks.necks import CoarseLevels, SimplePyramid
 from pixeldistill.types import FeatureSpec, MapSpec, Outputs, collect
 
+HANDED = {"retinanet": 3, "fcos": 2}  # convolutions of four after which CrossKD hands over, as published
 MULTIPLE = 32  # of the sides that a backbone reads, so that every level's cells are whole
 
 
@@ -48,7 +49,7 @@ class Detector(nn.Module):
         super().__init__()
         self.built, self.times, self.classes = settings, times, classes
         self.settings = settings.enlarged(times)
-        self.mean, self.std = config["mean"], config["std"]
+        self.mean, self.std = tuple(config["mean"]), tuple(config["std"])
         self.notes: list[str] = []
         self.tap = InputTap(backbone)
         self._places: list[int] = []  # which of the backbone's maps are used
@@ -116,9 +117,9 @@ class Detector(nn.Module):
         return tuple(pyramid[str(number)] for number in self.built.numbers)
 
     def begin(self, level: Tensor) -> tuple[Tensor, Tensor]:
-        """Give what half of the head's convolutions make of a level, for classes and for boxes; see `finish`."""
+        """Give what the first of the head's convolutions make of a level, for classes and for boxes; see `finish`."""
         classes, boxes = self._towers()
-        return classes[: self._half](level), boxes[: self._half](level)
+        return _through(classes[: self._handed], level), _through(boxes[: self._handed], level)
 
     @property
     def backbone(self) -> nn.Module:
@@ -126,21 +127,25 @@ class Detector(nn.Module):
         return self.net["backbone"]
 
     @property
-    def _half(self) -> int:
-        """How many of a tower's modules are the first half of its convolutions, each with what normalises and activates it."""
-        depth = self.settings.depth
-        return depth // 2 * (len(self._towers()[0]) // depth)
+    def _handed(self) -> int:
+        """How many of a tower's modules come before another head may go on (`HANDED`): all but the last one's activation."""
+        depth, modules = self.settings.depth, len(self._towers()[0])
+        return max(0, min(HANDED[self.settings.head], depth - 1) * (modules // depth) - 1)
 
-    def _towers(self) -> tuple[nn.Sequential, nn.Sequential]:
-        """Give the head's convolutions for classes and for boxes."""
+    def _towers(self) -> tuple[list[nn.Module], list[nn.Module]]:
+        """Give the head's convolutions for classes and for boxes, with their norms and activations, as modules in a row."""
         head = cast(Any, self.net["head"])
-        return head.classification_head.conv, head.regression_head.conv
+        classes, boxes = (
+            [module for block in part.conv for module in (block if isinstance(block, nn.Sequential) else [block])]
+            for part in (head.classification_head, head.regression_head)
+        )
+        return classes, boxes
 
     def finish(self, classes: Tensor, boxes: Tensor) -> tuple[Tensor, ...]:
-        """Finish the head from what it has made of a level after half of its convolutions.
+        """Finish the head from what its first convolutions have made of a level.
 
         Args:
-            classes: (N, C, H, W).
+            classes: (N, C, H, W), before the activation of the last of them.
             boxes: (N, C, H, W).
 
         Returns:
@@ -148,12 +153,21 @@ class Detector(nn.Module):
         """
         head = cast(Any, self.net["head"])
         towers = self._towers()
-        classes, boxes = towers[0][self._half :](classes), towers[1][self._half :](boxes)
+        if self._handed:
+            classes, boxes = F.relu(classes), F.relu(boxes)
+        rest = self._handed + bool(self._handed)
+        classes, boxes = _through(towers[0][rest:], classes), _through(towers[1][rest:], boxes)
         logits = _rows(head.classification_head.cls_logits(classes), self.classes)
         if self.settings.head == "retinanet":
             return logits, _rows(head.regression_head.bbox_reg(boxes), 4)
         sides, central = head.regression_head.bbox_reg(boxes).relu(), head.regression_head.bbox_ctrness(boxes)
         return logits, _rows(sides, 4), _rows(central, 1)
+
+
+def _through(modules: Iterable[nn.Module], maps: Tensor) -> Tensor:
+    for module in modules:
+        maps = module(maps)
+    return maps
 
 
 def _rows(maps: Tensor, values: int) -> Tensor:
@@ -172,6 +186,8 @@ def build_detector(
     patch: int | None = None,
     options: Mapping[str, Any] | None = None,
     enlarge: int | None = None,
+    mean: tuple[float, ...] | None = None,
+    std: tuple[float, ...] | None = None,
 ) -> Detector:
     """Build a detector on a timm backbone, its pyramid and head fresh, and check that it runs at its side.
 
@@ -183,6 +199,8 @@ def build_detector(
         weights: of the backbone: "none", "pretrained", or a classifier's file or run folder.
         patch: patch size of a ViT.
         options: passed on to the backbone's constructor.
+        mean: of the images in [0, 1], red, green, blue; by default the architecture's.
+        std: likewise, the deviation.
         enlarge: a control: images are enlarged first (bilinear), so that `image_size` becomes this side, a power of two times it.
 
     Raises:
@@ -195,12 +213,13 @@ def build_detector(
     times, rest = divmod(built_for, image_size)
     if rest or times & (times - 1):
         raise NetworkError(f"{name}: {built_for} is not 2, 4, … times {image_size}: a detector's levels shift by whole numbers")
-    net, config = create_backbone(name, 1, built_for, weights, patch, dict(options or {}), flexible=True)
+    net, config, notes = create_backbone(name, 1, built_for, weights, patch, dict(options or {}), flexible=True)
     try:
         patch = patch_size(net) if hasattr(net, "dynamic_img_size") else None
         if patch and MULTIPLE % patch:
             raise NetworkError(f"its patches of {patch} do not divide {MULTIPLE} pixels: choose `patch` 8 or 16")
-        detector = Detector(net, settings, num_classes, config, times)
+        detector = Detector(net, settings, num_classes, {"mean": mean or config["mean"], "std": std or config["std"]}, times)
+        detector.notes += notes
         detector.add_neck(_usable_maps(net, built_for, settings))
         _check(detector, image_size)
     except NetworkError as error:

@@ -9,9 +9,9 @@ from timm.layers.padding import get_same_padding
 from torch import Tensor, nn
 
 from pixeldistill.functional.boxes import decode_boxes, decode_sides
+from pixeldistill.networks.anchors import level_anchors
 from pixeldistill.networks.classifier import Classifier
 from pixeldistill.networks.detector import Detector
-from pixeldistill.networks.pyramid import level_anchors
 from pixeldistill.networks.trained import AnyNetwork
 
 CANDIDATES = 1000  # of a level: as `tasks.detection` looks at

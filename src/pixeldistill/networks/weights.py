@@ -1,24 +1,26 @@
 """Loading and saving weights: files and former runs, resampled to the size in hand. Nothing is ever unpickled."""
 
 import difflib
-import json
-import pickle
 import sys
 from collections.abc import Mapping
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import safetensors.torch
-import torch
 from torch import Tensor, nn
 
+from pixeldistill.cards import NetworkCard, read_card
 from pixeldistill.detectors import DetectorSettings
 from pixeldistill.errors import WeightsError
 from pixeldistill.files import differences
-from pixeldistill.run_folder import CARD, find_run
+from pixeldistill.networks.checkpoints import read_checkpoint
+from pixeldistill.networks.heads import head_keys
+from pixeldistill.networks.renaming import COUNT, renamed, widened_stem
+from pixeldistill.run_folder import BEST, CARD, find_run
+from pixeldistill.wording import printable
 
-BEST = "best.safetensors"
 LAST = "last.safetensors"
 
 # ImageNet weights that are packages: other parameter names, the same order. Apache-2.0.
@@ -75,12 +77,7 @@ def _run_of(source: str) -> Path:
 def detector_settings(source: str) -> DetectorSettings | None:
     """Tell what the detector is like that was trained in a run folder; None for a classifier's weights. Raises WeightsError."""
     folder = _run_of(source)
-    if not (folder / CARD).is_file() or not (settings := read_card(folder).get("detector")):
-        return None
-    try:
-        return DetectorSettings(**settings)
-    except (TypeError, ValueError) as error:
-        raise WeightsError(f"{folder / CARD} does not describe a detector") from error
+    return read_card(folder).detector if (folder / CARD).is_file() else None
 
 
 def check_settings(source: str, trained: DetectorSettings, wanted: DetectorSettings) -> None:
@@ -95,7 +92,7 @@ def check_build(source: str, options: Mapping[str, Any], stem_stride: int | None
     folder = _run_of(source)
     if (folder / CARD).is_file():
         card = read_card(folder)
-        before = {"options": card["options"], "stem_stride": card.get("stem_stride")}
+        before = {"options": card.options, "stem_stride": card.stem_stride}
         if changes := list(differences(before, {"options": dict(options), "stem_stride": stem_stride})):
             raise WeightsError(f"{source} was built otherwise: its {'; '.join(changes)}: say its own where the recipe names it")
 
@@ -124,11 +121,14 @@ def load_weights(
     trained: bool,
     side: int | None = None,
     classes: tuple[str, ...] | None = None,
-) -> None:
+) -> list[str]:
     """Load a weights file or a former run into a network, in place.
 
-    Position and patch embeddings are resampled to the network's size. A classifier of another number of classes is left
-    fresh, unless `trained` asks for weights that know the classes already.
+    Names are brought to the network's (see `renaming`); position and patch embeddings are resampled to its size. A classifier of
+    another number of classes is left fresh, unless `trained` asks for weights that know the classes already.
+
+    Returns:
+        Notes of what was made of the file.
 
     Raises:
         WeightsError: naming the keys and shapes that disagree.
@@ -140,10 +140,17 @@ def load_weights(
         raise WeightsError(f"weights {source!r} is neither none, nor pretrained, nor a file, nor a run folder{_meant(source)}")
     if (path.parent / CARD).is_file():
         _check_card(read_card(path.parent), path.parent, name, side if trained else None, classes if trained else None)
-    state = read_state(path)
+    state, notes = read_checkpoint(path)
+    own = net.state_dict()
     if packaged_weights(name) == str(path):
-        state = _rename_by_order(state, net.state_dict(), path)
+        state = _rename_by_order(state, own, path)
+    else:
+        state, more = renamed(state, own, head_keys(net, own) if not trained else (), str(path), partial(_resample, net))
+        stem = getattr(net, "pretrained_cfg", {}).get("first_conv")
+        state, widened = widened_stem(state, own, stem if isinstance(stem, str) else None, str(path))
+        notes = [*notes, *more, *widened]
     adopt_weights(net, state, name, num_classes, str(path), trained=trained)
+    return notes
 
 
 def adopt_weights(
@@ -152,54 +159,20 @@ def adopt_weights(
     """Load a state dict into a network, in place; see `load_weights`. `source` says where it came from. Raises WeightsError."""
     own = net.state_dict()
     state = _resample(net, state)
-    heads = _head_keys(net, state)
+    heads = head_keys(net, state)
     if heads and not trained and any(k not in own or state[k].shape != own[k].shape for k in heads):
         for key in heads:
             state.pop(key)
-        expected = {k for k in own if k not in _head_keys(net, own)}
+        expected = {k for k in own if k not in head_keys(net, own)}
     else:
         expected = set(own)
-    _compare(state, own, expected, source, name, num_classes)
+    _compare(state, own, {key for key in expected if not key.endswith(COUNT)}, source, name, num_classes)
     net.load_state_dict(state, strict=False)
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """Read a state dict from safetensors or a torch file, which may hold it under "state_dict", "model" or "net".
-
-    Raises:
-        WeightsError: not readable, or holding anything but tensors (a pickle that would run code is refused unread).
-    """
-    try:
-        if path.suffix == ".safetensors":
-            return safetensors.torch.load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise WeightsError(
-            f"weights {path} hold more than tensors and were refused unread: save the bare state dict, best as safetensors"
-        ) from error
-    except Exception as error:  # a damaged file fails in as many ways as it has bytes
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise WeightsError(f"weights {path} cannot be read: {reason}") from error
-    for key in ("state_dict", "model", "net", "state_dict_ema"):
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-    if not isinstance(content, Mapping) or not content or not all(isinstance(v, Tensor) for v in content.values()):
-        raise WeightsError(f"weights {path} hold no state dict (a mapping of names to tensors)")
-    return {key.removeprefix("module."): value for key, value in content.items()}
-
-
-_TOLD = {"network", "side", "classes", "patch", "options", "detector", "imaging", "data", "stage", "seed"}
-
-
-def read_card(run: Path) -> dict[str, Any]:
-    """Read a run's network.json. Raises WeightsError."""
-    try:
-        card = json.loads((run / CARD).read_text(encoding="utf-8"))
-        if card.keys() >= _TOLD:
-            return cast(dict[str, Any], card)
-    except (OSError, ValueError, AttributeError) as error:
-        raise WeightsError(f"{run / CARD} cannot be read: {error}") from error
-    raise WeightsError(f"{run / CARD} is not a network's description")
+    """Read the state dict in a file; see `checkpoints.read_checkpoint`."""
+    return read_checkpoint(path).state
 
 
 def state_bytes(net: nn.Module) -> bytes:
@@ -207,18 +180,18 @@ def state_bytes(net: nn.Module) -> bytes:
     return safetensors.torch.save({k: v.detach().cpu().contiguous().clone() for k, v in net.state_dict().items()})
 
 
-def _check_card(card: dict[str, Any], run: Path, name: str, side: int | None, classes: tuple[str, ...] | None) -> None:
+def _check_card(card: NetworkCard, run: Path, name: str, side: int | None, classes: tuple[str, ...] | None) -> None:
     """Compare what a run trained with what is asked of it; side and classes where they must agree."""
-    if card["network"] != name:
-        raise WeightsError(f"{run} trained {card['network']}, but the recipe says {name}: change one of them")
-    trained_at = card.get("enlarge") or card["side"]
+    if card.network != name:
+        raise WeightsError(f"{run} trained {card.network}, but the recipe says {name}: change one of them")
+    trained_at = card.built_for
     if side is not None and trained_at != side:
         raise WeightsError(f"{run} was trained at side {trained_at}, not {side}: name the folder of the stage that you mean")
-    if classes is not None and tuple(card["classes"]) != classes:
-        other = next((a for a, b in zip(card["classes"], classes, strict=False) if a != b), None)
+    if classes is not None and card.classes != classes:
+        other = next((a for a, b in zip(card.classes, classes, strict=False) if a != b), None)
         detail = f"it has {other!r} where the data has another" if other else "the data has others"
         raise WeightsError(
-            f"{run} knows {len(card['classes'])} classes, the data has {len(classes)}, and they are not the same ({detail})"
+            f"{run} knows {len(card.classes)} classes, the data has {len(classes)}, and they are not the same ({detail})"
         )
 
 
@@ -241,13 +214,6 @@ def _resample(net: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
         return dict(adapt(state, net))
     except (KeyError, RuntimeError, ValueError, AttributeError, AssertionError):
         return state  # not this family's weights: the comparison that follows says what disagrees
-
-
-def _head_keys(net: nn.Module, state: Mapping[str, Tensor]) -> list[str]:
-    """Names of the parameters that make the prediction."""
-    names = getattr(net, "pretrained_cfg", {}).get("classifier", "fc")
-    heads = (names,) if isinstance(names, str) else tuple(names or ())
-    return [key for key in state if any(key.startswith(f"{head}.") for head in heads)]
 
 
 def _compare(
@@ -274,4 +240,4 @@ def _shape(tensor: Tensor) -> str:
 
 
 def _some(items: list[str]) -> str:
-    return ", ".join(items[:3]) + (", …" if len(items) > 3 else "")
+    return ", ".join(printable(item)[:80] for item in items[:3]) + (", …" if len(items) > 3 else "")

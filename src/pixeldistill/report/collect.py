@@ -1,31 +1,40 @@
 """What lies in run folders, for a page about them. No torch."""
 
 import csv
-import json
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pixeldistill.candidates import FRONT
+from pydantic import BaseModel, ConfigDict, Field
+
+from pixeldistill.cards import NetworkCard, read_card, read_done, read_front
 from pixeldistill.errors import RunError, WeightsError
-from pixeldistill.run_folder import find_run, seed_number, stage_number
+from pixeldistill.files import read_json, read_text
+from pixeldistill.recipe import Stage
+from pixeldistill.run_folder import DONE, FRONT, RECORD, find_run, seed_number, stage_number
 from pixeldistill.tasks.headline import HEADLINES, headline
 
-_OF_CLASSIFIER, _OF_DETECTOR = {"file", "label", "predicted", "probability"}, {"file", "truth", "objects"}
+METRICS, ANSWERS = "metrics.csv", "answers.json"
 
 
 @dataclass(frozen=True)
 class Trained:
-    """One finished training: its folder, its card (network.json), record (stage.json) and figures (done.json)."""
+    """One finished training: its folder, its card (network.json), its stage and its data's digest, its figures (done.json)."""
 
     folder: Path
-    seed: int
-    card: dict[str, Any]
-    record: dict[str, Any]
+    card: NetworkCard
+    stage: Stage
+    data_digest: str
     figures: dict[str, Any]
     history: list[dict[str, float]]  # a row an epoch
     answers: list[dict[str, Any]]  # of every test image; empty where they were not kept
+
+    @property
+    def seed(self) -> int:
+        """With which it was trained."""
+        return self.card.seed
 
     def figure(self, split: str, which: str = "last") -> float | None:
         """Give the decisive figure of a split, a share."""
@@ -92,7 +101,7 @@ def given(weights: str) -> Trained | None:
         folder = find_run(Path(weights))
     except WeightsError:
         return None
-    return _read(folder) if (folder / "done.json").is_file() else None
+    return _read(folder) if (folder / DONE).is_file() else None
 
 
 def _collect(folder: Path) -> Run:
@@ -109,7 +118,7 @@ def _collect(folder: Path) -> Run:
             raise RunError(f"{folder} is a part of the run {run}: name that one, as a page is about all of it")
         raise RunError(f"{folder} holds no finished training: name the folder of a run, such as runs/demo")
     texts = {name: folder / f"{name}.md" for name in ("comparison", "frontier")}
-    found = {name: path.read_text(encoding="utf-8") if path.is_file() else "" for name, path in texts.items()}
+    found = {name: read_text(path) if path.is_file() else "" for name, path in texts.items()}
     pictures = sorted(folder.glob("frontier-*.png"))
     return Run(folder, list(stages.values()), _student(folder, stages), found["comparison"], found["frontier"], pictures)
 
@@ -118,30 +127,57 @@ def _student(folder: Path, stages: dict[str, StageOfRun]) -> StageOfRun:
     last = list(stages.values())[-1]
     if not (folder / FRONT).is_file():
         return last
-    try:
-        with (folder / FRONT).open(encoding="utf-8", newline="") as file:
-            best = max(
-                (row for row in csv.DictReader(file) if row["front"] == "1"), key=lambda row: float(row["val"]), default=None
-            )
-        return stages.get(best["folder"].split("/")[0], last) if best else last
-    except (OSError, ValueError, KeyError, csv.Error) as error:
-        raise RunError(f"{folder / FRONT} cannot be read ({error}): give the sweep's command again") from error
+    best = max((row for row in read_front(folder / FRONT, RunError) if row.front), key=lambda row: row.val or 0.0, default=None)
+    return stages.get(best.folder.split("/")[0], last) if best else last
 
 
 def _read(folder: Path) -> Trained:
+    card, figures, record = read_card(folder), read_done(folder / DONE), read_json(folder / RECORD)
     try:
-        card, record, figures = (_json(folder / name) for name in ("network.json", "stage.json", "done.json"))
-        with (folder / "metrics.csv").open(encoding="utf-8", newline="") as file:
-            history = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
-        answers = _json(folder / "answers.json") if (folder / "answers.json").is_file() else []
-        if not {"network", "side", "encoding", "bytes", "macs", "parameters", "last", "best"} <= figures.keys():
-            raise ValueError("its done.json is another version's")
-        if not all(isinstance(told, dict) and (told.keys() >= _OF_CLASSIFIER or told.keys() >= _OF_DETECTOR) for told in answers):
-            raise ValueError("its answers.json is damaged")
-        return Trained(folder, card["seed"], card, record, figures, history, answers)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{folder} cannot be read ({error}): train it again, or leave it out") from error
+        stage, digest = Stage.model_validate(record["stage"]), str(record["data_digest"])
+    except (TypeError, KeyError, ValueError) as error:
+        raise RunError(f"{folder / RECORD} is damaged, or of another version: train it again, or leave it out") from error
+    return Trained(folder, card, stage, digest, figures, _history(folder / METRICS), _answers(folder / ANSWERS))
 
 
-def _json(path: Path) -> Any:  # noqa: ANN401
-    return json.loads(path.read_text(encoding="utf-8"))
+def _history(path: Path) -> list[dict[str, float]]:
+    try:
+        rows = csv.DictReader(io.StringIO(read_text(path)), strict=True)
+        return [{name: float(value) for name, value in row.items()} for row in rows]
+    except (ValueError, TypeError, csv.Error) as error:
+        raise RunError(f"{path} is damaged: train it again, or leave it out") from error
+
+
+def _answers(path: Path) -> list[dict[str, Any]]:
+    """Read what a network said of every test image; nothing where it was not kept."""
+    if not path.is_file():
+        return []
+    answers = read_json(path)
+    try:
+        return [
+            (_Classified if "label" in told else _Detected).model_validate(told).model_dump(by_alias=True, exclude_none=True)
+            for told in answers
+        ]
+    except (TypeError, ValueError) as error:
+        raise RunError(f"{path} is damaged: train it again, or remove it") from error
+
+
+class _Classified(BaseModel):
+    file: str
+    label: str
+    predicted: str
+    probability: float
+
+
+class _Object(BaseModel):
+    model_config = ConfigDict(populate_by_name=True)
+
+    name: str = Field(alias="class")
+    box: tuple[float, float, float, float]
+    probability: float | None = None
+
+
+class _Detected(BaseModel):
+    file: str
+    truth: list[_Object]
+    objects: list[_Object]

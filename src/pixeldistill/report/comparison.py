@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from rich.table import Table
 
 from pixeldistill.report.summary import interval
-from pixeldistill.tables import make_table
+from pixeldistill.terminal import make_table
 
 COLUMNS = ("method", "seeds", "epochs", "cost", "val", "test", "test best", "vs alone", "vs pkd", "vs best loss", "gap recovered")
 _NOTES = (

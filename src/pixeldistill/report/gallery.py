@@ -65,11 +65,11 @@ def mistakes(student: Trained, teacher: Trained, shown: int = SHOWN) -> tuple[li
     ]
     found = []
     for number, told in sorted(wrong, key=lambda pair: -pair[1]["probability"]):
-        image = _open(told["file"])
+        image = _open(told["file"], student.card.bits)
         if image is None:
             continue
         large, small = (
-            view(image, t.card["side"], Imaging(**t.card["imaging"]), number) for t in (teacher, student)
+            view(image, t.card.side, t.card.imaging, number) for t in (teacher, student)
         )  # fmt: skip
         found.append(Mistake(_uri(large), _uri(small, "PNG"), told["label"], told["predicted"], told["probability"]))
         if len(found) == shown:
@@ -79,12 +79,12 @@ def mistakes(student: Trained, teacher: Trained, shown: int = SHOWN) -> tuple[li
 
 def overlays(student: Trained, teacher: Trained, shown: int = SHOWN // 2) -> list[Overlay]:
     """Draw what is there, what the teacher found and what the student found, on test images from all over the split."""
-    classes = student.card["classes"]
+    classes = student.card.classes
     of_teacher = {told["file"]: told for told in teacher.answers}
     found = []
     chosen = [told for told in student.answers if told["truth"] and told["file"] in of_teacher]
     for told in spread(chosen, shown):
-        image = _open(told["file"])
+        image = _open(told["file"], student.card.bits)
         if image is None:
             continue
         scale = min(1.0, WIDTH / image.width)
@@ -106,10 +106,10 @@ def _scaled(objects: Sequence[Mapping[str, Any]], scale: float) -> list[Labelled
     return drawn
 
 
-def _open(path: str) -> Image.Image | None:
+def _open(path: str, bits: int | None) -> Image.Image | None:
     """Open an image of the data, where that is still at hand."""
     try:
-        return Image.fromarray(read_image(Path(path)))
+        return Image.fromarray(read_image(Path(path), bits=bits))
     except DataError:
         return None
 

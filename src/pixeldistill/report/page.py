@@ -5,6 +5,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pixeldistill.cards import NetworkCard
 from pixeldistill.files import write_file
 from pixeldistill.report.collect import Run, StageOfRun, Trained, collect, given
 from pixeldistill.report.gallery import Mistake, Overlay, mistakes, overlays, picture_uri
@@ -69,7 +70,7 @@ def _describe(run: Run) -> dict[str, Any]:
             if (path := t.folder / "reconstruction.png").is_file()
         ],
         "student": student.name,
-        "teacher": teacher.card["stage"] if teacher else "",
+        "teacher": teacher.card.stage if teacher else "",
         "mistakes": wrong,
         "mistake_count": count,
         "split": "test" if "test" in student.first.figures["last"] else "val",
@@ -80,7 +81,8 @@ def _describe(run: Run) -> dict[str, Any]:
 
 def _teacher(run: Run, student: StageOfRun) -> Trained | None:
     """Find the network whose answers are the measure: the run's first teacher, or what it was given instead."""
-    weights = str((student.first.record["stage"].get("teacher") or {}).get("weights", ""))
+    network = student.first.stage.teacher
+    weights = network.weights if network else ""
     stage = run.stage("teacher") or run.stage(weights.removeprefix("@"))
     return stage.first if stage else given(weights) if weights else None
 
@@ -88,36 +90,34 @@ def _teacher(run: Run, student: StageOfRun) -> Trained | None:
 def _card(run: Run, student: StageOfRun) -> dict[str, Any]:
     """Describe the run's last student, as a model card does."""
     first = student.first
-    card, stage = first.card, first.record["stage"]
-    split = "test" if "test" in first.figures["last"] else "val"
-    per_class = first.figures["last"][split].get("per_class") or []
-    known = [(name, share) for name, share in zip(card["classes"], per_class, strict=False) if share is not None]
-    imaging, schedule = card["imaging"], stage["schedule"]
-    noise = f", noise of {imaging['noise']:g} levels" if imaging.get("noise") else ""
-    colour = "grey" if imaging.get("colour") == "grey" else "RGB"
-    told, data, classes = first.figures, card["data"], card["classes"]
-    source = Path(data.get("root") or "built in").name
-    training = f"{schedule['epochs']} epochs of {schedule['optimizer']}, lr {schedule['lr']:g}, batch {schedule['batch_size']}"
+    card, stage, told = first.card, first.stage, first.figures
+    split = "test" if "test" in told["last"] else "val"
+    per_class = told["last"][split].get("per_class") or []
+    known = [(name, share) for name, share in zip(card.classes, per_class, strict=False) if share is not None]
+    noise = f", noise of {card.imaging.noise:g} levels" if card.imaging.noise else ""
+    colour = "grey" if card.imaging.colour == "grey" else "RGB"
+    source = Path(card.data.root or "built in").name
+    schedule = stage.schedule
+    training = f"{schedule.epochs} epochs of {schedule.optimizer}, lr {schedule.lr:g}, batch {schedule.batch_size}"
     return {
         "facts": [
-            ("network", f"{card['network']}, {told['parameters']:,} parameters, {told['macs']:,} MACs an image"),
-            ("input", f"{colour}, {_size(card)}, {imaging['kernel']}, antialiased; {_sent(told)}{noise}"),
-            ("classes", f"{len(classes)}: {', '.join(classes[:12])}{', …' if len(classes) > 12 else ''}"),
-            ("data", f"{data['format']}, {source}; content {first.record['data_digest']}"),
+            ("network", f"{card.network}, {told['parameters']:,} parameters, {told['macs']:,} MACs an image"),
+            ("input", f"{colour}, {_size(card)}, {card.imaging.kernel}, antialiased; {_sent(told)}{noise}"),
+            ("classes", f"{len(card.classes)}: {', '.join(card.classes[:12])}{', …' if len(card.classes) > 12 else ''}"),
+            ("data", f"{card.data.format}, {source}; content {first.data_digest}"),
             ("trained", training),
-            ("losses", ", ".join(f"{t['kind']} × {t['weight']:g}" for t in stage["terms"])),
-            ("start", str(stage["student"]["weights"])),
+            ("losses", ", ".join(f"{term.kind} × {term.weight:g}" for term in stage.terms)),
+            ("start", stage.student.weights),
             ("seeds", ", ".join(str(t.seed) for t in student.trained)),
-            ("measured on", told["machine"]),
+            ("measured on", str(told.get("machine", "–"))),
         ],
         "split": split,
         "worst": sorted(known, key=lambda pair: pair[1])[:WORST],
     }
 
 
-def _size(card: dict[str, Any]) -> str:
-    side = card["side"]
-    return f"whole images, their shorter side {side} pixels" if card["detector"] else f"{side}×{side} pixels"
+def _size(card: NetworkCard) -> str:
+    return f"whole images, their shorter side {card.side} pixels" if card.detector else f"{card.side}×{card.side} pixels"
 
 
 def _sent(figures: dict[str, Any]) -> str:

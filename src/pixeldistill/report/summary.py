@@ -6,8 +6,8 @@ from typing import Any
 
 from rich.table import Table
 
-from pixeldistill.tables import make_table
 from pixeldistill.tasks.headline import TITLES, headline
+from pixeldistill.terminal import make_table
 
 FIGURES = "results.md"  # in a run folder: what each stage costs, and all its figures
 Figures = Mapping[str, Any]
@@ -46,6 +46,7 @@ COLUMNS = (
 )  # fmt: skip
 DETAILS = (
     "ap50",
+    "voc_ap",
     "ap75",
     "ap_small",
     "ap_medium",

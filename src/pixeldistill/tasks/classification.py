@@ -3,7 +3,6 @@
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchmetrics.functional.classification import multiclass_accuracy, multiclass_calibration_error
 
 
 def supervised_loss(logits: Tensor, target: Tensor) -> Tensor:
@@ -33,6 +32,8 @@ def metrics(logits: Tensor, target: Tensor) -> dict[str, float | list[float | No
         top1, top5 (equal to 1 where there are five classes or fewer), nll in nats, calibration_error (expected, 15 bins
         of equal width), all as fractions; per_class, the share found of each class, None for a class without images.
     """
+    from torchmetrics.functional.classification import multiclass_accuracy, multiclass_calibration_error  # slow to import
+
     classes = logits.shape[1]
     probabilities = logits.float().softmax(dim=1)
     counts = torch.bincount(target, minlength=classes)

@@ -14,7 +14,7 @@ from torchvision.ops import batched_nms, box_iou, clip_boxes_to_image, generaliz
 
 from pixeldistill.detectors import DetectorSettings
 from pixeldistill.functional.boxes import decode_boxes, decode_sides, encode_boxes, encode_sides
-from pixeldistill.networks.pyramid import FCOS_RADIUS, FCOS_RANGE, level_anchors
+from pixeldistill.networks.anchors import FCOS_RADIUS, FCOS_RANGE, level_anchors
 from pixeldistill.types import BoxMaps, BoxTarget, Outputs
 
 MATCHED, UNMATCHED = 0.5, 0.4  # overlap from which an anchor is an object's, and below which it is background's
@@ -70,6 +70,26 @@ def supervised_loss(
     return _fcos_loss(logits, deltas, torch.cat(prediction.centerness, dim=1).float(), torch.cat(levels), target, matched)
 
 
+def counted(target: BoxTarget, settings: DetectorSettings, grids: Grids) -> tuple[list[Tensor], Tensor]:
+    """Say which anchors (or points) count in a comparison with the objects in a view, and by what its sum is divided.
+
+    Returns:
+        Of every level, (N, H·W·A, 1): 0 of anchors that are neither an object's nor background's. And the number of matched
+        anchors (at least one), of points the sum of their centerness.
+
+    Source:
+        The label weights and the averaging factor of CrossKD's code (Wang et al., CVPR 2024).
+    """
+    levels = anchors_of(settings, grids, target.boxes.device)
+    matched = match(levels, target, settings)
+    weights = list(torch.split((matched != IGNORED).float().unsqueeze(2), [len(anchors) for anchors in levels], dim=1))
+    found = matched >= 0
+    if settings.head == "retinanet":
+        return weights, found.sum().clamp(min=1)
+    central = _centerness(encode_sides(_boxes(matched, target), torch.cat(levels)))
+    return weights, torch.where(found, central, 0.0).sum().clamp(min=1e-6)
+
+
 def match(levels: Sequence[Tensor], target: BoxTarget, settings: DetectorSettings, part: slice | None = None) -> Tensor:
     """Match the anchors or points of all levels with objects: (N, A); see `match_anchors` and `match_points`.
 
@@ -110,11 +130,17 @@ def _fcos_loss(
     boxes = _boxes(matched, target)
     focal = sigmoid_focal_loss(logits, _classes(matched, target, logits), reduction="sum")
     overlap = generalized_box_iou_loss(decode_sides(sides, points), boxes, reduction="none")
-    ends = encode_sides(boxes, points).clamp(min=1e-6)
-    ratios = [torch.minimum(ends[..., i], ends[..., i + 2]) / torch.maximum(ends[..., i], ends[..., i + 2]) for i in (0, 1)]
-    central = binary_cross_entropy_with_logits(centerness.squeeze(2), (ratios[0] * ratios[1]).sqrt(), reduction="none")
+    wanted = _centerness(encode_sides(boxes, points))
+    central = binary_cross_entropy_with_logits(centerness.squeeze(2), wanted, reduction="none")
     total: Tensor = focal + torch.where(found, overlap + central, 0.0).sum()
     return total / count
+
+
+def _centerness(sides: Tensor) -> Tensor:
+    """Say how near a point is to the middle of its box: 1 there, 0 at its edge."""
+    ends = sides.clamp(min=1e-6)
+    ratios = [torch.minimum(ends[..., i], ends[..., i + 2]) / torch.maximum(ends[..., i], ends[..., i + 2]) for i in (0, 1)]
+    return (ratios[0] * ratios[1]).sqrt()
 
 
 def _classes(matched: Tensor, target: BoxTarget, logits: Tensor) -> Tensor:

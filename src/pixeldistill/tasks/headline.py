@@ -6,7 +6,8 @@ from typing import Any
 HEADLINES = {"classification": "top1", "detection": "map"}
 TITLES = {
     "top1": "top-1", "top5": "top-5", "nll": "NLL (nats)", "calibration_error": "calibration error",
-    "map": "mAP", "ap50": "AP50", "ap75": "AP75", "ap_small": "AP small", "ap_medium": "AP medium", "ap_large": "AP large",
+    "map": "mAP", "ap50": "AP50", "voc_ap": "AP of VOC", "ap75": "AP75", "ap_small": "AP small",
+    "ap_medium": "AP medium", "ap_large": "AP large",
 }  # fmt: skip
 
 

@@ -10,20 +10,34 @@ from torch import Tensor, nn
 
 from pixeldistill.detectors import DetectorSettings
 from pixeldistill.errors import RecipeError
-from pixeldistill.functional.mimicking import box_kd, class_map_kd, confidence, pearson, quality_focal, sides_kd
+from pixeldistill.functional.boxes import decode_boxes, decode_sides
+from pixeldistill.functional.mimicking import (
+    align_statistics,
+    box_kd,
+    class_map_kd,
+    confidence,
+    overlap_kd,
+    pearson,
+    quality_focal,
+    sides_kd,
+)
 from pixeldistill.functional.sizes import widened
 from pixeldistill.losses import BoxesTerm, CrossKDTerm, FKDTerm, PKDTerm, SupervisedTerm
+from pixeldistill.networks.anchors import cell_shapes
 from pixeldistill.networks.pyramid import shared_grids
 from pixeldistill.tasks import detection
 from pixeldistill.terms.pairing import level_pairs
-from pixeldistill.types import Batch, BoxMaps, FeatureSpec, Outputs, collect
+from pixeldistill.types import Batch, BoxMaps, FeatureSpec, Outputs
+
+CROSSKD_WEIGHTS = {"retinanet": (1.0, 1.0), "fcos": (0.4, 0.75)}  # of classes and of boxes, as published
 
 
 class Alignment:
     """Brings two detectors' maps to the same places.
 
     Grids begin at the same corner; what one of them has beyond the other, which is padding, is cut off. Twins have the same
-    cells; other levels' maps are read at the centres of the student's (bilinear), and boxes are converted to its anchors.
+    cells; other levels' maps are read at the centres of the student's (bilinear), and boxes are converted to its anchors. Beyond
+    the centres of the teacher's outer cells the nearest of them is read: its boxes are relative to its own place.
 
     Raises:
         RecipeError: two detectors without a level in common.
@@ -38,6 +52,7 @@ class Alignment:
                 f"like in the teacher's (P{theirs.levels[0]}–P{theirs.levels[1]} at {teacher.image_size[0]}): shift the levels"
             )
         self.points, self.shapes = ours.head == "fcos", ours.shapes
+        self.cells = cell_shapes(ours)
         self.grids = [(student.grids[p.student], teacher.grids[p.teacher]) for p in self.pairs]
         self.shared = [shared_grids(pair, *grids)[0] for pair, grids in zip(self.pairs, self.grids, strict=True)]
         self.alone = [number for place, number in enumerate(ours.numbers) if place not in {p.student for p in self.pairs}]
@@ -45,29 +60,42 @@ class Alignment:
 
     def rows(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Give what both say at the same anchors, (N, A, values) each, over all pairs of levels; in single precision at least."""
-        student, teacher = ([widened(maps) for maps in levels] for levels in (student, teacher))
-        both = [self._pair(place, student, teacher) for place in range(len(self.pairs))]
-        return torch.cat([s for s, _ in both], dim=1), torch.cat([t for _, t in both], dim=1)
+        theirs = [self._theirs(place, teacher) for place in range(len(self.pairs))]
+        return self.ours(student), torch.cat([rows.flatten(1, 3) for rows in theirs], dim=1)
+
+    def ours(self, student: Sequence[Tensor]) -> Tensor:
+        """Give what the student says at the anchors that are compared, (N, A, values)."""
+        both = zip(self.pairs, self.grids, self.shared, strict=True)
+        return torch.cat([_cut(widened(student[pair.student]), ours, shared) for pair, (ours, _), shared in both], dim=1)
 
     def boxes(self, student: BoxMaps, teacher: BoxMaps) -> tuple[Tensor, Tensor]:
         """Give both detectors' boxes relative to the student's anchors, (N, A, 4) each."""
-        converted = list(teacher.deltas)
-        for pair in self.pairs:
-            if not pair.exact and self.points:
-                converted[pair.teacher] = converted[pair.teacher] * pair.ratio
-            elif not pair.exact:
-                shift, growth = converted[pair.teacher][..., :2], converted[pair.teacher][..., 2:]
-                converted[pair.teacher] = torch.cat([shift * pair.ratio, growth + math.log(pair.ratio)], dim=-1)
-        return self.rows(student.deltas, converted)
+        converted = [
+            self._converted(place, self._theirs(place, teacher.deltas)).flatten(1, 3) for place in range(len(self.pairs))
+        ]
+        return self.ours(student.deltas), torch.cat(converted, dim=1)
 
-    def _pair(self, place: int, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        pair, grids, shared = self.pairs[place], self.grids[place], self.shared[place]
-        ours, theirs = _cut(student[pair.student], grids[0], shared), teacher[pair.teacher]
+    def _theirs(self, place: int, teacher: Sequence[Tensor]) -> Tensor:
+        """Give what the teacher says at the places of a pair's student, (N, h, w, A, values)."""
+        pair, (_, grid), shared = self.pairs[place], self.grids[place], self.shared[place]
+        said = widened(teacher[pair.teacher])
         if pair.exact:
-            return ours, _cut(theirs, grids[1], shared)
-        maps = _by_place(theirs, grids[1], self.shapes).permute(0, 3, 1, 2)
-        resized = resample(maps, shared, pair.ratio).permute(0, 2, 3, 1)
-        return ours, resized.reshape(len(theirs), -1, theirs.shape[2])
+            return _cut(said, grid, shared).reshape(len(said), *shared, self.shapes, -1)
+        maps = _by_place(said, grid, self.shapes).permute(0, 3, 1, 2)
+        return resample(maps, shared, pair.ratio).permute(0, 2, 3, 1).reshape(len(said), *shared, self.shapes, -1)
+
+    def _converted(self, place: int, deltas: Tensor) -> Tensor:
+        """Give boxes (N, h, w, A, 4) relative to the student's anchors that were relative to the teacher's where it was read."""
+        pair, (_, grid), shared = self.pairs[place], self.grids[place], self.shared[place]
+        if pair.exact:
+            return deltas
+        below, right = (read_offset(n, size, pair.ratio, deltas) for n, size in zip(shared, grid, strict=True))
+        away = torch.stack([right[None, :].expand(shared), below[:, None].expand(shared)], dim=-1).unsqueeze(2)  # (h, w, 1, 2)
+        if self.points:
+            return torch.cat([deltas[..., :2] - away, deltas[..., 2:] + away], dim=-1) * pair.ratio
+        extent = deltas.new_tensor(self.cells).flip(1)  # width and height of each anchor, in strides
+        shift, growth = (deltas[..., :2] + away / extent) * pair.ratio, deltas[..., 2:] + math.log(pair.ratio)
+        return torch.cat([shift, growth], dim=-1)
 
     def describe(self) -> str:
         """Say which levels meet, and which have no partner, for the dry run."""
@@ -167,14 +195,14 @@ class FKD(_Aligned):
         self.projectors = nn.ModuleList(nn.Identity() if same else nn.Conv2d(ours, theirs, 1) for _ in self.alignment.pairs)
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Tensor:
-        """Average the comparisons of all pairs of levels."""
+        """Sum the comparisons of all pairs of levels, as published."""
         compare = pearson if self.config.form == "pearson" else F.mse_loss
         losses = []
         for pair, (height, width), project in zip(self.alignment.pairs, self.alignment.shared, self.projectors, strict=True):
             ours, theirs = widened(project(student.features[pair.student])), widened(teacher.features[pair.teacher])
             same = theirs[..., :height, :width] if pair.exact else resample(theirs, (height, width), pair.ratio)
             losses.append(compare(ours[..., :height, :width], same))
-        return torch.stack(losses).mean()
+        return torch.stack(losses).sum()
 
     def describe(self) -> str:
         """Say which levels meet, for the dry run."""
@@ -184,15 +212,19 @@ class FKD(_Aligned):
 class CrossKD(_Aligned):
     """The student's head features, finished by the teacher's frozen head, mimic the teacher's prediction.
 
-    The student's own prediction is then left to the labels, with which the teacher's may disagree.
+    The student's own prediction is then left to the labels, with which the teacher's may disagree. What is handed over has the
+    mean and deviation of the teacher's own features, channel by channel.
 
     Source:
-        Wang et al., CrossKD: Cross-Head Knowledge Distillation for Object Detection, CVPR 2024. Handed over after half of the
-        head's convolutions; normalisers ours.
+        Wang et al., CrossKD: Cross-Head Knowledge Distillation for Object Detection, CVPR 2024, as in its code: handed over after
+        three convolutions of RetinaNet's head, two of FCOS's; classes by `functional.mimicking.quality_focal`, boxes by GIoU
+        (FCOS: the logarithm of the IoU) weighted by the teacher's confidence; per matched anchor (FCOS: per centerness); with its
+        weights. A head of fewer convolutions hands over before its last one (ours).
     """
 
     def __init__(self, config: CrossKDTerm, student: FeatureSpec, teacher: FeatureSpec) -> None:
         super().__init__(config, student, teacher)
+        self.settings, self.grids = _settings(student), student.grids
         for name in ("channels", "depth"):
             if (a := getattr(_settings(student), name)) != (b := getattr(_settings(teacher), name)):
                 raise RecipeError(
@@ -202,10 +234,22 @@ class CrossKD(_Aligned):
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Tensor:
         """Compare what the teacher's head says of the student's features with what the teacher says."""
         assert batch.teacher_head is not None
-        crossed = collect([batch.teacher_head(*towers) for towers in student.towers])
-        ours, theirs = self.alignment.rows(crossed.logits, teacher.boxes.logits)
-        boxes = mimic_boxes(self.alignment, crossed, teacher.boxes, confidence(theirs))
-        return quality_focal(ours, theirs) + boxes
+        crossed: list[tuple[Tensor, ...]] = [(*level,) for level in student.towers]  # those without a partner are not read
+        for pair in self.alignment.pairs:
+            both = zip(student.towers[pair.student], teacher.towers[pair.teacher], strict=True)
+            aligned = [align_statistics(widened(ours), widened(theirs)) for ours, theirs in both]
+            crossed[pair.student] = batch.teacher_head(*aligned)
+        weights, count = detection.counted(batch.views["student"].objects, self.settings, self.grids)
+        ours, theirs = self.alignment.rows([level[0] for level in crossed], teacher.boxes.logits)
+        weight = self.alignment.ours(weights).squeeze(2)
+        boxes = self.alignment.boxes(BoxMaps((), tuple(level[1] for level in crossed)), teacher.boxes)
+        points = self.alignment.points
+        cell = ours.new_tensor([-0.5, -0.5, 0.5, 0.5])
+        mine, taught = ((decode_sides if points else decode_boxes)(deltas, cell) for deltas in boxes)
+        of_boxes = overlap_kd(mine, taught, weight * theirs.sigmoid().amax(dim=2), logarithm=points)
+        share = CROSSKD_WEIGHTS[self.settings.head]
+        total: Tensor = (share[0] * quality_focal(ours, theirs, weight) + share[1] * of_boxes) / count
+        return total
 
 
 def mimic_boxes(alignment: Alignment, student: BoxMaps, teacher: BoxMaps, weight: Tensor) -> Tensor:
@@ -231,6 +275,15 @@ def resample(maps: Tensor, grid: tuple[int, int], ratio: float) -> Tensor:
     y, x = torch.meshgrid(*ends, indexing="ij")
     places = torch.stack([x, y], dim=-1).expand(len(maps), -1, -1, -1)
     return F.grid_sample(maps, places, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def read_offset(count: int, size: int, ratio: float, like: Tensor) -> Tensor:
+    """Say how far from the centres of the student's cells the teacher's rows (or columns) are read, in its cells: (count,).
+
+    0 but at the edge: see `resample`.
+    """
+    place = (torch.arange(count, device=like.device, dtype=like.dtype) + 0.5) / ratio
+    return place.clamp(0.5, size - 0.5) - place
 
 
 def _settings(spec: FeatureSpec) -> DetectorSettings:

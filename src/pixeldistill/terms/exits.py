@@ -6,12 +6,13 @@ from torch import Tensor, nn
 from pixeldistill.functional.exits import exit_loss
 from pixeldistill.functional.sizes import widened
 from pixeldistill.losses import ExitsTerm
+from pixeldistill.networks.heads import start_layer
 from pixeldistill.terms.pairing import choose_maps
 from pixeldistill.types import Batch, FeatureSpec, MapSpec, Outputs
 
 
 class Exits(nn.Module):
-    """A branch on each of the student's maps: see `functional.exit_loss`. The branches are used in training only.
+    """A branch on each of the student's maps, and its prediction: see `functional.exit_loss`. Branches are used in training only.
 
     A branch is a depthwise-separable convolution of stride 2, an average over what is left, and a linear layer (ours: the
     paper's branches repeat the convolution until 7×7 are left, and use a transformer block on tokens).
@@ -26,7 +27,7 @@ class Exits(nn.Module):
         self.branches = nn.ModuleList(_branch(m, width, student.classes) for m in self.maps)
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Tensor:
-        """Sum the branches' losses."""
+        """Sum the losses of the branches and of the prediction itself."""
         target = batch.views["student"].labels
         losses = [
             exit_loss(
@@ -38,14 +39,19 @@ class Exits(nn.Module):
             )
             for number, branch in zip(self.numbers, self.branches, strict=True)
         ]
-        return torch.stack(losses).sum()
+        own = exit_loss(
+            student.logits, teacher.logits, target, exponent=self.config.exponent, temperature=self.config.temperature
+        )
+        return torch.stack([*losses, own]).sum()
 
     def describe(self) -> str:
         """Say where the branches are, for the dry run."""
-        return f"a branch on the student's {', '.join(map(str, self.maps))}"
+        return f"the prediction, and a branch on the student's {', '.join(map(str, self.maps))}"
 
 
 def _branch(feature: MapSpec, width: int, classes: int) -> nn.Module:
+    prediction = nn.Linear(width, classes)
+    start_layer(prediction)
     return nn.Sequential(
         nn.Conv2d(feature.channels, feature.channels, 3, stride=2, padding=1, groups=feature.channels, bias=False),
         nn.Conv2d(feature.channels, width, 1, bias=False),
@@ -53,5 +59,5 @@ def _branch(feature: MapSpec, width: int, classes: int) -> nn.Module:
         nn.ReLU(inplace=True),
         nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),
-        nn.Linear(width, classes),
+        prediction,
     )

@@ -1,4 +1,4 @@
-"""The teacher's bank: what a frozen teacher says of every training view, computed once, in half precision, memory-mapped.
+"""The teacher's bank: what a frozen teacher says of every training view, computed once, in half precision, on disk.
 
 A view is a function of (view seed, epoch, index) alone, so the bank is indexed by (view, index), where the view is the epoch's
 number, modulo the number of distinct views. It serves any number of students and seeds. Every output (logits, maps) of every view
@@ -17,10 +17,11 @@ from torch import Tensor
 from pixeldistill.archive import KEY, Archive, check_room
 from pixeldistill.data.sampler import Key
 from pixeldistill.errors import RunError
+from pixeldistill.training.bank_layout import LOGITS, map_name, output_bytes, output_shapes
 from pixeldistill.training.evaluate import at_once
 from pixeldistill.training.fabric import Fabric, first_machine, to_device
 from pixeldistill.training.teacher import Answer, LiveTeacher
-from pixeldistill.types import FeatureSpec, WantedMap
+from pixeldistill.types import WantedMap
 from pixeldistill.wording import in_bytes, in_words
 
 BLOCK = 256  # views
@@ -32,7 +33,7 @@ Views = Callable[[Iterable[list[Key]]], Iterator[tuple[Tensor, Tensor]]]  # batc
 
 
 FORMAT = 4
-VALUES, LOGITS = "values", "logits"
+VALUES = "values"
 Archives = Mapping[str, Sequence[Archive]]  # of each output ("logits", "map-4-7x7"): one a view
 
 
@@ -53,12 +54,7 @@ class BankTeacher:
             values = torch.from_numpy(_read(self.archives[name], epochs % self.views, indices))
             return to_device(values, self.fabric).float()
 
-        return Answer(look_up(LOGITS), {want: look_up(_name(want)) for want in self.wanted})
-
-
-def bank_bytes(spec: FeatureSpec, wanted: Iterable[WantedMap], views: int, images: int) -> int:
-    """Say how large a bank will be."""
-    return sum(views * images * _bytes(shape) for shape in _shapes(spec, wanted).values())
+        return Answer(look_up(LOGITS), {want: look_up(map_name(want)) for want in self.wanted})
 
 
 def open_bank(
@@ -90,7 +86,7 @@ def open_bank(
     Raises:
         RunError: the bank belongs to another key, or does not hold what the teacher says now, or has no room.
     """
-    shapes = _shapes(teacher.spec, teacher.wanted)
+    shapes = output_shapes(teacher.spec, teacher.wanted)
     used, blocks = min(views, epochs), -(-images // BLOCK)
     together, fillers = at_once(PIECE, teacher.spec.nominal_side), first_machine(fabric)
 
@@ -109,7 +105,7 @@ def open_bank(
     if fabric.is_global_zero:
         fresh = {name: sum(not (_place(folder, name, view) / KEY).is_file() for view in range(used)) for name in shapes}
         if any(fresh.values()):
-            size = sum(count * images * _bytes(shapes[name]) for name, count in fresh.items())
+            size = sum(count * images * output_bytes(shapes[name]) for name, count in fresh.items())
             parts = ", ".join(f"{in_words(count, 'view')} of {name}" for name, count in fresh.items() if count)
             note(f"teacher's bank: {parts} of {images} images, {in_bytes(size)}, in {folder}")
             check_room(folder, size, "teacher's bank", "bank.folder")
@@ -129,7 +125,7 @@ def open_bank(
             image, keys = next(loaded)
             said = _ask(teacher, image, keys)
             for name, archive in here.items():
-                archive[VALUES][keys[:, 1].numpy()] = _half(said[name])
+                archive[VALUES].write(int(keys[0, 1]), _half(said[name]))  # a piece's images follow each other
         for archive in here.values():
             archive.finish(block)
         progress(done, len(missing))
@@ -166,12 +162,15 @@ def _pieces(block: int, images: int, together: int) -> list[range]:
     return [range(start, min(start + together, end)) for start in range(block * BLOCK, end, together)]
 
 
-def _read(archives: Sequence[Archive], views: NDArray[Any], indices: NDArray[Any]) -> NDArray[Any]:
+def _read(archives: Sequence[Archive], views: NDArray[Any], indices: Any) -> NDArray[Any]:  # noqa: ANN401
     """Read rows of the views' archives; a batch is mostly of one epoch, so of one view."""
     first, *others = np.unique(views)
     if not others:
-        return np.asarray(archives[first][VALUES][indices])
-    return np.stack([archives[view][VALUES][index] for view, index in zip(views, indices, strict=True)])
+        one: NDArray[Any] = archives[first][VALUES].rows(indices)
+        return one
+    parts = [archives[view][VALUES].rows([index]) for view, index in zip(views, indices, strict=True)]
+    found: NDArray[Any] = np.concatenate(parts)
+    return found
 
 
 def _place(folder: Path, name: str, view: int) -> Path:
@@ -181,7 +180,7 @@ def _place(folder: Path, name: str, view: int) -> Path:
 def _ask(teacher: LiveTeacher, image: Tensor, keys: Tensor) -> dict[str, Tensor]:
     answer = teacher(image, keys)
     assert isinstance(answer.prediction, Tensor)
-    return {LOGITS: answer.prediction, **{_name(want): values for want, values in answer.maps.items()}}
+    return {LOGITS: answer.prediction, **{map_name(want): values for want, values in answer.maps.items()}}
 
 
 def _half(values: Tensor) -> Any:  # noqa: ANN401
@@ -189,17 +188,3 @@ def _half(values: Tensor) -> Any:  # noqa: ANN401
     if not torch.isfinite(half).all():
         raise RunError("the teacher says something that half precision cannot hold (over 65,504): leave `bank` out")
     return half.numpy()
-
-
-def _bytes(shape: tuple[int, ...]) -> int:
-    """Say how large one output is, in half precision."""
-    return 2 * int(np.prod(shape))
-
-
-def _name(want: WantedMap) -> str:
-    return f"map-{want.number}-{want.height}x{want.width}"
-
-
-def _shapes(spec: FeatureSpec, wanted: Iterable[WantedMap]) -> dict[str, tuple[int, ...]]:
-    maps = {_name(want): (spec.features[want.number].channels, want.height, want.width) for want in wanted}
-    return {LOGITS: (spec.classes,), **maps}

@@ -10,13 +10,14 @@ from torch import Tensor
 
 from pixeldistill.data.dataset import TrainingViews
 from pixeldistill.data.sampler import Key
-from pixeldistill.data.sources import Splits, describe_classes
+from pixeldistill.data.sources import Splits
 from pixeldistill.data.store import ImageStore, open_store
 from pixeldistill.files import write_json
 from pixeldistill.inputs import Camera
 from pixeldistill.networks.trained import AnyNetwork, adopt, build_fresh, build_network
 from pixeldistill.recipe import STAGE_REFERENCE, Network, Recipe, Stage
 from pixeldistill.run_folder import CARD
+from pixeldistill.terminal import write_line
 from pixeldistill.training.bank import open_bank
 from pixeldistill.training.engine import check_batch
 from pixeldistill.training.evaluate import TestImages
@@ -45,14 +46,7 @@ class Context:
 
     def say(self, text: str) -> None:
         """Write a line."""
-        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
-
-
-def describe_data(splits: Splits) -> str:
-    """Say in a few lines what the data holds and what was decided about it."""
-    counts = f"{len(splits.train)} train, {len(splits.val)} val, {len(splits.test)} test images"
-    notes = [*splits.notes, describe_classes(splits)]
-    return "\n".join([f"data: {counts}, {len(splits.classes)} classes", *(f"data: {note}" for note in notes)])
+        write_line(self.console, text)
 
 
 def check_stage(stage: Stage, stages: Mapping[str, Stage], context: Context, fabric: Fabric) -> None:
@@ -128,7 +122,7 @@ def _open_images(context: Context, fabric: Fabric) -> ImageStore | None:
     store = open_store(
         data.store_folder or context.recipe.run / "store", splits.train, splits.identity("train"), side=data.store,
         kernel=context.recipe.imaging.kernel, workers=context.workers, note=context.say, reduced=data.decode == "reduced",
-        rank=fabric.global_rank, world=first_machine(fabric), barrier=fabric.barrier,
+        bits=data.bits, rank=fabric.global_rank, world=first_machine(fabric), barrier=fabric.barrier,
     )  # fmt: skip
     context.stores.append(store)
     return store

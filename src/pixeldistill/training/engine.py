@@ -14,11 +14,13 @@ from torch import nn
 
 from pixeldistill.data.sampler import steps_per_epoch
 from pixeldistill.errors import Interrupted, PixelDistillError, RecipeError, RunError
+from pixeldistill.failures import LOST_WORKER, is_lost_worker, is_out_of_memory
 from pixeldistill.schedules import Schedule
+from pixeldistill.training.checkpoint import State
 from pixeldistill.training.fabric import Fabric
 from pixeldistill.training.progress import Progress
 from pixeldistill.training.signals import stop_requests
-from pixeldistill.training.trainee import Diverged, Job, State, Trainee, check_finite, ending_alone
+from pixeldistill.training.trainee import Diverged, Job, Trainee, check_finite, ending_alone
 from pixeldistill.types import Batch
 from pixeldistill.wording import in_words
 
@@ -92,15 +94,15 @@ def fit(
         progress.start(schedule.epochs * steps, loop.position)
         loop.finish_epochs()  # those that were stopped at an epoch's last step
         while loop.unfinished():
-            with in_one_line(len(jobs)):
+            with in_a_line(len(jobs)):
                 loop.step()
-            progress.step(loop.loss)
-            order = loop.agree(STOP if stop.is_set() else GO_ON)
-            if order != GO_ON:
-                loop.save()
-            if order == STOP:
-                raise _interrupted(loop, jobs)
-            loop.finish_epochs()
+                progress.step(loop.loss)
+                order = loop.agree(STOP if stop.is_set() else GO_ON)
+                if order != GO_ON:
+                    loop.save()
+                if order == STOP:
+                    raise _interrupted(loop, jobs)
+                loop.finish_epochs()
         if loop.agree(STOP if stop.is_set() else GO_ON, last=True) == STOP:  # asked at the end: other passes may follow
             raise _interrupted(loop, jobs)
     return [trainee.failure or trainee.state for trainee in trainees]
@@ -123,14 +125,18 @@ def _interrupted(loop: "Loop", jobs: Sequence[Job]) -> Interrupted:
 
 
 @contextmanager
-def in_one_line(jobs: int) -> Iterator[None]:
-    """Say in one line that the device's memory is full."""
+def in_a_line(jobs: int) -> Iterator[None]:
+    """Say in one line that memory is full, or that a loader's process was killed: PyTorch may say so at any place."""
     try:
         yield
-    except torch.OutOfMemoryError as error:
+    except (RuntimeError, MemoryError) as error:
+        if is_lost_worker(error):
+            raise RunError(LOST_WORKER) from error
+        if not is_out_of_memory(error):
+            raise
         fewer = "set one_pass: false, and they train one after the other; or " if jobs > 1 else ""
         raise RunError(
-            f"the device's memory is too small for {in_words(jobs, 'network')} and this batch: {fewer}raise schedule.accumulate, "
+            f"memory is too small for {in_words(jobs, 'network')} and this batch: {fewer}raise schedule.accumulate, "
             "which divides the batch, in another `run`"
         ) from error
 

@@ -139,7 +139,7 @@ def _terms_macs(student: str, teacher: str | None, terms: tuple[object, ...], cl
         maps = {w.number: torch.rand(SAMPLE, said.features[w.number].shape[1], w.height, w.width) for w in objective.wanted}
         features = tuple(maps.get(i, torch.empty(0)) for i in range(len(said.features)))
         head = other.finish if isinstance(other, Detector) else None
-        batch = Batch(views, Outputs(said.prediction, said.input_feature, features), teacher_head=head)
+        batch = Batch(views, Outputs(said.prediction, said.input_feature, features, said.towers), teacher_head=head)
         own = network(images[0])
         with FlopCounterMode(display=False) as counter:
             for term in objective.terms.values():

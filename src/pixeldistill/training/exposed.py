@@ -4,14 +4,15 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
+from pixeldistill.cards import read_done
 from pixeldistill.networks.detector import Detector
 from pixeldistill.networks.pyramid import exposed_levels
 from pixeldistill.recipe import Network, Stage
+from pixeldistill.run_folder import DONE
 from pixeldistill.tasks.headline import decisive
 from pixeldistill.training.evaluate import TestImages, evaluate
 from pixeldistill.training.fabric import Fabric
 from pixeldistill.training.passes import Training
-from pixeldistill.training.runs import DONE, read_record
 
 
 def describe_exposed(
@@ -55,7 +56,7 @@ def describe_exposed(
         # An assistant may be what its teacher is, which is then no training of it alone.
         plain = [s for s in own_kind if s.name not in training.stage.sources and (folders[s.name] / DONE).is_file()]
         if plain:
-            own = decisive(read_record(folders[plain[0].name] / DONE)["last"]["val"])
+            own = decisive(read_done(folders[plain[0].name] / DONE)["last"]["val"])
             line += f"; the student alone has {100 * own:.1f}"
             if score <= own:
                 finer = "choose finer levels for the student" + (", or another `anchor`" if student.seen.head != "fcos" else "")

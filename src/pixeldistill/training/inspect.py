@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from pixeldistill.archive import KEY
 from pixeldistill.data.boxes import Annotation
+from pixeldistill.data.describe import describe_data
 from pixeldistill.data.images import image_size
 from pixeldistill.data.sources import Sample, Splits, load_splits
 from pixeldistill.data.store import store_settings, stored_size
@@ -18,17 +19,18 @@ from pixeldistill.errors import DataError, WeightsError
 from pixeldistill.files import differences
 from pixeldistill.inputs import Data
 from pixeldistill.losses import SupervisedTerm, name_terms
-from pixeldistill.networks.pyramid import coverage, pair_levels
-from pixeldistill.networks.trained import AnyNetwork, build_fresh, check_trained
+from pixeldistill.networks.anchors import coverage
+from pixeldistill.networks.pyramid import pair_levels
+from pixeldistill.networks.trained import Outline, check_trained, outline
 from pixeldistill.networks.weights import check_card, missing_weights
 from pixeldistill.recipe import STAGE_REFERENCE, Network, Recipe, Stage
+from pixeldistill.run_folder import RECORD
 from pixeldistill.schedules import Schedule
 from pixeldistill.terms import build_term, wanted_maps
-from pixeldistill.training.bank import bank_bytes
-from pixeldistill.training.build import describe_data
+from pixeldistill.training.bank_layout import bank_bytes
 from pixeldistill.training.passes import first_folders, passes
 from pixeldistill.training.records import bank_folder, bank_settings, stage_settings, used_views
-from pixeldistill.training.runs import RECORD, begun, read_record, stage_folder
+from pixeldistill.training.runs import begun, read_record, stage_folder
 from pixeldistill.wording import in_bytes, in_words
 
 LOW = 0.5
@@ -42,14 +44,14 @@ def describe_stage(stage: Stage, classes: int, images: int | None) -> list[str]:
         NetworkError, WeightsError: a network that cannot be built as the recipe says.
         RecipeError: terms that cannot compare these two.
     """
-    student = build_fresh(stage.student, classes)
+    student = outline(stage.student, classes)
     distinct = stage.distinct_views
     repeat = f"; they repeat after {distinct} epochs" if distinct and distinct < stage.schedule.epochs else ""
     lines = [f"views: one crop at {stage.crop_side}×{stage.crop_side}, flipped once, then resized for each role{repeat}"]
     lines += _describe("student" if stage.teacher else "network", stage.student, student)
     spec = None
     if stage.teacher:
-        teacher = build_fresh(stage.teacher, classes)
+        teacher = outline(stage.teacher, classes)
         lines += _describe("teacher", stage.teacher, teacher)
         spec = teacher.spec
     terms = [build_term(config, student.spec, spec) for config in stage.terms]
@@ -89,7 +91,7 @@ def describe_schedule(schedule: Schedule) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def known_classes(recipe: Recipe) -> tuple[tuple[str, ...], int | None, str]:
+def known_classes(recipe: Recipe) -> tuple[tuple[str, ...], int | None, list[str]]:
     """Find the data's classes and how many training images it has, and say so; without the data, what its format has.
 
     Raises:
@@ -97,12 +99,12 @@ def known_classes(recipe: Recipe) -> tuple[tuple[str, ...], int | None, str]:
     """
     try:
         splits = load_splits(recipe.data)
-        return splits.classes, len(splits.train), "\n".join([describe_data(splits), *_describe_store(recipe.data, splits)])
+        return splits.classes, len(splits.train), [*describe_data(splits), *_describe_store(recipe.data, splits)]
     except DataError as error:
         if recipe.data.root and recipe.data.root.exists():
             raise
         known = _known(recipe.data)
-        return tuple(map(str, range(known))), None, f"{error}; shapes are shown for {known} classes"
+        return tuple(map(str, range(known))), None, [f"{error}; shapes are shown for {known} classes"]
 
 
 def describe_passes(recipe: Recipe, stages: Sequence[Stage]) -> list[str]:
@@ -144,7 +146,7 @@ def disagreements(recipe: Recipe, stages: Sequence[Stage]) -> list[str]:
                 found += _differing(key, bank_settings(stage, recipe))
     data = recipe.data
     if data.store:
-        settings = store_settings(data.store, recipe.imaging.kernel, reduced=data.decode == "reduced")
+        settings = store_settings(data.store, recipe.imaging.kernel, reduced=data.decode == "reduced", bits=data.bits)
         found += _differing((data.store_folder or recipe.run / "store") / KEY, settings)
     return found
 
@@ -180,7 +182,7 @@ def _known(data: Data) -> int:
     return _KNOWN_CLASSES.get(data.format, 10)
 
 
-def _describe(role: str, network: Network, classifier: AnyNetwork) -> list[str]:
+def _describe(role: str, network: Network, classifier: Outline) -> list[str]:
     spec = classifier.spec
     if spec.detector:
         return _describe_detector(role, network, classifier)
@@ -192,7 +194,7 @@ def _describe(role: str, network: Network, classifier: AnyNetwork) -> list[str]:
     ]
 
 
-def _describe_detector(role: str, network: Network, detector: AnyNetwork) -> list[str]:
+def _describe_detector(role: str, network: Network, detector: Outline) -> list[str]:
     spec, sent = detector.spec, _sent(network)
     assert spec.detector is not None
     settings = spec.detector

@@ -1,23 +1,22 @@
 """Measuring a former run again: what `pixeldistill evaluate` does."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pixeldistill.cards import read_card
 from pixeldistill.data.check import check_images
 from pixeldistill.data.loading import default_workers
 from pixeldistill.data.sources import Splits, load_splits
 from pixeldistill.errors import DataError, RunError
-from pixeldistill.inputs import Camera, Data, Imaging
+from pixeldistill.inputs import Camera
 from pixeldistill.networks.trained import load_trained
-from pixeldistill.networks.weights import read_card
 from pixeldistill.recipe import Recipe
-from pixeldistill.run_folder import find_run
+from pixeldistill.run_folder import RECORD, find_run
 from pixeldistill.training.evaluate import TestImages, evaluate
 from pixeldistill.training.fabric import make_fabric
-from pixeldistill.training.runs import RECORD
+from pixeldistill.training.runs import read_record
 
 
 @dataclass(frozen=True)
@@ -43,10 +42,10 @@ def measure_run(run: Path, recipe: Recipe | None = None, *, workers: int | None 
     card = read_card(folder)
     workers = default_workers() if workers is None else workers
     splits = splits_of_run(folder, recipe, workers=workers)
-    imaging = recipe.imaging if recipe and "imaging" in recipe.model_fields_set else Imaging(**card["imaging"])
+    imaging = recipe.imaging if recipe and "imaging" in recipe.model_fields_set else card.imaging
     fabric = make_fabric(accelerator=accelerator)
     images = {
-        name: TestImages(samples, Camera(card["side"], imaging), workers, fabric)
+        name: TestImages(samples, Camera(card.side, imaging), workers, fabric)
         for name in ("val", "test")
         if (samples := getattr(splits, name))
     }
@@ -65,17 +64,16 @@ def splits_of_run(folder: Path, recipe: Recipe | None = None, *, workers: int | 
         DataError: the data is gone, or is not the same any more.
     """
     card = read_card(folder)
-    classes = tuple(card["classes"])
+    classes = card.classes
     if recipe is None:
-        try:
-            data = Data(**card["data"])
-            began_with = json.loads((folder / RECORD).read_text(encoding="utf-8"))["data_digest"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise RunError(f"{folder} does not say what data to measure on: name a --recipe") from error
+        record = read_record(folder / RECORD)
+        if "data_digest" not in record:
+            raise RunError(f"{folder} does not say what data to measure on: name a --recipe")
+        data, began_with = card.data, record["data_digest"]
     else:
         data, began_with = recipe.data, None
-    if data.boxed != (card["detector"] is not None):
-        ours, theirs = ("a detector", "no boxes") if card["detector"] else ("a classifier", "boxes")
+    if data.boxed != (card.detector is not None):
+        ours, theirs = ("a detector", "no boxes") if card.detector else ("a classifier", "boxes")
         raise DataError(f"{folder} is {ours}, and the data has {theirs}: name a --recipe of its task")
     splits = check_images(load_splits(data), data, default_workers() if workers is None else workers)
     if began_with not in (None, splits.digest()):

@@ -13,16 +13,16 @@ from pixeldistill.cost.measure import macs, parameters
 from pixeldistill.cost.transmission import bytes_per_image, typical_view
 from pixeldistill.data.boxes import Annotation
 from pixeldistill.data.dataset import CameraImages
-from pixeldistill.data.sources import Sample
 from pixeldistill.data.views import to_unit
 from pixeldistill.errors import PixelDistillError, RunError
 from pixeldistill.files import write_file, write_json
 from pixeldistill.inputs import Camera
 from pixeldistill.networks.detector import Detector
 from pixeldistill.networks.trained import build_network
-from pixeldistill.networks.weights import BEST, LAST, state_bytes
+from pixeldistill.networks.weights import LAST, state_bytes
 from pixeldistill.recipe import Stage
 from pixeldistill.report.pictures import save_reconstructions
+from pixeldistill.run_folder import BEST
 from pixeldistill.tasks.headline import decisive, headline
 from pixeldistill.terms.isrd import ISRD
 from pixeldistill.training.answered import ANSWERS, describe_answers
@@ -99,7 +99,7 @@ def save_picture(objective: Objective, stage: Stage, path: Path, context: Contex
     chosen = [samples[i * (len(samples) - 1) // 3] for i in range(4)]
 
     def taken(camera: Camera) -> Tensor:
-        raw = CameraImages([Sample(sample.path, 0) for sample in chosen], camera)[range(len(chosen))]
+        raw = CameraImages([sample._replace(label=0) for sample in chosen], camera)[range(len(chosen))]
         if isinstance(raw, PixelDistillError):
             raise raw
         return to_unit(fabric.to_device(raw.images))

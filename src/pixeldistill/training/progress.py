@@ -10,7 +10,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bar
 
 from pixeldistill.tasks.headline import TITLES
-from pixeldistill.wording import in_time
+from pixeldistill.terminal import write_line
+from pixeldistill.wording import in_time, printable
 
 LINE_SECONDS = 60.0  # in a log
 
@@ -26,7 +27,7 @@ class Progress:
     def __init__(self, console: Console, title: str) -> None:
         self.console, self.title = console, title
         self._bar = Bar(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("steps ·"),
+            TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TextColumn("steps ·"),
             TimeRemainingColumn(compact=True), TextColumn("left · loss {task.fields[loss]}"),
             console=console, transient=True, disable=not console.is_terminal or console.quiet,
         )  # fmt: skip
@@ -44,7 +45,7 @@ class Progress:
         """Say how many steps there are and how many a former session has done."""
         self._total, self._done, self._first = total, done, done
         self._began = self._shown = time.monotonic()
-        self._task = self._bar.add_task(self.title, total=total, completed=done, loss="…")
+        self._task = self._bar.add_task(printable(self.title), total=total, completed=done, loss="…")
 
     def step(self, loss: Callable[[], float]) -> None:
         """Count a step. The loss is asked for at most once a second, since asking waits for the device."""
@@ -67,14 +68,14 @@ class Progress:
 
     def note(self, text: str) -> None:
         """Write a line above the bar."""
-        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        write_line(self.console, text)
 
 
 @contextmanager
 def counting(console: Console, title: str, unit: str) -> Iterator[Callable[[int, int], None]]:
     """Show a bar for other work than training, or a line a minute in a log; gives what is to be told (done, total)."""
     bar = Bar(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(f"{unit} ·"),
+        TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TextColumn(f"{unit} ·"),
         TimeRemainingColumn(compact=True), TextColumn("left"),
         console=console, transient=True, disable=not console.is_terminal or console.quiet,
     )  # fmt: skip
@@ -88,6 +89,6 @@ def counting(console: Console, title: str, unit: str) -> Iterator[Callable[[int,
             now = time.monotonic()
             if not console.is_terminal and now - shown >= LINE_SECONDS:
                 shown, left = now, (now - began) / done * (total - done)
-                console.print(f"{title}: {done} of {total} {unit}, {in_time(left)} left", highlight=False, markup=False)
+                write_line(console, f"{title}: {done} of {total} {unit}, {in_time(left)} left")
 
         yield tell

@@ -4,13 +4,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from pixeldistill.cards import NetworkCard, read_done
 from pixeldistill.data.sources import Splits
 from pixeldistill.expansion import expand
 from pixeldistill.networks.trained import AnyNetwork
 from pixeldistill.networks.weights import packaged_weights, weights_file
 from pixeldistill.recipe import STAGE_REFERENCE, Network, Recipe, Stage
-from pixeldistill.run_folder import find_run
-from pixeldistill.training.runs import DONE, file_digest, read_record, stage_folder
+from pixeldistill.run_folder import DONE, find_run
+from pixeldistill.training.runs import file_digest, stage_folder
 
 
 def finished(recipe: Recipe) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -19,7 +20,7 @@ def finished(recipe: Recipe) -> Iterator[tuple[str, dict[str, Any]]]:
         for seed in stage.seeds:
             done = stage_folder(recipe.run, number, stage.name, seed) / DONE
             if done.is_file():
-                yield stage.name, read_record(done)
+                yield stage.name, read_done(done)
 
 
 def stage_record(stage: Stage, seed: int, recipe: Recipe, splits: Splits, folders: Mapping[str, Path]) -> dict[str, Any]:
@@ -60,6 +61,7 @@ def bank_settings(stage: Stage, recipe: Recipe) -> dict[str, Any]:
         "crop_side": stage.crop_side,
         "kernel": recipe.imaging.kernel,
         "decode": recipe.data.decode,
+        "bits": recipe.data.bits,
         "store": recipe.data.store,
     }
 
@@ -82,9 +84,9 @@ def bank_folder(stage: Stage, recipe: Recipe, folders: Mapping[str, Path]) -> Pa
 
 
 def network_card(stage: Stage, student: AnyNetwork, seed: int, recipe: Recipe, splits: Splits) -> dict[str, Any]:
-    """Describe the deployed network: all that it takes to rebuild it and to feed it."""
+    """Describe the deployed network: see `cards.NetworkCard`."""
     network, root = stage.student, recipe.data.root
-    return {
+    card = {
         "network": network.network,
         "side": network.side,
         "patch": network.patch,
@@ -96,11 +98,14 @@ def network_card(stage: Stage, student: AnyNetwork, seed: int, recipe: Recipe, s
         "mean": list(student.mean),
         "std": list(student.std),
         # A detector is shown whole images.
+        "bits": splits.bits,
         "imaging": network.camera.imaging.model_dump(mode="json", exclude={"crop"} if network.detector else None),
         "data": recipe.data.model_dump(mode="json") | ({"root": str(root.resolve())} if root else {}),
         "stage": stage.name,
         "seed": seed,
     }
+    NetworkCard.model_validate(card)
+    return card
 
 
 def resolve(weights: str, folders: Mapping[str, Path]) -> str:

@@ -7,12 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pixeldistill.cards import read_done
 from pixeldistill.errors import RunError
-from pixeldistill.files import differences, write_json
-
-CHECKPOINT = "last.ckpt"
-RECORD = "stage.json"
-DONE = "done.json"
+from pixeldistill.files import differences, read_json, write_json
+from pixeldistill.run_folder import CHECKPOINT, DONE, RECORD
 
 
 def stage_folder(run: Path, number: int, name: str, seed: int) -> Path:
@@ -50,7 +48,7 @@ def claim(folder: Path, record: dict[str, Any]) -> dict[str, Any] | None:
     check_record(folder, record)
     if not begun(folder):
         write_json(folder / RECORD, record)
-    return read_record(folder / DONE) if (folder / DONE).is_file() else None
+    return read_done(folder / DONE) if (folder / DONE).is_file() else None
 
 
 def check_record(folder: Path, record: dict[str, Any]) -> None:
@@ -86,8 +84,7 @@ def read_record(path: Path) -> dict[str, Any]:
     Raises:
         RunError: it cannot be read.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path} cannot be read ({error}): remove its folder to begin anew") from error
-    return content if isinstance(content, dict) else {}
+    content = read_json(path, mend=": remove its folder to begin anew")
+    if not isinstance(content, dict):
+        raise RunError(f"{path} is damaged: remove its folder to begin anew")
+    return content

@@ -6,36 +6,40 @@ from dataclasses import dataclass
 from itertools import chain
 
 from rich.console import Console
+from torch import Tensor
 
 from pixeldistill.data.check import check_images
+from pixeldistill.data.describe import describe_data
 from pixeldistill.data.loading import default_workers
 from pixeldistill.data.sources import load_splits
 from pixeldistill.errors import GivenUp, RecipeError, RunError
 from pixeldistill.expansion import expand
-from pixeldistill.files import locked, write_json
+from pixeldistill.files import PARTIAL, Held, locked, remove_litter, write_json
 from pixeldistill.networks.detector import Detector
+from pixeldistill.networks.trained import AnyNetwork
 from pixeldistill.networks.weights import state_bytes
 from pixeldistill.recipe import Recipe, Stage
+from pixeldistill.run_folder import DONE
 from pixeldistill.tasks.headline import HEADLINES
 from pixeldistill.training.build import (
     Context,
     build_objective,
     build_stream,
     check_stage,
-    describe_data,
     teacher_network,
 )
 from pixeldistill.training.engine import fit
 from pixeldistill.training.equal import settle
-from pixeldistill.training.evaluate import evaluate
+from pixeldistill.training.evaluate import answer, evaluate
 from pixeldistill.training.exposed import describe_exposed
 from pixeldistill.training.fabric import Fabric, make_fabric
+from pixeldistill.training.frozen import describe_classifier
 from pixeldistill.training.objective import Objective
 from pixeldistill.training.outcome import Outcome, Result, measure_trained, seen, single_figures
 from pixeldistill.training.passes import Training, first_folders, passes
 from pixeldistill.training.progress import Progress
 from pixeldistill.training.records import stage_record
-from pixeldistill.training.runs import DONE, begun, check_record, claim, renumber, stages_of
+from pixeldistill.training.runs import begun, check_record, claim, renumber, stages_of
 from pixeldistill.training.stream import Stream
 from pixeldistill.training.trainee import Job
 from pixeldistill.wording import reasons
@@ -103,7 +107,8 @@ def prepare(
     splits = check_images(load_splits(recipe.data), recipe.data, workers)
     stages = settle(expand(recipe), len(splits.classes), len(splits.train))
     context = Context(recipe, splits, first_folders(recipe, stages), workers, accelerator, console)
-    context.say(describe_data(splits))
+    for line in describe_data(splits):
+        context.say(line)
     for stage in stages:
         if names is None or stage.name in names:
             check_stage(stage, {s.name: s for s in stages}, context, fabric)
@@ -122,6 +127,7 @@ def taken(work: Work, names: Collection[str]) -> Iterator[None]:
     with locked(run, busy) if fabric.is_global_zero else nullcontext():
         if fabric.is_global_zero:
             _check_begun(work, names)
+            remove_litter(run.rglob(f".*{PARTIAL}"), held=True)  # of a process that was killed while it wrote
             renumber(run, [stage.name for stage in work.stages])
         fabric.barrier()
         yield
@@ -193,6 +199,7 @@ def _run_pass(trainings: Sequence[Training], context: Context, until: int | None
     fabric, objectives, stream = _build_pass(left, context)
     jobs = [_job(training, objective, context, fabric) for training, objective in zip(left, objectives, strict=True)]
     title = left[0].title if len(left) == 1 else f"{len(left)} networks side by side"
+    held = Held(context.recipe.run)
     with Progress(context.console, title) as progress:
         states = fit(fabric, jobs, stream, left[0].stage.schedule, len(context.splits.train), progress, until)
     for training, objective, state in zip(left, objectives, states, strict=True):
@@ -206,6 +213,7 @@ def _run_pass(trainings: Sequence[Training], context: Context, until: int | None
                 "side_by_side": len(left),
             } | measure_trained(training, objective, context, fabric)
             if fabric.is_global_zero:
+                held.check()
                 write_json(training.folder / DONE, record)
             outcomes.append((training, Result(training.stage, training.seed, training.folder, record)))
     return outcomes
@@ -215,15 +223,29 @@ def _build_pass(trainings: Sequence[Training], context: Context) -> tuple[Fabric
     """Build students, terms, teacher and batches of a pass; fills its bank."""
     fabric = make_fabric(trainings[0].stage.schedule.precision, context.accelerator)
     network = teacher_network(trainings, context)
-    if isinstance(network, Detector):
-        taught = [training for training in trainings if training.stage.teacher and not begun(training.folder)]
-        camera = next(training.stage.teacher.camera for training in trainings if training.stage.teacher)
-        images, stages = seen("val", camera, context, fabric), expand(context.recipe)
-        for line in describe_exposed(taught, network.to(fabric.device), images, stages, context.folders, fabric):
+    taught = [training for training in trainings if training.stage.teacher and not begun(training.folder)]
+    if network and taught:
+        for line in _describe_teacher(network.to(fabric.device), taught, context, fabric):
             context.say(line)
     objectives = [build_objective(training, network, context, fabric) for training in trainings]
     stream = build_stream(trainings, network, [objective.wanted for objective in objectives], context, fabric)
     return fabric, objectives, stream
+
+
+def _describe_teacher(
+    network: AnyNetwork, taught: Sequence[Training], context: Context, fabric: Fabric
+) -> list[str]:  # fmt: skip
+    """Measure a frozen teacher on val before it teaches for the first time; gives lines that say what it knows."""
+    teacher = taught[0].stage.teacher
+    assert teacher is not None
+    images = seen("val", teacher.camera, context, fabric)
+    if isinstance(network, Detector):
+        return describe_exposed(taught, network, images, expand(context.recipe), context.folders, fabric)
+    logits = answer(network, images, fabric)
+    assert isinstance(logits, Tensor)
+    labels = [sample.label for sample in images.samples if isinstance(sample.label, int)]
+    name = f"{teacher.network} at {teacher.side}, which teaches {', '.join(training.stage.name for training in taught)}"
+    return describe_classifier(name, logits, labels, context.splits.classes)
 
 
 def _job(training: Training, objective: Objective, context: Context, fabric: Fabric) -> Job:

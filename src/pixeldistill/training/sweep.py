@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 from rich.console import Console
 
-from pixeldistill.candidates import FRONT, Halving
+from pixeldistill.candidates import Halving
+from pixeldistill.cards import read_done
 from pixeldistill.cost.choose import Choice, choose, cost_of, list_students, with_students
 from pixeldistill.cost.costs import Costs
 from pixeldistill.cost.plan import NEAR
@@ -17,13 +18,13 @@ from pixeldistill.errors import RecipeError
 from pixeldistill.files import write_file
 from pixeldistill.recipe import Recipe
 from pixeldistill.report.frontier import Measured, draw_frontiers, front, to_csv, to_markdown
+from pixeldistill.run_folder import DONE, FRONT
 from pixeldistill.tasks.headline import HEADLINES, decisive
 from pixeldistill.training.cluster import Cluster
 from pixeldistill.training.fabric import make_fabric
 from pixeldistill.training.halving import lost_students, rungs
 from pixeldistill.training.logs import METRICS, read_column
 from pixeldistill.training.progress import counting
-from pixeldistill.training.runs import DONE, read_record
 from pixeldistill.training.stages import Work, failures_of, fill_banks, prepare, taken, train
 from pixeldistill.wording import in_words
 
@@ -170,5 +171,5 @@ def _measured(name: str, cost: Costs, done: Path | None, lost: Lost | None, fold
     label = name.removeprefix("distilled-")
     if done is None:
         return Measured(label, cost, lost.val if lost else None, None, lost.epoch if lost else None, folder)
-    last = read_record(done)["last"]
+    last = read_done(done)["last"]
     return Measured(label, cost, decisive(last["val"]), decisive(last["test"]) if "test" in last else None, None, folder)

@@ -19,12 +19,14 @@ class Answer(NamedTuple):
 
     prediction: Tensor | BoxMaps
     maps: Mapping[WantedMap, Tensor]
+    towers: tuple[tuple[Tensor, Tensor], ...] = ()  # of a detector, see `Outputs`
 
     def outputs(self, wanted: Iterable[WantedMap]) -> Outputs:
         """Give one student's terms what they want: maps at their numbers, nothing in between."""
         nothing = torch.empty(0)
         chosen = {want.number: self.maps[want] for want in wanted}
-        return Outputs(self.prediction, nothing, tuple(chosen.get(i, nothing) for i in range(max(chosen, default=-1) + 1)))
+        features = tuple(chosen.get(i, nothing) for i in range(max(chosen, default=-1) + 1))
+        return Outputs(self.prediction, nothing, features, self.towers)
 
 
 Head = Callable[[Tensor, Tensor], tuple[Tensor, ...]]
@@ -74,4 +76,4 @@ class LiveTeacher:
         with self._fabric.autocast():
             outputs: Outputs = self.network(image)
             maps = {want: F.adaptive_avg_pool2d(outputs.features[want.number], want[1:]) for want in self.wanted}
-        return Answer(outputs.prediction, maps)
+        return Answer(outputs.prediction, maps, outputs.towers)

@@ -4,12 +4,11 @@ Everything random in a step (dropout, stochastic depth) is seeded by (seed, epoc
 save, a step done again is the same step, and a network gives the same result alone or beside others.
 """
 
-import io
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,13 @@ import torch
 from torch import Tensor, nn
 
 from pixeldistill.errors import RunError
-from pixeldistill.files import write_file
+from pixeldistill.files import Held, write_file
+from pixeldistill.run_folder import BEST, CHECKPOINT
 from pixeldistill.schedules import Schedule
+from pixeldistill.training.checkpoint import State, read_checkpoint, write_checkpoint
 from pixeldistill.training.fabric import Fabric
 from pixeldistill.training.logs import METRICS, drowning, tensorboard, terms_of, write_csv
 from pixeldistill.training.progress import Progress
-from pixeldistill.training.runs import CHECKPOINT
 from pixeldistill.training.schedule import build_optimizer, learning_rate, set_learning_rate
 from pixeldistill.types import Batch
 
@@ -47,19 +47,6 @@ class Job:
     folder: Path
 
 
-@dataclass
-class State:
-    """How far a fit has come: with the weights and the optimiser, all that it takes to go on."""
-
-    epoch: int = 0
-    step: int = 0
-    sums: dict[str, float] = field(default_factory=dict)  # of the epoch under way, over its steps
-    history: list[dict[str, float]] = field(default_factory=list)
-    best: float = -math.inf
-    best_epoch: int = 0
-    seconds: float = 0.0  # of the epoch under way
-
-
 class Trainee:
     """A job under way, for so many `epochs`: its network, its optimiser, how far it is."""
 
@@ -72,10 +59,9 @@ class Trainee:
             job.objective.to(memory_format=torch.channels_last)
         optimizer = build_optimizer(job.objective, schedule)
         self.module, self.optimizer = fabric.setup(job.objective, optimizer)
-        self.state = _restore(fabric, job, self.optimizer)
-        if fabric.is_global_zero:
-            for left in (*job.folder.glob(f".{CHECKPOINT}.*"), *job.folder.glob(".best.safetensors.*")):
-                left.unlink(missing_ok=True)  # of a process that was killed while it wrote
+        self.state = self._restore()
+        job.folder.mkdir(parents=True, exist_ok=True)
+        self.held = Held(job.folder)
         self.names = list(self.state.sums)
         self.sums = torch.tensor(list(self.state.sums.values()), device=fabric.device)
         self.loss = torch.zeros(())
@@ -145,8 +131,9 @@ class Trainee:
         if better:
             state.best, state.best_epoch = score, state.epoch
         if self.fabric.is_global_zero:
+            self.held.check()
             if better:
-                write_file(job.folder / "best.safetensors", job.serialise())
+                write_file(job.folder / BEST, job.serialise())
             write_csv(job.folder / METRICS, state.history)
         self.save()
         self.log(row)
@@ -174,16 +161,29 @@ class Trainee:
         if self.state.sums:
             check_finite(torch.tensor(self.state.sums["loss"]), self.job.folder)
         if self.fabric.is_global_zero:
-            buffer = io.BytesIO()
-            content = {
-                "objective": self.job.objective.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-                "precision": self.fabric.strategy.precision.state_dict(),
-                "state": asdict(self.state),
-            }
-            torch.save(content, buffer)
-            write_file(self.job.folder / CHECKPOINT, buffer.getvalue())
+            self.held.check()
+            precision = self.fabric.strategy.precision.state_dict()
+            write_checkpoint(self.job.folder / CHECKPOINT, {**self._parts(), "precision": precision}, self.state)
         self.fabric.barrier()
+
+    def _parts(self) -> dict[str, Any]:
+        return {"objective": self.job.objective.state_dict(), "optimizer": self.optimizer.state_dict()}
+
+    def _restore(self) -> State:
+        """Go on from the checkpoint, if there is one. Raises RunError where it is damaged or another training's."""
+        path = self.job.folder / CHECKPOINT
+        if not path.is_file():
+            return State()
+        like = {**self._parts(), "parameters": [p for group in self.optimizer.param_groups for p in group["params"]]}
+        content, state = read_checkpoint(path, like, self.fabric.device, epochs=self.schedule.epochs, steps=self.steps)
+        try:
+            self.job.objective.load_state_dict(content["objective"])
+            self.optimizer.load_state_dict(content["optimizer"])
+            self.fabric.strategy.precision.load_state_dict(content["precision"])
+        except Exception as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
+            raise RunError(f"checkpoint {path} does not fit ({reason}): remove it to begin anew") from error
+        return state
 
 
 class Diverged(RunError):
@@ -200,21 +200,6 @@ def ending_alone(trainee: Trainee) -> Iterator[None]:
             raise
         trainee.failure = error.with_traceback(None)  # which would keep all that the training held
         trainee.progress.note(f"{trainee.job.name}: given up: {str(error).partition(': ')[0]}")
-
-
-def _restore(fabric: Fabric, job: Job, optimizer: Any) -> State:  # noqa: ANN401
-    path = job.folder / CHECKPOINT
-    if not path.is_file():
-        return State()
-    try:
-        content = torch.load(path, map_location=fabric.device, weights_only=True)
-        job.objective.load_state_dict(content["objective"])
-        optimizer.load_state_dict(content["optimizer"])
-        fabric.strategy.precision.load_state_dict(content["precision"])
-        return State(**content["state"])
-    except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
-        raise RunError(f"checkpoint {path} cannot be read ({reason}): remove it to begin anew") from error
 
 
 def _seed(*numbers: int) -> None:

@@ -1,5 +1,12 @@
-"""Tables for the terminal: figures are never cut, however narrow it is."""
+"""Lines and tables for a terminal: nothing that is shown changes it, and figures are never cut, however narrow it is.
 
+Names come from other people's files. Whatever in them a terminal would obey (control characters, escape sequences, newlines) is
+written as an escape.
+"""
+
+import codecs
+import io
+import sys
 from collections.abc import Sequence
 
 from rich.box import SIMPLE_HEAD
@@ -7,8 +14,31 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pixeldistill.wording import printable
+
 READABLE = 24  # characters that a column of words keeps on a narrow terminal; longer ones go on in the next line
 WIDEST = 10_000
+_PLAIN = {"→": "->", "↔": "<->", "·": "-", "–": "-", "×": "x", "…": "...", "−": "-", "²": "2", "≤": "<=", "≥": ">=", "±": "+-"}
+
+
+def plain_output() -> None:
+    """Let output in an encoding without arrows and the like do without them, in place of ending in an error."""
+    codecs.register_error("pixeldistill", _in_plain)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="pixeldistill")
+
+
+def _in_plain(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    odd = error.object[error.start : error.end]
+    return "".join(_PLAIN.get(c) or c.encode("ascii", "backslashreplace").decode() for c in odd), error.end
+
+
+def write_line(console: Console, text: str) -> None:
+    """Print a line as it is."""
+    console.print(printable(text), highlight=False, markup=False, soft_wrap=True)
 
 
 def make_table(
@@ -23,6 +53,8 @@ def make_table(
         caption: below it, or "".
         close: without lines between columns, so that more of them fit.
     """
+    title, caption, columns = printable(title), printable(caption), [printable(column) for column in columns]
+    rows = [[printable(cell) for cell in row] for row in rows]
     table = Table(title=Text(title) if title else None, caption=Text(caption) if caption else None, padding=(0, 0))
     if close:
         table.box, table.padding, table.pad_edge, table.title_justify = SIMPLE_HEAD, (0, 0, 0, 1), False, "left"

@@ -1,0 +1,71 @@
+"""What the options of `cost` and `plan` mean: which networks at which sides behind which cameras, and on which images."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from pixeldistill.candidates import Candidates
+from pixeldistill.cost.choose import Listed, list_students, own_students
+from pixeldistill.data.check import readable_splits
+from pixeldistill.data.folders import find_images
+from pixeldistill.data.sources import Sample
+from pixeldistill.errors import DataError, RecipeError
+from pixeldistill.inputs import Imaging
+from pixeldistill.recipe import Recipe
+
+CLASSES = 1000  # ImageNet's
+
+
+def listed(
+    networks: list[str] | None, sides: list[int] | None, codecs: list[str] | None, recipe: Recipe | None, *, grey: bool
+) -> list[Listed]:
+    """List the students that are meant; a recipe's candidates complete what is not named. Raises RecipeError."""
+    known = recipe.candidates if recipe else None
+    if recipe and not known and not (networks or sides or codecs or grey) and recipe.all_students:
+        return own_students(recipe)
+    base = recipe.imaging if recipe else Imaging(codec="jpeg")
+    names, wanted = networks or (known and known.networks), sides or (known and known.sides)
+    if not names or not wanted:
+        raise RecipeError(
+            "name networks and sides, as in `cost resnet18 --side 56 --side 112`, or a --recipe with `candidates`; "
+            "the students of another recipe are measured as they are, without --side, --codec and --grey"
+        )
+    cameras = [_camera(text, grey, base) for text in codecs or ()]
+    cameras = cameras or [_seen_grey(camera, grey) for camera in (known and known.cameras) or (base,)]
+    said = {"patch": known.patch, "options": known.options, "weights": known.weights} if known else {}
+    said |= {} if recipe else {"weights": "none"}
+    candidates = Candidates(
+        networks=tuple(dict.fromkeys(names)), sides=tuple(dict.fromkeys(wanted)), cameras=tuple(dict.fromkeys(cameras)), **said
+    )
+    return list_students(candidates, base, recipe.detector if recipe else None)
+
+
+def samples_of(recipe: Recipe | None, images: Path | None, classes: int | None) -> tuple[Sequence[Sample], int]:
+    """Give the images to measure bytes by, and how many classes there are. Raises RecipeError or DataError."""
+    if recipe and classes:
+        raise RecipeError("--classes: the recipe's data says how many there are: leave it out")
+    found: Sequence[Sample] = ()
+    if recipe:
+        splits = readable_splits(recipe.data)
+        found, classes = splits.train, len(splits.classes)
+    if images:
+        if not images.is_dir():
+            raise DataError(f"--images {images} is no folder")
+        found = [Sample(path, 0) for path in find_images(images).images]
+        if not found:
+            raise DataError(f"folder {images} holds no image")
+    return found, classes or CLASSES
+
+
+def _camera(text: str, grey: bool, base: Imaging) -> Imaging:
+    codec, colon, quality = text.partition(":")
+    told = base.model_dump() | {"codec": codec, "quality": quality if colon else None}
+    try:
+        return _seen_grey(Imaging.model_validate(told), grey)
+    except ValidationError as error:
+        raise RecipeError(f"--codec {text!r} is none: write jpeg:QUALITY, webp:QUALITY (1 to 100), png or raw") from error
+
+
+def _seen_grey(camera: Imaging, grey: bool) -> Imaging:
+    return camera.model_copy(update={"colour": "grey"}) if grey else camera

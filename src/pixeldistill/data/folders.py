@@ -1,0 +1,95 @@
+"""Finding the images in folders, and counting what is passed over there: nothing is left out without a word. No torch."""
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from pixeldistill.errors import DataError
+from pixeldistill.wording import in_words
+
+EXTENSIONS = frozenset(
+    {
+        ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif",
+        ".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".jp2", ".j2k", ".jpx", ".jpf",
+    }
+)  # fmt: skip
+# What network drives, archives and desktops put beside a user's files.
+_THUMBNAILS = frozenset({"@eadir", "#recycle", "@recycle", "$recycle.bin", "__macosx", "lost+found", "system volume information"})
+_LITTER = frozenset({"thumbs.db", "desktop.ini"})
+SHOWN = 5  # kinds of files
+
+
+class Found(NamedTuple):
+    """The images below a folder, sorted, and what else is there: how many files of each kind."""
+
+    images: list[Path]
+    passed: Counter[str]
+
+
+def find_images(folder: Path) -> Found:
+    """Find the files below a folder that have an image's name; folders that are links are followed, each once."""
+    found = Found([], Counter())
+    for path in _files(folder):
+        inside = path.relative_to(folder).parts
+        image = path.suffix.lower() in EXTENSIONS
+        thumbnails = next((part for part in inside[:-1] if part.lower() in _THUMBNAILS), None)
+        if thumbnails or any(part.startswith(".") for part in inside):
+            if image:
+                found.passed[f"images in {thumbnails}" if thumbnails else "hidden images"] += 1
+        elif image and path.is_file():
+            found.images.append(path)
+        elif image:
+            found.passed["links to nothing, pipes or devices"] += 1
+        elif path.name.lower() not in _LITTER:
+            found.passed[f"{path.suffix.lower()} files" if path.suffix else "files without a suffix"] += 1
+    found.images.sort()
+    return found
+
+
+def class_folders(root: Path) -> list[Path]:
+    """List the folders in a folder, sorted, but those that are hidden or hold somebody's thumbnails."""
+    return sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith(".") and p.name.lower() not in _THUMBNAILS)
+
+
+def describe_passed(passed: Counter[str]) -> str:
+    """Say what was passed over.
+
+    >>> describe_passed(Counter({".heic files": 3, "hidden images": 1}))
+    '3 .heic files, 1 hidden images'
+    """
+    parts = [f"{count} {what}" for what, count in passed.most_common(SHOWN)]
+    rest = sum(count for _, count in passed.most_common()[SHOWN:])
+    return ", ".join([*parts, *([in_words(rest, "other file")] if rest else [])])
+
+
+def passed_notes(passed: Counter[str]) -> list[str]:
+    """Make the note that says what was passed over, if anything was."""
+    return [f"passed over, as no images that can be read: {describe_passed(passed)}"] if passed else []
+
+
+def _files(root: Path) -> Iterator[Path]:
+    """List the files below a folder. Links to folders are followed, but into no folder twice: they may go in a circle."""
+    visited: set[tuple[int, int]] = set()
+    folders = [root]
+    while folders:
+        folder = folders.pop()
+        try:
+            place = folder.stat()
+            entries = list(os.scandir(folder))
+        except OSError as error:
+            raise DataError(f"folder {folder} cannot be read: {error.strerror}") from error
+        if (place.st_dev, place.st_ino) in visited:
+            continue
+        visited.add((place.st_dev, place.st_ino))
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            if entry.is_dir():
+                folders.append(Path(entry.path))
+            else:
+                yield Path(entry.path)
+
+
+def merged(counts: Iterable[Counter[str]]) -> Counter[str]:
+    """Add up what was passed over in several folders."""
+    return sum(counts, Counter())

@@ -1,0 +1,64 @@
+"""What fails beneath the program (memory, disks, processes, values that no library takes), in one line each. No torch."""
+
+import errno
+import os
+
+from pixeldistill.errors import Interrupted, PixelDistillError, RunError
+
+TRACEBACK = "PIXELDISTILL_TRACEBACK"  # set in the environment, it shows where an error was raised
+
+LOST_WORKER = (
+    "a loader process was killed, most likely as memory ran out: give the same command again with fewer --workers, or a smaller "
+    "schedule.batch_size in another `run`"
+)
+_LOST_PROCESS = (
+    "another process of this job has ended: its own line says why, unless it was killed; the same command goes on from what was "
+    "saved"
+)
+_NO_MEMORY = (
+    "memory ran out: choose smaller images or networks, a smaller schedule.batch_size or a larger schedule.accumulate, or "
+    "one_pass: false"
+)
+_DISTRIBUTED = ("DistBackendError", "DistNetworkError", "DistStoreError", "DistError", "DistQueueEmptyError")
+_LOST_PEER = ("closed by peer", "Connection reset", "Broken pipe", "gloo", "NCCL", "Socket Timeout", "recvValue failed")
+
+
+def is_lost_worker(error: BaseException) -> bool:
+    """Tell whether an error is PyTorch's about a loader's worker that is no more: it may be raised at any place."""
+    return isinstance(error, RuntimeError) and "DataLoader worker" in str(error)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether memory ran out, the machine's or the device's."""
+    words = ("can't allocate memory", "not enough memory", "Cannot allocate memory")
+    known = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    full = isinstance(error, OSError) and error.errno == errno.ENOMEM
+    return known or full or (isinstance(error, RuntimeError) and any(word in str(error) for word in words))
+
+
+def in_one_line(error: Exception) -> PixelDistillError | None:
+    """Say what a user can do about an error that nobody foresaw; None for one that is a defect of the program."""
+    told: PixelDistillError | None = None
+    if isinstance(error, PixelDistillError):
+        told = error
+    elif is_out_of_memory(error):
+        told = RunError(_NO_MEMORY)
+    elif is_lost_worker(error):
+        told = RunError(LOST_WORKER)
+    elif _is_lost_process(error):
+        told = Interrupted(_LOST_PROCESS)
+    elif isinstance(error, OSError):
+        where = f" ({error.filename})" if error.filename else ""
+        told = RunError(f"the system says {error.strerror or str(error) or type(error).__name__}{where}")
+    elif isinstance(error, RecursionError):
+        told = RunError("something in the recipe or in a file is nested too deeply to be read")
+    elif isinstance(error, ValueError | OverflowError):
+        what = str(error)[:300] or type(error).__name__
+        told = RunError(f"a value cannot be used: {what} (with {TRACEBACK}=1 before it, the same command says where)")
+    return told
+
+
+def _is_lost_process(error: Exception) -> bool:
+    if int(os.environ.get("WORLD_SIZE") or 1) == 1 or not isinstance(error, RuntimeError):
+        return False
+    return type(error).__name__ in _DISTRIBUTED or any(word in str(error) for word in _LOST_PEER)

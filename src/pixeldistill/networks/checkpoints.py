@@ -1,0 +1,162 @@
+"""Reading weights files as people have them: whatever training program wrote them, whatever stands beside the weights in them.
+
+Nothing is unpickled but tensors and plain values; argparse's Namespace, which runs no code, is let through, as timm saves it.
+"""
+
+import argparse
+import json
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from pixeldistill.errors import WeightsError
+from pixeldistill.wording import in_bytes, printable, shown
+
+State = dict[str, Tensor]
+
+MOST_KEYS = 100_000
+LONGEST_HEADER = 2**26  # bytes of a safetensors file's
+ROOM = 2**26  # bytes by which a file's content may be larger than the file: its names
+_AVERAGED = ("state_dict_ema", "model_ema", "ema_state_dict", "model_ema_state_dict", "ema")
+_PLAIN = ("state_dict", "model_state_dict", "model", "net", "network", "model_state", "weights", "params", "module")
+_COUNTERS = ("total_ops", "total_params")  # of a counting program (thop), which leaves them in the network
+
+# What stands beside the tensors in checkpoints, and runs no code when it is read.
+_HARMLESS: list[Any] = [argparse.Namespace, np.dtype, np.float64(0).__reduce__()[0], *map(type, map(np.dtype, "?bBhHiIlLqQefd"))]
+
+_STARTS = {
+    b"version https://git-lfs": "is a Git LFS pointer, not the weights themselves: give `git lfs pull` where it comes from",
+    b"<": "is a web page, not weights: fetch the file itself",
+    b"\x89HDF": "is an HDF5 file, of Keras perhaps: convert it to PyTorch first",
+    b"GGUF": "is a GGUF file: weights are safetensors, or a torch state dict",
+}
+
+
+class Checkpoint(NamedTuple):
+    """A state dict, and what was made of the file that held it."""
+
+    state: State
+    notes: list[str]
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read the state dict in a safetensors or torch file, under whatever name it lies there; averaged weights, if there are any.
+
+    Raises:
+        WeightsError: not readable, holding no state dict, or more than tensors (a pickle that would run code is refused unread),
+            or numbers that are not finite.
+    """
+    content = _content(path)
+    state, notes = _state_in(content, path)
+    counted = [key for key in state if key.rpartition(".")[2] in _COUNTERS]
+    if counted:
+        notes.append(f"weights {path}: {len(counted)} counters of operations (total_ops, total_params) left out")
+        state = {key: value for key, value in state.items() if key not in counted}
+    if len(state) > MOST_KEYS:
+        raise WeightsError(f"weights {path} hold {len(state)} tensors, more than any network has")
+    _check_values(state, path)
+    return Checkpoint(state, notes)
+
+
+def _content(path: Path) -> Any:  # noqa: ANN401
+    try:
+        with path.open("rb") as file:
+            start = file.read(64)
+            size = file.seek(0, 2)
+    except OSError as error:
+        raise WeightsError(f"weights {path} cannot be read: {error.strerror}") from error
+    for sign, what in _STARTS.items():
+        if start.lstrip().startswith(sign):
+            raise WeightsError(f"weights {path}: this {what}")
+    if not start:
+        raise WeightsError(f"weights {path} are empty (zero bytes)")
+    if path.suffix == ".onnx":
+        raise WeightsError(f"weights {path}: this is an ONNX file: weights are safetensors, or a torch state dict")
+    try:
+        if path.suffix == ".safetensors" or start[8:9] == b"{":
+            _check_header(path, start, size)
+            return safetensors.torch.load_file(path)
+        _check_zip(path, size)
+        with torch.serialization.safe_globals(_HARMLESS):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except WeightsError:
+        raise
+    except pickle.UnpicklingError as error:
+        if not start.startswith((b"PK", b"\x80")):
+            raise WeightsError(f"weights {path} are neither safetensors nor a torch file") from error
+        raise WeightsError(
+            f"weights {path} hold more than tensors and were refused unread: save the bare state dict, best as safetensors"
+        ) from error
+    except Exception as error:  # a damaged file fails in as many ways as it has bytes
+        reason = printable((str(error).splitlines() or [type(error).__name__])[0])[:200]
+        raise WeightsError(f"weights {path} cannot be read: {reason}") from error
+
+
+def _check_header(path: Path, start: bytes, size: int) -> None:
+    """Look how many tensors a safetensors file says it has, before they are made."""
+    length = int.from_bytes(start[:8], "little")
+    if length > min(LONGEST_HEADER, size):
+        raise WeightsError(f"weights {path} are no safetensors file, or a damaged one")
+    with path.open("rb") as file:
+        file.seek(8)
+        header = file.read(length)
+    if header.count(b'"data_offsets"') > MOST_KEYS:
+        raise WeightsError(f"weights {path} hold {header.count(b'data_offsets')} tensors, more than any network has")
+    json.loads(header)
+
+
+def _check_zip(path: Path, size: int) -> None:
+    """Refuse a torch file that would unpack to far more than it is: PyTorch itself compresses nothing."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+        if unpacked > size + ROOM:
+            told = f"{in_bytes(size)} that unpack to {in_bytes(unpacked)}"
+            raise WeightsError(f"weights {path} are compressed, {told}: save them by torch.save")
+
+
+def _state_in(content: Any, path: Path) -> tuple[State, list[str]]:  # noqa: ANN401
+    """Find the state dict in what a file holds."""
+    notes: list[str] = []
+    for _ in range(3):  # one may lie in another
+        if not isinstance(content, Mapping) or _is_state(content):
+            break
+        held = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Mapping) and value}
+        averaged, plain = ([key for key in keys if key in held] for keys in (_AVERAGED, _PLAIN))
+        others = [key for key, value in held.items() if _is_state(value)]
+        chosen = next(iter(averaged + plain), others[0] if len(others) == 1 else None)
+        if chosen is None:
+            break
+        if averaged and plain:
+            notes.append(f"weights {path}: {chosen} taken, the averaged weights; {plain[0]} is beside it")
+        elif chosen not in _PLAIN:
+            notes.append(f"weights {path}: {printable(chosen)} taken")
+        content = held[chosen]
+    if not _is_state(content):
+        keys = f"; it holds {shown(list(content))}" if isinstance(content, Mapping) and content else ""
+        raise WeightsError(f"weights {path} hold no state dict (a mapping of names to tensors){keys}")
+    return {key: value for key, value in content.items() if isinstance(value, Tensor)}, notes
+
+
+def _is_state(content: Any) -> bool:  # noqa: ANN401
+    """Tell whether something is a mapping of names to tensors; a number that a module keeps beside them does no harm."""
+    if not isinstance(content, Mapping) or not all(isinstance(key, str) for key in content):
+        return False
+    tensors = [value for value in content.values() if isinstance(value, Tensor)]
+    return len(tensors) > len(content) / 2 and not any(isinstance(value, Mapping) and value for value in content.values())
+
+
+def _check_values(state: State, path: Path) -> None:
+    """Refuse numbers that are not finite, with which nothing can be computed, and tensors that are larger than what they hold."""
+    for key, value in state.items():
+        if value.is_sparse or value.is_quantized or value.numel() * value.element_size() > value.untyped_storage().nbytes():
+            raise WeightsError(f"weights {path}: {shown(key)} is no plain tensor: save it contiguous, dense and not quantised")
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise WeightsError(f"weights {path}: {shown(key)} has values that are not finite (NaN or infinite): train it again")

@@ -1,0 +1,75 @@
+"""The layers that make a classifier's prediction: which they are, and how fresh ones start."""
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+START = 0.05  # deviation of the first logits, in units of the features' root mean square
+
+
+def head_names(net: nn.Module) -> tuple[str, ...]:
+    """Name the layers that make the prediction; a network may have several."""
+    names = getattr(net, "pretrained_cfg", {}).get("classifier", "fc")
+    return (names,) if isinstance(names, str) else tuple(names or ())
+
+
+def head_keys(net: nn.Module, state: Mapping[str, Tensor] | Iterable[str]) -> list[str]:
+    """Name the parameters of a state dict that make the prediction."""
+    heads = head_names(net)
+    return [key for key in state if any(key.startswith(f"{head}.") for head in heads)]
+
+
+def start_heads(net: nn.Module) -> None:
+    """Let a network's fresh prediction say nothing yet, in place: its first loss is that of chance, whatever the family."""
+    for name in head_names(net):
+        for module in dict(net.named_modules()).get(name, nn.Identity()).modules():
+            start_layer(module)
+
+
+def start_layer(module: nn.Module) -> None:
+    """Draw a linear layer's (or convolution's) weights from a narrow normal distribution, 0.05 / √inputs; its biases are 0.
+
+    Architectures' own rules differ, and those that draw wide give huge first logits where there are few classes: training then
+    first undoes them. At exactly 0 the correlation of predictions, which DIST compares, would have no slope. Source: ours.
+    """
+    if isinstance(module, nn.Linear | nn.Conv2d):
+        inputs = module.weight[0].numel()
+        nn.init.normal_(module.weight, std=START / math.sqrt(inputs))
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+def reorder_heads(net: nn.Module, order: Sequence[int]) -> None:
+    """Let a network's prediction come in another order, in place: its i-th class becomes what was its `order[i]`-th."""
+    rows = torch.tensor(list(order))
+    for name in head_names(net):
+        for module in dict(net.named_modules()).get(name, nn.Identity()).modules():
+            for parameter in module.parameters(recurse=False):
+                if len(parameter) == len(rows):
+                    parameter.data = parameter.data[rows]
+
+
+def ordered(classes: Sequence[str], order: str | Sequence[str]) -> tuple[str, ...]:
+    """Give classes in the order that a recipe names: alphabetical, natural (numbers in names by size), or as they are listed.
+
+    >>> ordered(["1", "2", "10"], "alphabetical"), ordered(["a10", "a9"], "natural")
+    (('1', '10', '2'), ('a9', 'a10'))
+    """
+    if order == "alphabetical":
+        return tuple(sorted(classes))
+    if order == "natural":
+        return tuple(sorted(classes, key=natural_key))
+    return tuple(order)
+
+
+def natural_key(name: str) -> list[tuple[int, str]]:
+    """Give a key by which numbers within names are sorted by size, as timm sorts the folders of classes.
+
+    >>> sorted(["b", "a10", "a9", "10", "9"], key=natural_key)
+    ['9', '10', 'a9', 'a10', 'b']
+    """
+    parts = [part for part in re.split(r"(\d+)", name) if part]
+    return [(len(part.lstrip("0")), part.lstrip("0")) if part.isdecimal() else (2**31, part.lower()) for part in parts]
