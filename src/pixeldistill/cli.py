@@ -20,7 +20,7 @@ from pixeldistill.failures import TRACEBACK, in_one_line
 from pixeldistill.process import keep_memory, tune_process
 from pixeldistill.tasks.headline import TITLES
 from pixeldistill.terminal import plain_output, show_table
-from pixeldistill.wording import printable, reasons, shell_word
+from pixeldistill.wording import one_line, reasons, shell_word
 
 if TYPE_CHECKING:
     from pixeldistill.recipe import Recipe
@@ -279,7 +279,7 @@ def run_command(call: Callable[[], Any]) -> int:
     except PixelDistillError as error:
         if first_process() or not isinstance(error, RecipeError | NetworkError | Interrupted):  # those all processes have
             process = "" if first_process() else f"process {os.environ['RANK']}: "
-            print(f"pixeldistill: {process}{printable(' '.join(str(error).split()))}", file=sys.stderr)
+            print(f"pixeldistill: {process}{one_line(str(error))}", file=sys.stderr)
         return STOPPED if isinstance(error, Interrupted) else 2
     except (KeyboardInterrupt, SystemExit) as error:
         if isinstance(error, SystemExit) and error.code != STOPPED:  # that is what Typer makes of Ctrl-C

@@ -14,7 +14,7 @@ from rich.console import Console
 from pixeldistill.errors import PixelDistillError, RecipeError
 from pixeldistill.process import importing
 from pixeldistill.terminal import make_table, show_table, write_line
-from pixeldistill.wording import in_json, printable
+from pixeldistill.wording import in_json, one_line
 
 if TYPE_CHECKING:
     from pixeldistill.recipe import Recipe
@@ -72,6 +72,6 @@ def share(value: Any) -> str:  # noqa: ANN401
 def tell_errors(errors: list[str]) -> None:
     """Print what could not be done, and end with 2 if anything could not."""
     for error in errors:
-        print(f"pixeldistill: {printable(error)}", file=sys.stderr)
+        print(f"pixeldistill: {one_line(error)}", file=sys.stderr)
     if errors:
         raise typer.Exit(2)

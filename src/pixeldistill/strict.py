@@ -6,9 +6,21 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+LONGEST_PATH, LONGEST_NAME = 4096, 255  # characters, and bytes of each part: what file systems take
+
 
 def _at_home(path: Path) -> Path:
-    return Path(os.path.expanduser(path))  # Path's own raises where there is no such user
+    return Path(_name_of_file(str(path)))
+
+
+def _name_of_file(text: str) -> str:
+    """Expand `~`, and refuse what no file can be called."""
+    if "\0" in text:
+        raise ValueError("holds a null character, which no file's name may")
+    parts = Path(text).parts
+    if len(text) > LONGEST_PATH or any(len(part.encode("utf-8", "surrogateescape")) > LONGEST_NAME for part in parts):
+        raise ValueError(f"no file's name may be as long ({len(text)} characters)")
+    return os.path.expanduser(text)  # Path's own raises where there is no such user
 
 
 UserPath = Annotated[Path, AfterValidator(_at_home)]  # `~` is the user's home
@@ -18,7 +30,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Channels = tuple[float, float, float]  # red, green, blue
 Positive = Annotated[float, Field(gt=0)]
 Deviations = tuple[Positive, Positive, Positive]
-Weights = Annotated[str, AfterValidator(os.path.expanduser)]
+Weights = Annotated[str, AfterValidator(_name_of_file)]
 
 
 class Strict(BaseModel):

@@ -38,6 +38,16 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
+def one_line(text: str, head: int = 700, tail: int = 200) -> str:
+    r"""Put a message into a line that can be read: without what a terminal obeys, and without the middle where it is endless.
+
+    >>> one_line("a\nb\tc"), one_line("x" * 10, 4, 2)
+    ('a b c', 'xxxx…xx')
+    """
+    line = printable(" ".join(text.split()))
+    return line if len(line) <= head + tail + 1 else f"{line[:head]}…{line[-tail:]}"
+
+
 def in_json(value: Any) -> str:  # noqa: ANN401
     r"""Write JSON in which names stay readable, and what `printable` escapes is escaped.
 
@@ -57,8 +67,13 @@ def shell_word(text: str) -> str:
     if text.isprintable():
         return shlex.quote(text)
     plain = re.sub(r"[\\']", r"\\\g<0>", text)
-    words = (c if c.isprintable() else "".join(f"\\x{b:02x}" for b in c.encode("utf-8", "surrogateescape")) for c in plain)
-    return f"$'{''.join(words)}'"
+    return f"$'{''.join(c if c.isprintable() else _in_bytes(c) for c in plain)}'"
+
+
+def _in_bytes(character: str) -> str:
+    """Write a character as a shell takes it, byte by byte; what a file's name has in place of UTF-8 as the byte that it is."""
+    half = "\ud800" <= character < "\udc80"
+    return "".join(f"\\x{byte:02x}" for byte in character.encode("utf-8", "surrogatepass" if half else "surrogateescape"))
 
 
 def in_bytes(size: float) -> str:

@@ -103,7 +103,7 @@ def test_find_images_counts_what_it_passes_over(tmp_path):
         "hidden images": 2, "images in @eaDir": 1, ".txt files": 1, ".heic files": 2, "files without a suffix": 1,
         "links to nothing, pipes or devices": 2,
     }  # fmt: skip
-    assert "2 .heic files" in describe_passed(found.passed)
+    assert ".heic files (2)" in describe_passed(found.passed)
 
 
 def test_folders_that_are_links_are_followed_once(tmp_path):

@@ -158,7 +158,7 @@ def test_what_lies_beside_the_images_is_counted(tmp_path):
         (tmp_path / name).write_text("")
     splits = load_splits(Data(format="folder", root=tmp_path))
     assert len(splits.train) + len(splits.val) + len(splits.test) == 12 and splits.classes == ("cat", "dog")
-    note = "passed over, as no images that can be read: 1 .heic files, 1 images in @eaDir, 1 .txt files"
+    note = "passed over, as no images that can be read: .heic files (1), images in @eaDir (1), .txt files (1)"
     assert note in splits.notes
 
 
@@ -166,7 +166,7 @@ def test_a_class_of_files_that_nobody_reads_says_so(tmp_path):
     make_images(tmp_path, {"cat": 6, "dog": 6})
     (tmp_path / "fox").mkdir()
     (tmp_path / "fox" / "a.heic").write_text("")
-    with pytest.raises(DataError, match=r"fox holds no image that can be read \(1 .heic files\): convert them"):
+    with pytest.raises(DataError, match=r"fox holds no image that can be read \(.heic files \(1\)\): convert them"):
         load_splits(Data(format="folder", root=tmp_path))
 
 

@@ -20,6 +20,7 @@ from pixeldistill.data.images import read_image
 from pixeldistill.data.views import to_unit
 from pixeldistill.errors import DataError, ExportError, RunError
 from pixeldistill.export.convert import assemble, convert
+from pixeldistill.export.integers import outer_layers
 from pixeldistill.export.parity import Parity, check_parity, compare_answers, received_view
 from pixeldistill.export.run import _doubts, export_run
 from pixeldistill.exported import FORMAT, ExportedModel
@@ -250,6 +251,30 @@ def test_a_card_is_checked(tmp_path, classified, name, value):
         ExportedModel(tmp_path / "model.onnx")
 
 
+def test_weights_in_integers_saturate_nowhere(classified, detected):
+    """Two products of 255 · 64 fit 16 bits, in which processors without VNNI add them."""
+    for path in (classified[1][1].path, detected[1][1].path):
+        whole = [onnx.numpy_helper.to_array(t) for t in onnx.load(str(path)).graph.initializer]
+        weights = [values for values in whole if values.dtype == np.int8 and values.size > 100]
+        assert weights and all(np.abs(values.astype(int)).max() <= 64 for values in weights)
+
+
+def test_the_first_and_the_last_layers_stay_in_floats(classified, detected):
+    """Wherever the graph has them: a classifier's stem and head, of a detector the heads of all levels."""
+    network = load_trained(classified[0] / "2-distilled/seed-0")
+    assert len(outer_layers(convert(network).graph)) == 2
+    detector = load_trained(next((detected[0]).glob("*/seed-0")))
+    assert len(outer_layers(convert(detector).graph)) == 1 + 2 * len(detector.settings.numbers)
+    by_bits = [{t.data_type for t in onnx.load(str(file.path)).graph.initializer if len(t.dims) == 4} for file in classified[1]]
+    assert by_bits == [{onnx.TensorProto.FLOAT}, {onnx.TensorProto.FLOAT, onnx.TensorProto.INT8}]
+
+
+def test_a_window_larger_than_its_map_is_a_global_one(classified):
+    """As of the last stages at small sizes; OpenVINO would give no answer at all."""
+    kinds = [node.op_type for node in onnx.load(str(classified[1][0].path)).graph.node]
+    assert "GlobalAveragePool" in kinds
+
+
 def test_integers_that_are_worse_or_slower_are_told(classified):
     small = classified[1][1]
     card = ExportedModel(small.path).card
@@ -259,7 +284,7 @@ def test_integers_that_are_worse_or_slower_are_told(classified):
     assert _doubts(figures, {"val": {"top1": 0.895}, "test": {"top1": 0.81}}, fast) == []
     worse, slower = _doubts(figures, {"val": {"top1": 0.85}, "test": {"top1": 0.81}}, slow)
     assert worse.startswith("val: 5.0 points less")
-    assert slower.startswith("0.80 times as fast as float32 on this processor, which has no instructions")
+    assert slower.startswith("0.80 times as fast as the float32 file on this processor, which has no instructions")
 
 
 def test_files_that_are_none_of_ours(tmp_path, classified):

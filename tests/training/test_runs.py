@@ -13,8 +13,7 @@ import pytest
 import torch
 import yaml
 
-from pixeldistill.errors import RunError
-from pixeldistill.files import locked, write_file
+from pixeldistill.files import locked
 from tests.conftest import recipe_content
 
 
@@ -190,17 +189,3 @@ def test_two_processes_killed_go_on_exactly(content, write, tmp_path):
     _, error = process.communicate(timeout=900)
     assert process.returncode == 0, error
     assert_same(tmp_path / "whole", tmp_path / "parts")
-
-
-def test_writing_replaces_a_file_as_a_whole(tmp_path, monkeypatch):
-    path = tmp_path / "a.txt"
-    write_file(path, "old")
-
-    def fail(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(RunError, match=r"a\.txt could not be written \(No space left on device\)"):
-        write_file(path, "new")
-    assert path.read_text() == "old"
-    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pixeldistill.errors import DataError
-from pixeldistill.wording import in_words
 
 EXTENSIONS = frozenset(
     {
@@ -57,11 +56,11 @@ def describe_passed(passed: Counter[str]) -> str:
     """Say what was passed over.
 
     >>> describe_passed(Counter({".heic files": 3, "hidden images": 1}))
-    '3 .heic files, 1 hidden images'
+    '.heic files (3), hidden images (1)'
     """
-    parts = [f"{count} {what}" for what, count in passed.most_common(SHOWN)]
+    parts = [f"{what} ({count})" for what, count in passed.most_common(SHOWN)]
     rest = sum(count for _, count in passed.most_common()[SHOWN:])
-    return ", ".join([*parts, *([in_words(rest, "other file")] if rest else [])])
+    return ", ".join([*parts, *([f"others ({rest})"] if rest else [])])
 
 
 def passed_notes(passed: Counter[str]) -> list[str]:
@@ -84,7 +83,11 @@ def _files(root: Path) -> Iterator[Path]:
             continue
         visited.add((place.st_dev, place.st_ino))
         for entry in sorted(entries, key=lambda entry: entry.name):
-            if entry.is_dir():
+            try:
+                within = entry.is_dir()
+            except OSError:  # a link that leads to itself
+                within = False
+            if within:
                 folders.append(Path(entry.path))
             else:
                 yield Path(entry.path)

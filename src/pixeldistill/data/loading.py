@@ -6,6 +6,7 @@ Batches travel in shared memory as far as there is room for it, else through pip
 
 import atexit
 import os
+import shutil
 import signal
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,9 +23,10 @@ from torch.utils.data import DataLoader, Dataset
 from pixeldistill.errors import DataError, PixelDistillError, RunError
 from pixeldistill.failures import LOST_WORKER, is_lost_worker
 from pixeldistill.process import release_memory
-from pixeldistill.wording import printable
+from pixeldistill.wording import in_bytes, printable
 
 T = TypeVar("T")
+AHEAD = 2  # batches that a worker prepares
 
 _at_work: "WeakSet[Any]" = WeakSet()  # iterators that have workers
 
@@ -53,6 +55,7 @@ def load(dataset: Prepared[T], batches: Iterable[Any], workers: int) -> Iterator
         batch_size=None,
         sampler=batches,
         num_workers=workers,
+        prefetch_factor=AHEAD if workers else None,
         collate_fn=_as_it_is,
         worker_init_fn=_init_worker,
         pin_memory=torch.cuda.is_available(),
@@ -77,6 +80,24 @@ def load(dataset: Prepared[T], batches: Iterable[Any], workers: int) -> Iterator
         raise RunError(f"loader processes cannot be started ({error.strerror or error}): set --workers 0") from error
     finally:
         _end(made)
+
+
+def copied(batch: T) -> T:
+    """Give a batch that owns its memory: what workers hand over lies in shared memory, of which there may be little."""
+    owned: T = _over(batch, Tensor.clone)
+    return owned
+
+
+def shared_memory_notes(needed: int) -> list[str]:
+    """Say what to do where less shared memory is left than batches need, in bytes; they go through pipes then."""
+    place = Path("/dev/shm")
+    free = shutil.disk_usage(place).free if place.is_dir() else needed
+    if free >= needed:
+        return []
+    return [
+        f"note: {place} has {in_bytes(free)} left, batches need up to {in_bytes(needed)}: they go through pipes, which takes "
+        "longer (in Docker give it more by --shm-size)"
+    ]
 
 
 def default_workers() -> int:

@@ -69,11 +69,29 @@ def convert(network: AnyNetwork) -> Graph:
     assert program is not None
     model: Graph = program.model_proto
     model.ir_version = IR_VERSION
+    _pool_globally(model)
     del model.graph.value_info[:], model.metadata_props[:]
     for node in model.graph.node:
         del node.metadata_props[:]  # where in the source each node comes from: paths of this machine
         node.doc_string = ""
     return onnx.compose.add_prefix(model, PREFIX)
+
+
+def _pool_globally(model: Graph) -> None:
+    """Replace windows that are larger than the map, in place: at small sizes the last maps have one pixel.
+
+    PyTorch averages what there is; not every runtime takes such a window.
+    """
+    inferred = onnx.shape_inference.infer_shapes(model).graph
+    known = {value.name: [d.dim_value for d in value.type.tensor_type.shape.dim] for value in inferred.value_info}
+    for node in model.graph.node:
+        settings = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+        sides = known.get(node.input[0], [])[2:] if node.input else []
+        window, pads = settings.get("kernel_shape", []), settings.get("pads", [])
+        covered = bool(sides) and len(sides) == len(window) and all(0 < s <= w for s, w in zip(sides, window, strict=True))
+        if node.op_type in ("AveragePool", "MaxPool") and covered and not any(pads):
+            node.op_type = f"Global{node.op_type}"
+            del node.attribute[:]
 
 
 def assemble(converted: Graph, network: AnyNetwork, imaging: Imaging) -> Graph:

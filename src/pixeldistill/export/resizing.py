@@ -25,7 +25,6 @@ def parse(text: str) -> Graph:
 SIZES = """
     channels_first = Transpose <perm = [0, 3, 1, 2]> (image)
     shape = Shape (image)
-    zero = Constant <value_ints = [0]> ()
     one = Constant <value_ints = [1]> ()
     two = Constant <value_ints = [2]> ()
     three = Constant <value_ints = [3]> ()

@@ -118,12 +118,11 @@ def _doubts(figures: dict[str, Any], reached: dict[str, Any], speed: dict[str, A
         name = next(name for name in HEADLINES.values() if name in found)
         lost = figures[split][name] - found[name]
         if lost > WORSE:
-            warnings.append(f"{split}: {100 * lost:.1f} points less than in float32: deploy that, or train longer")
+            warnings.append(f"{split}: {100 * lost:.1f} points less than the float32 file: deploy that one, or train longer")
     if speed["speed"] < 1:
         why = "" if speed["instructions"] else ", which has no instructions for integers of 8 bits"
-        warnings.append(
-            f"{speed['speed']:.2f} times as fast as float32 on this processor{why}: deploy that, or measure where it is to run"
-        )
+        slower = f"{speed['speed']:.2f} times as fast as the float32 file on this processor{why}"
+        warnings.append(f"{slower}: deploy that one, or measure where it is to run")
     return warnings
 
 

@@ -29,7 +29,11 @@ _PLAIN = ("state_dict", "model_state_dict", "model", "net", "network", "model_st
 _COUNTERS = ("total_ops", "total_params")  # of a counting program (thop), which leaves them in the network
 
 # What stands beside the tensors in checkpoints, and runs no code when it is read.
-_HARMLESS: list[Any] = [argparse.Namespace, np.dtype, np.float64(0).__reduce__()[0], *map(type, map(np.dtype, "?bBhHiIlLqQefd"))]
+_SCALAR, _ARRAY = np.float64(0).__reduce__()[0], np.zeros(0).__reduce__()[0]
+_HARMLESS: list[Any] = [
+    argparse.Namespace, np.dtype, np.ndarray, _SCALAR, _ARRAY, *map(type, map(np.dtype, "?bBhHiIlLqQefd")),
+    (_SCALAR, "numpy.core.multiarray.scalar"), (_ARRAY, "numpy.core.multiarray._reconstruct"),  # as NumPy 1 called them
+]  # fmt: skip
 
 _STARTS = {
     b"version https://git-lfs": "is a Git LFS pointer, not the weights themselves: give `git lfs pull` where it comes from",

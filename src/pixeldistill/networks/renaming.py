@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pixeldistill.errors import WeightsError
+from pixeldistill.networks.heads import natural_key
 from pixeldistill.wording import in_words, shown
 
 State = dict[str, Tensor]
@@ -19,6 +20,9 @@ _PREFIXES = (
 )  # fmt: skip
 _PARTS_OF_QKV = re.compile(r"^(.*?)\.(query|q_proj|q|key|k_proj|k|value|v_proj|v)\.(weight|bias)$")
 _SHORTCUT = re.compile(r"shortcut|downsample|skip")
+_ALSO_SHORTCUT = re.compile(rf"{_SHORTCUT.pattern}|\.proj\.\d")  # of torchvision's RegNets
+_IN_ONE = re.compile(r"\.in_proj_(weight|bias)$")  # of torch's own attention
+_FIRST_NORM, _SECOND_NORM = "layernorm_before", "layernorm_after"  # whose alphabetical order is the wrong one
 
 
 def renamed(
@@ -98,14 +102,34 @@ def by_order(state: State, own: Mapping[str, Tensor]) -> State | None:
     Source:
         Ours. Libraries number the layers of one architecture in the same order, however they call them.
     """
-    state = _fused(state, own)
-    theirs, ours = _by_kind(state), _by_kind(own)
-    if {kind: len(keys) for kind, keys in theirs.items()} != {kind: len(keys) for kind, keys in ours.items()}:
-        return None
-    return {mine: state[other] for kind, keys in ours.items() for mine, other in zip(keys, theirs[kind], strict=True)}
+    state = _fused(_in_order(state), own)
+    ours = _by_kind(own, _SHORTCUT)
+    for shortcut in (_SHORTCUT, _ALSO_SHORTCUT):
+        theirs = _by_kind(state, shortcut)
+        if {kind: len(keys) for kind, keys in theirs.items()} == {kind: len(keys) for kind, keys in ours.items()}:
+            pairs = [pair for kind, keys in ours.items() for pair in zip(keys, theirs[kind], strict=True)]
+            return {mine: state[other].reshape(own[mine].shape) for mine, other in pairs}
+    return None
 
 
-def _by_kind(state: Mapping[str, Tensor]) -> dict[tuple[Any, ...], list[str]]:
+def _in_order(state: State) -> State:
+    """Put tensors that a file has in alphabetical order (safetensors) into that of the layers' numbers."""
+    names = [_IN_ONE.sub(r".qkv.\1", key) for key in state]
+    state = dict(zip(names, state.values(), strict=True))
+    weights = [key for key in state if not key.endswith(COUNT)]
+    if weights != sorted(weights):
+        return state
+    return {key: state[key] for key in sorted(state, key=lambda key: natural_key(_norms_in_order(key)))}
+
+
+def _norms_in_order(key: str) -> str:
+    return key.replace(_FIRST_NORM, "layernorm_1").replace(_SECOND_NORM, "layernorm_2")
+
+
+def _by_kind(state: Mapping[str, Tensor], shortcut: re.Pattern[str]) -> dict[tuple[Any, ...], list[str]]:
+    stages = {
+        match[1] for key in state if (match := re.match(r"(.*)\.(?!downsample)[a-z_]+\.\d+\.", key))
+    }  # whose parts are numbered blocks
     found: dict[tuple[Any, ...], list[str]] = {}
     for key, value in state.items():
         parent, _, leaf = key.rpartition(".")
@@ -115,7 +139,9 @@ def _by_kind(state: Mapping[str, Tensor]) -> dict[tuple[Any, ...], list[str]]:
         kind = leaf if leaf in ("weight", "bias", "running_mean", "running_var") else ""
         shape = tuple(n for n in value.shape if n != 1)
         at = tuple(n for n in beside.shape if n != 1) if beside is not None else ()
-        found.setdefault((kind, shape, at, bool(_SHORTCUT.search(key))), []).append(key)
+        beyond = shortcut.search(key)
+        aside = beyond is not None and not (beyond[0] == "downsample" and key[: beyond.start() - 1] in stages)
+        found.setdefault((kind, shape, at, aside), []).append(key)
     return found
 
 

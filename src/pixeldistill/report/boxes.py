@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from pixeldistill.files import write_file
 
 LEGIBLE = 400  # pixels of a picture's shorter side at least: labels would cover what a small image shows
+LONGEST = 200  # bytes of a picture's name
 COLOURS = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#008080", "#9a6324", "#808000", "#f032e6", "#000075")
 
 Box = tuple[float, float, float, float]
@@ -69,10 +70,14 @@ def picture_names(paths: Sequence[Path]) -> list[str]:
     ['one.boxes.png', 'one-2.boxes.png']
     """
     names: list[str] = []
+    taken: set[str] = set()
+    numbers: dict[str, int] = {}  # the last that each stem was given
     for path in paths:
-        name, number = f"{path.stem}.boxes.png", 1
-        while name in names:
+        stem = path.stem.encode("utf-8", "surrogateescape")[:LONGEST].decode("utf-8", "ignore")
+        number = numbers.get(stem, 0) + 1
+        while (name := f"{stem}{f'-{number}' if number > 1 else ''}.boxes.png").casefold() in taken:
             number += 1
-            name = f"{path.stem}-{number}.boxes.png"
+        numbers[stem] = number
+        taken.add(name.casefold())  # where file names have no case
         names.append(name)
     return names

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pixeldistill.data.boxes import Annotation
 from pixeldistill.data.dataset import CameraImages, Raw
-from pixeldistill.data.loading import load
+from pixeldistill.data.loading import copied, load
 from pixeldistill.data.sources import Sample
 from pixeldistill.data.views import to_unit, whole_size
 from pixeldistill.inputs import Camera
@@ -48,7 +48,7 @@ class TestImages:
             return iter(self._kept)
         raws: Iterable[Raw] = load(self.dataset, self._batches, self.workers)
         if self._small:
-            raws = self._kept = list(raws)
+            raws = self._kept = [copied(raw) for raw in raws]
         return iter(raws)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pixeldistill.data.check import check_images
 from pixeldistill.data.describe import describe_data
-from pixeldistill.data.loading import default_workers
+from pixeldistill.data.loading import AHEAD, default_workers, shared_memory_notes
 from pixeldistill.data.sources import load_splits
 from pixeldistill.errors import GivenUp, RecipeError, RunError
 from pixeldistill.expansion import expand
@@ -112,6 +112,9 @@ def prepare(
     for stage in stages:
         if names is None or stage.name in names:
             check_stage(stage, {s.name: s for s in stages}, context, fabric)
+    batch = max((stage.schedule.batch_size * 3 * stage.crop_side**2 for stage in stages), default=0)
+    for note in shared_memory_notes(batch * AHEAD * workers):
+        context.say(note)
     return Work(context, stages, passes(recipe, stages))
 
 

@@ -1,0 +1,253 @@
+"""Weights files as people have them: other programs' wrappers, names and leftovers, and what is no weights file at all."""
+
+import argparse
+import io
+import json
+import re
+import struct
+import time
+import zipfile
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+import torchvision
+from torch import nn
+
+from pixeldistill.errors import WeightsError
+from pixeldistill.functional.reconstruction import normalise
+from pixeldistill.networks import build_classifier
+from pixeldistill.networks.checkpoints import read_checkpoint
+
+
+@pytest.fixture(scope="module")
+def net():
+    torch.manual_seed(0)
+    network = build_classifier("resnet18", 4, 32)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.running_mean)
+            nn.init.uniform_(module.running_var, 0.5, 2)
+    return network.eval()
+
+
+def loaded(path, name="resnet18", classes=4, side=32, **settings):
+    return build_classifier(name, classes, side, weights=str(path), **settings).eval()
+
+
+def same(one, other):
+    image = torch.rand(2, 3, *one.spec.image_size, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        return torch.allclose(one(image).logits, other(image).logits, atol=1e-5)
+
+
+def other(state):
+    """Give weights that are not those."""
+    return {key: value + 1 if value.is_floating_point() else value for key, value in state.items()}
+
+
+WRAPPERS = {
+    "bare": lambda s: s,
+    "state_dict": lambda s: {"state_dict": s, "epoch": 3},
+    "model": lambda s: {"model": s, "optimizer": {"state": {}, "param_groups": []}},
+    "model_state_dict": lambda s: {"model_state_dict": s, "loss": 0.5},
+    "net": lambda s: {"net": s, "acc": 91.0},
+    "lightning": lambda s: {"state_dict": {f"model.{k}": v for k, v in s.items()}, "pytorch-lightning_version": "2.5"},
+    "timm": lambda s: {"state_dict": s, "arch": "resnet18", "args": argparse.Namespace(lr=0.1, model="x"), "metric": 91.2},
+    "torchvision": lambda s: {"model": s, "model_ema": {f"module.{k}": v for k, v in s.items()}, "args": argparse.Namespace()},
+    "compiled": lambda s: {f"_orig_mod.{k}": v for k, v in s.items()},
+    "ddp": lambda s: {f"module.{k}": v for k, v in s.items()},
+    "compiled ddp": lambda s: {f"module._orig_mod.{k}": v for k, v in s.items()},
+    "ddp compiled": lambda s: {"state_dict": {f"_orig_mod.module.model.{k}": v for k, v in s.items()}},
+    "own name": lambda s: {"student": s, "step": 7},
+    "classifier of mine": lambda s: {f"feature_net.{k}": v for k, v in s.items()},
+    "parts": lambda s: {(f"backbone.{k}" if not k.startswith("fc.") else f"head.{k}"): v for k, v in s.items()},
+    "no counts": lambda s: {k: v for k, v in s.items() if "num_batches" not in k},
+    "numbers": lambda s: {"state_dict": s, "best": np.float64(0.9), "rng": np.zeros(3)},
+    "thop": lambda s: {**s, "total_ops": torch.zeros(1), "layer1.total_params": torch.zeros(1)},
+}
+
+
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+def test_whatever_wraps_the_weights_they_are_the_same(net, tmp_path, wrapper):
+    torch.save(WRAPPERS[wrapper](net.net.state_dict()), tmp_path / "weights.pth")
+    assert same(net, loaded(tmp_path / "weights.pth", trained=True))
+
+
+@pytest.mark.parametrize("averaged", ["model_ema", "state_dict_ema", "ema"])
+@pytest.mark.parametrize("plain", ["model", "state_dict"])
+def test_averaged_weights_are_taken_and_it_is_said(net, tmp_path, averaged, plain):
+    state = net.net.state_dict()
+    torch.save({plain: other(state), averaged: state}, tmp_path / "weights.pth")
+    network = loaded(tmp_path / "weights.pth", trained=True)
+    assert same(net, network)
+    assert any(f"{averaged} taken, the averaged weights; {plain} is beside it" in note for note in network.notes)
+
+
+def test_a_stem_that_reads_grey_images_is_spread(net, tmp_path):
+    state = dict(net.net.state_dict())
+    state["conv1.weight"] = state["conv1.weight"].sum(1, keepdim=True)
+    torch.save(state, tmp_path / "weights.pth")
+    network = loaded(tmp_path / "weights.pth", trained=True)
+    grey = torch.rand(2, 1, 32, 32).expand(-1, 3, -1, -1)
+    with torch.no_grad():
+        assert torch.allclose(network.net.conv1(grey), torch.conv2d(grey[:, :1], state["conv1.weight"], None, 2, 3), atol=1e-5)
+    assert any("reads grey images: spread over RGB" in note for note in network.notes)
+
+
+TORCHVISION = [
+    ("resnet18", "resnet18", 64), ("resnext50_32x4d", "resnext50_32x4d", 64), ("efficientnet_b0", "efficientnet_b0", 64),
+    ("mobilenet_v2", "mobilenetv2_100", 64), ("densenet121", "densenet121", 64), ("vgg11_bn", "vgg11_bn", 64),
+    ("regnet_y_400mf", "regnety_004.tv2_in1k", 64), ("convnext_tiny", "convnext_tiny", 64), ("mnasnet1_0", "mnasnet_100", 64),
+    ("vit_b_16", "vit_base_patch16_224", 224),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("theirs", "ours", "side"), TORCHVISION)
+def test_torchvisions_names(tmp_path, theirs, ours, side):
+    """The same figures come out; where the two differ by a constant of the architecture (an epsilon), nearly."""
+    torch.manual_seed(0)
+    kind = {"image_size": side} if theirs.startswith("vit") else {}
+    model = getattr(torchvision.models, theirs)(num_classes=4, **kind).eval()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.running_mean.normal_(0, 0.1, generator=generator)
+                module.running_var.uniform_(0.8, 1.2, generator=generator)
+        for parameter in model.parameters():
+            if parameter.ndim == 1:
+                parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.1)
+    torch.save(model.state_dict(), tmp_path / "weights.pth")
+    network = loaded(tmp_path / "weights.pth", ours, 4, side, trained=True)
+    image = torch.rand(2, 3, side, side, generator=generator)
+    with torch.no_grad():
+        expected, found = model(normalise(image, network.mean, network.std)), network(image).logits
+    assert torch.allclose(expected, found, rtol=2e-2, atol=2e-2 * expected.abs().max().item())
+
+
+def hugging_face_resnet(name):
+    """Name a ResNet's tensor as `transformers` does."""
+    name = re.sub(r"^conv1\.", "resnet.embedder.embedder.convolution.", name)
+    name = re.sub(r"^bn1\.", "resnet.embedder.embedder.normalization.", name)
+    name = re.sub(r"^fc\.", "classifier.1.", name)
+    if match := re.match(r"layer(\d)\.(\d+)\.(conv|bn|downsample\.)(\d)\.(.*)", name):
+        stage, layer, kind, number, rest = match.groups()
+        place = f"resnet.encoder.stages.{int(stage) - 1}.layers.{layer}"
+        part = {"conv": "convolution", "bn": "normalization"}.get(kind) or ("convolution", "normalization")[int(number)]
+        return f"{place}.shortcut.{part}.{rest}" if "down" in kind else f"{place}.layer.{int(number) - 1}.{part}.{rest}"
+    return name
+
+
+def test_hugging_faces_names(net, tmp_path):
+    state = {hugging_face_resnet(key): value for key, value in net.net.state_dict().items()}
+    order = sorted(state, key=lambda key: ("shortcut" not in key and "embedder" not in key, 0))  # its shortcuts come first
+    safetensors.torch.save_file({key: state[key].contiguous() for key in order}, tmp_path / "model.safetensors")
+    network = loaded(tmp_path / "model.safetensors", trained=True)
+    assert same(net, network)
+    assert any("the names are another library's" in note for note in network.notes)
+
+
+HUGGING_FACE_VIT = {
+    r"^blocks\.": "vit.encoder.layer.", "norm1": "layernorm_before", "norm2": "layernorm_after", r"^norm\.": "vit.layernorm.",
+    r"attn\.proj": "attention.output.dense", r"mlp\.fc1": "intermediate.dense", r"mlp\.fc2": "output.dense",
+    r"^patch_embed\.proj": "vit.embeddings.patch_embeddings.projection", r"^cls_token": "vit.embeddings.cls_token",
+    r"^pos_embed": "vit.embeddings.position_embeddings", r"^head\.": "classifier.",
+}  # fmt: skip
+
+
+def hugging_face_vit(state):
+    """Name a ViT's tensors as `transformers` does: queries, keys and values apart."""
+    found = {}
+    for key, value in state.items():
+        name = key
+        for before, after in HUGGING_FACE_VIT.items():
+            name = re.sub(before, after, name)
+        if "attn.qkv" in name:
+            for part, piece in zip(("query", "key", "value"), value.chunk(3), strict=True):
+                found[name.replace("attn.qkv", f"attention.attention.{part}")] = piece
+        else:
+            found[name] = value
+    return found
+
+
+def test_hugging_faces_vit(tmp_path):
+    torch.manual_seed(0)
+    network = build_classifier("vit_tiny_patch16_224", 4, 32, patch=8).eval()
+    state = hugging_face_vit(network.net.state_dict())
+    safetensors.torch.save_file({key: value.contiguous() for key, value in state.items()}, tmp_path / "model.safetensors")
+    assert same(network, loaded(tmp_path / "model.safetensors", "vit_tiny_patch16_224", patch=8, trained=True))
+
+
+def saved(content):
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    return buffer.getvalue()
+
+
+def zipped(size):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", b"\0" * size)
+    return buffer.getvalue()
+
+
+def header(entries, size=None):
+    text = json.dumps(entries).encode()
+    return struct.pack("<Q", len(text) if size is None else size) + text
+
+
+MANY = {f"k{i}": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for i in range(200_000)}
+ZEROS = {"a": torch.zeros(3)}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("a.pth", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "Git LFS pointer"),
+        ("a.pth", b"\n<!DOCTYPE html><html>", "web page"),
+        ("a.pth", b"", "are empty"),
+        ("a.h5", b"\x89HDF\r\n\x1a\n", "HDF5"),
+        ("a.onnx", b"\x08\x0a", "ONNX"),
+        ("a.pth", b"PK\x03\x04 broken", "weights .* (cannot be read|refused unread|neither)"),
+        ("a.pth", saved([torch.zeros(3)]), "hold no state dict"),
+        ("a.pth", saved({"epoch": 3, "lr": 0.1}), r"hold no state dict .*it holds \['epoch', 'lr'\]"),
+        ("a.pth", saved({"a": ZEROS, "b": ZEROS}), "hold no state dict"),
+        ("a.pth", zipped(2**28), "are compressed, .* that unpack to 268.4 MB"),
+        ("a.safetensors", header(MANY), "hold 200000 tensors"),
+        ("a.safetensors", header({}, 2**62), "no safetensors file, or a damaged one"),
+        ("a.safetensors", header({"a": {"dtype": "F32", "shape": [2**40], "data_offsets": [0, 4]}}), "cannot be read"),
+        ("a.pth", saved({"a": torch.full((3,), float("nan"))}), "'a' has values that are not finite"),
+        ("a.pth", saved({"a": torch.zeros(3).to_sparse()}), "'a' is no plain tensor"),
+        ("a.pth", saved({"a": torch.zeros(1).expand(10**9)}), "'a' is no plain tensor"),
+        ("a.pth", saved({"\x1b[31mevil\n": torch.full((3,), float("inf")), "b": torch.zeros(1)}), r"\\x1b\[31mevil"),
+    ],
+)  # fmt: skip
+def test_what_is_no_weights_file_is_told_at_once(tmp_path, name, content, words):
+    (tmp_path / name).write_bytes(content)
+    start = time.monotonic()
+    with pytest.raises(WeightsError, match=words) as error:
+        read_checkpoint(tmp_path / name)
+    assert time.monotonic() - start < 3
+    assert len(str(error.value)) - len(str(tmp_path)) < 400 and "\x1b" not in str(error.value)
+
+
+class Evil:
+    def __reduce__(self):
+        return print, ("run",)
+
+
+def test_nothing_is_unpickled_beyond_tensors(tmp_path, capsys):
+    for content in ({"state_dict": ZEROS, "args": Evil()}, {"state_dict": ZEROS, "args": argparse.Namespace(x=Evil())}):
+        torch.save(content, tmp_path / "a.pth")
+        with pytest.raises(WeightsError, match="hold more than tensors and were refused unread"):
+            read_checkpoint(tmp_path / "a.pth")
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("name", ["timm/resnet18.a1_in1k", "hf_hub:timm/resnet18.a1_in1k", "hf-hub:timm/resnet18"])
+def test_names_as_the_hub_has_them(name):
+    from pixeldistill.recipe import Network
+
+    assert Network(network=name, side=32).network in ("resnet18.a1_in1k", "resnet18")
