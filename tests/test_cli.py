@@ -54,6 +54,27 @@ def test_help_and_import_do_without_torch():
     assert "distill" in subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 
 
+@pytest.mark.parametrize(
+    ("call", "code", "unneeded"),
+    [
+        (["--help"], 0, {"torch", "timm", "numpy", "pydantic", "yaml", "PIL"}),
+        (["show", "--nonsense"], 2, {"torch", "timm", "numpy", "yaml", "PIL"}),
+        (["show", "recipe.yaml"], 2, {"torch", "timm", "numpy", "PIL"}),
+    ],
+)
+def test_the_first_answers_wait_for_nothing(tmp_path, call, code, unneeded):
+    """Help, a mistyped option, a mistyped key: what they do not need takes most of the time."""
+    (tmp_path / "recipe.yaml").write_text("data: {format: folder, root: .}\nstudnet: {network: resnet18, side: 32}\n")
+    script = (
+        "import sys, pixeldistill.cli as c\n"
+        f"try: code = c.run_command(lambda: c.app({call!r}))\n"
+        "except SystemExit as end: code = end.code or 0\n"
+        f"print(code, sorted({unneeded!r} & set(sys.modules)))"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert ended.stdout.strip().splitlines()[-1] == f"{code} []", ended.stderr
+
+
 def test_the_commands_that_a_run_names_next_run(trained, capsys):
     line = trained[2].strip().splitlines()[-1]
     named = re.findall(r"`pixeldistill (.*?)`", line)

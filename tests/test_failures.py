@@ -118,6 +118,12 @@ def test_values_beyond_all_measure(images, tmp_path, capsys, changes, words):
     assert time.monotonic() - start < 20
 
 
+def test_a_whole_disk_is_no_folder_of_images(tmp_path, capsys):
+    (tmp_path / "recipe.yaml").write_text(recipe_text("/", tmp_path, student=None))
+    assert command("show", tmp_path / "recipe.yaml") == 2
+    assert "whole disk" in error_line(capsys)
+
+
 def test_settings_that_are_written_once(images, tmp_path, capsys):
     """Merge keys, and anchors at a place of their own."""
     text = recipe_text(images, tmp_path, schedule={"epochs": 1})

@@ -97,6 +97,15 @@ def read_front(path: Path, error: type[PixelDistillError]) -> list[FrontRow]:
         raise error(f"{path} is damaged ({shown(str(failure))}): give the sweep's command again") from failure
 
 
+def read_history(path: Path) -> list[dict[str, float]]:
+    """Read a training's log (metrics.csv), a row an epoch. Raises RunError where it is damaged."""
+    try:
+        rows = list(csv.DictReader(io.StringIO(read_text(path)), strict=True))
+        return [{name: float(value) for name, value in row.items()} for row in rows]
+    except (ValueError, TypeError, csv.Error) as error:
+        raise RunError(f"{path} is damaged ({shown(str(error))}): remove its folder to begin anew") from error
+
+
 Model = TypeVar("Model", bound=BaseModel)
 
 

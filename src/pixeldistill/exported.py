@@ -26,7 +26,7 @@ Pixels = NDArray[np.uint8]
 def open_session(model: Path | bytes, threads: int | None = None) -> onnxruntime.InferenceSession:
     """Open a model for ONNX Runtime on the CPU, with so many threads (by default all cores)."""
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what is wrong is said by the errors that it raises
     if threads:
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     return onnxruntime.InferenceSession(

@@ -282,3 +282,20 @@ def test_whatever_a_decoder_raises_is_a_line_that_names_the_file(tmp_path, monke
     monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load_end", fail)
     with pytest.raises(DataError, match=r"a\.png is broken: anything"):
         read_image(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "LA", "P", "I;16"])
+def test_a_png_with_broken_pixels_is_found_whatever_is_asked_first(tmp_path, mode):
+    """Pillow's PNG decodes its pixels to look for EXIF behind them; asked a second time it gives what it has."""
+    path = tmp_path / "a.png"
+    values = np.random.default_rng(0).integers(0, 255, (40, 46)).astype(np.uint8)
+    Image.fromarray(values).convert(mode).save(path)
+    content = bytearray(path.read_bytes())
+    middle = content.index(b"IDAT") + 100
+    content[middle : middle + 40] = b"\xff" * 40
+    path.write_bytes(content)
+    assert check_image(path).problem and "is broken" in check_image(path).problem
+    for ask in (read_image, lambda p: read_image(p, lambda height, width: 1)):
+        with pytest.raises(DataError, match="is broken"):
+            ask(path)
+    assert image_size(path) == (40, 46)

@@ -1,6 +1,7 @@
 """The teacher's bank and the image store: they serve what the live teacher and the files give, and refuse the rest."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -194,6 +195,33 @@ def test_a_folder_that_holds_something_else_is_left_alone(content, tmp_path):
         with pytest.raises(RunError, match=r"holds something else \(values.npy\): name an empty or a new"):
             run_here({**content, **changes}, tmp_path / "run")
         assert mine.read_bytes() == b"mine"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="of POSIX file systems")
+def test_nothing_is_written_through_a_link(content, tmp_path):
+    """Neither into a store or bank that is begun, nor into one that lacks blocks."""
+    mine = tmp_path / "mine"
+    mine.write_bytes(b"mine")
+    data = content["data"] | {"store": 40, "store_folder": str(tmp_path / "store")}
+    (tmp_path / "store").mkdir()
+    for name in ("unfinished", "pixels.npy", "key.json"):
+        if name != "unfinished":
+            (tmp_path / "store" / name).symlink_to(mine)
+        else:
+            (tmp_path / "store" / name).touch()
+    (tmp_path / "store/key.json").unlink()
+    run_here({**content, "data": data}, tmp_path / "a")
+    assert mine.read_bytes() == b"mine" and not (tmp_path / "store/pixels.npy").is_symlink()
+    pixels = (tmp_path / "store/pixels.npy").read_bytes()
+    mine.write_bytes(pixels)
+    (tmp_path / "store/pixels.npy").unlink()
+    (tmp_path / "store/pixels.npy").symlink_to(mine)
+    filled = np.load(tmp_path / "store/filled.npy", mmap_mode="r+")
+    filled[:] = 0
+    filled.flush()
+    with pytest.raises(RunError, match=r"image store .*cannot be read"):
+        run_here({**content, "data": data}, tmp_path / "b")
+    assert mine.read_bytes() == pixels
 
 
 def test_what_was_being_made_is_made_anew(content, live, tmp_path):

@@ -29,10 +29,14 @@ def remembered(folder: Path | None, key: dict[str, Any], measure: Callable[[], A
     path = folder / f"{name}.json"
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
-        if kept["key"] == json.loads(json.dumps(key)):
+        if kept["key"] == json.loads(json.dumps(key)) and kept["digest"] == _digest(kept["value"]):
             return kept["value"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         kept = None  # not there, or damaged: measured again
     value = measure()
-    write_json(path, {"key": key, "value": value})
+    write_json(path, {"key": key, "value": value, "digest": _digest(value)})
     return value
+
+
+def _digest(value: Any) -> str:  # noqa: ANN401
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:24]

@@ -30,6 +30,7 @@ class Found(NamedTuple):
 def find_images(folder: Path) -> Found:
     """Find the files below a folder that have an image's name; folders that are links are followed, each once."""
     found = Found([], Counter())
+    _check_folder(folder)
     for path in _files(folder):
         inside = path.relative_to(folder).parts
         image = path.suffix.lower() in EXTENSIONS
@@ -49,6 +50,7 @@ def find_images(folder: Path) -> Found:
 
 def class_folders(root: Path) -> list[Path]:
     """List the folders in a folder, sorted, but those that are hidden or hold somebody's thumbnails."""
+    _check_folder(root)
     return sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith(".") and p.name.lower() not in _THUMBNAILS)
 
 
@@ -66,6 +68,12 @@ def describe_passed(passed: Counter[str]) -> str:
 def passed_notes(passed: Counter[str]) -> list[str]:
     """Make the note that says what was passed over, if anything was."""
     return [f"passed over, as no images that can be read: {describe_passed(passed)}"] if passed else []
+
+
+def _check_folder(folder: Path) -> None:
+    place = folder.resolve()
+    if place == Path(place.anchor):
+        raise DataError(f"folder {folder} is the whole disk: name the folder that the images are in")
 
 
 def _files(root: Path) -> Iterator[Path]:

@@ -172,9 +172,12 @@ def _naming(path: Path) -> Iterator[None]:
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
-    """Say how an image is turned upright. A broken EXIF block says nothing about the pixels."""
+    """Say how an image is turned upright. A broken EXIF block says nothing about the pixels.
+
+    Of a PNG file what stands before the pixels counts: its own `getexif` would decode them, and hide what is wrong with them.
+    """
     try:
-        orientation: Any = image.getexif().get(ExifTags.Base.Orientation)
+        orientation: Any = Image.Image.getexif(image).get(ExifTags.Base.Orientation)
         return _TURNS.get(orientation)
     except Exception:  # any tag may be of any type
         return None
@@ -190,8 +193,10 @@ def _upright_size(image: Image.Image) -> tuple[int, int]:
 def _upright(image: Image.Image, path: Path) -> Image.Image:
     """Decode an image, and turn its pixels; newer versions of Pillow have then turned a TIFF themselves."""
     with _naming(path):
-        image.load()
         turn = _turn(image)
+        image.load()
+        if isinstance(image, TiffImageFile):
+            turn = _turn(image)
         return image if turn is None else image.transpose(turn)
 
 

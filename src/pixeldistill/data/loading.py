@@ -8,8 +8,10 @@ import atexit
 import os
 import shutil
 import signal
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from weakref import WeakSet
@@ -64,7 +66,8 @@ def load(dataset: Prepared[T], batches: Iterable[Any], workers: int) -> Iterator
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="This DataLoader will create", category=UserWarning)
-            made = iter(loader)
+            with _apart_from_the_script():
+                made = iter(loader)
         _at_work.add(made)
         for batch in made:
             if isinstance(batch, PixelDistillError):
@@ -121,6 +124,24 @@ class _Guarded(Dataset[Any]):
             first, *rest = self.dataset.files(keys)
             which = f"{first}{f' or one of {len(rest)} others' if rest else ''}"
             return DataError(f"data: {which} could not be prepared: {printable(f'{type(error).__name__}: {error}')[:300]}")
+
+
+@contextmanager
+def _apart_from_the_script() -> Iterator[None]:
+    """Start processes that do not run the user's script again, whose training this is.
+
+    Where they are spawned rather than forked (macOS, Windows, newer Pythons), they first import the main module, unless it has no
+    file. All that ours need is in this package.
+    """
+    main = sys.modules["__main__"]
+    hidden = {name: getattr(main, name) for name in ("__file__", "__spec__") if hasattr(main, name)}
+    main.__spec__ = None
+    main.__dict__.pop("__file__", None)
+    try:
+        yield
+    finally:
+        for name, value in hidden.items():
+            setattr(main, name, value)
 
 
 class _Sent(NamedTuple):

@@ -63,7 +63,7 @@ def _from_yaml(path: Path) -> tuple[list[str], dict[str, list[Path]]]:
     """Give the classes and the folders, or lists of files, of each split."""
     content = read_yaml(path, DataError, "data: ")
     names = content.get("names") if isinstance(content, dict) else None
-    if isinstance(names, dict) and sorted(names) != list(range(len(names))):
+    if isinstance(names, dict) and set(names) != set(range(len(names))):
         raise DataError(f"data: {path}: names must be numbered 0, 1, 2, …, not {shown(sorted(map(str, names)))}")
     listed = [names[i] for i in range(len(names))] if isinstance(names, dict) else names
     if not isinstance(listed, list) or not listed:

@@ -6,6 +6,7 @@ Nothing is unpickled but tensors and plain values; argparse's Namespace, which r
 import argparse
 import json
 import pickle
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -88,7 +89,8 @@ def _content(path: Path) -> Any:  # noqa: ANN401
             _check_header(path, start, size)
             return safetensors.torch.load_file(path)
         _check_zip(path, size)
-        with torch.serialization.safe_globals(_HARMLESS):
+        with torch.serialization.safe_globals(_HARMLESS), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pickle's dialects
             return torch.load(path, map_location="cpu", weights_only=True)
     except WeightsError:
         raise

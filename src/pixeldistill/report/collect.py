@@ -1,7 +1,5 @@
 """What lies in run folders, for a page about them. No torch."""
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pixeldistill.cards import NetworkCard, read_card, read_done, read_front
+from pixeldistill.cards import NetworkCard, read_card, read_done, read_front, read_history
 from pixeldistill.errors import RunError, WeightsError
 from pixeldistill.files import read_json, read_text
 from pixeldistill.recipe import Stage
@@ -137,15 +135,7 @@ def _read(folder: Path) -> Trained:
         stage, digest = Stage.model_validate(record["stage"]), str(record["data_digest"])
     except (TypeError, KeyError, ValueError) as error:
         raise RunError(f"{folder / RECORD} is damaged, or of another version: train it again, or leave it out") from error
-    return Trained(folder, card, stage, digest, figures, _history(folder / METRICS), _answers(folder / ANSWERS))
-
-
-def _history(path: Path) -> list[dict[str, float]]:
-    try:
-        rows = csv.DictReader(io.StringIO(read_text(path)), strict=True)
-        return [{name: float(value) for name, value in row.items()} for row in rows]
-    except (ValueError, TypeError, csv.Error) as error:
-        raise RunError(f"{path} is damaged: train it again, or leave it out") from error
+    return Trained(folder, card, stage, digest, figures, read_history(folder / METRICS), _answers(folder / ANSWERS))
 
 
 def _answers(path: Path) -> list[dict[str, Any]]:

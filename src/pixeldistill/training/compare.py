@@ -155,9 +155,10 @@ def _measured_before(path: Path) -> dict[str, Any]:
     """Read what was measured in a former session; what cannot be read is measured again."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
-    return content if isinstance(content, dict) else {}
+    known = content.items() if isinstance(content, dict) else ()
+    return {name: told for name, told in known if isinstance(told, dict) and isinstance(told.get("figure"), float)}
 
 
 def _references(

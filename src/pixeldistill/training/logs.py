@@ -1,15 +1,12 @@
 """The log of a training: metrics.csv and TensorBoard, a row an epoch."""
 
-import csv
-import io
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from pixeldistill.errors import RunError
-from pixeldistill.files import read_text, write_file
-from pixeldistill.wording import shown
+from pixeldistill.cards import read_history
+from pixeldistill.files import write_file
 
 METRICS = "metrics.csv"
 DROWNING = 0.95  # a term with more than this share of the loss leaves nothing to the others
@@ -49,15 +46,6 @@ def write_csv(path: Path, history: Sequence[Row]) -> None:
 def read_column(path: Path, name: str) -> list[float]:
     """Read a column of `write_csv`'s file. Raises RunError where it is damaged."""
     return [row[name] for row in read_history(path) if name in row]
-
-
-def read_history(path: Path) -> list[dict[str, float]]:
-    """Read `write_csv`'s file, a row an epoch. Raises RunError where it is damaged."""
-    try:
-        rows = list(csv.DictReader(io.StringIO(read_text(path)), strict=True))
-        return [{name: float(value) for name, value in row.items()} for row in rows]
-    except (ValueError, TypeError, csv.Error) as error:
-        raise RunError(f"{path} is damaged ({shown(str(error))}): remove its folder to begin anew") from error
 
 
 @contextmanager
