@@ -45,7 +45,8 @@ class Data(Strict):
         if self.store_folder and not self.store:
             raise ValueError("`store_folder` needs `store`, the stored images' shorter side in pixels")
         if self.format not in (*_NAMED, "voc") and (self.train or self.val or self.test):
-            raise ValueError("`train`, `val` and `test` name files: they need `format: list`, coco or voc")
+            named = "; of YOLO `root` is the folder that holds data.yaml" if self.format == "yolo" else ""
+            raise ValueError(f"`train`, `val` and `test` name files: they need `format: list`, coco or voc{named}")
         if self.format != "list" and self.label_column != 1:
             raise ValueError("`label_column` is of lists: it needs `format: list`")
         if self.images and self.format != "coco":

@@ -77,7 +77,11 @@ next(batches)
 """
 
 
-@pytest.mark.parametrize("end", ["raise KeyError('a defect')", "import os, signal; os.kill(os.getpid(), signal.SIGINT)", "pass"])
+# A shell's background job ignores SIGINT, and so would what it starts.
+CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); signal.raise_signal(signal.SIGINT)"
+
+
+@pytest.mark.parametrize("end", ["raise KeyError('a defect')", CTRL_C, "pass"])
 def test_whatever_ends_the_program_its_workers_end_too(end):
     """They do not hear SIGTERM, and whoever waited for them would wait for ever."""
     code = LEFT.format(root=str(Path(__file__).parent.parent.parent), end=end)

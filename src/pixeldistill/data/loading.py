@@ -52,20 +52,20 @@ def load(dataset: Prepared[T], batches: Iterable[Any], workers: int) -> Iterator
     Raises:
         PixelDistillError: that of the first batch that could not be made, or a worker that was killed.
     """
-    loader: DataLoader[Any] = DataLoader(
-        _Guarded(dataset, shared=workers > 0),
-        batch_size=None,
-        sampler=batches,
-        num_workers=workers,
-        prefetch_factor=AHEAD if workers else None,
-        collate_fn=_as_it_is,
-        worker_init_fn=_init_worker,
-        pin_memory=torch.cuda.is_available(),
-    )
     made: Any = None
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="This DataLoader will create", category=UserWarning)
+            loader: DataLoader[Any] = DataLoader(
+                _Guarded(dataset, shared=workers > 0),
+                batch_size=None,
+                sampler=batches,
+                num_workers=workers,
+                prefetch_factor=AHEAD if workers else None,
+                collate_fn=_as_it_is,
+                worker_init_fn=_init_worker,
+                pin_memory=torch.cuda.is_available(),
+            )
             with _apart_from_the_script():
                 made = iter(loader)
         _at_work.add(made)
