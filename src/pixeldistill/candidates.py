@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, PlainSerializer, PositiveInt, model_validator
 
+from pixeldistill.architectures import Architecture
 from pixeldistill.cost.costs import AXES, parse_limit
 from pixeldistill.errors import RecipeError
 from pixeldistill.inputs import Imaging
@@ -13,7 +14,7 @@ from pixeldistill.strict import Side, Strict
 class Candidates(Strict):
     """Students to choose from: every network, at every side, behind every camera."""
 
-    networks: tuple[str, ...] = Field(min_length=1, description="names of timm's architectures, or globs such as mobilenetv3_*")
+    networks: tuple[Architecture, ...] = Field(min_length=1, description="timm names, or globs such as mobilenetv3_*")
     sides: tuple[Side, ...] = Field(min_length=1, description="of the student's image, in pixels")
     cameras: tuple[Imaging, ...] = Field((), description="by default the recipe's `imaging`")
     weights: str = Field("pretrained", description="what every student starts from")

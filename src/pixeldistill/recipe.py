@@ -4,12 +4,12 @@ Pure data: this file knows neither torch nor timm, so that `pixeldistill show` a
 """
 
 import math
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
+from pixeldistill.architectures import Architecture
 from pixeldistill.candidates import Budget, Candidates, Halving
 from pixeldistill.detectors import DetectorSettings
 from pixeldistill.inputs import Camera, Data, Imaging, Views
@@ -23,9 +23,6 @@ DETECTION_SCALE = (0.4, 1.0)  # of the crops' area
 ASSISTANT = "assistant"
 Patch = Annotated[int, Field(ge=1, le=1024)]
 Stride = Annotated[int, Field(ge=1, le=64)]
-_HUBS = re.compile(r"^(hf[-_]hub:)?timm/")  # how model cards and timm itself call what timm has
-Architecture = Annotated[str, AfterValidator(lambda name: _HUBS.sub("", name))]
-
 
 _TAKEN = {"num_classes", "pretrained", "img_size", "patch_size", "in_chans", "features_only", "checkpoint_path"}
 _TAKEN_FIX = "the classes come from the data; use `side`, `patch` and `weights` for the rest"

@@ -11,11 +11,14 @@ import zipfile
 import numpy as np
 import pytest
 import safetensors.torch
+import timm
 import torch
 import torchvision
 from torch import nn
 
-from pixeldistill.errors import WeightsError
+from pixeldistill.architectures import _CALLED_OTHERWISE, by_timms_name
+from pixeldistill.cost.gather import network_names
+from pixeldistill.errors import NetworkError, WeightsError
 from pixeldistill.functional.reconstruction import normalise
 from pixeldistill.networks import build_classifier
 from pixeldistill.networks.checkpoints import read_checkpoint
@@ -251,3 +254,31 @@ def test_names_as_the_hub_has_them(name):
     from pixeldistill.recipe import Network
 
     assert Network(network=name, side=32).network in ("resnet18.a1_in1k", "resnet18")
+    assert next(iter(network_names([name]))) in ("resnet18.a1_in1k", "resnet18")
+
+
+def parameters(network):
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+@pytest.mark.parametrize("name", sorted({*_CALLED_OTHERWISE, "resnet18", "torchvision/convnext_tiny"}))
+def test_names_as_torchvision_has_them(name):
+    """They stand for the same network, to the parameter. The largest RegNets are not built, which takes minutes."""
+    ours = by_timms_name(name)
+    if re.search("(8|16|32)gf", name) and not name.endswith("_1_6gf"):
+        assert timm.is_model(ours)
+        return
+    device = "cpu" if name.startswith("regnet") else "meta"  # whose constructor looks at its weights
+    with torch.device(device):
+        assert parameters(timm.create_model(ours)) == parameters(torchvision.models.get_model(name.removeprefix("torchvision/")))
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("google/vit-base-patch16-224", "vit_base_patch16_224"), ("microsoft/resnet-50", "resnet50"), ("ResNet18", "resnet18")],
+)
+def test_names_of_other_libraries_are_answered_with_timms(name, said):
+    with pytest.raises(NetworkError, match=f"did you mean .*{said}"):
+        network_names([name])
+    with pytest.raises(NetworkError, match=f"did you mean .*{said}"):
+        build_classifier(name, 2, 32)

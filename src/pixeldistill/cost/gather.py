@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import timm
 
+from pixeldistill.architectures import TORCHVISION, by_timms_name, likely_name
 from pixeldistill.cost.cache import remembered
 from pixeldistill.cost.costs import Costs
 from pixeldistill.cost.latency import Latency, cores, machine, measure_latency
@@ -46,7 +47,7 @@ def network_names(patterns: Iterable[str], *, pretrained: bool = False) -> dict[
     """
     known = timm.list_models()
     found: dict[str, bool] = {}
-    for pattern in patterns:
+    for pattern in map(by_timms_name, patterns):
         if any(sign in pattern for sign in "*?["):
             matches = [name for name in known if re.match(translate(pattern), name)]
             if not matches:
@@ -56,10 +57,10 @@ def network_names(patterns: Iterable[str], *, pretrained: bool = False) -> dict[
                     f"no network that matches {pattern!r} has pretrained weights: name others, or set weights: none"
                 )
             found |= {name: found.get(name, False) for name in matches}
-        elif pattern in known or pattern.startswith("torchvision/") or timm.is_model(pattern):
+        elif pattern in known or pattern.startswith(TORCHVISION) or timm.is_model(pattern):
             found[pattern] = True
         else:
-            raise NetworkError(f"unknown network {pattern!r}: {nearest(pattern, known)}")
+            raise NetworkError(f"unknown network {pattern!r}: {nearest(likely_name(pattern), known)}")
     return found
 
 

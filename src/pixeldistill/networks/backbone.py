@@ -9,12 +9,12 @@ import timm
 import torchvision
 from torch import Tensor, nn
 
+from pixeldistill.architectures import TORCHVISION, likely_name
 from pixeldistill.errors import NetworkError, nearest
 from pixeldistill.functional.reconstruction import IMAGENET_MEAN, IMAGENET_STD
 from pixeldistill.networks.heads import start_heads
 from pixeldistill.networks.weights import load_weights, package_of, packaged_weights
 
-TORCHVISION = "torchvision/"
 SHUFFLENETS = [f"{TORCHVISION}{model}" for model in torchvision.models.list_models(include="shufflenet_v2*")]
 _FLEXIBLE: tuple[dict[str, Any], ...] = ({"dynamic_img_size": True}, {"strict_img_size": False}, {})
 
@@ -89,7 +89,7 @@ def create_net(
     elif timm.is_model(name):
         create = partial(_create_timm, name, num_classes, side, options, flexible)
     else:
-        raise NetworkError(f"unknown network {name!r}: {nearest(name.split('.', maxsplit=1)[0], timm.list_models())}")
+        raise NetworkError(f"unknown network {name!r}: {nearest(likely_name(name), timm.list_models())}")
     try:
         net = create(download)
     except Exception as error:  # theirs, which may be anything: a misspelt layer is a KeyError

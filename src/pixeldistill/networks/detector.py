@@ -15,10 +15,11 @@ from torchvision.models.detection.fcos import FCOSHead
 from torchvision.models.detection.retinanet import RetinaNetHead
 from torchvision.ops import FeaturePyramidNetwork
 
+from pixeldistill.architectures import TORCHVISION
 from pixeldistill.detectors import DetectorSettings
 from pixeldistill.errors import NetworkError
 from pixeldistill.functional.reconstruction import normalise
-from pixeldistill.networks.backbone import TORCHVISION, InputTap, create_backbone, one_line, patch_size
+from pixeldistill.networks.backbone import InputTap, create_backbone, one_line, patch_size
 from pixeldistill.networks.necks import CoarseLevels, SimplePyramid
 from pixeldistill.types import FeatureSpec, MapSpec, Outputs, collect
 
