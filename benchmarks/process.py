@@ -1,4 +1,4 @@
-"""What `tune_process` is worth: steps in processes that are tuned and in such that are not, in turns.
+"""What `tune_process` and `keep_memory` are worth: steps in processes that are tuned and in such that are not, in turns.
 
     .venv/bin/python benchmarks/process.py
 
@@ -28,6 +28,7 @@ def child(how: str) -> None:
         keep_memory()
     if how == "tuned":
         tune_process()
+        keep_memory()
     import torch
     from timing import timed
 

@@ -13,10 +13,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from pixeldistill.process import tune_process
+from pixeldistill.process import keep_memory, tune_process
 
 if "--tuned" in sys.argv:
     tune_process()
+    keep_memory()
 
 import torch
 from timing import timed

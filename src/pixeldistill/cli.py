@@ -17,7 +17,7 @@ from pixeldistill.cli_deploy import export, predict, report
 from pixeldistill.console import Overrides, Workers, first_process, need_torch, optional_recipe, say, say_json, share, table
 from pixeldistill.errors import GivenUp, Interrupted, NetworkError, PixelDistillError, RecipeError, RunError
 from pixeldistill.failures import TRACEBACK, in_one_line
-from pixeldistill.process import keep_memory, tune_process
+from pixeldistill.process import tune_process
 from pixeldistill.tasks.headline import TITLES
 from pixeldistill.terminal import plain_output, show_table
 from pixeldistill.wording import one_line, reasons, shell_word
@@ -80,7 +80,6 @@ def compare(
 ) -> None:
     """Train the methods that the recipe compares, with all seeds, and tabulate them; stop and go on as you like."""
     need_torch()
-    keep_memory()
     from pixeldistill.reading import load_recipe
     from pixeldistill.report.comparison import to_rich
     from pixeldistill.report.summary import FIGURES
@@ -115,7 +114,6 @@ def sweep(
 ) -> None:
     """Train the candidates that the recipe's budget allows, give up early what is dominated, and find the front."""
     need_torch()
-    keep_memory()
     from pixeldistill.training.cluster import on_ray
     from pixeldistill.training.sweep import TABLE
     from pixeldistill.training.sweep import sweep as run_sweep
@@ -235,7 +233,6 @@ def _load(path: Path, overrides: list[str] | None, quick: bool) -> "Recipe":
 
 def _run(recipe: "Recipe", *, supervised_only: bool, workers: int | None, accelerator: str) -> None:
     need_torch()
-    keep_memory()
     from pixeldistill.data.sources import load_splits
     from pixeldistill.files import write_file
     from pixeldistill.report.summary import FIGURES, by_stage, to_markdown, to_rich

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from pixeldistill.errors import PixelDistillError, RunError
-from pixeldistill.process import keep_memory, tune_process
+from pixeldistill.process import tune_process
 
 if TYPE_CHECKING:
     from pixeldistill.training.stages import Work
@@ -87,7 +87,6 @@ def train_group(
 ) -> dict[str, str]:  # fmt: skip
     """Train some students of a recipe, in the process of a Ray task."""
     tune_process()
-    keep_memory()
     os.chdir(folder)
     from rich.console import Console
 

@@ -11,6 +11,7 @@ from lightning_fabric.plugins import MixedPrecision
 from torch import Tensor, distributed
 
 from pixeldistill.errors import RecipeError, RunError
+from pixeldistill.process import keep_memory
 
 __all__ = ["Fabric", "make_fabric", "to_device"]
 
@@ -27,6 +28,7 @@ class _Autocast(MixedPrecision):
 
 def make_fabric(precision: str = "32", accelerator: str = "auto") -> Fabric:
     """Make the Fabric of this process: one device, or this process's share of a job started by torchrun."""
+    keep_memory()
     local, world = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), int(os.environ.get("WORLD_SIZE", "1"))
     try:
         fabric = Fabric(
