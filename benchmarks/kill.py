@@ -31,6 +31,7 @@ import yaml
 EVENTS = ("replaced", "replacing", "flushing", "writing")
 ALONE = 30.0  # seconds within which the processes of one that was killed alone must have ended
 LONGEST = 600.0  # of one start
+LAUNCHERS = re.compile(r"^E\d.* torch/distributed/elastic", re.MULTILINE)  # torchrun's own report of a rank that was killed
 MARK = "PIXELDISTILL_KILL"
 OFTEN = 0.3  # seconds between checkpoints, so that there are some within an epoch
 TIMES = re.compile(r'"(seconds|side_by_side)": *[0-9.e+-]+')  # and how many shared the last pass
@@ -236,7 +237,7 @@ def try_chain(kind: Kind, rng: random.Random, folder: Path, took: float, whole: 
         if code == 0:
             break
         kills[f"{event}, {whom}"] += 1
-        told = start.errors.read_text()
+        told = LAUNCHERS.split(start.errors.read_text())[0]
         if "Traceback" in told:
             return kills, f"a traceback: {told[-400:]}"
     start = Start(kind, folder, run)
