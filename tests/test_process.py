@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -43,3 +45,33 @@ print(kilobytes)
 def test_a_worker_does_not_hold_what_the_main_process_had_kept():
     said = subprocess.run([sys.executable, "-c", WORKER], capture_output=True, text=True, check=True).stdout
     assert int(said) < 100_000
+
+
+PARENT = """
+import subprocess, sys
+code = "import pixeldistill.process as p, time; p.end_with_parent(); print('set', flush=True); time.sleep(60)"
+child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+child.stdout.readline()
+print(child.pid, flush=True)
+input()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="prctl is Linux's")
+def test_a_rank_ends_with_its_launcher():
+    with subprocess.Popen([sys.executable, "-c", PARENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
+        rank = Path("/proc") / parent.stdout.readline().decode().strip()
+        assert running(rank)
+        parent.kill()
+    end = time.monotonic() + 10
+    while running(rank) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not running(rank)
+
+
+def running(process):
+    """A process that nobody waited for stays in the list as a zombie."""
+    try:
+        return (process / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

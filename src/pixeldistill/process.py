@@ -3,12 +3,14 @@
 import ctypes
 import gc
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 SPINS = "3000"  # some microseconds
 _MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1  # names of glibc's mallopt(3)
+_PARENT_DEATH_SIGNAL = 1  # of prctl(2)
 
 
 def tune_process() -> None:
@@ -27,6 +29,12 @@ def keep_memory() -> None:
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
         libc.mallopt(_MMAP_THRESHOLD, 1 << 30)
         libc.mallopt(_TRIM_THRESHOLD, (1 << 31) - 1)
+
+
+def end_with_parent() -> None:
+    """Let this process be asked to stop (SIGTERM) when its parent ends; torchrun's ranks would go on. On Linux alone."""
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "prctl"):
+        libc.prctl(_PARENT_DEATH_SIGNAL, signal.SIGTERM)
 
 
 @contextmanager
