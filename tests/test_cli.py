@@ -157,6 +157,16 @@ def test_predict_takes_files_folders_and_any_size(trained, tmp_path, capsys):
     assert "--draw" in (line := error_line(capsys)) and "is a classifier" in line
 
 
+def test_predict_says_what_it_passes_over_and_which_images_are_dark(trained, tmp_path, capsys):
+    run, *_ = trained
+    (tmp_path / "photo.heic").write_bytes(b"x")
+    Image.fromarray(np.full((20, 20), 3000, np.uint16)).save(tmp_path / "twelve.png")
+    assert command("predict", run, tmp_path) == 0
+    said = capsys.readouterr().err
+    assert "note: passed over, as no images that can be read: .heic files (1)" in said
+    assert "warning: 1 image of 16 bits use fewer" in said and "largest value 3000" in said
+
+
 def test_predict_says_which_file_is_bad_and_answers_for_the_rest(trained, tmp_path, capsys, images):
     run, _, _ = trained
     good = next(images.glob("down/*.png"))

@@ -110,6 +110,15 @@ def test_text_that_is_far_too_long_is_not_read(tmp_path):
     assert read_text(tmp_path / "a", largest=1001) == "x" * 1001
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a system without named pipes")
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(RunError, match="no regular file"):
+        read_text(tmp_path / "pipe")
+    with pytest.raises(RunError, match="is a folder"):
+        read_text(tmp_path)
+
+
 @pytest.mark.parametrize("name", ["a\0b", "x" * 300, "no/such"])
 def test_a_name_that_the_system_does_not_take_is_a_line(tmp_path, name):
     with pytest.raises(RunError, match="cannot be read"):

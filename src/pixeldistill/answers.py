@@ -1,15 +1,18 @@
 """What a deployed network says of image files, whatever runs it. No torch: the base install predicts with an exported file."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pixeldistill.data.folders import describe_passed, find_images
-from pixeldistill.data.images import read_image
+from pixeldistill.data.depth import FULL, used_bits
+from pixeldistill.data.folders import describe_passed, find_images, merged, passed_notes
+from pixeldistill.data.images import read_image, unstated_peak
 from pixeldistill.errors import DataError, PixelDistillError
+from pixeldistill.wording import in_words
 
 
 class Prediction(NamedTuple):
@@ -84,6 +87,27 @@ def read_images(
             yield path, read_image(path, bits=bits), None
         except PixelDistillError as error:
             yield path, None, str(error)
+
+
+def notes_on(files: Sequence[str | Path], bits: int | None) -> list[str]:
+    """Say what of folders is passed over, and which images come nearly black: of 16 bits, fewer used, nobody knows how many."""
+    passed = merged(find_images(Path(name)).passed for name in files if Path(name).is_dir())
+    notes = [f"note: {note}" for note in passed_notes(passed)]
+    if bits is not None:
+        return notes
+    dark: dict[Path, int] = {}
+    for path in list_images(files):
+        with suppress(PixelDistillError):  # whoever reads it says why
+            if (peak := unstated_peak(path)) and used_bits(peak) < FULL:
+                dark[path] = peak
+    if not dark:
+        return notes
+    first, peak = next(iter(dark.items()))
+    return [
+        *notes,
+        f"warning: {in_words(len(dark), 'image')} of 16 bits use fewer (the first: {first}, largest value {peak}) and came "
+        "nearly black: the network was trained on images of 8 bits, and cannot tell how many these use; give it images of 8 bits",
+    ]
 
 
 def _expand(path: Path) -> list[Path]:

@@ -1,5 +1,6 @@
 """The commands around a deployment: what it pays, what is shipped, what that answers. Thin, as `cli`."""
 
+import sys
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -10,7 +11,7 @@ import typer
 from pixeldistill.console import Workers, need_torch, say, say_json, share, table, tell_errors
 from pixeldistill.errors import DataError, ExportError, RunError
 from pixeldistill.tasks.headline import TITLES
-from pixeldistill.wording import in_words
+from pixeldistill.wording import in_words, one_line
 
 if TYPE_CHECKING:
     from pixeldistill.answers import Answering, Detection
@@ -38,6 +39,8 @@ def predict(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Predict images of any size with a trained network, or an exported one: their classes, or the objects in them."""
+    from pixeldistill.answers import notes_on
+
     predictor = _open_network(run, weights)
     others = {"--top": top} if predictor.detects else {"--least": least, "--draw": draw, "--no-draw": no_draw or None}
     if said := [name for name, value in others.items() if value is not None]:
@@ -45,6 +48,8 @@ def predict(
         raise RunError(f"{said[0]}: {run} is {what}, which has no such option: leave it out")
     if draw and no_draw:
         raise RunError("--draw and --no-draw: leave one out")
+    for note in notes_on(files, predictor.bits):
+        print(one_line(note), file=sys.stderr)
     if predictor.detects:
         folder = None if no_draw else draw or predictor.pictures
         tell_errors(_predict_objects(predictor, files, LEAST if least is None else least, folder, as_json))

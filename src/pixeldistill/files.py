@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import secrets
+import stat
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -93,6 +94,16 @@ def _alive(process: int) -> bool:
     return True
 
 
+def check_regular(path: Path, error: type[PixelDistillError] = RunError, prefix: str = "") -> None:
+    """Refuse what is neither a file nor missing: to open a pipe would take for ever, to read a device too."""
+    try:
+        kind = path.stat().st_mode
+    except (OSError, ValueError):  # whoever opens it says why
+        return
+    if not stat.S_ISREG(kind):
+        raise error(f"{prefix}{path} is {'a folder' if stat.S_ISDIR(kind) else 'no regular file'}: name a file")
+
+
 def read_text(path: Path, error: type[PixelDistillError] = RunError, prefix: str = "", largest: int = LARGEST) -> str:
     """Read a file of text, UTF-8 with or without a mark.
 
@@ -102,6 +113,7 @@ def read_text(path: Path, error: type[PixelDistillError] = RunError, prefix: str
         prefix: of the error's message.
         largest: a file of more bytes is refused.
     """
+    check_regular(path, error, prefix)
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size

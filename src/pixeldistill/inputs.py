@@ -90,7 +90,7 @@ class Imaging(Strict):
     """The deployed camera: how an image of the network's side comes from the scene, and how it is sent."""
 
     kernel: Literal["bilinear", "bicubic"] = Field("bilinear", description="of the resizing, always antialiased")
-    crop: float = Field(0.875, gt=0, le=1, description="test time: side of the centre crop / shorter side (224 / 256)")
+    crop: float = Field(0.875, ge=0.05, le=1, description="test time: side of the centre crop / shorter side (224 / 256)")
     colour: Literal["rgb", "grey"] = "rgb"
     noise: float = Field(0, ge=0, le=64, description="of the sensor, Gaussian: standard deviation in levels of 8 bits")
     codec: Literal["raw", "png", "jpeg", "webp"] = Field("raw", description="how an image is sent; raw and png lose nothing")

@@ -27,6 +27,12 @@ def find_run(path: Path) -> Path:
         raise WeightsError(f"{path} is a sweep with several students: name one, of its front {', '.join(best) or 'none is left'}")
     cards = sorted([*path.glob(f"*/{CARD}")] or [*path.glob(f"*/*/{CARD}")], key=lambda card: seed_number(card.parent))
     if not cards:
+        if not path.exists():
+            raise WeightsError(f"{path} is not there: name a run folder, or an exported file")
+        if not path.is_dir():
+            raise WeightsError(
+                f"{path} is a file: name the run folder that it lies in; an exported file (.onnx) is for predict alone"
+            )
         raise WeightsError(f"{path} is no run folder: nothing was trained in it; train it first, or name the run that did")
     stage = max(cards, key=lambda card: stage_number(path / card.relative_to(path).parts[0])).relative_to(path).parts[0]
     return next(card for card in cards if card.relative_to(path).parts[0] == stage).parent

@@ -413,6 +413,22 @@ def test_a_mask_of_runs_has_a_box(write_coco):
     assert boxes_of(load_splits(data))["1.jpg"] == [[2, 3, 12, 23]]
 
 
+@pytest.mark.parametrize(
+    "mask",
+    [[[[2, 3], [12, 3], [12, 23]]], [{"size": [30, 40], "counts": [63, 20, 10, 20, 1087]}, {"size": [3, 4], "counts": [12]}]],
+)
+def test_masks_as_other_tools_write_them(write_coco, mask):
+    """Polygons of pairs, and several masks of runs."""
+    data = write_coco(coco(TWO, [{**without(GOOD[0], "bbox"), "segmentation": mask}, GOOD[1]]))
+    assert boxes_of(load_splits(data))["1.jpg"][0][:2] == [2, 3]
+
+
+def test_why_nothing_is_left_to_learn_from_is_said(write_coco):
+    data = write_coco(coco(TWO, [{**without(box, "bbox"), "segmentation": "?"} for box in GOOD]))
+    with pytest.raises(DataError, match=r"no box that anything could be learned from; .* objects without a box left out"):
+        load_splits(data)
+
+
 def test_runs_that_were_written_as_text():
     """Against COCO's own library."""
     from faster_coco_eval import mask
@@ -466,6 +482,20 @@ MENDED_VOC = {
     "names with suffixes": (
         lambda root: [
             path.write_text("".join(f"{line.split()[0]}.jpg\n" for line in path.read_text().splitlines()))
+            for path in (root / "ImageSets/Main").iterdir()
+        ],
+        "",
+    ),
+    "annotations with suffixes in capitals": (
+        lambda root: [p.rename(p.with_suffix(".XML")) for p in (root / "Annotations").iterdir()], "",
+    ),
+    "folders in lower case": (
+        lambda root: [(root / "Annotations").rename(root / "annotations"), (root / "JPEGImages").rename(root / "images")], "",
+    ),
+    "a Mac's own files": (lambda root: (root / "Annotations/._i0.xml").write_bytes(b"\0\5\26\7"), ""),
+    "names with folders": (
+        lambda root: [
+            path.write_text("".join(f"JPEGImages/{line.split()[0]}.jpg\n" for line in path.read_text().splitlines()))
             for path in (root / "ImageSets/Main").iterdir()
         ],
         "",
@@ -549,8 +579,36 @@ def test_yolo_as_tools_write_it(yolo, case):
     assert splits.classes == ("cat", "dog") and (len(splits.train), len(splits.val)) == (6, 2)
 
 
+@pytest.mark.parametrize("respelt", [range(6), range(3)])
+def test_listed_yolo_images_keep_their_boxes_however_they_are_spelt(yolo, respelt):
+    (yolo / "data.yaml").write_text(YOLO_FILES["lists of files"])
+    lines = [f"images/train/{number}.jpg" for number in range(6)]
+    (yolo / "train.txt").write_text("".join(f"{x.replace('/', chr(92)) if i in respelt else x}\n" for i, x in enumerate(lines)))
+    assert sum(map(bool, boxes_of(load_splits(Data(format="yolo", root=yolo))).values())) == 5 + 2
+
+
+def test_yolo_of_darknet(yolo):
+    """As CVAT and Darknet have it: obj.names and obj.data, images beside their text files, a list from another machine."""
+    (yolo / "obj_train_data").mkdir()
+    for path in [*(yolo / "images").rglob("*.jpg"), *(yolo / "labels").rglob("*.txt")]:
+        path.rename(yolo / "obj_train_data" / path.name)
+    (yolo / "data.yaml").unlink()
+    (yolo / "obj.names").write_text("cat\ndog\n")
+    (yolo / "obj.data").write_text("classes = 2\ntrain = data/train.txt\nnames = data/obj.names\n")
+    splits = load_splits(Data(format="yolo", root=yolo))
+    assert splits.classes == ("cat", "dog") and sum(map(len, (splits.train, splits.val, splits.test))) == 8
+
+
+def test_yolos_keypoints_are_left_aside(yolo):
+    (yolo / "data.yaml").write_text("train: images/train\nval: images/val\nnames: [cat, dog]\nkpt_shape: [3, 2]\n")
+    for path in (yolo / "labels").rglob("*.txt"):
+        path.write_text("0 0.5 0.5 0.25 0.2 0.1 0.1 0.9 0.9 0.3 0.3\n")
+    assert boxes_of(load_splits(Data(format="yolo", root=yolo)))["0.jpg"] == [pytest.approx([15, 12, 25, 18])]
+
+
 def test_yolo_outlines_have_boxes(yolo):
     (yolo / "labels/train/0.txt").write_text("0 0.25 0.5 0.5 0.3 0.75 0.6\n")
+    (yolo / "labels/train/1.txt").write_text(f"0 {'0.25 0.5 0.5 0.3 ' * 2000}\n")  # finely drawn
     assert boxes_of(load_splits(Data(format="yolo", root=yolo)))["0.jpg"] == [pytest.approx([10, 9, 30, 18])]
 
 
@@ -574,6 +632,16 @@ def test_yolo_beside_the_images(yolo, tmp_path_factory):
         (lambda root: (root / "data.yaml").write_text("train: images/train\nnames: {1: cat, 2: dog}\n"), "numbered 0, 1, 2"),
         (lambda root: (root / "data.yaml").write_text("train: images/train\nnames: [cat, cat]\n"), "the name 'cat' again"),
         (lambda root: (root / "data.yaml").write_text("train: ["), "is not YAML"),
+        (
+            lambda root: (root / "data.yaml").write_text("train: images/train\nval: images/vall\nnames: [cat, dog]\n"),
+            "names .*vall, which is not there",
+        ),
+        (
+            lambda root: (root / "data.yaml").write_text("train: images/train\nvall: images/val\nnames: [cat, dog]\n"),
+            "unknown key 'vall', did you mean val",
+        ),
+        (lambda root: (root / "data.yaml").write_text("train: images/train\nnames: [yes, no]\n"), "put it in quotes"),
+        (lambda root: [p.unlink() for p in (root / "labels/val").iterdir()], "no image of val has a text file"),
         (lambda root: (root / "labels/train/1.txt").write_text("7 0.5 0.5 0.2 0.2"), "1.txt, line 1: class 7, and there are 2"),
         (lambda root: (root / "labels/train/1.txt").write_text("1 0.5 0.5 0.2"), "expected `class x y width height`"),
         (lambda root: (root / "labels/train/1.txt").write_text("cat 0.5 0.5 0.2 0.2"), "expected `class x y width height`"),
@@ -583,7 +651,7 @@ def test_yolo_beside_the_images(yolo, tmp_path_factory):
             lambda root: [p.write_text("1 20 15 10 8\n") for p in (root / "labels/train").iterdir()],
             "another convention",
         ),
-        (lambda root: [p.unlink() for p in (root / "labels").rglob("*.txt")], "no image has a text file with its boxes"),
+        (lambda root: [p.unlink() for p in (root / "labels").rglob("*.txt")], "no image of train has a text file with its boxes"),
     ],
 )
 def test_bad_yolo_folders(yolo, change, words):

@@ -4,7 +4,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from pixeldistill.data.folders import describe_passed, find_images
 from pixeldistill.data.images import check_image, image_size, read_image
@@ -165,6 +165,30 @@ def test_the_size_that_is_told_is_the_size_that_is_read(tmp_path, kind, orientat
     else:
         with pytest.raises(DataError, match=r"a\.(tif|avif)"):
             read_image(path)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "CMYK", "I;16"])
+@pytest.mark.parametrize("orientation", [3, 5, 6, 8])
+@pytest.mark.parametrize("compression", [None, "tiff_lzw"])
+def test_a_turned_tiff_is_read_as_it_was_seen(tmp_path, mode, orientation, compression):
+    """Uncompressed pixels would be mapped into memory by Pillow, with the sides of the image that is yet to be turned."""
+    turn = {
+        3: Image.Transpose.ROTATE_180,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_90,
+        8: Image.Transpose.ROTATE_270,
+    }
+    seen = Image.new("L", (9, 6), 0)
+    seen.paste(255, (2, 1, 6, 3))
+    stored = seen.transpose(turn[orientation])
+    stored = Image.fromarray(np.asarray(stored).astype(np.uint16) * 257) if mode == "I;16" else stored.convert(mode)
+    path = tmp_path / "a.tif"
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[274] = orientation
+    stored.save(path, tiffinfo=tags, compression=compression)
+    assert image_size(path) == check_image(path).size == (6, 9)
+    bright = read_image(path)[..., 0] > 120
+    assert bright.shape == (6, 9) and bright[1:3, 2:6].all() and bright.sum() == 8
 
 
 def grey_ramp(most):

@@ -68,6 +68,14 @@ WRAPPERS = {
     "parts": lambda s: {(f"backbone.{k}" if not k.startswith("fc.") else f"head.{k}"): v for k, v in s.items()},
     "no counts": lambda s: {k: v for k, v in s.items() if "num_batches" not in k},
     "numbers": lambda s: {"state_dict": s, "best": np.float64(0.9), "rng": np.zeros(3)},
+    "head's own": lambda s: {
+        **{f"backbone.{k}": v for k, v in s.items()},
+        "head.loss.weight": torch.ones(2),
+        "mean": torch.ones(3),
+    },
+    "lightning's average": lambda s: {"state_dict": other(s), "ema": {"decay": 0.9, "module": s}},
+    "torch_ema": lambda s: {"model": s, "ema": {"decay": 0.9, "num_updates": 3, "shadow_params": [torch.zeros(2)]}},
+    "optimiser": lambda s: {"net": s, "optim": {"state": {0: {"m": torch.ones(2)}}, "param_groups": [{"lr": 1}]}},
     "thop": lambda s: {**s, "total_ops": torch.zeros(1), "layer1.total_params": torch.zeros(1)},
 }
 
@@ -78,8 +86,8 @@ def test_whatever_wraps_the_weights_they_are_the_same(net, tmp_path, wrapper):
     assert same(net, loaded(tmp_path / "weights.pth", trained=True))
 
 
-@pytest.mark.parametrize("averaged", ["model_ema", "state_dict_ema", "ema"])
-@pytest.mark.parametrize("plain", ["model", "state_dict"])
+@pytest.mark.parametrize("averaged", ["model_ema", "state_dict_ema", "ema", "ema_state", "params_ema", "swa_model"])
+@pytest.mark.parametrize("plain", ["model", "state_dict", "params", "model_state"])
 def test_averaged_weights_are_taken_and_it_is_said(net, tmp_path, averaged, plain):
     state = net.net.state_dict()
     torch.save({plain: other(state), averaged: state}, tmp_path / "weights.pth")
@@ -122,12 +130,18 @@ def test_torchvisions_names(tmp_path, theirs, ours, side):
         for parameter in model.parameters():
             if parameter.ndim == 1:
                 parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.1)
-    torch.save(model.state_dict(), tmp_path / "weights.pth")
-    network = loaded(tmp_path / "weights.pth", ours, 4, side, trained=True)
+    state = model.state_dict()
+    halves = {key: value.half() if value.ndim > 1 else value for key, value in state.items()}  # whose file is sorted by types
+    torch.save(state, tmp_path / "weights.pth")
+    torch.save(dict(reversed(state.items())), tmp_path / "reversed.pth")
+    safetensors.torch.save_file(state, tmp_path / "weights.safetensors")
+    safetensors.torch.save_file(halves, tmp_path / "halves.safetensors")
     image = torch.rand(2, 3, side, side, generator=generator)
-    with torch.no_grad():
-        expected, found = model(normalise(image, network.mean, network.std)), network(image).logits
-    assert torch.allclose(expected, found, rtol=2e-2, atol=2e-2 * expected.abs().max().item())
+    for name in ("weights.pth", "reversed.pth", "weights.safetensors", "halves.safetensors"):
+        network = loaded(tmp_path / name, ours, 4, side, trained=True)
+        with torch.no_grad():
+            expected, found = model(normalise(image, network.mean, network.std)), network(image).logits
+        assert torch.allclose(expected, found, rtol=2e-2, atol=2e-2 * expected.abs().max().item()), name
 
 
 def hugging_face_resnet(name):

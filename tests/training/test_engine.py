@@ -217,7 +217,7 @@ class Saved:
 
     def __init__(self, path):
         self.path = path
-        self.content = torch.load(io.BytesIO(path.read_bytes().partition(b"\n")[2][32:]), weights_only=True)
+        self.content = torch.load(io.BytesIO(path.read_bytes().partition(b"\n")[2][40:]), weights_only=True)
 
     def write(self):
         state = State(**self.content.pop("state"))
@@ -238,6 +238,10 @@ def test_a_damaged_checkpoint_is_refused(tmp_path):
         (tmp_path / CHECKPOINT).write_bytes(content)
         with pytest.raises(RunError, match=r"last.ckpt cannot be read \(.*remove it to begin anew"):
             train(tmp_path, TWO)
+    (tmp_path / CHECKPOINT).write_bytes(whole)
+    os.truncate(tmp_path / CHECKPOINT, 10**12)  # a terabyte of nothing, which is not read
+    with pytest.raises(RunError, match="not as it was written"):
+        train(tmp_path, TWO)
     (tmp_path / CHECKPOINT).write_bytes(whole)
     state, _ = train(tmp_path, TWO)
     assert state.epoch == 2

@@ -35,8 +35,12 @@ def test_one_that_knows_is_measured():
 def test_one_that_guesses_is_warned_of():
     (line,) = describe_classifier("x", said(LABELS, NUMBERS, NUMBERS, right=0), LABELS, NUMBERS)
     assert line.startswith("warning: x: top-1 ") and "as good as guessing (8.3 %)" in line
-    zeros = torch.zeros(120, 12)
-    assert "as good as guessing" in describe_classifier("x", zeros, LABELS, NUMBERS)[0]
+
+
+@pytest.mark.parametrize("count", [4, 12, 120])
+def test_one_that_says_the_same_of_all_is_warned_of(count):
+    (line,) = describe_classifier("x", torch.zeros(count, 12), LABELS[:count], NUMBERS)
+    assert line.startswith("warning: x: top-1 ") and f"it says {NUMBERS[0]!r} of every image" in line
 
 
 def test_who_is_weak_but_no_guesser_is_not():
@@ -51,7 +55,8 @@ def test_the_order_that_would_fit_is_named(order):
 
 
 def test_few_images_tell_nothing():
-    assert "warning" not in describe_classifier("x", torch.zeros(10, 12), LABELS[:10], NUMBERS)[0]
+    logits = torch.eye(12)[:10].flip(0)
+    assert "warning" not in describe_classifier("x", logits, LABELS[:10], NUMBERS)[0]
 
 
 @pytest.fixture(scope="module")

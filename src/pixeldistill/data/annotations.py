@@ -69,7 +69,7 @@ def check_name(name: str, where: str) -> None:
         raise DataError(f"data: {where} has the name {name[:40]!r}, which cannot be printed in a line")
 
 
-def boxed_splits(described: Mapping[str, Sequence[Described]], order: Sequence[str]) -> Boxed:
+def boxed_splits(described: Mapping[str, Sequence[Described]], order: Sequence[str], said: Sequence[str] = ()) -> Boxed:
     """Check the boxes of all splits, clip them, and number the classes.
 
     Boxes that reach over the image's edge are cut there, those without a pixel in it are left out; both are counted.
@@ -77,13 +77,16 @@ def boxed_splits(described: Mapping[str, Sequence[Described]], order: Sequence[s
     Args:
         described: of every split.
         order: names of all classes that the data declares, in its order; those without a box are left out.
+        said: what was left out before, for an error where nothing is left.
 
     Raises:
         DataError: a class that train lacks, no box at all.
     """
     learned = {name for image in described["train"] for name in learnable(image)}
     if not learned:
-        raise DataError(f"data: {described['train'][0].source}: the train split has no box that anything could be learned from")
+        why = "".join(f"; {note}" for note in said if "left out" in note or "text file" in note)
+        source = described["train"][0].source
+        raise DataError(f"data: {source}: the train split has no box that anything could be learned from{why}")
     classes = tuple(name for name in order if name in learned)
     index = {name: i for i, name in enumerate(classes)}
     notes = [f"class {name!r} has no box: left out" for name in order if name not in learned]
@@ -188,5 +191,6 @@ def check_convention(split: str, images: Sequence[Described]) -> None:
     if first and (outside > MOST_OUTSIDE * total or (many and (corners == total > FEW or backwards > FEW))):
         raise DataError(
             f"data: {first.source}: {outside} of {total} boxes of {split} reach outside their image or have no area (as in "
-            f"{first.path.name}): they are in another convention; COCO's are [x, y, width, height] in pixels, VOC's corners"
+            f"{first.path.name}): they are in another convention; COCO's are [x, y, width, height] in pixels, VOC's "
+            "corners, YOLO's a centre and a size as shares of the image"
         )

@@ -5,7 +5,7 @@ import io
 import stat
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -89,6 +89,17 @@ def image_size(path: Path) -> tuple[int, int]:
         return _upright_size(image)
 
 
+def unstated_peak(path: Path) -> int:
+    """Give the largest value of an image of 16 bits that does not say how many of them it uses; of any other image 0.
+
+    Raises:
+        DataError: as `read_image`.
+    """
+    with _opened(path) as image:
+        depth = stated_depth(image)
+        return peak_of(_deep_values(image, path, depth)) if depth and not depth.stated else 0
+
+
 def check_image(path: Path) -> Checked:
     """Identify an image file by its content, and look what is in it and what is wrong with it.
 
@@ -147,17 +158,23 @@ def _opened(path: Path, content: bytes | None = None) -> Iterator[ImageFile.Imag
     """Open an image file, or its content where that is at hand."""
     if content is None:
         _check_file(path)
+    with ExitStack() as stack:
+        yield stack.enter_context(_open(path, stack, content))
+
+
+def _open(path: Path, stack: ExitStack, content: bytes | None) -> ImageFile.ImageFile:
     try:
-        image = Image.open(path if content is None else io.BytesIO(content), formats=_formats())
+        # Not by its path: Pillow maps raw pixels into memory then, with the sides of a TIFF that is yet to be turned.
+        file = stack.enter_context(path.open("rb")) if content is None else io.BytesIO(content)
+        image = Image.open(file, formats=_formats())
     except UnidentifiedImageError as error:
         raise DataError(f"{path} is not an image that can be read: remove or replace it") from error
     except Exception as error:  # a damaged file makes a decoder fail in as many ways as it has bytes
         raise DataError(f"{path} cannot be read: {_reason(error)}") from error
-    with image:
-        pixels, most = image.width * image.height, Image.MAX_IMAGE_PIXELS
-        if most and pixels > most:
-            raise DataError(f"{path} has {pixels / 1e6:.0f} million pixels, more than {most / 1e6:.0f}: make it smaller")
-        yield image
+    pixels, most = image.width * image.height, Image.MAX_IMAGE_PIXELS
+    if most and pixels > most:
+        raise DataError(f"{path} has {pixels / 1e6:.0f} million pixels, more than {most / 1e6:.0f}: make it smaller")
+    return image
 
 
 @contextmanager

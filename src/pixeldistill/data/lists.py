@@ -1,6 +1,7 @@
 """Reading lists of images and their classes, as spreadsheets and scripts write them. No torch."""
 
 import csv
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +12,7 @@ from pixeldistill.files import read_text
 from pixeldistill.wording import in_words, shown
 
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", " ": "spaces"}
+_SEVERAL = re.compile(r"[|;,+/&]")
 _LOOKED_AT = 50  # lines by which the separator is found
 
 Row = list[str]
@@ -57,9 +59,33 @@ def read_list(path: Path, root: Path, column: int) -> Labelled:
             )
     if not pairs:
         raise DataError(f"data: {path} lists no image")
+    _check_columns(path, [row for _, row in rows], root)
+    notes += _several(path, set(pairs.values()))
     if copies := len(rows) - len(pairs):
         notes.append(f"{path}: {in_words(copies, 'line')} that say the same again left out")
     return Labelled(list(pairs.items()), notes)
+
+
+def _check_columns(path: Path, rows: Sequence[Row], root: Path) -> None:
+    """Refuse a list whose files stand in another column than the first."""
+    looked_at = [row for row in rows[:_LOOKED_AT] if row]
+    if any(_is_file(root / row[0]) for row in looked_at):
+        return
+    for column in range(1, max(map(len, looked_at), default=0)):
+        if all(len(row) > column and _is_file(root / row[column]) for row in looked_at):
+            raise DataError(f"data: {path}: its files stand in column {column} (counted from 0): put that column first")
+
+
+def _several(path: Path, labels: set[str]) -> list[str]:
+    """Warn of a label that seems to be several: its parts are other lines' labels."""
+    for label in sorted(labels):
+        parts = [part.strip() for part in _SEVERAL.split(label)]
+        if len(parts) > 1 and all(part in labels for part in parts):
+            return [
+                f"warning: {path} has the label {shown(label)}, whose parts are labels too: here an image has one class, and it "
+                "is taken for a class of its own"
+            ]
+    return []
 
 
 def _rows(path: Path, lines: Sequence[str], separator: str, column: int) -> list[Row]:

@@ -19,12 +19,23 @@ def mask_bounds(segmentation: Any) -> Corners | None:  # noqa: ANN401
         return _bounds_of_runs(segmentation.get("size"), segmentation.get("counts"))
     if not isinstance(segmentation, list):
         return None
+    if segmentation and all(isinstance(part, dict) for part in segmentation):
+        parts = [bounds for part in segmentation if (bounds := mask_bounds(part))]
+        xs0, ys0, xs1, ys1 = zip(*parts, strict=True) if parts else ((), (), (), ())
+        return (min(xs0), min(ys0), max(xs1), max(ys1)) if parts else None
     polygons = segmentation if any(isinstance(part, list) for part in segmentation) else [segmentation]
+    polygons = [_flat(polygon) for polygon in polygons]
     numbers = [n for polygon in polygons if isinstance(polygon, list) for n in polygon[: len(polygon) // 2 * 2]]
     if not numbers or not all(isinstance(n, int | float) and math.isfinite(n) for n in numbers):
         return None
     xs, ys = numbers[0::2], numbers[1::2]
     return float(min(xs)), float(min(ys)), float(max(xs)), float(max(ys))
+
+
+def _flat(polygon: Any) -> Any:  # noqa: ANN401
+    """Give a polygon's numbers one after the other, where it is written as pairs."""
+    paired = isinstance(polygon, list) and polygon and all(isinstance(p, list) and len(p) == 2 for p in polygon)
+    return [n for pair in polygon for n in pair] if paired else polygon
 
 
 def _bounds_of_runs(size: Any, counts: Any) -> Corners | None:  # noqa: ANN401

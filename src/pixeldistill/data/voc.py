@@ -10,7 +10,7 @@ from pixeldistill.data.annotations import LARGEST, LONGEST, Described, Object, c
 from pixeldistill.data.folders import EXTENSIONS
 from pixeldistill.data.stated import SPLITS, Stated
 from pixeldistill.errors import DataError
-from pixeldistill.files import read_text
+from pixeldistill.files import check_regular, read_text
 from pixeldistill.inputs import Data
 from pixeldistill.wording import in_words, shown
 
@@ -62,32 +62,38 @@ class _Reader:
     """Reads a folder's annotations, and counts what is left out of them."""
 
     def __init__(self, root: Path) -> None:
-        self.annotations = root / "Annotations" if (root / "Annotations").is_dir() else root
-        self.images = next((root / n for n in ("JPEGImages", "images") if (root / n).is_dir()), self.annotations)
+        self.annotations = _folder(root, "annotations") or root
+        self.images = _folder(root, "jpegimages") or _folder(root, "images") or self.annotations
+        found = sorted(path for path in self.annotations.glob("*") if path.suffix.lower() == ".xml" and path.name[0] != ".")
+        self.files = {path.stem: path for path in found}
+        below = sorted(root.glob("*/Annotations"))
+        if not found and below:
+            raise DataError(f"data: data.root {root} holds no annotations, {below[0]} does: name {below[0].parent} as data.root")
         self.lost: list[str] = []
         self.unspecified = 0
 
     def file(self, name: str) -> Path:
         """Name an image's annotation."""
-        return self.annotations / f"{name}.xml"
+        return self.files.get(name, self.annotations / f"{name}.xml")
 
     def name_of(self, stated: str) -> str:
         """Give an image's name as a set lists it: perhaps with a flag, or with the image's suffix."""
         tries = (stated, FLAG.sub("", stated))
         bare = [name for name in tries if self.file(name).is_file()]
-        bare += [str(Path(name).with_suffix("")) for name in tries if Path(name).suffix.lower() in EXTENSIONS]
+        with_suffix = [Path(name) for name in tries if Path(name).suffix.lower() in EXTENSIONS]
+        bare += [name for path in with_suffix for name in (str(path.with_suffix("")), path.stem)]
         return next((name for name in bare if self.file(name).is_file()), tries[1])
 
     def all_names(self) -> list[str]:
         """List all annotations."""
-        names = sorted(path.stem for path in self.annotations.glob("*.xml"))
-        if not names:
+        if not self.files:
             raise DataError(f"data: {self.annotations} holds no annotation (*.xml)")
-        return names
+        return list(self.files)
 
     def described(self, name: str) -> Described:
         """Read an image's annotation."""
         path = self.file(name)
+        check_regular(path, DataError, "data: ")
         try:
             tree = ElementTree.fromstring(path.read_bytes())
         except OSError as error:
@@ -96,6 +102,8 @@ class _Reader:
             raise DataError(f"data: {path} is not XML: {error}") from error
         for element in tree.iter():
             element.tag = NAMESPACE.sub("", element.tag) if isinstance(element.tag, str) else element.tag
+        if tree.tag != "annotation":
+            raise DataError(f"data: {path} is no annotation of VOC: its outermost element is {shown(str(tree.tag))}")
         sides = [int(_number(tree, f"size/{side}", path, absent=0)) for side in ("height", "width")]
         objects = [found for entry in tree.findall("object") if (found := self._object(entry, path))]
         size = (sides[0], sides[1]) if min(sides) > 0 else None  # the image says it itself
@@ -135,6 +143,12 @@ class _Reader:
             *([f"{lost} without bndbox left out (the first: {self.lost[0]})"] if self.lost else []),
             *([f"{unknown} with difficult 'Unspecified': taken for 0"] if self.unspecified else []),
         ]
+
+
+def _folder(root: Path, name: str) -> Path | None:
+    """Find a folder whatever the case of its name: of several the usual one."""
+    alike = sorted(path for path in root.glob("*") if path.name.lower() == name and path.is_dir())
+    return alike[0] if alike else None
 
 
 def _number(entry: Element, place: str, path: Path, absent: float = math.nan) -> float:

@@ -2,12 +2,14 @@
 
 import math
 from collections import Counter
+from difflib import get_close_matches
 from pathlib import Path
 
 from pixeldistill.data.annotations import Corners, Described, Object, check_name
 from pixeldistill.data.folders import find_images, merged, passed_notes
+from pixeldistill.data.located import locate
 from pixeldistill.data.stated import SPLITS, Stated
-from pixeldistill.errors import DataError
+from pixeldistill.errors import DataError, nearest
 from pixeldistill.files import read_text
 from pixeldistill.inputs import Data
 from pixeldistill.wording import in_words, shown
@@ -15,7 +17,8 @@ from pixeldistill.yaml_files import read_yaml
 
 _FILES = ("data.yaml", "data.yml", "dataset.yaml")
 _NAMES = ("classes.txt", "obj.names", "labels.txt")  # where there is no data.yaml, as labelImg writes
-_LONGEST = 4096  # characters of a line: an outline of many points
+_YAML = (".yaml", ".yml")
+_LONGEST = 1_000_000  # characters of a line: an outline of many points
 
 
 def read_yolo(data: Data) -> Stated[Described]:
@@ -30,24 +33,31 @@ def read_yolo(data: Data) -> Stated[Described]:
     """
     assert data.root is not None
     described = _described_by(data.root)
-    names, places = _from_yaml(described) if described.suffix != ".txt" else (_from_list(described), {"train": [data.root]})
+    names, places, keypoints = _from_yaml(described) if described.suffix in _YAML else _from_list(described)
     stated: Stated[Described] = Stated({}, [], names)
     bare, passed = 0, Counter[str]()
+    listed: dict[str, list[tuple[Path]]] = {}
     for split, folders in places.items():
         images, more = _images(folders, described)
         if not images:
             raise DataError(f"data: {described}: {split} has no image in {folders[0]}")
         passed = merged([passed, more])
-        labels = [_label_file(path) for path in images]
+        listed[split] = [(path,) for path in images]
+    notes = locate(listed, data.root)  # before the boxes, which are found by the images' paths
+    for split, found in listed.items():
+        labels = [_label_file(path) for (path,) in found]
+        if not any(labels):
+            raise DataError(
+                f"data: no image of {split} has a text file with its boxes: {found[0][0]} has none in labels/ or beside it"
+            )
         bare += sum(label is None for label in labels)
         stated.images[split] = [
-            Described(path, None, _objects(label, names), label or described, relative=True)
-            for path, label in zip(images, labels, strict=True)
+            Described(path, None, _objects(label, names, keypoints), label or described, relative=True)
+            for (path,), label in zip(found, labels, strict=True)
         ]
-    if bare == sum(map(len, stated.images.values())):
-        raise DataError(f"data: {described}: no image has a text file with its boxes, in labels/ or beside it")
-    notes = [f"{in_words(bare, 'image')} without a text file: taken to show no object"] if bare else []
-    del passed[".txt files"], passed[".yaml files"], passed[".yml files"], passed[".cache files"]
+    notes += [f"{in_words(bare, 'image')} without a text file: taken to show no object"] if bare else []
+    for suffix in (".txt", *_YAML, ".cache", ".names", ".data"):
+        del passed[f"{suffix} files"]
     return stated._replace(notes=notes + passed_notes(passed), pool=len(places) == 1)
 
 
@@ -59,7 +69,10 @@ def _described_by(root: Path) -> Path:
     return found[0]
 
 
-def _from_yaml(path: Path) -> tuple[list[str], dict[str, list[Path]]]:
+Contents = tuple[list[str], dict[str, list[Path]], int | None]  # classes, places of each split, numbers of an object's keypoints
+
+
+def _from_yaml(path: Path) -> Contents:
     """Give the classes and the folders, or lists of files, of each split."""
     content = read_yaml(path, DataError, "data: ")
     names = content.get("names") if isinstance(content, dict) else None
@@ -68,6 +81,9 @@ def _from_yaml(path: Path) -> tuple[list[str], dict[str, list[Path]]]:
     listed = [names[i] for i in range(len(names))] if isinstance(names, dict) else names
     if not isinstance(listed, list) or not listed:
         raise DataError(f"data: {path} has no `names`: list the classes there, as in names: [cat, dog]")
+    known = [*SPLITS, "valid", "validation"]
+    if odd := next((key for key in map(str, content) if key not in known and get_close_matches(key, known, cutoff=0.8)), None):
+        raise DataError(f"data: {path}: unknown key {shown(odd)}, {nearest(odd, known, 1)}")
     base = path.parent / str(content.get("path") or ".")
     base = base if base.is_dir() else path.parent  # written on another machine
     places: dict[str, list[Path]] = {}
@@ -77,12 +93,16 @@ def _from_yaml(path: Path) -> tuple[list[str], dict[str, list[Path]]]:
             continue
         parts = stated if isinstance(stated, list) else [stated]
         found = [_place(str(part), base, path) for part in parts]
-        if split != "train" and not any(place.exists() for place in found):
+        if split == "test" and not any(place.exists() for place in found):
             continue  # Roboflow names a test split whether there is one or not
         places[split] = found
     if "train" not in places:
         raise DataError(f"data: {path} has no `train`: name the folder of its images there")
-    return _checked([str(name) for name in listed], path), places
+    if any(isinstance(name, bool) for name in listed):
+        raise DataError(f"data: {path}: names holds a yes, no, on or off, which YAML reads as true or false: put it in quotes")
+    shape = content.get("kpt_shape")
+    pose = isinstance(shape, list) and len(shape) == 2 and all(isinstance(n, int) and n > 0 for n in shape)
+    return _checked([str(name) for name in listed], path), places, math.prod(shape) if pose else None
 
 
 def _place(stated: str, base: Path, path: Path) -> Path:
@@ -92,8 +112,8 @@ def _place(stated: str, base: Path, path: Path) -> Path:
     return next((place for place in candidates if place.exists()), candidates[0])
 
 
-def _from_list(path: Path) -> list[str]:
-    return _checked(_lines(path), path)
+def _from_list(path: Path) -> Contents:
+    return _checked(_lines(path), path), {"train": [path.parent]}, None
 
 
 def _lines(path: Path) -> list[str]:
@@ -131,15 +151,19 @@ def _label_file(image: Path) -> Path | None:
     return next((path for path in found if path.is_file()), None)
 
 
-def _objects(path: Path | None, names: list[str]) -> tuple[Object, ...]:
+def _objects(path: Path | None, names: list[str], keypoints: int | None) -> tuple[Object, ...]:
     if path is None:
         return ()
     lines = enumerate(read_text(path, DataError, "data: ").splitlines(), start=1)
-    return tuple(_object(line, names, f"{path}, line {number}") for number, line in lines if line.strip())
+    return tuple(_object(line, names, keypoints, f"{path}, line {number}") for number, line in lines if line.strip())
 
 
-def _object(line: str, names: list[str], where: str) -> Object:
+def _object(line: str, names: list[str], keypoints: int | None, where: str) -> Object:
     values = _numbers(line) if len(line) <= _LONGEST else None
+    if values and keypoints:
+        if len(values) != 5 + keypoints:
+            raise DataError(f"data: {where}: expected `class x y width height` and {keypoints} numbers of keypoints")
+        values = values[:5]
     if values is None or len(values) < 5 or (len(values) > 6 and len(values) % 2 == 0):
         raise DataError(f"data: {where}: expected `class x y width height`, found {shown(line)}")
     number = int(values[0])

@@ -6,6 +6,7 @@ Nothing is unpickled but tensors and plain values; argparse's Namespace, which r
 import argparse
 import json
 import pickle
+import re
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor
 
 from pixeldistill.errors import WeightsError
+from pixeldistill.files import check_regular
 from pixeldistill.wording import in_bytes, printable, shown
 
 State = dict[str, Tensor]
@@ -25,7 +27,8 @@ State = dict[str, Tensor]
 MOST_KEYS = 100_000
 LONGEST_HEADER = 2**26  # bytes of a safetensors file's
 ROOM = 2**26  # bytes by which a file's content may be larger than the file: its names
-_AVERAGED = ("state_dict_ema", "model_ema", "ema_state_dict", "model_ema_state_dict", "ema")
+_AVERAGED = ("state_dict_ema", "model_ema", "ema_state_dict", "model_ema_state_dict", "ema")  # first; then all that are called so
+_AVERAGE = re.compile(r"(^|_)(ema|swa|averaged?|shadow)(_|$)")
 _PLAIN = ("state_dict", "model_state_dict", "model", "net", "network", "model_state", "weights", "params", "module")
 _COUNTERS = ("total_ops", "total_params")  # of a counting program (thop), which leaves them in the network
 
@@ -71,6 +74,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def _content(path: Path) -> Any:  # noqa: ANN401
+    check_regular(path, WeightsError, "weights ")
     try:
         with path.open("rb") as file:
             start = file.read(64)
@@ -78,7 +82,7 @@ def _content(path: Path) -> Any:  # noqa: ANN401
     except OSError as error:
         raise WeightsError(f"weights {path} cannot be read: {error.strerror}") from error
     for sign, what in _STARTS.items():
-        if start.lstrip().startswith(sign):
+        if start[8:9] != b"{" and start.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(sign):
             raise WeightsError(f"weights {path}: this {what}")
     if not start:
         raise WeightsError(f"weights {path} are empty (zero bytes)")
@@ -123,6 +127,9 @@ def _check_zip(path: Path, size: int) -> None:
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())
+            scripted = any(entry.filename.endswith("/constants.pkl") for entry in archive.infolist())
+        if scripted:
+            raise WeightsError(f"weights {path} are a TorchScript archive: save the module's state_dict() instead")
         if unpacked > size + ROOM:
             told = f"{in_bytes(size)} that unpack to {in_bytes(unpacked)}"
             raise WeightsError(f"weights {path} are compressed, {told}: save them by torch.save")
@@ -134,21 +141,29 @@ def _state_in(content: Any, path: Path) -> tuple[State, list[str]]:  # noqa: ANN
     for _ in range(3):  # one may lie in another
         if not isinstance(content, Mapping) or _is_state(content):
             break
-        held = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Mapping) and value}
-        averaged, plain = ([key for key in keys if key in held] for keys in (_AVERAGED, _PLAIN))
-        others = [key for key, value in held.items() if _is_state(value)]
-        chosen = next(iter(averaged + plain), others[0] if len(others) == 1 else None)
+        held = {key: value for key, value in content.items() if isinstance(key, str) and _holds_state(value)}
+        averaged = sorted((key for key in held if _AVERAGE.search(key)), key=lambda key: (*_AVERAGED, key).index(key))
+        plain = [key for key in _PLAIN if key in held]
+        chosen = next(iter(averaged + plain), next(iter(held)) if len(held) == 1 else None)
         if chosen is None:
             break
-        if averaged and plain:
-            notes.append(f"weights {path}: {chosen} taken, the averaged weights; {plain[0]} is beside it")
-        elif chosen not in _PLAIN:
-            notes.append(f"weights {path}: {printable(chosen)} taken")
+        beside = [printable(key) for key in [*plain, *sorted(held)] if key != chosen]
+        if chosen not in _PLAIN or beside:
+            kind = ", the averaged weights" if chosen in averaged else ""
+            more = f"; {beside[0]} is beside it" if beside else ""
+            notes.append(f"weights {path}: {printable(chosen)} taken{kind}{more}")
         content = held[chosen]
     if not _is_state(content):
         keys = f"; it holds {shown(list(content))}" if isinstance(content, Mapping) and content else ""
         raise WeightsError(f"weights {path} hold no state dict (a mapping of names to tensors){keys}")
     return {key: value for key, value in content.items() if isinstance(value, Tensor)}, notes
+
+
+def _holds_state(content: Any, depth: int = 2) -> bool:  # noqa: ANN401
+    """Tell whether something is a state dict, or holds one."""
+    if not isinstance(content, Mapping) or not content or not all(isinstance(key, str) for key in content):
+        return False
+    return _is_state(content) or (depth > 0 and any(_holds_state(value, depth - 1) for value in content.values()))
 
 
 def _is_state(content: Any) -> bool:  # noqa: ANN401
@@ -162,7 +177,9 @@ def _is_state(content: Any) -> bool:  # noqa: ANN401
 def _check_values(state: State, path: Path) -> None:
     """Refuse numbers that are not finite, with which nothing can be computed, and tensors that are larger than what they hold."""
     for key, value in state.items():
-        if value.is_sparse or value.is_quantized or value.numel() * value.element_size() > value.untyped_storage().nbytes():
+        plain = value.layout == torch.strided and not (value.is_meta or value.is_quantized)
+        if not plain or value.numel() * value.element_size() > value.untyped_storage().nbytes():
             raise WeightsError(f"weights {path}: {shown(key)} is no plain tensor: save it contiguous, dense and not quantised")
-        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+        # Of the types of one byte PyTorch cannot tell.
+        if value.is_floating_point() and not bool(torch.isfinite(value.float() if value.element_size() == 1 else value).all()):
             raise WeightsError(f"weights {path}: {shown(key)} has values that are not finite (NaN or infinite): train it again")

@@ -21,6 +21,7 @@ _PREFIXES = (
 _PARTS_OF_QKV = re.compile(r"^(.*?)\.(query|q_proj|q|key|k_proj|k|value|v_proj|v)\.(weight|bias)$")
 _SHORTCUT = re.compile(r"shortcut|downsample|skip")
 _ALSO_SHORTCUT = re.compile(rf"{_SHORTCUT.pattern}|\.proj\.\d")  # of torchvision's RegNets
+_PREDICTION = re.compile(r"^(?:[a-z]+\.)?(classifier|fc|heads?|last_linear)\.")
 _IN_ONE = re.compile(r"\.in_proj_(weight|bias)$")  # of torch's own attention
 _FIRST_NORM, _SECOND_NORM = "layernorm_before", "layernorm_after"  # whose alphabetical order is the wrong one
 
@@ -58,7 +59,10 @@ def renamed(
     without = f"weights {source}: the prefixes of names left out (such as {shown(next(iter(state)))})"
     for found in (stripped, adapt(stripped)):
         if known(found) == len(wanted):
-            return found, [without]
+            trunk = {key.partition(".")[0] for key, name in zip(state, stripped, strict=True) if name in wanted}
+            aside = [key for key in found if key not in own and key in state and key.partition(".")[0] not in trunk]
+            rest = f"; {in_words(len(aside), 'tensor')} beside the network left out" if aside else ""
+            return {key: value for key, value in found.items() if key not in aside}, [without + rest]
     if known(adapted) <= len(wanted) / 2 and (matched := by_order(state, own)) is not None:
         count = in_words(len(matched), "tensor")
         return matched, [f"weights {source}: the names are another library's; {count} matched by order and shape"]
@@ -113,13 +117,24 @@ def by_order(state: State, own: Mapping[str, Tensor]) -> State | None:
 
 
 def _in_order(state: State) -> State:
-    """Put tensors that a file has in alphabetical order (safetensors) into that of the layers' numbers."""
-    names = [_IN_ONE.sub(r".qkv.\1", key) for key in state]
-    state = dict(zip(names, state.values(), strict=True))
-    weights = [key for key in state if not key.endswith(COUNT)]
-    if weights != sorted(weights):
+    """Put tensors that are not in the order of the layers into that of their numbers.
+
+    A network registers a layer's weight before its bias. Files of safetensors are sorted by types and names: there the bias is
+    first. Where there is no bias to tell by, names that are sorted are taken for such.
+    """
+    sorted_by_name = [*state] == sorted(state)
+    place = {key: number for number, key in enumerate(state)}
+    biases = [key for key in state if key.endswith(".bias") and f"{key.removesuffix('bias')}weight" in place]
+    later = [place[key] > place[f"{key.removesuffix('bias')}weight"] for key in biases]
+    state = {_IN_ONE.sub(r".qkv.\1", key): value for key, value in state.items()}
+    if all(later) if biases else not sorted_by_name:
         return state
-    return {key: state[key] for key in sorted(state, key=lambda key: natural_key(_norms_in_order(key)))}
+    return {key: state[key] for key in sorted(state, key=_by_number)}
+
+
+def _by_number(key: str) -> tuple[bool, list[tuple[int, str]]]:
+    """Sort by the numbers in names; what makes the prediction comes last, whatever it is called."""
+    return bool(_PREDICTION.match(key)), natural_key(_norms_in_order(key))
 
 
 def _norms_in_order(key: str) -> str:

@@ -19,7 +19,7 @@ from pixeldistill.files import differences
 from pixeldistill.networks.checkpoints import read_checkpoint
 from pixeldistill.networks.heads import head_keys
 from pixeldistill.networks.renaming import COUNT, renamed, widened_stem
-from pixeldistill.run_folder import BEST, CARD, find_run
+from pixeldistill.run_folder import BEST, CARD, FRONT, find_run
 from pixeldistill.wording import printable
 
 LAST = "last.safetensors"
@@ -65,10 +65,9 @@ def weights_file(run: Path, which: str = "last") -> Path:
     """Name the weights file of a run: of the last epoch, or of the best by validation. Raises WeightsError."""
     path, last = run / (BEST if which == "best" else LAST), run / LAST
     if not (path.is_file() and last.is_file()):  # the best so far is there from the first epoch on
-        raise WeightsError(
-            f"{run} is not finished ({LAST} is missing): give its command again, and it goes on; "
-            "what a sweep has given up stays so: choose another student of its front"
-        )
+        swept = any((parent / FRONT).is_file() for parent in run.parents[:2])
+        more = "; what a sweep has given up stays so: choose another student of its front" if swept else ""
+        raise WeightsError(f"{run} is not finished ({LAST} is missing): give its command again, and it goes on{more}")
     return path
 
 

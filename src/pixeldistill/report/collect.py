@@ -114,7 +114,9 @@ def _collect(folder: Path) -> Run:
         run = next((place for place in folder.absolute().parents[:2] if any(place.glob("*-*/seed-*/done.json"))), None)
         if run:
             raise RunError(f"{folder} is a part of the run {run}: name that one, as a page is about all of it")
-        raise RunError(f"{folder} holds no finished training: name the folder of a run, such as runs/demo")
+        raise RunError(
+            f"{folder} holds no finished training: name the folder of a run; one that was stopped goes on by its own command"
+        )
     texts = {name: folder / f"{name}.md" for name in ("comparison", "frontier")}
     found = {name: read_text(path) if path.is_file() else "" for name, path in texts.items()}
     pictures = sorted(folder.glob("frontier-*.png"))

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from pixeldistill.errors import RunError
-from pixeldistill.files import write_file
+from pixeldistill.files import check_regular, write_file
 
-_MARK = b"pixeldistill checkpoint 1\n"  # then the digest of the rest, which torch.load reads
-_DIGEST = 32  # bytes
+_MARK = b"pixeldistill checkpoint 2\n"  # then the digest and the length of the rest, which torch.load reads
+_DIGEST, _LENGTH = 32, 8  # bytes
 
 
 @dataclass
@@ -36,7 +36,7 @@ def write_checkpoint(path: Path, content: Mapping[str, Any], state: State) -> No
     buffer = io.BytesIO()
     torch.save({**content, "state": asdict(state)}, buffer)
     saved = buffer.getbuffer()
-    write_file(path, b"".join([_MARK, _digest(saved), saved]))
+    write_file(path, b"".join([_MARK, _digest(saved), len(saved).to_bytes(_LENGTH, "little"), saved]))
 
 
 def read_checkpoint(
@@ -58,11 +58,7 @@ def read_checkpoint(
         RunError: the file is damaged, or of another training: a tensor has another shape, a number is out of its range.
     """
     try:
-        whole = memoryview(path.read_bytes())
-        start = len(_MARK) + _DIGEST
-        if whole[: len(_MARK)] != _MARK or _digest(whole[start:]) != whole[len(_MARK) : start]:
-            raise ValueError("it is not as it was written")
-        content = torch.load(io.BytesIO(whole[start:]), map_location=device, weights_only=True)
+        content = torch.load(io.BytesIO(_content(path)), map_location=device, weights_only=True)
         _check_tensors(content["objective"], like["objective"])
         _check_optimizer(content["optimizer"], like["optimizer"], [*like["parameters"]])
         state = State(**content["state"])
@@ -71,6 +67,20 @@ def read_checkpoint(
         reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
         raise RunError(f"checkpoint {path} cannot be read ({reason}): remove it to begin anew") from error
     return content, state
+
+
+def _content(path: Path) -> bytes:
+    """Read what was written, if it is all there and nothing else: a file that was made longer is not read at all."""
+    check_regular(path)
+    with path.open("rb") as file:
+        head = file.read(len(_MARK) + _DIGEST + _LENGTH)
+        size = int.from_bytes(head[-_LENGTH:], "little")
+        if not head.startswith(_MARK) or path.stat().st_size != len(head) + size:
+            raise ValueError("it is not as it was written")
+        content = file.read()
+    if _digest(content) != head[len(_MARK) : -_LENGTH]:
+        raise ValueError("it is not as it was written")
+    return content
 
 
 def _digest(content: Any) -> bytes:  # noqa: ANN401

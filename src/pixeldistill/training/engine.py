@@ -48,7 +48,10 @@ def check_batch(schedule: Schedule, images: int, objective: nn.Module, world: in
             f"make it a multiple of {pieces}"
         )
     if size > images:
-        raise RecipeError(f"schedule.batch_size {size} is more than the {images} training images: set it to {images} or fewer")
+        raise RecipeError(
+            f"schedule.batch_size {size} is more than the {images} training images: set it to {images} or fewer, in "
+            "the teacher's and the assistant's own schedules too"
+        )
     norms = (m for m in objective.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm))
     if size == pieces and any(p.requires_grad for norm in norms for p in norm.parameters()):  # frozen ones learn nothing anyway
         raise RecipeError(

@@ -9,6 +9,7 @@ from torch import Tensor
 from pixeldistill.networks.heads import ordered
 
 FEW = 20  # images, of which fewer tell nothing
+FEWEST = 4  # images, from which one answer to all is no accident
 UNLIKELY = 0.05  # so often chance alone would be as good
 BETTER = 0.2  # by which an order of classes must be better to be told of
 SHOWN = 8  # classes
@@ -27,6 +28,8 @@ def describe_classifier(name: str, logits: Tensor, labels: Sequence[int], classe
     truth, said = np.asarray(labels), logits.argmax(dim=1).numpy()
     right = float((truth == said).mean())
     line = f"{name}: top-1 {100 * right:.1f} % on val"
+    if len(truth) >= FEWEST and len(set(truth.tolist())) > 1 and len(set(said.tolist())) == 1:
+        return [f"warning: {line}, as it says {classes[said[0]]!r} of every image: it has nothing to teach; see its weights"]
     if len(truth) < FEW:
         return [line]
     fitting = max(_orders(truth, said, classes), key=lambda found: found[1], default=None)

@@ -79,7 +79,7 @@ def splits_of_run(folder: Path, recipe: Recipe | None = None, *, workers: int | 
     if began_with not in (None, splits.digest()):
         raise DataError(
             f"the data of {folder} has changed since it was trained, so that its test images may be training images: "
-            "put it back, or name a --recipe with other data"
+            "put it back, or name other data (evaluate: --recipe; export: --images)"
         )
     if splits.classes != classes:
         raise DataError(f"{folder} knows {len(classes)} classes, the data has {len(splits.classes)}, and they are not the same")
