@@ -260,6 +260,9 @@ class Archive:
             (self.folder / UNFINISHED).unlink()
 
     def _compare(self, key: dict[str, Any]) -> None:
+        """Refuse another key; with a key the archive is made, and whoever made it may have been killed before it said so."""
+        if (self.folder / UNFINISHED).exists() and os.access(self.folder, os.W_OK):
+            (self.folder / UNFINISHED).unlink(missing_ok=True)
         before = read_json(self.folder / KEY, mend=": remove its folder, it will be made again")
         if not isinstance(before, dict):
             raise RunError(f"{self.folder / KEY} is damaged: remove its folder, it will be made again")

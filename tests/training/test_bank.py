@@ -235,6 +235,10 @@ def test_what_was_being_made_is_made_anew(content, live, tmp_path):
     stored = run_here({**content, "data": content["data"] | {"store": 40}}, tmp_path / "run")["distilled", 0]
     assert difference(live, stored) == 0
     assert not (folder / "unfinished").exists()
+    (folder / "unfinished").touch()  # a kill between the key and the end
+    shutil.rmtree(stored.folder)
+    run_here({**content, "data": content["data"] | {"store": 40}}, tmp_path / "run")
+    assert not (folder / "unfinished").exists()
 
 
 def test_what_is_complete_is_only_read(content, tmp_path):
