@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -77,12 +78,32 @@ def load(dataset: Prepared[T], batches: Iterable[Any], workers: int) -> Iterator
         if not is_lost_worker(error):
             raise
         raise RunError(LOST_WORKER) from error
-    except OSError as error:  # a system without shared memory at all, or without room for one process more
+    except (OSError, EOFError) as error:
         if made is not None:
+            if _has_lost_one(made):  # its last batch cannot be fetched any more
+                raise RunError(LOST_WORKER) from error
             raise
+        if not isinstance(error, OSError):
+            raise
+        # A system without shared memory at all, or without room for one process more.
         raise RunError(f"loader processes cannot be started ({error.strerror or error}): set --workers 0") from error
     finally:
         _end(made)
+
+
+def _has_lost_one(made: Any) -> bool:  # noqa: ANN401
+    """Tell whether one of the workers behind an iterator was killed; it may be on its way out."""
+    end = time.monotonic() + 1.0
+    try:
+        while time.monotonic() < end:
+            if any(process.exitcode not in (None, 0) for process in getattr(made, "_workers", ())):
+                return True
+            time.sleep(0.02)
+    except RuntimeError as error:  # PyTorch's, which says so at any place
+        if not is_lost_worker(error):
+            raise
+        return True
+    return False
 
 
 def copied(batch: T) -> T:
