@@ -27,7 +27,7 @@ def all_kinds(root: Path) -> dict[str, Kind]:
     boxes = known.pop("boxes").recipe
     for head in ("retinanet", "fcos"):
         for method in ("ts", "tas"):
-            recipe = boxes | {"method": method, "detector": boxes["detector"] | {"head": head}}
+            recipe = boxes | {"method": method, "detector": boxes["detector"] | {"head": head, "channels": 64}}
             known[f"{head}-{method}"] = Kind("distill", recipe)
     return known | {"killed": known["chain"]}
 
