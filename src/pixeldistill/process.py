@@ -11,6 +11,7 @@ from contextlib import contextmanager
 SPINS = "3000"  # some microseconds
 _MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1  # names of glibc's mallopt(3)
 _PARENT_DEATH_SIGNAL = 1  # of prctl(2)
+_PARENT = os.getppid()  # as this process begins
 
 
 def tune_process() -> None:
@@ -35,6 +36,8 @@ def end_with_parent() -> None:
     """Let this process be asked to stop (SIGTERM) when its parent ends; torchrun's ranks would go on. On Linux alone."""
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "prctl"):
         libc.prctl(_PARENT_DEATH_SIGNAL, signal.SIGTERM)
+        if os.getppid() != _PARENT:  # it ended before it could be asked for
+            os.kill(os.getpid(), signal.SIGTERM)
 
 
 @contextmanager
