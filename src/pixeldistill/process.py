@@ -33,11 +33,11 @@ def keep_memory() -> None:
 
 
 def end_with_parent() -> None:
-    """Let this process be asked to stop (SIGTERM) when its parent ends; torchrun's ranks would go on. On Linux alone."""
+    """Let this process be killed when its parent ends: torchrun's ranks would go on, or wait for each other. On Linux alone."""
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "prctl"):
-        libc.prctl(_PARENT_DEATH_SIGNAL, signal.SIGTERM)
+        libc.prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL)
         if os.getppid() != _PARENT:  # it ended before it could be asked for
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 @contextmanager
