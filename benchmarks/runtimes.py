@@ -8,6 +8,11 @@ Runtime Web (WebAssembly, in Node) if they are installed, and by ONNX Runtime on
 first file in ONNX Runtime on this processor: how often the likeliest class is the same (of detectors: how many of the objects
 with a probability of 0.3 or more have their like), the largest difference of a probability, the median time; emulated times mean
 nothing. The folder's folders are taken for classes, if they are called as the file's.
+
+    .venv/bin/python benchmarks/runtimes.py OTHER.onnx MODEL.onnx ... --in-turns 768x576 [--count 60]
+
+Instead, all files answer one image of random pixels in turns, by ONNX Runtime on one thread: median time of each, and how many
+times as long as the first file it takes, median over the turns.
 """
 
 import argparse
@@ -27,6 +32,7 @@ import numpy as np
 
 Answers = dict[str, Any]  # of every image a list of outputs, and the seconds of each
 SURE, SAME = 0.3, 0.9
+WARM = 5  # turns that are not counted
 
 WEB = """
 const ort = require("onnxruntime-web");
@@ -132,6 +138,42 @@ def overlap(one: np.ndarray, other: np.ndarray) -> float:
     return float(shared / (np.prod(one[2:] - one[:2]) + np.prod(other[2:] - other[:2]) - shared))
 
 
+def in_turns(models: list[Path], size: str, count: int) -> list[list[str]]:
+    """Time all files on an image of a size, `height x width`, one after the other, again and again."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = 1, 3
+    sessions = [onnxruntime.InferenceSession(str(m), options, providers=["CPUExecutionProvider"]) for m in models]
+    height, width = map(int, size.split("x"))
+    image = np.random.default_rng(0).integers(0, 255, (1, height, width, 3), dtype=np.uint8)
+    took: list[list[float]] = [[] for _ in sessions]
+    for _ in range(count + WARM):
+        for seconds, session in zip(took, sessions, strict=True):
+            start = time.perf_counter()
+            session.run(None, {"image": image})
+            seconds.append(time.perf_counter() - start)
+    first = np.array(took[0][WARM:])
+    return [
+        [str(model), f"{1e3 * statistics.median(t[WARM:]):.2f}", f"{np.median(np.array(t[WARM:]) / first):.2f}"]
+        for model, t in zip(models, took, strict=True)
+    ]
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="+", type=Path)
+    parser.add_argument("--images", type=Path)
+    parser.add_argument("--in-turns", metavar="HEIGHTxWIDTH")
+    parser.add_argument("--count", type=int, default=100)
+    parser.add_argument("--web", type=Path, help="the node_modules that onnxruntime-web is in")
+    parser.add_argument("--emulate", help="a command that runs programs on another processor")
+    args = parser.parse_args()
+    if not (args.images or args.in_turns):
+        parser.error("name the --images, or a size to be timed --in-turns")
+    return args
+
+
 def main() -> None:
     from importlib.util import find_spec
 
@@ -145,13 +187,11 @@ def main() -> None:
     from pixeldistill.spread import spread
     from pixeldistill.terminal import make_table, show_table
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="+", type=Path)
-    parser.add_argument("--images", type=Path, required=True)
-    parser.add_argument("--count", type=int, default=100)
-    parser.add_argument("--web", type=Path, help="the node_modules that onnxruntime-web is in")
-    parser.add_argument("--emulate", help="a command that runs programs on another processor")
-    args = parser.parse_args()
+    args = arguments()
+    if args.in_turns:
+        rows = in_turns(args.models, args.in_turns, args.count)
+        show_table(Console(), make_table(f"{args.in_turns}; {machine()}", ["file", "ms", "times the first"], rows))
+        return
     classes = ExportedModel(args.models[0]).classes
     paths = spread(find_images(args.images).images, args.count)
     labels = np.array([classes.index(p.parent.name) if p.parent.name in classes else -1 for p in paths])

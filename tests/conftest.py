@@ -104,3 +104,11 @@ def last_weights(result):
     from pixeldistill.networks.weights import read_state
 
     return read_state(result.folder / "last.safetensors")
+
+
+def running(process):
+    """A process that nobody waited for stays in the list as a zombie."""
+    try:
+        return (process / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

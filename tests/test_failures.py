@@ -58,6 +58,11 @@ def test_a_lost_process_is_told_by_the_others(monkeypatch):
     assert "another process" not in str(in_one_line(RuntimeError("shape mismatch")))
     monkeypatch.setenv("WORLD_SIZE", "1")
     assert "another process" not in str(in_one_line(RuntimeError("Connection closed by peer")))
+
+
+def test_what_pytorch_raises_is_a_line_and_a_defect_is_none():
+    told = str(in_one_line(NotImplementedError("isfinite is not implemented\nfor so many reasons")))
+    assert told.startswith("something could not be computed: isfinite is not implemented (with") and "\n" not in told
     assert in_one_line(KeyError("a defect")) is None
 
 

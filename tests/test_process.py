@@ -1,11 +1,14 @@
 """The process's settings."""
 
+import os
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+
+from tests.conftest import running
 
 CODE = "import os, pixeldistill.process as p; p.tune_process(); print(os.environ['OMP_WAIT_POLICY'])"
 
@@ -49,7 +52,7 @@ def test_a_worker_does_not_hold_what_the_main_process_had_kept():
 
 PARENT = """
 import subprocess, sys
-code = "import pixeldistill.process as p, time; p.end_with_parent(); print('set', flush=True); time.sleep(60)"
+code = "import pixeldistill.process as p, time; p.tune_process(); print('set', flush=True); time.sleep(60)"
 child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
 child.stdout.readline()
 print(child.pid, flush=True)
@@ -59,7 +62,9 @@ input()
 
 @pytest.mark.skipif(sys.platform != "linux", reason="prctl is Linux's")
 def test_a_rank_ends_with_its_launcher():
-    with subprocess.Popen([sys.executable, "-c", PARENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
+    environment = os.environ | {"TORCHELASTIC_RUN_ID": "none"}  # as torchrun sets it
+    command = [sys.executable, "-c", PARENT]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as parent:
         rank = Path("/proc") / parent.stdout.readline().decode().strip()
         assert running(rank)
         parent.kill()
@@ -67,11 +72,3 @@ def test_a_rank_ends_with_its_launcher():
     while running(rank) and time.monotonic() < end:
         time.sleep(0.05)
     assert not running(rank)
-
-
-def running(process):
-    """A process that nobody waited for stays in the list as a zombie."""
-    try:
-        return (process / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False

@@ -30,7 +30,7 @@ class NetworkCard(Strict):
     classes: tuple[str, ...] = Field(min_length=1)
     mean: Channels
     std: Deviations
-    bits: int | None = Field(None, ge=8, le=16)
+    bits: int | None = Field(ge=8, le=16)
     imaging: Imaging
     data: Data
     stage: str

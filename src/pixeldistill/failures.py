@@ -52,9 +52,10 @@ def in_one_line(error: Exception) -> PixelDistillError | None:
         told = RunError(f"the system says {error.strerror or str(error) or type(error).__name__}{where}")
     elif isinstance(error, RecursionError):
         told = RunError("something in the recipe or in a file is nested too deeply to be read")
-    elif isinstance(error, ValueError | OverflowError | RuntimeError):  # the last of which PyTorch raises for all kinds of values
-        what = " ".join((str(error).strip().splitlines() or [type(error).__name__])[0].split())[:300]
-        told = RunError(f"a value cannot be used: {what} (with {TRACEBACK}=1 before it, the same command says where)")
+    elif isinstance(error, ValueError | OverflowError | RuntimeError):  # PyTorch raises the last for values of all kinds
+        kind = "something could not be computed" if isinstance(error, RuntimeError) else "a value cannot be used"
+        what = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+        told = RunError(f"{kind}: {what} (with {TRACEBACK}=1 before it, the same command says where)")
     return told
 
 

@@ -113,20 +113,26 @@ def read_text(path: Path, error: type[PixelDistillError] = RunError, prefix: str
         prefix: of the error's message.
         largest: a file of more bytes is refused.
     """
+    try:
+        return read_content(path, error, prefix, largest).decode("utf-8-sig")
+    except UnicodeDecodeError as failure:
+        raise error(f"{prefix}{path} is not UTF-8 text: save it as UTF-8") from failure
+
+
+def read_content(path: Path, error: type[PixelDistillError], prefix: str = "", largest: int = LARGEST) -> bytes:
+    """Read a whole file; see `read_text`."""
     check_regular(path, error, prefix)
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             content = file.read(largest + 1)
-        if len(content) > largest:
-            raise error(f"{prefix}{path} has {in_bytes(size)}, more than {in_bytes(largest)}: this is no such file")
-        return content.decode("utf-8-sig")
     except OSError as failure:
         raise error(f"{prefix}{path} cannot be read: {failure.strerror or failure}") from failure
-    except UnicodeDecodeError as failure:
-        raise error(f"{prefix}{path} is not UTF-8 text: save it as UTF-8") from failure
     except ValueError as failure:  # a name that the system does not take
         raise error(f"{prefix}{shown(str(path))} cannot be read: {failure}") from failure
+    if len(content) > largest:
+        raise error(f"{prefix}{path} has {in_bytes(size)}, more than {in_bytes(largest)}: this is no such file")
+    return content
 
 
 def read_json(path: Path, error: type[PixelDistillError] = RunError, prefix: str = "", mend: str = "") -> Any:  # noqa: ANN401

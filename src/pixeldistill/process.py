@@ -11,11 +11,10 @@ from contextlib import contextmanager
 SPINS = "3000"  # some microseconds
 _MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1  # names of glibc's mallopt(3)
 _PARENT_DEATH_SIGNAL = 1  # of prctl(2)
-_PARENT = os.getppid()  # as this process begins
 
 
 def tune_process() -> None:
-    """Let threads that wait sleep soon. What the environment says already stays.
+    """Let threads that wait sleep soon, and a rank end with torchrun. What the environment says already stays.
 
     OpenMP's threads spin for long while they wait, so that two trainings on one machine hold up each other, and a training its
     own loader; if they sleep at once, each of a small network's many operations must wake them. What the settings are worth
@@ -23,6 +22,8 @@ def tune_process() -> None:
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        _end_with_parent()
 
 
 def keep_memory() -> None:
@@ -32,12 +33,10 @@ def keep_memory() -> None:
         libc.mallopt(_TRIM_THRESHOLD, (1 << 31) - 1)
 
 
-def end_with_parent() -> None:
+def _end_with_parent() -> None:
     """Let this process be killed when its parent ends: torchrun's ranks would go on, or wait for each other. On Linux alone."""
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "prctl"):
         libc.prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL)
-        if os.getppid() != _PARENT:  # it ended before it could be asked for
-            os.kill(os.getpid(), signal.SIGKILL)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, model_validator
 
+from pixeldistill.errors import RecipeError
 from pixeldistill.strict import Count, Seed, Strict
 
 Seeds = Annotated[tuple[Seed, ...], AfterValidator(lambda seeds: tuple(sorted(seeds)))]
@@ -28,6 +29,14 @@ class Schedule(Strict):
     precision: Annotated[Literal["32", "bf16", "16"], BeforeValidator(str)] = "32"
     channels_last: bool = True
     compile: bool = False
+
+    def check_images(self, images: int) -> None:
+        """Refuse batches that are larger than the training split. Raises RecipeError."""
+        if self.batch_size > images:
+            raise RecipeError(
+                f"schedule.batch_size {self.batch_size} is more than the {images} training images: set it to {images} or fewer, "
+                "in the teacher's and the assistant's own schedules too"
+            )
 
     @model_validator(mode="after")
     def _possible(self) -> "Schedule":

@@ -13,6 +13,7 @@ import torch
 from pixeldistill.data import loading
 from pixeldistill.data.loading import Prepared, _packed, _Sent, _unpacked, copied, load, shared_memory_notes
 from pixeldistill.errors import DataError, RunError
+from tests.conftest import running
 
 
 class Numbers(Prepared):
@@ -87,6 +88,33 @@ def test_whatever_ends_the_program_its_workers_end_too(end):
     code = LEFT.format(root=str(Path(__file__).parent.parent.parent), end=end)
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert (ended.returncode == 0) == (end == "pass"), ended.stderr
+
+
+ORPHAN = """
+import multiprocessing, os, time
+from pixeldistill.data.loading import _init_worker
+
+def late():
+    time.sleep(1)
+    _init_worker(0)
+    time.sleep(60)
+
+process = multiprocessing.get_context("fork").Process(target=late)
+process.start()
+print(process.pid, flush=True)
+os._exit(0)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are looked up in /proc")
+def test_a_worker_whose_parent_was_killed_before_it_began_ends():
+    """PyTorch's workers look who their parent is after that, and would take its heir for it."""
+    parent = subprocess.run([sys.executable, "-c", ORPHAN], stdout=subprocess.PIPE, text=True, check=True, timeout=60, bufsize=0)
+    worker = Path("/proc") / parent.stdout.strip()
+    end = time.monotonic() + 10
+    while running(worker) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not running(worker)
 
 
 @pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])

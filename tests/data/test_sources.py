@@ -278,6 +278,24 @@ def test_lists_that_do_not_fit_together(tmp_path, change, words):
         assert word in str(caught.value)
 
 
+def test_a_list_whose_files_stand_in_another_column(tmp_path):
+    data = lists(tmp_path, train=[("a.png", "x"), ("b.png", "y"), ("c.png", "x"), ("d.png", "y")])
+    (tmp_path / "train.txt").write_text("0,a.png,x\n1,b.png,y\n2,c.png,x\n3,d.png,y\n")
+    with pytest.raises(DataError, match=r"its files stand in column 1 .*put that column first"):
+        load_splits(data.model_copy(update={"label_column": 2}))
+
+
+def test_a_label_that_seems_to_be_several_is_warned_of(tmp_path):
+    data = lists(
+        tmp_path, train=[("a.png", "x"), ("b.png", "y"), ("c.png", "x|y"), ("d.png", "x|y"), ("e.png", "x"), ("f.png", "y")]
+    )
+    splits = load_splits(data)
+    assert splits.classes == ("x", "x|y", "y")
+    assert any(
+        note.startswith("warning: ") and "has the label 'x|y', whose parts are labels too" in note for note in splits.notes
+    )
+
+
 def test_a_list_that_names_a_missing_file(tmp_path):
     data = lists(tmp_path, train=[("a.png", "x"), ("b.png", "y"), ("c.png", "x"), ("d.png", "y")])
     (tmp_path / "b.png").unlink()

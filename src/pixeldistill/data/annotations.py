@@ -77,14 +77,14 @@ def boxed_splits(described: Mapping[str, Sequence[Described]], order: Sequence[s
     Args:
         described: of every split.
         order: names of all classes that the data declares, in its order; those without a box are left out.
-        said: what was left out before, for an error where nothing is left.
+        said: what the reader made of the data, for an error where nothing is left.
 
     Raises:
         DataError: a class that train lacks, no box at all.
     """
     learned = {name for image in described["train"] for name in learnable(image)}
     if not learned:
-        why = "".join(f"; {note}" for note in said if "left out" in note or "text file" in note)
+        why = "".join(f"; {note}" for note in said)
         source = described["train"][0].source
         raise DataError(f"data: {source}: the train split has no box that anything could be learned from{why}")
     classes = tuple(name for name in order if name in learned)

@@ -5,12 +5,14 @@ Batches travel in shared memory as far as there is room for it, else through pip
 """
 
 import atexit
+import multiprocessing
 import os
 import shutil
 import signal
 import sys
 import time
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,12 +36,12 @@ AHEAD = 2  # batches that a worker prepares
 _at_work: "WeakSet[Any]" = WeakSet()  # iterators that have workers
 
 
-class Prepared(Dataset[T | PixelDistillError]):
+class Prepared(Dataset[T | PixelDistillError], ABC):
     """A dataset whose items are batches: `dataset[keys]` is a batch, or the error that kept it from being made."""
 
+    @abstractmethod
     def files(self, keys: Any) -> Sequence[Path]:  # noqa: ANN401
         """Name the files that a batch is made of, for an error that nobody foresaw."""
-        raise NotImplementedError
 
 
 def load(dataset: Prepared[T], batches: Iterable[Any], workers: int) -> Iterator[T]:
@@ -233,6 +235,9 @@ def _as_it_is(batch: Any) -> Any:  # noqa: ANN401
 
 
 def _init_worker(_: int) -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None and not parent.is_alive():
+        os._exit(1)  # it was killed meanwhile; PyTorch remembers who the parent is only after this, and would wait for ever
     release_memory()
     for asked in (signal.SIGINT, signal.SIGTERM):  # the main process's to answer: it saves, then ends us
         signal.signal(asked, signal.SIG_IGN)

@@ -121,7 +121,7 @@ def _load_boxed(data: Data, rng: np.random.Generator) -> Splits:
     for name, images in described.items():
         check_convention(name, images)
     notes += _cut_missing(described, learnable, data, rng, pool=stated.pool)
-    boxed = boxed_splits(described, stated.order, notes)
+    boxed = boxed_splits(described, stated.order, stated.notes)
     samples = {split: [Sample(path, annotation) for path, annotation in of] for split, of in boxed.samples.items()}
     notes += _limited(samples, data, rng)  # the classes are those of all
     check_objects(samples)

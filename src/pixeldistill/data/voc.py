@@ -10,12 +10,13 @@ from pixeldistill.data.annotations import LARGEST, LONGEST, Described, Object, c
 from pixeldistill.data.folders import EXTENSIONS
 from pixeldistill.data.stated import SPLITS, Stated
 from pixeldistill.errors import DataError
-from pixeldistill.files import check_regular, read_text
+from pixeldistill.files import read_content, read_text
 from pixeldistill.inputs import Data
 from pixeldistill.wording import in_words, shown
 
 SETS = Path("ImageSets") / "Main"
 FLAG = re.compile(r"\s+(-1|0|1)$")  # the sets of a single class say so whether an image shows it
+LARGEST_FILE = 2**26  # bytes of one image's annotation
 NAMESPACE = re.compile(r"^\{[^}]*\}")
 _DIFFICULT = {"0": False, "1": True, "false": False, "true": True, "unspecified": False, "": False}
 
@@ -93,11 +94,9 @@ class _Reader:
     def described(self, name: str) -> Described:
         """Read an image's annotation."""
         path = self.file(name)
-        check_regular(path, DataError, "data: ")
+        content = read_content(path, DataError, "data: ", LARGEST_FILE)
         try:
-            tree = ElementTree.fromstring(path.read_bytes())
-        except OSError as error:
-            raise DataError(f"data: {path} cannot be read: {error.strerror}") from error
+            tree = ElementTree.fromstring(content)
         except (ElementTree.ParseError, LookupError, ValueError, RecursionError) as error:
             raise DataError(f"data: {path} is not XML: {error}") from error
         for element in tree.iter():

@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from difflib import get_close_matches
 from pathlib import Path
+from typing import NamedTuple
 
 from pixeldistill.data.annotations import Corners, Described, Object, check_name
 from pixeldistill.data.folders import find_images, merged, passed_notes
@@ -19,6 +20,14 @@ _FILES = ("data.yaml", "data.yml", "dataset.yaml")
 _NAMES = ("classes.txt", "obj.names", "labels.txt")  # where there is no data.yaml, as labelImg writes
 _YAML = (".yaml", ".yml")
 _LONGEST = 1_000_000  # characters of a line: an outline of many points
+
+
+class _Contents(NamedTuple):
+    """The classes, the folders or lists of files of each split, and how many numbers of keypoints stand behind a box."""
+
+    names: list[str]
+    places: dict[str, list[Path]]
+    keypoints: int = 0
 
 
 def read_yolo(data: Data) -> Stated[Described]:
@@ -69,11 +78,7 @@ def _described_by(root: Path) -> Path:
     return found[0]
 
 
-Contents = tuple[list[str], dict[str, list[Path]], int | None]  # classes, places of each split, numbers of an object's keypoints
-
-
-def _from_yaml(path: Path) -> Contents:
-    """Give the classes and the folders, or lists of files, of each split."""
+def _from_yaml(path: Path) -> _Contents:
     content = read_yaml(path, DataError, "data: ")
     names = content.get("names") if isinstance(content, dict) else None
     if isinstance(names, dict) and set(names) != set(range(len(names))):
@@ -102,7 +107,7 @@ def _from_yaml(path: Path) -> Contents:
         raise DataError(f"data: {path}: names holds a yes, no, on or off, which YAML reads as true or false: put it in quotes")
     shape = content.get("kpt_shape")
     pose = isinstance(shape, list) and len(shape) == 2 and all(isinstance(n, int) and n > 0 for n in shape)
-    return _checked([str(name) for name in listed], path), places, math.prod(shape) if pose else None
+    return _Contents(_checked([str(name) for name in listed], path), places, math.prod(shape) if pose else 0)
 
 
 def _place(stated: str, base: Path, path: Path) -> Path:
@@ -112,8 +117,8 @@ def _place(stated: str, base: Path, path: Path) -> Path:
     return next((place for place in candidates if place.exists()), candidates[0])
 
 
-def _from_list(path: Path) -> Contents:
-    return _checked(_lines(path), path), {"train": [path.parent]}, None
+def _from_list(path: Path) -> _Contents:
+    return _Contents(_checked(_lines(path), path), {"train": [path.parent]})
 
 
 def _lines(path: Path) -> list[str]:
@@ -151,14 +156,14 @@ def _label_file(image: Path) -> Path | None:
     return next((path for path in found if path.is_file()), None)
 
 
-def _objects(path: Path | None, names: list[str], keypoints: int | None) -> tuple[Object, ...]:
+def _objects(path: Path | None, names: list[str], keypoints: int) -> tuple[Object, ...]:
     if path is None:
         return ()
     lines = enumerate(read_text(path, DataError, "data: ").splitlines(), start=1)
     return tuple(_object(line, names, keypoints, f"{path}, line {number}") for number, line in lines if line.strip())
 
 
-def _object(line: str, names: list[str], keypoints: int | None, where: str) -> Object:
+def _object(line: str, names: list[str], keypoints: int, where: str) -> Object:
     values = _numbers(line) if len(line) <= _LONGEST else None
     if values and keypoints:
         if len(values) != 5 + keypoints:

@@ -55,12 +55,13 @@ def renamed(
         return adapted, []
     if (below := _below_a_prefix(state, wanted, source)) is not None:
         return below
-    stripped = _stripped(state, own)
+    names = _stripped_names(state, own)
+    stripped = {names[key]: value for key, value in state.items()}
     without = f"weights {source}: the prefixes of names left out (such as {shown(next(iter(state)))})"
     for found in (stripped, adapt(stripped)):
         if known(found) == len(wanted):
-            trunk = {key.partition(".")[0] for key, name in zip(state, stripped, strict=True) if name in wanted}
-            aside = [key for key in found if key not in own and key in state and key.partition(".")[0] not in trunk]
+            trunk = {key.partition(".")[0] for key, name in names.items() if name in own}
+            aside = {key for key in found if key not in own and key in state and key.partition(".")[0] not in trunk}
             rest = f"; {in_words(len(aside), 'tensor')} beside the network left out" if aside else ""
             return {key: value for key, value in found.items() if key not in aside}, [without + rest]
     if known(adapted) <= len(wanted) / 2 and (matched := by_order(state, own)) is not None:
@@ -86,15 +87,18 @@ def _below_a_prefix(state: State, wanted: Sequence[str], source: str) -> tuple[S
     return below, [f"weights {source}: taken below {shown(prefix)}{rest}"]
 
 
-def _stripped(state: State, own: Mapping[str, Tensor]) -> State:
-    """Take known prefixes off names, in any order, until the network has them."""
-    found: State = {}
-    for key, value in state.items():
+def _stripped_names(state: State, own: Mapping[str, Tensor]) -> dict[str, str]:
+    """Take known prefixes off names, in any order, until the network has them; gives each key's new name, none of them twice."""
+    names = {key: key for key in state}
+    taken = {key for key in state if key in own}
+    for key in state:
         name = key
         while name not in own and (prefix := next((p for p in _PREFIXES if name.startswith(p)), None)):
             name = name.removeprefix(prefix)
-        found[name if name in own and name not in found else key] = value
-    return found
+        if name in own and name not in taken:
+            names[key] = name
+            taken.add(name)
+    return names
 
 
 def by_order(state: State, own: Mapping[str, Tensor]) -> State | None:

@@ -47,11 +47,7 @@ def check_batch(schedule: Schedule, images: int, objective: nn.Module, world: in
             f"schedule.batch_size {size} cannot be divided over {world} processes × {schedule.accumulate} pieces: "
             f"make it a multiple of {pieces}"
         )
-    if size > images:
-        raise RecipeError(
-            f"schedule.batch_size {size} is more than the {images} training images: set it to {images} or fewer, in "
-            "the teacher's and the assistant's own schedules too"
-        )
+    schedule.check_images(images)
     norms = (m for m in objective.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm))
     if size == pieces and any(p.requires_grad for norm in norms for p in norm.parameters()):  # frozen ones learn nothing anyway
         raise RecipeError(

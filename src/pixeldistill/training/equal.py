@@ -97,12 +97,10 @@ def _own_cost(stage: Stage, classes: int, images: int | None) -> float:
 def _seen(stage: Stage, images: int | None) -> int:
     """Say how many images an epoch has."""
     size = stage.schedule.batch_size
-    if images is not None and images < size:
-        raise RecipeError(
-            f"schedule.batch_size {size} is more than the {images} training images: set it to {images} or fewer, in "
-            "the teacher's and the assistant's own schedules too"
-        )
-    return size if images is None else images // size * size
+    if images is None:
+        return size
+    stage.schedule.check_images(images)
+    return images // size * size
 
 
 def _learning(stage: Stage, classes: int) -> float:

@@ -11,7 +11,7 @@ from lightning_fabric.plugins import MixedPrecision
 from torch import Tensor, distributed
 
 from pixeldistill.errors import RecipeError, RunError
-from pixeldistill.process import end_with_parent, keep_memory
+from pixeldistill.process import keep_memory
 
 __all__ = ["Fabric", "make_fabric", "to_device"]
 
@@ -44,7 +44,6 @@ def make_fabric(precision: str = "32", accelerator: str = "auto") -> Fabric:
         raise RecipeError("schedule.precision 16 needs a GPU: use bf16 or 32")
     fabric.launch()
     if world > 1:
-        end_with_parent()
         atexit.unregister(_leave)  # once, however many are made
         atexit.register(_leave)
     return fabric
