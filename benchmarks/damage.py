@@ -2,8 +2,10 @@
 
 import contextlib
 import json
+import os
 import random
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 ODD: list[Any] = [
@@ -102,6 +104,27 @@ class Damage:
             except (ValueError, RecursionError, TypeError):  # it holds itself, or keys that JSON does not have
                 return self.rng.choice(ODD)
         return content
+
+    def place(self, folder: Path) -> None:
+        """Put something else where a file of a folder is: a pipe, a folder, a dead link, gigabytes of zeros."""
+        files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+        if not self.on or not files:
+            return
+        path = self.rng.choice(files)
+        match self.rng.randrange(5):
+            case 0:
+                path.unlink()
+                os.mkfifo(path)
+            case 1:
+                path.unlink()
+                path.mkdir()
+            case 2:
+                path.unlink()
+                path.symlink_to("nowhere")
+            case 3:
+                os.truncate(path, self.rng.choice([3, 20]) * 10**9)
+            case 4:
+                path.unlink()
 
     def _change(self, holder: Any, key: Any, places: list[tuple[Any, Any]]) -> None:  # noqa: ANN401
         rng = self.rng

@@ -4,8 +4,9 @@
 
 Every input is a valid one (see `fuzz_inputs.py`) that was damaged (see `damage.py`): recipes, images, annotations of COCO, VOC,
 YOLO and labelme, lists, weights, exported files, run folders. A failure is an error that ends in a traceback, a crash, more than
-one line, a control character that reaches the terminal, more than 5 seconds, more than 1.5 GB of the process's memory. First
-every kind is tried without damage: it must be answered. Inputs that failed are kept; `--case KIND:NUMBER` tries one again.
+one line, a control character that reaches the terminal, more than 5 seconds, more than 1.5 GB of the process's memory. In a
+tenth of them something else takes a file's place: a pipe, a folder, a dead link, gigabytes of zeros, nothing. First every kind is
+tried without damage: it must be answered. Inputs that failed are kept; `--case KIND:NUMBER` tries one again.
 """
 
 import argparse
@@ -71,7 +72,10 @@ def try_case(kind: str, number: int, seed: int, grounds: Grounds, at: Path, *, d
     """Make an input and ask about it, in this process."""
     from pixeldistill.cli import run_command
 
-    call = CASES[kind][0](Damage(random.Random(f"{seed}-{kind}-{number}"), on=damaged), at, grounds)
+    damage = Damage(random.Random(f"{seed}-{kind}-{number}"), on=damaged)
+    call = CASES[kind][0](damage, at, grounds)
+    if damage.now(0.1):
+        damage.place(at)
     wrong, code, start = "", 0, time.perf_counter()
     os.chdir(at)
     with captured(at) as told:

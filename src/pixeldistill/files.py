@@ -125,12 +125,12 @@ def read_content(path: Path, error: type[PixelDistillError], prefix: str = "", l
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
-            content = file.read(largest + 1)
+            content = file.read() if size <= largest else b""
     except OSError as failure:
         raise error(f"{prefix}{path} cannot be read: {failure.strerror or failure}") from failure
     except ValueError as failure:  # a name that the system does not take
         raise error(f"{prefix}{shown(str(path))} cannot be read: {failure}") from failure
-    if len(content) > largest:
+    if size > largest:
         raise error(f"{prefix}{path} has {in_bytes(size)}, more than {in_bytes(largest)}: this is no such file")
     return content
 
