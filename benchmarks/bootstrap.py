@@ -12,25 +12,27 @@ import argparse
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
 
+from pixeldistill.tasks import task_of
 from pixeldistill.data.boxes import Annotation
 from pixeldistill.data.check import check_images
 from pixeldistill.data.loading import default_workers
-from pixeldistill.data.sources import load_splits
-from pixeldistill.expansion import expand, teacher_of
-from pixeldistill.networks.trained import load_trained
-from pixeldistill.reading import load_recipe
-from pixeldistill.run_folder import find_run
-from pixeldistill.tasks.average_precision import average_precision
-from pixeldistill.tasks.detection import Detections
-from pixeldistill.training.evaluate import TestImages, annotation_of, answer
+from pixeldistill.data.splits import load_splits
+from pixeldistill.recipe.expand import expand, teacher_of
+from pixeldistill.tasks.networks import load_trained
+from pixeldistill.recipe.load import load_recipe
+from pixeldistill.storage.run_folder import find_run
+from pixeldistill.tasks.detection.metrics import average_precision
+from pixeldistill.tasks.detection.results import Detections
+from pixeldistill.evaluation.evaluate import TestImages, answer
 from pixeldistill.training.fabric import Fabric, make_fabric
-from pixeldistill.run_folder import DONE
-from pixeldistill.training.runs import stage_folder
+from pixeldistill.storage.run_folder import DONE
+from pixeldistill.storage.run_folder import stage_folder
 
 Values = NDArray[np.float64]
 
@@ -68,7 +70,7 @@ def main() -> None:
     splits = check_images(load_splits(recipe.data), recipe.data, default_workers())
     stages, fabric, teacher = expand(recipe), make_fabric(accelerator="cpu"), teacher_of(recipe)
     samples = (*splits.val, *splits.test)
-    trained = {"teacher": (teacher.camera, [find_run(Path(teacher.weights))])} if Path(teacher.weights).exists() else {}
+    trained = {"teacher": (teacher.camera, [find_run(Path(str(teacher.weights)))])} if Path(str(teacher.weights)).exists() else {}
     for number, stage in enumerate(stages, start=1):
         folders = [stage_folder(recipe.run, number, stage.name, seed) for seed in stage.seeds]
         trained[stage.name] = stage.student.camera, [folder for folder in folders if (folder / DONE).is_file()]
@@ -78,11 +80,13 @@ def main() -> None:
     if args.base not in known:
         parser.error(f"--base {args.base} is none of what has been trained: {', '.join(known)}")
     found = {
-        name: [detections(folder, TestImages(samples, camera, default_workers(), fabric), fabric) for folder in done]
+        name: [
+            detections(folder, TestImages(samples, camera, task_of(recipe), default_workers(), fabric), fabric) for folder in done
+        ]
         for name, (camera, done) in trained.items()
         if done
     }
-    maps = drawn(found, [annotation_of(sample) for sample in samples], len(splits.classes), args.draws)
+    maps = drawn(found, [cast(Annotation, sample.label) for sample in samples], len(splits.classes), args.draws)
     base, gap = maps[args.base], maps["teacher"] - maps[args.base]
     print(f"\n| method | seeds | mAP on {len(samples)} images | points above {args.base} | gap recovered, % |")
     print("|---|---|---|---|---|")
@@ -93,9 +97,7 @@ def main() -> None:
 
 def detections(folder: Path, images: TestImages, fabric: Fabric) -> list[Detections]:
     """Ask a training's last network of all images."""
-    found = answer(load_trained(folder).to(fabric.device), images, fabric)
-    assert isinstance(found, list)
-    return found
+    return answer(load_trained(folder).to(fabric.device), images, fabric)
 
 
 if __name__ == "__main__":

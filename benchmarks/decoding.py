@@ -18,9 +18,10 @@ import torch
 from PIL import Image
 from timing import timed
 
+from pixeldistill.tasks import TASKS
 from pixeldistill.data.dataset import TrainingViews
-from pixeldistill.data.sources import Sample, load_splits
-from pixeldistill.inputs import Data, Views
+from pixeldistill.data.splits import Sample, load_splits
+from pixeldistill.recipe.data import Data, Views
 
 BATCH, ROUNDS, SECONDS = 8, 5, 4.0
 
@@ -58,7 +59,10 @@ def main() -> None:
         for side in (2048, 4096):
             large = enlarged(samples, side, Path(folder) / str(side))
             size = statistics.mean(sample.path.stat().st_size for sample in large) / 1e6
-            ways = {reduced: TrainingViews(large, Views(), 224, "bilinear", reduced=reduced) for reduced in (False, True)}
+            collate = TASKS["classification"].collate
+            ways = {
+                reduced: TrainingViews(large, Views(), 224, "bilinear", collate, reduced=reduced) for reduced in (False, True)
+            }
             rates: dict[bool, list[float]] = {False: [], True: []}
             for number in range(ROUNDS):
                 for reduced in (False, True) if number % 2 else (True, False):

@@ -24,15 +24,17 @@ from timing import Turn, play, ratio, spread, timed
 from pixeldistill.data.check import check_images
 from pixeldistill.data.dataset import TrainingViews
 from pixeldistill.data.loading import default_workers
-from pixeldistill.data.sources import Splits, load_splits
+from pixeldistill.data.splits import Splits, load_splits
 from pixeldistill.data.store import open_store
-from pixeldistill.detectors import DetectorSettings
-from pixeldistill.inputs import Data, Views
-from pixeldistill.losses import FKDTerm, SupervisedTerm, Term
-from pixeldistill.methods import DEFAULT_TERMS, presets
-from pixeldistill.networks.detector import Detector, build_detector
-from pixeldistill.recipe import DETECTION_SCALE, Network, Stage
-from pixeldistill.schedules import Schedule
+from pixeldistill.recipe.detector import DetectorSettings
+from pixeldistill.recipe.data import Data, Views
+from pixeldistill.recipe.losses import FKDTerm, SupervisedTerm, Term
+from pixeldistill.recipe.tasks.detection import SCALE, DetectionRules
+from pixeldistill.tasks import TASKS
+from pixeldistill.tasks.detection.detector import Detector, build_detector
+from pixeldistill.recipe.network import Network
+from pixeldistill.recipe.stage import Stage
+from pixeldistill.recipe.schedule import Schedule
 from pixeldistill.training.engine import Loop
 from pixeldistill.training.fabric import make_fabric
 from pixeldistill.training.objective import Objective
@@ -45,10 +47,10 @@ LARGE, SMALL, STORE, BATCH = 512, 256, 576, 8
 SETTINGS = DetectorSettings(levels=(3, 7), channels=64, depth=2, scales=2)
 TEACHER = Network(network="tf_efficientnet_lite2", side=LARGE, detector=SETTINGS)
 STUDENT = Network(network="tf_efficientnet_lite0", side=SMALL, detector=SETTINGS)
-TS = DEFAULT_TERMS["detection"]["ts"]
+TS = DetectionRules.default_terms["ts"]
 METHODS: dict[str, tuple[Term, ...]] = {
     "alone": (SupervisedTerm(kind="supervised"),),
-    "pkd": presets(1, "detection")["pkd"].terms or (),
+    "pkd": DetectionRules.plain_terms,
     "ts": TS,
     "ts and fkd": (*TS, FKDTerm(kind="fkd")),
 }
@@ -88,7 +90,7 @@ def training(method: str, splits: Splits, views: TrainingViews, folder: Path, st
     job = Job(method, objective, lambda: {"map": 0.0}, "map", lambda: b"", 0, folder)
     steps = len(splits.train) // BATCH
     trainee = Trainee(fabric, job, schedule, steps, schedule.epochs, Progress(Console(quiet=True), method), stack)
-    stream = Stream([stage], [objective.wanted], views, teacher, classes, 0, default_workers(), fabric)
+    stream = Stream([stage], [objective.wanted], views, teacher, TASKS["detection"], classes, 0, default_workers(), fabric)
     loop = Loop(fabric, [trainee], stream, schedule, steps)
     loop.end()
 
@@ -117,7 +119,7 @@ def main() -> None:
             folder / "store", splits.train, splits.identity("train"), side=STORE, kernel="bilinear", workers=default_workers(),
             note=print,
         )  # fmt: skip
-        views = TrainingViews(splits.train, Views(scale=DETECTION_SCALE), LARGE, "bilinear", store=store)
+        views = TrainingViews(splits.train, Views(scale=SCALE), LARGE, "bilinear", TASKS["detection"].collate, store=store)
         classes = len(splits.classes)
         turns = {STUDENT_BARE: bare(classes, taught=False), BOTH_BARE: bare(classes, taught=True)}
         turns |= {method: training(method, splits, views, folder, stack) for method in METHODS}

@@ -70,7 +70,7 @@ def captured(folder: Path) -> Iterator[list[str]]:
 
 def try_case(kind: str, number: int, seed: int, grounds: Grounds, at: Path, *, damaged: bool = True) -> Result:
     """Make an input and ask about it, in this process."""
-    from pixeldistill.cli import run_command
+    from pixeldistill.cli.app import run_command
 
     damage = Damage(random.Random(f"{seed}-{kind}-{number}"), on=damaged)
     call = CASES[kind][0](damage, at, grounds)
@@ -204,9 +204,9 @@ def summary(results: list[Result], kinds: list[str]) -> list[list[str]]:
 def main() -> None:
     from rich.console import Console
 
-    from pixeldistill.cost.latency import cores, machine
+    from pixeldistill.machine import cores, machine
     from pixeldistill.process import tune_process
-    from pixeldistill.terminal import make_table, show_table
+    from pixeldistill.display.tables import make_table, show_table
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--inputs", type=int, default=20_000)

@@ -98,9 +98,9 @@ class Grounds:
         import torch
 
         from pixeldistill.export.run import export_run
-        from pixeldistill.reading import parse_recipe
-        from pixeldistill.run_folder import find_run
-        from pixeldistill.training.stages import run_recipe
+        from pixeldistill.recipe.load import parse_recipe
+        from pixeldistill.storage.run_folder import find_run
+        from pixeldistill.runs.execute import run_recipe
 
         torch.set_num_threads(1)
         run_recipe(parse_recipe(self.recipe(controls=[])), workers=0)
@@ -156,7 +156,7 @@ def _torch_file(content: Any) -> bytes:  # noqa: ANN401
 
 def command(*args: object) -> Call:
     """Give a command as the user would."""
-    from pixeldistill.cli import app
+    from pixeldistill.cli.app import app
 
     return lambda: app([str(arg) for arg in args])
 
@@ -169,9 +169,9 @@ def looking_at(data: dict[str, Any], **more: Any) -> Call:  # noqa: ANN401
 
         from pixeldistill.data.check import check_images
         from pixeldistill.data.describe import describe_data
-        from pixeldistill.data.sources import load_splits
-        from pixeldistill.reading import parse_recipe
-        from pixeldistill.terminal import write_line
+        from pixeldistill.data.splits import load_splits
+        from pixeldistill.recipe.load import parse_recipe
+        from pixeldistill.display.tables import write_line
 
         plan = {"epochs": 1, "lr": 0.1, "batch_size": 2}
         student = {"network": "test_resnet", "side": 32, "weights": "none"}

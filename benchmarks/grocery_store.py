@@ -15,10 +15,10 @@ from pixeldistill.process import tune_process
 
 tune_process()
 
-from pixeldistill.cli import run_command
-from pixeldistill.reading import load_recipe
+from pixeldistill.cli.app import run_command
+from pixeldistill.recipe.load import load_recipe
 from pixeldistill.report.summary import by_stage, to_markdown
-from pixeldistill.training.stages import run_recipe
+from pixeldistill.runs.execute import run_recipe
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "grocery_store.yaml"
 

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from pixeldistill.tasks import TASKS
 from pixeldistill.process import tune_process
 
 tune_process()
@@ -23,13 +24,14 @@ from torch import Tensor, nn
 from pixeldistill.data.dataset import CameraImages, Raw, TrainingViews
 from pixeldistill.data.loading import default_workers, load
 from pixeldistill.data.sampler import micro_batches
-from pixeldistill.data.sources import load_splits
+from pixeldistill.data.splits import load_splits
 from pixeldistill.data.views import to_unit
 from pixeldistill.functional.reconstruction import normalise, reconstruction_l1
-from pixeldistill.networks.backbone import input_module
+from pixeldistill.networks.input_tap import input_module
 from pixeldistill.networks.classifier import Classifier, build_classifier
-from pixeldistill.cards import read_card
-from pixeldistill.inputs import Camera, Data, Imaging, Views
+from pixeldistill.recipe.card import read_card
+from pixeldistill.recipe.camera import Camera, Imaging
+from pixeldistill.recipe.data import Data, Views
 from pixeldistill.terms.isrd import InputReconstructor
 from pixeldistill.training.stream import image_at
 
@@ -85,6 +87,9 @@ def fitted(feature: Feature, batches: Sequence[tuple[Tensor, Tensor]], lr: float
     return decoder.eval()
 
 
+TASK = TASKS["classification"]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
@@ -123,7 +128,7 @@ def main() -> None:
     }
     for run in args.runs:
         features[f"{run.parent.name}/{run.name}"] = feature_of(built(str(run)))
-    dataset = TrainingViews(splits.train, Views(), LARGE, "bilinear")
+    dataset = TrainingViews(splits.train, Views(), LARGE, "bilinear", TASK.collate)
 
     def batches() -> Iterator[tuple[Tensor, Tensor]]:
         keys = micro_batches(
@@ -134,7 +139,9 @@ def main() -> None:
 
     def test() -> Iterator[tuple[Tensor, Tensor]]:
         for first in range(0, 512, BATCH):
-            both = [CameraImages(splits.test, Camera(s, Imaging()))[range(first, first + BATCH)] for s in (LARGE, side)]
+            both = [
+                CameraImages(splits.test, Camera(s, Imaging()), TASK.view)[range(first, first + BATCH)] for s in (LARGE, side)
+            ]
             large, small = (to_unit(raw.images) for raw in both if isinstance(raw, Raw))
             yield large, small
 

@@ -110,7 +110,7 @@ def child(settings: str, arguments: list[str]) -> None:
     torch.set_num_threads(1)
     engine.CHECKPOINT_SECONDS = OFTEN
     sys.argv = ["pixeldistill", *arguments]
-    from pixeldistill.cli import main as program
+    from pixeldistill.cli.app import main as program
 
     program()
 
@@ -252,8 +252,8 @@ def try_chain(kind: Kind, rng: random.Random, folder: Path, took: float, whole: 
 def main() -> None:
     from rich.console import Console
 
-    from pixeldistill.cost.latency import machine
-    from pixeldistill.terminal import make_table, show_table
+    from pixeldistill.machine import machine
+    from pixeldistill.display.tables import make_table, show_table
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=200)

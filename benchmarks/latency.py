@@ -15,14 +15,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pixeldistill.cost.latency import cores, machine
+from pixeldistill.machine import cores, machine
 from pixeldistill.data.camera import captured, encode
 from pixeldistill.data.folders import find_images
 from pixeldistill.data.images import read_image
-from pixeldistill.exported import ExportedModel
-from pixeldistill.inputs import Imaging
-from pixeldistill.report.gallery import view
-from pixeldistill.spread import spread
+from pixeldistill.inference.onnx import ExportedModel
+from pixeldistill.recipe.camera import Imaging
+from pixeldistill.data.views import to_image
+from pixeldistill.statistics import spread
 
 
 def camera_of(model: ExportedModel) -> Imaging:
@@ -34,7 +34,7 @@ def camera_of(model: ExportedModel) -> Imaging:
 def sent(model: ExportedModel, paths: list[Path]) -> list[bytes]:
     """Take images as the model's camera does, and encode them."""
     camera, side = camera_of(model), model.card["side"]
-    views = (np.asarray(view(Image.fromarray(read_image(path)), side, camera.optics, 0)) for path in paths)
+    views = (to_image(model.task.view(read_image(path), side, camera.optics)) for path in paths)
     return [encode(captured(shown, camera, (number,)), camera) for number, shown in enumerate(views)]
 
 
@@ -57,7 +57,7 @@ def main() -> None:
     args = parser.parse_args()
     paths = spread(find_images(args.images).images, args.count)
     models = [ExportedModel(path, args.threads) for path in (args.teacher, args.student)]
-    if any(model.detects for model in models):
+    if any(model.task.has_boxes for model in models):
         parser.error("classifiers are timed: a detector's images are whole, and these are cropped")
     images = [sent(model, paths) for model in models]
     for model, contents in zip(models, images, strict=True):

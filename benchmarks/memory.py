@@ -16,8 +16,8 @@ import torch
 from pixeldistill.cost.measure import footprint
 from pixeldistill.cost.memory import peak_activations
 from pixeldistill.networks.classifier import build_classifier
-from pixeldistill.networks.shipped import ship
-from pixeldistill.recipe import Network
+from pixeldistill.tasks.classification.deployed import deploy
+from pixeldistill.recipe.network import Network
 
 NETWORKS = ("resnet18", "resnet50", "tf_efficientnet_lite0", "mobilenetv3_small_100", "convnext_nano", "vit_tiny_patch16_224",
             "swin_tiny_patch4_window7_224")  # fmt: skip
@@ -25,8 +25,8 @@ BATCH, PROCESSES = 32, 3
 GROWTH = """
 import resource, sys, torch
 from pixeldistill.networks.classifier import build_classifier
-from pixeldistill.networks.shipped import ship
-net = ship(build_classifier(sys.argv[1], 1000, 224)).to(memory_format=torch.channels_last)
+from pixeldistill.tasks.classification.deployed import deploy
+net = deploy(build_classifier(sys.argv[1], 1000, 224)).to(memory_format=torch.channels_last)
 image = torch.zeros({batch}, 3, 224, 224, dtype=torch.uint8)
 with torch.inference_mode():
     net(image[:2])
@@ -58,7 +58,7 @@ def main() -> None:
         f"| network | counted, meta, MB | counted, CPU | allocator | process / {BATCH}, batch of {BATCH} |\n|---|---|---|---|---|"
     )
     for name in args.networks:
-        net = ship(build_classifier(name, 1000, 224)).to(memory_format=torch.channels_last)
+        net = deploy(build_classifier(name, 1000, 224)).to(memory_format=torch.channels_last)
         image = torch.zeros(1, 3, 224, 224, dtype=torch.uint8)
         command = [sys.executable, "-c", GROWTH.format(batch=BATCH), name]
         grown = [int(subprocess.run(command, capture_output=True, text=True, check=True).stdout) for _ in range(PROCESSES)]

@@ -33,13 +33,13 @@ def child(how: str) -> None:
     from timing import timed
 
     from pixeldistill.networks.classifier import build_classifier
-    from pixeldistill.losses import ISRDTerm, PKDTerm, SupervisedTerm
+    from pixeldistill.recipe.losses import ISRDTerm, PKDTerm, SupervisedTerm
     from pixeldistill.training.objective import Objective
     from pixeldistill.types import Batch, FeatureSpec, MapSpec, Outputs, View
 
     small, large = (torch.rand(BATCH, 3, side, side) for side in (56, 224))
     target = torch.randint(81, (BATCH,))
-    spec = FeatureSpec((224, 224), 81, MapSpec(64, 112, 112), ())
+    spec = FeatureSpec("classification", (224, 224), 81, MapSpec(64, 112, 112), ())
     says = Outputs(torch.randn(BATCH, 81), torch.empty(0), ())
     batch = Batch(
         {"student": View(small.contiguous(memory_format=torch.channels_last), target), "teacher": View(large, target)}, says

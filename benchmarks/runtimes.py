@@ -179,13 +179,13 @@ def main() -> None:
 
     from rich.console import Console
 
-    from pixeldistill.cost.latency import integer_instructions, machine
+    from pixeldistill.machine import integer_instructions, machine
     from pixeldistill.data.crops import cut_long
     from pixeldistill.data.folders import find_images
     from pixeldistill.data.images import read_image
-    from pixeldistill.exported import ExportedModel
-    from pixeldistill.spread import spread
-    from pixeldistill.terminal import make_table, show_table
+    from pixeldistill.inference.onnx import ExportedModel
+    from pixeldistill.statistics import spread
+    from pixeldistill.display.tables import make_table, show_table
 
     args = arguments()
     if args.in_turns:

@@ -21,6 +21,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from pixeldistill.tasks import TASKS
 from pixeldistill.process import tune_process
 
 tune_process()
@@ -32,19 +33,20 @@ from timing import Turn, play, ratio, spread, timed
 
 from pixeldistill.data.check import check_images
 from pixeldistill.data.dataset import Raw, TrainingViews
-from pixeldistill.files import write_file
+from pixeldistill.storage.files import write_file
 from pixeldistill.functional.reconstruction import normalise
 from pixeldistill.data.images import read_image
 from pixeldistill.data.loading import default_workers
-from pixeldistill.data.sources import Sample, Splits, load_splits
+from pixeldistill.data.splits import Sample, Splits, load_splits
 from pixeldistill.data.store import ImageStore, open_store
 from pixeldistill.networks.classifier import build_classifier
 from pixeldistill.networks.folding import fold_norms
-from pixeldistill.networks.weights import state_bytes
-from pixeldistill.losses import ISRDTerm, PKDTerm, SupervisedTerm
-from pixeldistill.inputs import Data, Views
-from pixeldistill.recipe import Network, Stage
-from pixeldistill.schedules import Schedule
+from pixeldistill.networks.weights.load import state_bytes
+from pixeldistill.recipe.losses import ISRDTerm, PKDTerm, SupervisedTerm
+from pixeldistill.recipe.data import Data, Views
+from pixeldistill.recipe.network import Network
+from pixeldistill.recipe.stage import Stage
+from pixeldistill.recipe.schedule import Schedule
 from pixeldistill.training.bank import open_bank
 from pixeldistill.training.engine import Loop
 from pixeldistill.training.fabric import Fabric, make_fabric
@@ -92,7 +94,9 @@ class Bench:
 
     def views(self, store: ImageStore | None) -> TrainingViews:
         finished = store is None or self.fabric.device.type != "cuda"
-        return TrainingViews(self.splits.train, Views(), LARGE, KERNEL, distinct=VIEWS, store=store, finished=finished)
+        return TrainingViews(
+            self.splits.train, Views(), LARGE, KERNEL, TASK.collate, distinct=VIEWS, store=store, finished=finished
+        )
 
     def _teacher_views(self, batches: Iterable[list[tuple[int, int]]]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         for large, _, keys, _ in large_views(self.stored, batches, default_workers(), self.fabric):
@@ -121,7 +125,9 @@ class Bench:
     ) -> Turn:
         """Train students from files or the store, as `pixeldistill distill` does."""
         made = [self.trainee(terms, teacher, *student) for student in students]
-        stream = Stream([s for s, _ in made], [()] * len(made), dataset, teacher, self.classes, 0, self.args.workers, self.fabric)
+        stream = Stream(
+            [s for s, _ in made], [()] * len(made), dataset, teacher, TASK, self.classes, 0, self.args.workers, self.fabric
+        )
         trainees = [trainee for _, trainee in made]
         loop = Loop(self.fabric, trainees, stream, self.schedule, trainees[0].steps)
 
@@ -140,7 +146,7 @@ class Bench:
         """Do the student's forward and backward pass with its terms, on one batch in memory, and nothing else."""
         stage, trainee = self.trainee(terms, self.bank if terms != "alone" else None, network, side)
         teacher = self.bank if terms != "alone" else None
-        stream = Stream([stage], [()], self.stored, teacher, self.classes, 0, 0, self.fabric)
+        stream = Stream([stage], [()], self.stored, teacher, TASK, self.classes, 0, 0, self.fabric)
         batch: Batch = next(stream(0, 0))[0]
         module = trainee.module
 
@@ -188,8 +194,7 @@ def ours_on_one_core(bench: Bench, dataset: TrainingViews) -> Callable[[], Itera
 
 
 def label_of(sample: Sample) -> int:
-    assert isinstance(sample.label, int)
-    return sample.label
+    return sample.label.classes()[0]
 
 
 def decoding(bench: Bench) -> Callable[[], Iterator[Any]]:
@@ -284,13 +289,16 @@ def memory(bench: Bench) -> None:
         "bank": {"views": 1}, "seeds": [0], "run": str(bench.folder / "memory"),
     }  # fmt: skip
     recipe.write_text(json.dumps(content))
-    command = [sys.executable, "-W", "ignore", "-c", "from pixeldistill.cli import app; app()", "distill", str(recipe)]
+    command = [sys.executable, "-W", "ignore", "-c", "from pixeldistill.cli.app import app; app()", "distill", str(recipe)]
     program = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert program.stdout
     used = [_resident(program.pid) for line in program.stdout if ": epoch " in line]
     if program.wait():
         raise SystemExit("the program that was watched failed")
     print(f"\nmemory after each of 5 epochs: {', '.join(f'{m:.0f}' for m in used)} MB")
+
+
+TASK = TASKS["classification"]
 
 
 def _resident(pid: int) -> float:

@@ -81,7 +81,7 @@ def program(tmp_path):
     """Run `pixeldistill ARGS...`; gives the finished process."""
 
     def run(*args, timeout=900, **settings):
-        command = [sys.executable, "-m", "pixeldistill.cli", *map(str, args)]
+        command = [sys.executable, "-m", "pixeldistill", *map(str, args)]
         return subprocess.run(command, capture_output=True, text=True, timeout=timeout, cwd=tmp_path, check=False, **settings)
 
     return run
@@ -91,8 +91,8 @@ def run_here(content, folder, workers=0, **changes):
     """Train a recipe in this process; gives the results by stage and seed."""
     from rich.console import Console
 
-    from pixeldistill.reading import parse_recipe
-    from pixeldistill.training.stages import run_recipe
+    from pixeldistill.recipe.load import parse_recipe
+    from pixeldistill.runs.execute import run_recipe
 
     recipe = parse_recipe({**content, **changes, "run": str(folder)})
     results = run_recipe(recipe, workers=workers, accelerator="cpu", console=Console(quiet=True))
@@ -101,7 +101,7 @@ def run_here(content, folder, workers=0, **changes):
 
 def last_weights(result):
     """Read what a training ended with."""
-    from pixeldistill.networks.weights import read_state
+    from pixeldistill.networks.weights.load import read_state
 
     return read_state(result.folder / "last.safetensors")
 

@@ -11,8 +11,8 @@ import pytest
 import yaml
 from PIL import Image
 
-from pixeldistill import cli
-from pixeldistill.run_folder import find_run
+from pixeldistill.cli import app as cli
+from pixeldistill.storage.run_folder import find_run
 from tests.conftest import recipe_content
 
 
@@ -25,7 +25,7 @@ def trained(images, tmp_path_factory):
     content["schedule"]["epochs"] = content["teacher"]["schedule"]["epochs"] = 6
     path = folder / "recipe.yaml"
     path.write_text(yaml.safe_dump(content))
-    call = [sys.executable, "-m", "pixeldistill.cli", "distill", str(path), "--workers", "0"]
+    call = [sys.executable, "-m", "pixeldistill", "distill", str(path), "--workers", "0"]
     done = subprocess.run(call, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stderr
     return folder / "run", path, done.stdout
@@ -48,7 +48,7 @@ def error_line(capsys):
 
 def test_help_and_import_do_without_torch():
     code = (
-        "import sys, pixeldistill, pixeldistill.cli as c, pixeldistill.report.summary, pixeldistill.data.sources;"
+        "import sys, pixeldistill, pixeldistill.cli.app as c, pixeldistill.report.summary, pixeldistill.data.splits;"
         "c.run_command(lambda: c.app(['--help'], standalone_mode=False)); assert not {'torch', 'timm'} & set(sys.modules)"
     )
     assert "distill" in subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
@@ -66,7 +66,7 @@ def test_the_first_answers_wait_for_nothing(tmp_path, call, code, unneeded):
     """Help, a mistyped option, a mistyped key: what they do not need takes most of the time."""
     (tmp_path / "recipe.yaml").write_text("data: {format: folder, root: .}\nstudnet: {network: resnet18, side: 32}\n")
     script = (
-        "import sys, pixeldistill.cli as c\n"
+        "import sys, pixeldistill.cli.app as c\n"
         f"try: code = c.run_command(lambda: c.app({call!r}))\n"
         "except SystemExit as end: code = end.code or 0\n"
         f"print(code, sorted({unneeded!r} & set(sys.modules)))"
@@ -85,7 +85,7 @@ def test_the_commands_that_a_run_names_next_run(trained, capsys):
 
 
 def test_without_torch_a_command_says_what_to_install(monkeypatch, capsys, write, content):
-    monkeypatch.setattr("pixeldistill.console.find_spec", lambda name: None)
+    monkeypatch.setattr("pixeldistill.cli.console.find_spec", lambda name: None)
     assert command("distill", write(content)) == 2
     assert "pixeldistill[train]" in error_line(capsys)
 
@@ -374,7 +374,7 @@ def test_show_works_without_the_data(content, write, capsys):
 
 
 def test_show_works_without_the_demos_package(content, write, capsys, monkeypatch):
-    from pixeldistill.data import named
+    from pixeldistill.data.formats import named
 
     monkeypatch.setattr(named, "find_spec", lambda name: None)
     assert command("show", write(content | {"data": {"format": "demo"}})) == 0
@@ -453,7 +453,7 @@ def test_ctrl_c_ends_with_a_line(content, write, capsys, monkeypatch):
     def stopping(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pixeldistill.reading.load_recipe", stopping)
+    monkeypatch.setattr("pixeldistill.recipe.load.load_recipe", stopping)
     assert command("show", write(content)) == 130
     assert "stopped; what was saved before is intact" in error_line(capsys)
 

@@ -2,11 +2,11 @@
 
 import pytest
 
-from pixeldistill.report.comparison import COLUMNS, Trained, rows, to_markdown
+from pixeldistill.report.comparison import COLUMNS, Trained, rows, to_sheet
 
 
 def trained(method, test, cost=2.0):
-    return Trained(method, 10, cost, {seed: 0.5 for seed in test}, test, test)
+    return Trained(method, 10, cost, {seed: 0.5 for seed in test}, test, test, single=method in ("pkd", "dkd", "at"))
 
 
 def test_rows_by_hand():
@@ -39,4 +39,4 @@ def test_what_cannot_be_compared_is_left_open(methods, shown):
     """No control, no common seed, a student that is better than its teacher."""
     row = rows(0.7, methods)[-1]
     assert (row[COLUMNS.index("vs alone")], row[COLUMNS.index("vs pkd")], row[-1]) == shown
-    assert "–" in to_markdown("a", 0.7, methods)
+    assert "–" in to_sheet("a", 0.7, methods).markdown()

@@ -15,16 +15,18 @@ from pixeldistill.cost.gather import measure_costs, network_names
 from pixeldistill.cost.measure import footprint, macs, parameters
 from pixeldistill.cost.memory import peak_activations
 from pixeldistill.cost.transmission import bytes_per_image
-from pixeldistill.data.sources import Sample
-from pixeldistill.detectors import DetectorSettings
+from pixeldistill.data.labels import ClassLabel
+from pixeldistill.data.splits import Sample
 from pixeldistill.errors import DataError, NetworkError, RecipeError
-from pixeldistill.expansion import expand
-from pixeldistill.inputs import Camera, Imaging
 from pixeldistill.networks import build_classifier
-from pixeldistill.networks.shipped import ship
-from pixeldistill.networks.trained import build_fresh
-from pixeldistill.reading import load_recipe, parse_recipe, write_stages
-from pixeldistill.recipe import Network, Student
+from pixeldistill.recipe.camera import Camera, Imaging
+from pixeldistill.recipe.detector import DetectorSettings
+from pixeldistill.recipe.expand import expand
+from pixeldistill.recipe.load import load_recipe, parse_recipe, write_stages
+from pixeldistill.recipe.network import Network, Student
+from pixeldistill.tasks import TASKS
+from pixeldistill.tasks.classification.deployed import deploy
+from pixeldistill.tasks.networks import build_fresh
 
 
 @pytest.mark.parametrize(
@@ -41,10 +43,10 @@ def test_bytes_are_those_of_the_encoded_image(tmp_path):
     Image.new("RGB", (64, 64), (200, 10, 10)).save(tmp_path / "a.png")
     buffer = io.BytesIO()
     Image.new("RGB", (28, 28), (200, 10, 10)).save(buffer, "JPEG", quality=85)
-    samples = [Sample(tmp_path / "a.png", 0)]
-    assert bytes_per_image(samples, Camera(28, Imaging(codec="jpeg")), whole=False) == buffer.tell()
-    assert bytes_per_image(samples, Camera(28, Imaging()), whole=False) == 28 * 28 * 3
-    assert bytes_per_image(samples, Camera(28, Imaging(colour="grey")), whole=False) == 28 * 28
+    samples = [Sample(tmp_path / "a.png", ClassLabel(0))]
+    assert bytes_per_image(samples, Camera(28, Imaging(codec="jpeg")), TASKS["classification"]) == buffer.tell()
+    assert bytes_per_image(samples, Camera(28, Imaging()), TASKS["classification"]) == 28 * 28 * 3
+    assert bytes_per_image(samples, Camera(28, Imaging(colour="grey")), TASKS["classification"]) == 28 * 28
 
 
 def test_peak_memory_of_a_chain_is_its_widest_place():
@@ -57,7 +59,7 @@ def test_peak_memory_of_a_chain_is_its_widest_place():
 
 def test_peak_memory_is_the_allocators(tmp_path):
     """What PyTorch's allocator says of the same run: within a tenth, where its kernels need no room of their own."""
-    net = ship(build_classifier("mobilenetv3_small_050", 10, 96)).to(memory_format=torch.channels_last)
+    net = deploy(build_classifier("mobilenetv3_small_050", 10, 96)).to(memory_format=torch.channels_last)
     image = torch.randint(0, 255, (4, 3, 96, 96), dtype=torch.uint8).contiguous(memory_format=torch.channels_last)
     with torch.inference_mode():
         net(image)
@@ -84,7 +86,7 @@ def test_a_footprint_is_that_of_the_network_itself():
     assert size.macs == macs(built)
     assert size.parameters == parameters(built)
     image = torch.zeros(1, 3, 48, 48, dtype=torch.uint8)
-    assert size.activations == peak_activations(ship(built), image)
+    assert size.activations == peak_activations(deploy(built), image)
 
 
 def test_a_detectors_footprint():
@@ -104,7 +106,7 @@ def test_names_and_globs():
 
 
 def test_costs_of_pairs(images, tmp_path):
-    samples = [Sample(path, 0) for path in sorted(images.rglob("*.png"))]
+    samples = [Sample(path, ClassLabel(0)) for path in sorted(images.rglob("*.png"))]
     networks = [
         Student(network=name, side=side, imaging=Imaging(codec="jpeg", quality=quality), name=f"at-{quality}")
         for name in ("test_resnet", "inception_v3") for side in (16, 32) for quality in (30, 90)
@@ -129,7 +131,7 @@ def test_costs_of_pairs(images, tmp_path):
 def test_a_detector_is_priced_at_the_view_that_its_images_have(tmp_path):
     for i in range(9):
         Image.new("RGB", (160, 80), (i, 0, 0)).save(tmp_path / f"{i}.png")
-    samples = [Sample(path, 0) for path in sorted(tmp_path.glob("*.png"))]
+    samples = [Sample(path, ClassLabel(0)) for path in sorted(tmp_path.glob("*.png"))]
     settings = DetectorSettings(levels=(3, 4), channels=16, depth=1)
     network = Network(network="test_resnet", side=64, detector=settings)
     (wide,), _ = measure_costs([network], 3, samples)
@@ -147,8 +149,10 @@ def test_bytes_are_those_of_images_from_all_over(tmp_path):
         flat = i < 64
         content = np.zeros((32, 32, 3), np.uint8) if flat else rng.integers(0, 255, (32, 32, 3), np.uint8)
         Image.fromarray(content).save(tmp_path / f"{i:03}.png")
-    samples = [Sample(path, 0) for path in sorted(tmp_path.glob("*.png"))]
-    few, all_ = (bytes_per_image(samples, Camera(32, Imaging(codec="png")), whole=False, most=most) for most in (50, 100))
+    samples = [Sample(path, ClassLabel(0)) for path in sorted(tmp_path.glob("*.png"))]
+    few, all_ = (
+        bytes_per_image(samples, Camera(32, Imaging(codec="png")), TASKS["classification"], most=most) for most in (50, 100)
+    )
     assert few == pytest.approx(all_, rel=0.03)
 
 

@@ -10,10 +10,12 @@ from torchvision.models.detection.fcos import FCOSHead
 from torchvision.models.detection.retinanet import RetinaNetHead
 
 from pixeldistill.data.boxes import Annotation
-from pixeldistill.detectors import DetectorSettings
 from pixeldistill.functional.boxes import decode_boxes, decode_sides, encode_boxes, encode_sides
-from pixeldistill.tasks.average_precision import average_precision
-from pixeldistill.tasks.detection import anchors_of, find_objects, match, match_anchors, supervised_loss, to_original
+from pixeldistill.recipe.detector import DetectorSettings
+from pixeldistill.tasks.detection.heads.base import head_named
+from pixeldistill.tasks.detection.loss import anchors_of, match, supervised_loss
+from pixeldistill.tasks.detection.metrics import average_precision
+from pixeldistill.tasks.detection.results import find_objects, to_original
 from pixeldistill.types import BoxMaps, BoxTarget, Outputs
 
 CLASSES, SIDE, N = 3, 96, 3
@@ -145,7 +147,7 @@ def test_every_object_is_matched_by_some_anchor():
     """Even one that overlaps all of them little."""
     (level, *_) = anchors_of(SETTINGS["retinanet"], GRIDS, torch.device("cpu"))
     target = BoxTarget(torch.tensor([[[10.0, 10, 13, 13], [0, 0, 0, 0]]]), torch.tensor([[1, -1]]))
-    assert (match_anchors(level, target) == 0).any()
+    assert (head_named("retinanet").match([level], target) == 0).any()
 
 
 def test_codes_are_torchvisions():

@@ -6,7 +6,6 @@ import torch.nn.functional as F
 from torch import nn
 from torchvision.ops import box_iou, generalized_box_iou
 
-from pixeldistill.detectors import DetectorSettings
 from pixeldistill.errors import RecipeError
 from pixeldistill.functional.boxes import decode_boxes, decode_sides, encode_boxes, encode_sides
 from pixeldistill.functional.mimicking import (
@@ -18,7 +17,8 @@ from pixeldistill.functional.mimicking import (
     quality_focal,
     sides_kd,
 )
-from pixeldistill.losses import (
+from pixeldistill.recipe.detector import DetectorSettings
+from pixeldistill.recipe.losses import (
     ATTerm,
     BoxesTerm,
     CrossKDTerm,
@@ -29,8 +29,9 @@ from pixeldistill.losses import (
     SupervisedTerm,
     UpsampledTerm,
 )
-from pixeldistill.networks.detector import build_detector
-from pixeldistill.tasks.detection import IGNORED, anchors_of, match
+from pixeldistill.tasks.detection.detector import build_detector
+from pixeldistill.tasks.detection.heads.base import IGNORED
+from pixeldistill.tasks.detection.loss import anchors_of, match
 from pixeldistill.terms import build_term
 from pixeldistill.terms.detection import Alignment, mimic_boxes
 from pixeldistill.training.objective import Objective

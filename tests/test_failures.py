@@ -8,7 +8,7 @@ import time
 import pytest
 import yaml
 
-from pixeldistill import cli
+from pixeldistill.cli import app as cli
 from pixeldistill.failures import TRACEBACK, in_one_line
 from tests.conftest import make_images, recipe_content
 from tests.test_cli import command, error_line

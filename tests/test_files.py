@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from pixeldistill.errors import DataError, RunError
-from pixeldistill.files import PARTIAL, Held, _host, differences, locked, read_json, read_text, remove_litter, write_file
+from pixeldistill.storage.files import PARTIAL, Held, _host, differences, locked, read_json, read_text, remove_litter, write_file
 
 POSIX = pytest.mark.skipif(os.name == "nt", reason="of POSIX file systems")
 

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from pixeldistill.functional import prediction_kd, reconstruction_l1
-from pixeldistill.tasks.classification import metrics, smooth_labels
+from pixeldistill.tasks.classification.loss import smooth_labels
+from pixeldistill.tasks.classification.metrics import classification_metrics
 
 
 def softmax(x):
@@ -64,7 +65,7 @@ def test_metrics_equal_numpy():
     confidence, right = p.max(1), order[:, 0] == target
     bins = np.clip(np.ceil(confidence * 15).astype(int) - 1, 0, 14)
     gaps = [abs(right[bins == b].mean() - confidence[bins == b].mean()) * (bins == b).mean() for b in set(bins)]
-    got = metrics(torch.tensor(logits), torch.tensor(target))
+    got = classification_metrics(torch.tensor(logits), torch.tensor(target))
     assert got["top1"] == pytest.approx(right.mean())
     assert got["top5"] == pytest.approx((order[:, :5] == target[:, None]).any(1).mean())
     assert got["nll"] == pytest.approx(-np.log(p[np.arange(200), target]).mean(), rel=1e-5)

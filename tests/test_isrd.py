@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from pixeldistill.functional.reconstruction import normalise
-from pixeldistill.losses import ISRDTerm
 from pixeldistill.networks import build_classifier
+from pixeldistill.recipe.losses import ISRDTerm
 from pixeldistill.terms.isrd import ISRD, InputReconstructor
 from pixeldistill.types import Batch, View
 

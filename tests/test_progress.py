@@ -21,7 +21,7 @@ def test_a_log_gets_a_line_now_and_then(monkeypatch):
 
 
 def test_a_table_is_whole_on_a_narrow_terminal():
-    from pixeldistill.terminal import make_table, show_table
+    from pixeldistill.display.tables import make_table, show_table
 
     rows = [["a-student-with-a-long-name-56", *(f"{60 + i}.{i} ± 12.3" for i in range(9))]]
     narrow = Console(file=io.StringIO(), width=80)

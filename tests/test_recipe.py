@@ -3,8 +3,9 @@ from pathlib import Path
 import pytest
 
 from pixeldistill.errors import RecipeError
-from pixeldistill.expansion import expand
-from pixeldistill.reading import load_recipe, parse_recipe
+from pixeldistill.recipe.base import StageRef
+from pixeldistill.recipe.expand import expand
+from pixeldistill.recipe.load import load_recipe, parse_recipe
 
 RECIPES = sorted((Path(__file__).parent.parent / "recipes").glob("*.yaml"))
 
@@ -24,7 +25,7 @@ def test_stages_of_a_recipe_with_controls(content):
     assert [[t.kind for t in s.terms] for s in stages] == [["supervised"], ["supervised"], ["pkd"], ["pkd", "isrd"]]
     assert {s.crop_side for s in stages} == {32}, "a control must see the distilled student's crops"
     assert stages[1].schedule == stages[2].schedule == stages[3].schedule
-    assert stages[3].teacher.weights == "@teacher"
+    assert stages[3].teacher.weights == StageRef("teacher")
 
 
 def test_a_student_alone_is_one_stage(content):
@@ -62,7 +63,7 @@ def test_a_tilde_is_the_users_home(content):
         ("terms", [{"kind": "pkd"}, {"kind": "at", "maps": []}], ["terms.1.maps: [] is not valid"]),
         ("terms", [{"kind": "pkd", "weight": 0}, {"kind": "at"}], ["no term trains the prediction"]),
         ("data.split_seed", -1, ["data.split_seed", "must be at least 0"]),
-        ("data.label_column", 2, ["`label_column` is of lists"]),
+        ("data.label_column", 2, ["format 'folder' has no `label_column`, it needs `format: list`"]),
         ("views.visible", 0.5, ["views.visible is of boxes"]),
         ("halving.first", 3, ["`halving` gives up `candidates`"]),
         ("terms", [{"kind": "isrd"}], ["stage distilled", "no term trains the prediction", "pkd"]),

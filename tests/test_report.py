@@ -4,21 +4,17 @@ import base64
 import json
 import re
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from pixeldistill.data.camera import photograph
-from pixeldistill.data.views import camera_view
+from pixeldistill.display.tables import Sheet, Sheets
 from pixeldistill.errors import RunError
-from pixeldistill.inputs import Imaging
 from pixeldistill.report.collect import collect, given
-from pixeldistill.report.gallery import mistakes, view
+from pixeldistill.report.gallery import mistakes
 from pixeldistill.report.page import write_page
-from pixeldistill.report.pictures import save_reconstructions
+from pixeldistill.runs.pictures import save_reconstructions
+from pixeldistill.storage.records import write_sheets
 from tests.conftest import recipe_content, run_here
 
 
@@ -64,7 +60,7 @@ def test_names_that_mean_something_to_a_drawing(tmp_path):
 def test_labels_of_boxes_at_one_place_do_not_cover_each_other():
     from PIL import ImageColor
 
-    from pixeldistill.report.boxes import COLOURS, draw_boxes
+    from pixeldistill.tasks.detection.drawing import COLOURS, draw_boxes
 
     objects = [(name, 0.9, (10.0, 40.0, 90.0, 80.0)) for name in ("cat", "dog")]
     picture = np.asarray(draw_boxes(np.zeros((400, 440, 3), np.uint8), objects, ["cat", "dog"]))
@@ -107,9 +103,11 @@ def test_a_page_is_one_file_that_needs_nothing_else(runs):
 
 
 def test_tables_keep_their_titles_and_remarks(runs, tmp_path):
+    sheets = Sheets([Sheet("", ["reference"], [["teacher"]]), Sheet("one-56", ["method"], [["alone"]])], ["vs: paired"])
     text = "| reference |\n|---|\n| teacher |\n\n**one-56**\n\n| method |\n|---|\n| alone |\n\n- vs: paired\n"
+    assert sheets.markdown() == text
     shutil.copytree(runs / "classified", tmp_path / "run")
-    (tmp_path / "run/comparison.md").write_text(text)
+    write_sheets(tmp_path / "run/comparison.md", sheets)
     page = write_page([tmp_path / "run"]).read_text()
     assert (
         page.index("<th>reference</th>")
@@ -151,17 +149,6 @@ def test_a_given_teacher_is_the_measure_too(runs, images, tmp_path):
     assert given(str(tmp_path / "teacher.safetensors")) is None
 
 
-@pytest.mark.parametrize("imaging", [Imaging(), Imaging(kernel="bicubic", crop=1, colour="grey", codec="jpeg", noise=2)])
-def test_a_pages_views_are_those_of_the_test(imaging):
-    image = np.random.default_rng(0).integers(0, 255, (70, 90, 3), np.uint8)
-    ours = np.asarray(view(Image.fromarray(image), 32, imaging, 5)).astype(int)
-    taken = camera_view(image, 32, imaging).permute(1, 2, 0).contiguous().numpy()
-    theirs = photograph(taken, imaging, (2, 5)).astype(int)
-    assert np.abs(ours - theirs).mean() < 0.5
-    sent = np.random.default_rng(1).integers(0, 255, (32, 32, 3), np.uint8)
-    assert (np.asarray(view(Image.fromarray(sent), 32, Imaging(), 5)) == sent).all(), "an image that a camera has sent"
-
-
 def test_folders_without_runs(tmp_path, runs):
     with pytest.raises(RunError, match="holds no finished training"):
         write_page([tmp_path])
@@ -182,12 +169,3 @@ def test_the_command(program, runs, tmp_path):
     told = program("report", tmp_path)
     assert told.returncode == 2
     assert len(told.stderr.strip().splitlines()) == 1
-
-
-def test_a_page_needs_no_torch(runs, tmp_path):
-    code = (
-        "import sys; from pathlib import Path; from pixeldistill.report.page import write_page; "
-        f"write_page([Path({str(runs / 'classified')!r})], Path({json.dumps(str(tmp_path / 'p.html'))})); "
-        "sys.exit('torch' in sys.modules)"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)

@@ -8,10 +8,10 @@ import pytest
 import yaml
 from rich.console import Console
 
-from pixeldistill import cli
+from pixeldistill.cli import app as cli
+from pixeldistill.display.tables import make_table, show_table, write_line
+from pixeldistill.display.text import in_json, printable, shell_word
 from pixeldistill.errors import RecipeError
-from pixeldistill.terminal import make_table, show_table, write_line
-from pixeldistill.wording import in_json, printable, shell_word
 from tests.conftest import make_images, recipe_content
 from tests.test_cli import command
 
@@ -92,7 +92,7 @@ def test_output_in_any_encoding(images, tmp_path, encoding):
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(content))
     for call in (["show", "recipe.yaml"], ["show", "recipe.yaml", "--set", "teacher.side=→"], ["--help"]):
         ended = subprocess.run(
-            [sys.executable, "-m", "pixeldistill.cli", *call], cwd=tmp_path, capture_output=True, check=False,
+            [sys.executable, "-m", "pixeldistill", *call], cwd=tmp_path, capture_output=True, check=False,
             env={**__import__("os").environ, "PYTHONIOENCODING": encoding, "COLUMNS": "200"},
         )  # fmt: skip
         told = ended.stdout.decode(encoding) + ended.stderr.decode(encoding)

@@ -4,11 +4,12 @@ import pytest
 import torch
 
 from pixeldistill.errors import RecipeError
-from pixeldistill.losses import ATTerm, HintTerm, ICKDTerm, PKDTerm, SPTerm, UpsampledTerm
 from pixeldistill.networks import build_classifier
-from pixeldistill.reading import parse_recipe
-from pixeldistill.schedules import Schedule
-from pixeldistill.terms import TERMS, build_term, wanted_maps
+from pixeldistill.recipe.load import parse_recipe
+from pixeldistill.recipe.losses import ATTerm, HintTerm, ICKDTerm, PKDTerm, SPTerm, UpsampledTerm
+from pixeldistill.recipe.schedule import Schedule
+from pixeldistill.recipe.tasks import RULES
+from pixeldistill.terms import build_term, wanted_maps
 from pixeldistill.terms.pairing import pair_maps
 from pixeldistill.training.fabric import make_fabric
 from pixeldistill.training.objective import Objective
@@ -109,7 +110,7 @@ def test_two_stages(teachers, student, side):
 
 
 def spec(side, *maps):
-    return FeatureSpec((side, side), 5, MapSpec(3, side, side), tuple(MapSpec(8, m, m) for m in maps))
+    return FeatureSpec("classification", (side, side), 5, MapSpec(3, side, side), tuple(MapSpec(8, m, m) for m in maps))
 
 
 RESNET, RESNET_56, VIT, SHORT = (
@@ -147,7 +148,7 @@ def test_terms_ask_for_no_more_of_the_teacher_than_they_need():
 
 
 def test_upsampled_says_what_would_work():
-    other = FeatureSpec((224, 224), 5, MapSpec(3, 224, 224), (MapSpec(16, 7, 7),))
+    other = FeatureSpec("classification", (224, 224), 5, MapSpec(3, 224, 224), (MapSpec(16, 7, 7),))
     with pytest.raises(RecipeError, match=r"8×2×2 with 16×7×7: it needs equal channels.*hint"):
         build_term(UpsampledTerm(kind="upsampled"), RESNET_56, other)
 
@@ -179,11 +180,13 @@ def test_controls_are_paired_as_the_network_itself():
 
 
 def test_every_kind_has_a_term_and_describes_itself():
-    from pixeldistill.losses import KINDS, OF_CLASSIFIERS, OF_DETECTORS
+    from pixeldistill.plugins import load
+    from pixeldistill.recipe.losses import losses
 
-    assert set(KINDS) == set(TERMS["classification"]) | set(TERMS["detection"])
-    assert set(TERMS["classification"]) == set(KINDS) - set(OF_DETECTORS)
-    assert set(TERMS["detection"]) == set(KINDS) - set(OF_CLASSIFIERS)
+    for config in losses().values():
+        assert all(issubclass(load(place), torch.nn.Module) for place in config.computed_by.values())
+    assert set(RULES["classification"].losses) == set(losses()) - {"boxes", "fkd", "crosskd"}
+    assert set(RULES["detection"].losses) == set(losses()) - {"dkd", "dist", "exits"}
     assert "8×2×2 ↔ 8×7×7" in build_term(SPTerm(kind="sp"), RESNET_56, RESNET).describe()
 
 

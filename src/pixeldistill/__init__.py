@@ -6,31 +6,57 @@
 40
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from pixeldistill.errors import PixelDistillError
+from pixeldistill.errors import (
+    DataError,
+    ExportError,
+    MissingExtraError,
+    NetworkError,
+    PixelDistillError,
+    PluginError,
+    RecipeError,
+    RunError,
+    ShapeError,
+    WeightsError,
+)
 
 if TYPE_CHECKING:
-    from pixeldistill.predict import Predictor
-    from pixeldistill.reading import load_recipe
-    from pixeldistill.recipe import Recipe
-    from pixeldistill.training.stages import run_recipe as distill
+    from pixeldistill.api import compare, distill, evaluate, export, load_model, plan, predict, sweep
+    from pixeldistill.inference.torch import Predictor
+    from pixeldistill.recipe.load import load_recipe
+    from pixeldistill.recipe.recipe import Recipe
 
-__all__ = ["PixelDistillError", "Predictor", "Recipe", "distill", "load_recipe"]
+    __version__: str
 
-_LAZY = {
-    "Predictor": ("pixeldistill.predict", "Predictor"),
-    "Recipe": ("pixeldistill.recipe", "Recipe"),
-    "distill": ("pixeldistill.training.stages", "run_recipe"),
-    "load_recipe": ("pixeldistill.reading", "load_recipe"),
+__all__ = [
+    "DataError", "ExportError", "MissingExtraError", "NetworkError", "PixelDistillError", "PluginError", "Predictor", "Recipe",
+    "RecipeError", "RunError", "ShapeError", "WeightsError", "__version__", "compare", "distill", "evaluate", "export",
+    "load_model", "load_recipe", "plan", "predict", "sweep",
+]  # fmt: skip
+
+_API = ("compare", "distill", "evaluate", "export", "load_model", "plan", "predict", "sweep")
+_LAZY = {name: "pixeldistill.api" for name in _API} | {
+    "Predictor": "pixeldistill.inference.torch",
+    "Recipe": "pixeldistill.recipe.recipe",
+    "load_recipe": "pixeldistill.recipe.load",
 }
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401
     """Import what takes its time when it is first asked for."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("pixeldistill")
     if name not in _LAZY:
         raise AttributeError(f"module 'pixeldistill' has no attribute {name!r}")
-    from importlib import import_module
+    from pixeldistill.api import needing
 
-    module, attribute = _LAZY[name]
-    return getattr(import_module(module), attribute)
+    with needing("train"):
+        return getattr(import_module(_LAZY[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

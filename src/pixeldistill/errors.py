@@ -36,6 +36,14 @@ class ExportError(PixelDistillError):
     """A network that cannot be exported, or a file that is none of ours or says something else than its network."""
 
 
+class MissingExtraError(PixelDistillError):
+    """A package that an extra installs, and that is not there."""
+
+
+class PluginError(PixelDistillError):
+    """A part that another installed package adds, and that cannot be used."""
+
+
 class GivenUp(RunError):
     """Trainings that diverged, or started from one that did; `results` are those of the others, which are done."""
 
@@ -49,7 +57,7 @@ class Interrupted(PixelDistillError):
 
 
 def nearest(name: str, valid: Iterable[str], limit: int = 3) -> str:
-    """Say which of the valid names resemble a wrong one, or list them all when they are few.
+    """Return which of the valid names resemble a wrong one, or list them all when they are few.
 
     >>> nearest("isdr", ["pkd", "isrd"])
     'did you mean isrd?'

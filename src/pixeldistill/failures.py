@@ -24,12 +24,12 @@ _LOST_PEER = ("closed by peer", "Connection reset", "Broken pipe", "gloo", "NCCL
 
 
 def is_lost_worker(error: BaseException) -> bool:
-    """Tell whether an error is PyTorch's about a loader's worker that is no more: it may be raised at any place."""
+    """Return whether an error is PyTorch's about a loader's worker that is no more: it may be raised at any place."""
     return isinstance(error, RuntimeError) and "DataLoader worker" in str(error)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether memory ran out, the machine's or the device's."""
+    """Return whether memory ran out, the machine's or the device's."""
     words = ("can't allocate memory", "not enough memory", "Cannot allocate memory")
     known = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     full = isinstance(error, OSError) and error.errno == errno.ENOMEM
@@ -37,7 +37,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def in_one_line(error: Exception) -> PixelDistillError | None:
-    """Say what a user can do about an error that nobody foresaw; None for one that is a defect of the program."""
+    """Return what a user can do about an error that nobody foresaw; None for one that is a defect of the program."""
     told: PixelDistillError | None = None
     if isinstance(error, PixelDistillError):
         told = error

@@ -51,7 +51,7 @@ def importing() -> Iterator[None]:
 
 
 def release_memory() -> None:
-    """Give back what is kept but not in use. A forked process shares its parent's pages until the parent writes to them.
+    """Return back what is kept but not in use. A forked process shares its parent's pages until the parent writes to them.
 
     From then on it holds a copy of its own: without this, a loader's worker comes to hold all that the parent had kept.
     """

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from torch import Tensor
 
-from pixeldistill.detectors import DetectorSettings
+from pixeldistill.recipe.detector import DetectorSettings
 
 
 class BoxTarget(NamedTuple):
@@ -21,7 +21,7 @@ class BoxTarget(NamedTuple):
     counts: tuple[int, ...] = ()
 
     def images(self) -> Iterator["BoxTarget"]:
-        """Give the images one by one, without the places that stay empty."""
+        """Return the images one by one, without the places that stay empty."""
         for i in range(len(self.labels)):
             count = max(1, self.counts[i]) if self.counts else self.labels.shape[1]
             yield BoxTarget(self.boxes[i : i + 1, :count], self.labels[i : i + 1, :count])
@@ -57,14 +57,12 @@ class View(NamedTuple):
     @property
     def labels(self) -> Tensor:
         """The target of a classifier."""
-        assert isinstance(self.target, Tensor)
-        return self.target
+        return cast(Tensor, self.target)
 
     @property
     def objects(self) -> BoxTarget:
         """The target of a detector."""
-        assert isinstance(self.target, BoxTarget)
-        return self.target
+        return cast(BoxTarget, self.target)
 
 
 class Outputs(NamedTuple):
@@ -72,7 +70,7 @@ class Outputs(NamedTuple):
 
     `prediction`: logits (N, classes), or a detector's maps. `input_feature`: what its input module gives, (N, C, h, w).
     `features`: its maps from early to late (of a detector: its pyramid's levels), each (N, C, h, w). `towers`: of a detector,
-    what its head's first convolutions have made of each level, for classes and for boxes: see `networks.detector.Detector.begin`.
+    what its head's first convolutions have made of each level, for classes and for boxes: see `Detector.begin`.
     """
 
     prediction: Tensor | BoxMaps
@@ -83,14 +81,12 @@ class Outputs(NamedTuple):
     @property
     def logits(self) -> Tensor:
         """A classifier's prediction."""
-        assert isinstance(self.prediction, Tensor)
-        return self.prediction
+        return cast(Tensor, self.prediction)
 
     @property
     def boxes(self) -> BoxMaps:
         """A detector's prediction."""
-        assert isinstance(self.prediction, BoxMaps)
-        return self.prediction
+        return cast(BoxMaps, self.prediction)
 
 
 class Batch(NamedTuple):
@@ -132,15 +128,18 @@ class MapSpec(NamedTuple):
 class FeatureSpec:
     """The shapes of a network's outputs at its image size: all that a term needs to know to build its adapters.
 
-    `detector`: of a detector, whose `features` are its pyramid's levels. `nominal`: the side of the image for which the network
-    would have these maps were it not a control (an image enlarged before it, a stem of another stride); by default the image's.
+    `task`: what it is trained for. `detector`: of a detector, whose `features` are its pyramid's `levels`, by number.
+    `nominal`: the side of the image for which the network would have these maps were it not a control (an image enlarged before
+    it, a stem of another stride); by default the image's.
     """
 
+    task: str
     image_size: tuple[int, int]
     classes: int
     input_feature: MapSpec
     features: tuple[MapSpec, ...]
     detector: DetectorSettings | None = None
+    levels: tuple[int, ...] = ()
     nominal: int | None = None
 
     @property

@@ -9,9 +9,9 @@ from PIL import Image
 from pixeldistill.data.boxes import Annotation, through_crop
 from pixeldistill.data.check import check_images
 from pixeldistill.data.crops import Crop, draw_crop
-from pixeldistill.data.sources import load_splits
+from pixeldistill.data.splits import load_splits
 from pixeldistill.errors import DataError
-from pixeldistill.inputs import Data, Views
+from pixeldistill.recipe.data import Data, Views
 
 CATEGORIES = [{"id": 7, "name": "cat"}, {"id": 3, "name": "dog"}]
 
@@ -433,7 +433,7 @@ def test_runs_that_were_written_as_text():
     """Against COCO's own library."""
     from faster_coco_eval import mask
 
-    from pixeldistill.data.masks import mask_bounds
+    from pixeldistill.data.formats.masks import mask_bounds
 
     rng = np.random.default_rng(0)
     for _ in range(50):

@@ -8,12 +8,17 @@ from pydantic import ValidationError
 
 from pixeldistill.data.camera import captured, encode, photograph
 from pixeldistill.data.dataset import CameraImages, TrainingViews
-from pixeldistill.data.sources import Sample
+from pixeldistill.data.labels import ClassLabel
+from pixeldistill.data.splits import Sample
 from pixeldistill.data.views import camera_view, resize
-from pixeldistill.expansion import expand
-from pixeldistill.inputs import Camera, Imaging, Views
-from pixeldistill.reading import parse_recipe
+from pixeldistill.recipe.camera import Camera, Imaging
+from pixeldistill.recipe.data import Views
+from pixeldistill.recipe.expand import expand
+from pixeldistill.recipe.load import parse_recipe
+from pixeldistill.tasks import TASKS
 from pixeldistill.training.stream import altering
+
+COLLATE = TASKS["classification"].collate
 
 
 @pytest.fixture
@@ -26,7 +31,7 @@ def samples(tmp_path):
     rng = np.random.default_rng(1)
     for i in range(4):
         Image.fromarray(rng.integers(0, 255, (70, 60, 3), np.uint8)).save(tmp_path / f"{i}.png")
-    return [Sample(tmp_path / f"{i}.png", i) for i in range(4)]
+    return [Sample(tmp_path / f"{i}.png", ClassLabel(i)) for i in range(4)]
 
 
 def test_a_plain_camera_changes_nothing(picture):
@@ -75,9 +80,9 @@ CHEAP = Camera(16, Imaging(colour="grey", noise=3, codec="jpeg", quality=40))
 
 def test_a_training_view_is_what_the_camera_makes_of_the_large_one(samples):
     keys = [(3, 1), (4, 2)]
-    dataset = TrainingViews(samples, Views(seed=7), 32, "bilinear", cameras=[CHEAP], finished=False)
+    dataset = TrainingViews(samples, Views(seed=7), 32, "bilinear", COLLATE, cameras=[CHEAP], finished=False)
     raw = dataset[keys]
-    plain = TrainingViews(samples, Views(seed=7), 32, "bilinear")[keys]
+    plain = TrainingViews(samples, Views(seed=7), 32, "bilinear", COLLATE)[keys]
     assert torch.equal(raw.images, plain.images), "the teacher's view is undisturbed"
     small = resize(plain.images, 16, 16, "bilinear")
     for row, (epoch, index), got in zip(small, keys, raw.small[0], strict=True):
@@ -87,7 +92,7 @@ def test_a_training_view_is_what_the_camera_makes_of_the_large_one(samples):
 
 
 def test_evaluation_sees_what_the_camera_delivers(samples):
-    raw = CameraImages(samples, CHEAP)[range(4)]
+    raw = CameraImages(samples, CHEAP, TASKS["classification"].view)[range(4)]
     first = camera_view(np.asarray(Image.open(samples[0].path)), *CHEAP).permute(1, 2, 0).contiguous().numpy()
     assert np.array_equal(raw.images[0].permute(1, 2, 0).numpy(), photograph(first, CHEAP.imaging, (2, 0)))
 

@@ -8,9 +8,10 @@ from PIL import Image
 from pixeldistill.data.check import check_images
 from pixeldistill.data.describe import describe_classes
 from pixeldistill.data.images import read_image
-from pixeldistill.data.sources import Sample, Splits, load_splits
+from pixeldistill.data.labels import ClassLabel
+from pixeldistill.data.splits import Sample, Splits, load_splits
 from pixeldistill.errors import DataError
-from pixeldistill.inputs import Data
+from pixeldistill.recipe.data import Data
 from tests.conftest import make_images
 
 
@@ -32,7 +33,7 @@ def test_one_pool_of_class_folders_is_cut_by_seed(images):
     splits = load_splits(data)
     assert splits.classes == ("across", "down")
     assert [len(splits.test), len(splits.val), len(splits.train)] == [12, 12, 36]
-    assert {sum(s.label for s in part) for part in (splits.test, splits.val)} == {6}, "cut from every class alike"
+    assert {sum(s.label.number for s in part) for part in (splits.test, splits.val)} == {6}, "cut from every class alike"
     assert len({s.path for part in splits[:3] for s in part}) == 60
     assert any("test" in note for note in splits.notes)
     assert any("val" in note for note in splits.notes)
@@ -43,9 +44,21 @@ def test_one_pool_of_class_folders_is_cut_by_seed(images):
 def test_what_each_class_has_is_counted(tmp_path):
     """A class that was mistyped in train is one of its own; of many those are told that have the least."""
     path = tmp_path / "0.png"
-    few = Splits((Sample(path, 0), Sample(path, 0), Sample(path, 1)), (Sample(path, 0),), (), ("fish", "fihs"), ())
+    few = Splits(
+        (Sample(path, ClassLabel(0)), Sample(path, ClassLabel(0)), Sample(path, ClassLabel(1))),
+        (Sample(path, ClassLabel(0)),),
+        (),
+        ("fish", "fihs"),
+        (),
+    )
     assert describe_classes(few) == "images in train/val/test: fish 2/1/0, fihs 1/0/0"
-    many = Splits(tuple(Sample(path, n) for n in range(30) for _ in range(30 - n)), (), (), tuple(f"c{n}" for n in range(30)), ())
+    many = Splits(
+        tuple(Sample(path, ClassLabel(n)) for n in range(30) for _ in range(30 - n)),
+        (),
+        (),
+        tuple(f"c{n}" for n in range(30)),
+        (),
+    )
     told = describe_classes(many)
     assert told.startswith("images in train/val/test, the 20 rarest classes: c29 1/0/0, c28 2/0/0, ")
     assert "c10 20/0/0" in told and "c9 " not in told
@@ -63,7 +76,7 @@ def test_lists_with_spaces_other_columns_and_numbers_in_order(tmp_path):
     rows = [(f"im/{i}.png", f"{i % 11}, x{i}") for i in range(22)]
     splits = load_splits(lists(tmp_path, train=rows, val=[("v.png", "10, y")]))
     assert splits.classes == tuple(map(str, range(11))), "10 comes after 9"
-    assert splits.val[0].label == 10
+    assert splits.val[0].label == ClassLabel(10)
     assert splits.test == ()
 
 

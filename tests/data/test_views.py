@@ -5,23 +5,27 @@ from PIL import Image
 
 from pixeldistill.data.crops import draw_crop
 from pixeldistill.data.dataset import TrainingViews
+from pixeldistill.data.labels import ClassLabel
 from pixeldistill.data.loading import load
 from pixeldistill.data.sampler import micro_batches
-from pixeldistill.data.sources import Sample
+from pixeldistill.data.splits import Sample
 from pixeldistill.data.views import camera_view, resize_batch, resize_image
-from pixeldistill.inputs import Imaging, Views
-from pixeldistill.training.fabric import make_fabric
-from pixeldistill.training.stream import image_at, mix
+from pixeldistill.recipe.camera import Imaging
+from pixeldistill.recipe.data import Views
+from pixeldistill.tasks import TASKS
+from pixeldistill.training.stream import image_at, mixing
+
+COLLATE = TASKS["classification"].collate
 
 PIXELS = np.random.default_rng(0).integers(0, 255, (60, 80, 3), dtype=np.uint8)
 
 
 def test_a_view_is_a_function_of_seed_epoch_and_index_alone(tmp_path):
     Image.fromarray(PIXELS).save(tmp_path / "a.png")
-    samples = [Sample(tmp_path / "a.png", 0)] * 3
+    samples = [Sample(tmp_path / "a.png", ClassLabel(0))] * 3
 
     def view(epoch, index, seed=0):
-        return TrainingViews(samples, Views(seed=seed), 32, "bilinear")[[(epoch, index)]].images[0]
+        return TrainingViews(samples, Views(seed=seed), 32, "bilinear", COLLATE)[[(epoch, index)]].images[0]
 
     reference = view(1, 2)
     torch.manual_seed(99)
@@ -44,7 +48,7 @@ def test_all_of_a_long_image_is_seen():
 def test_views_do_not_depend_on_the_number_of_workers(tmp_path):
     for i in range(6):
         Image.fromarray(np.roll(PIXELS, 7 * i, 1)).save(tmp_path / f"{i}.png")
-    dataset = TrainingViews([Sample(tmp_path / f"{i}.png", i) for i in range(6)], Views(), 24, "bilinear")
+    dataset = TrainingViews([Sample(tmp_path / f"{i}.png", ClassLabel(i)) for i in range(6)], Views(), 24, "bilinear", COLLATE)
     keys = [[(0, 3), (0, 1)], [(1, 0), (1, 5)]]
     for one, two in zip(load(dataset, keys, 0), load(dataset, keys, 2), strict=True):
         assert torch.equal(one.images, two.images)
@@ -75,11 +79,11 @@ def test_a_crop_of_an_extreme_image_lies_within_it(height, width):
 @pytest.fixture
 def one_image(tmp_path):
     Image.fromarray(PIXELS).save(tmp_path / "a.png")
-    return [Sample(tmp_path / "a.png", 0)]
+    return [Sample(tmp_path / "a.png", ClassLabel(0))]
 
 
 def test_the_small_view_is_the_large_view_made_smaller(one_image):
-    large = TrainingViews(one_image, Views(), 48, "bilinear")[[(0, 0)]].images
+    large = TrainingViews(one_image, Views(), 48, "bilinear", COLLATE)[[(0, 0)]].images
     assert torch.equal(image_at(large, 48, "bilinear", channels_last=False), large.float() / 255)
     small = image_at(large, 12, "bilinear", channels_last=True)
     expected = Image.fromarray(large[0].permute(1, 2, 0).numpy()).resize((12, 12), Image.Resampling.BILINEAR)
@@ -89,8 +93,8 @@ def test_the_small_view_is_the_large_view_made_smaller(one_image):
 
 def test_the_large_view_is_the_crop_flipped_once(one_image):
     crop = draw_crop(Views(flip=0), 0, 4, 60, 80)
-    plain = TrainingViews(one_image * 5, Views(flip=0), 32, "bilinear")[[(0, 4)]].images[0]
-    flipped = TrainingViews(one_image * 5, Views(flip=1), 32, "bilinear")[[(0, 4)]].images[0]
+    plain = TrainingViews(one_image * 5, Views(flip=0), 32, "bilinear", COLLATE)[[(0, 4)]].images[0]
+    flipped = TrainingViews(one_image * 5, Views(flip=1), 32, "bilinear", COLLATE)[[(0, 4)]].images[0]
     assert torch.equal(flipped, plain.flip(-1))
     box = (crop.left, crop.top, crop.left + crop.width, crop.top + crop.height)
     expected = Image.fromarray(PIXELS).crop(box).resize((32, 32), Image.Resampling.BILINEAR)
@@ -104,10 +108,10 @@ def test_views_that_the_device_finishes_are_the_workers(tmp_path, kernel):
     samples = []
     for i, (height, width) in enumerate([(60, 80), (200, 30), (20, 20), (150, 170)]):
         Image.fromarray(rng.integers(0, 255, (height, width, 3), dtype=np.uint8)).save(tmp_path / f"{i}.png")
-        samples.append(Sample(tmp_path / f"{i}.png", i))
+        samples.append(Sample(tmp_path / f"{i}.png", ClassLabel(i)))
     keys = [(epoch, i) for epoch in range(5) for i in range(4)]
-    worker = TrainingViews(samples, Views(), 32, kernel)[keys]
-    raw = TrainingViews(samples, Views(), 32, kernel, finished=False)[keys]
+    worker = TrainingViews(samples, Views(), 32, kernel, COLLATE)[keys]
+    raw = TrainingViews(samples, Views(), 32, kernel, COLLATE, finished=False)[keys]
     device = resize_batch(raw.images, raw.windows, 32, kernel)
     difference = (device.int() - worker.images.int()).abs()
     assert difference.max() <= 1
@@ -116,7 +120,7 @@ def test_views_that_the_device_finishes_are_the_workers(tmp_path, kernel):
 
 
 def test_views_repeat_after_the_distinct_ones(one_image):
-    dataset = TrainingViews(one_image, Views(), 32, "bilinear", distinct=3)
+    dataset = TrainingViews(one_image, Views(), 32, "bilinear", COLLATE, distinct=3)
     views = [dataset[[(epoch, 0)]].images for epoch in range(6)]
     assert torch.equal(views[1], views[4])
     assert not torch.equal(views[0], views[1])
@@ -130,28 +134,23 @@ def test_a_jpeg_decoded_at_the_scale_that_the_crop_needs(tmp_path):
     exif = image.getexif()
     exif[0x0112] = 6  # lies on its side
     image.save(tmp_path / "a.jpg", quality=95, exif=exif)
-    samples = [Sample(tmp_path / "a.jpg", 0)]
+    samples = [Sample(tmp_path / "a.jpg", ClassLabel(0))]
     keys = [(epoch, 0) for epoch in range(12)]
-    whole = TrainingViews(samples, Views(), 48, "bilinear", reduced=False)[keys].images.float()
-    reduced = TrainingViews(samples, Views(), 48, "bilinear")[keys].images.float()
+    whole = TrainingViews(samples, Views(), 48, "bilinear", COLLATE, reduced=False)[keys].images.float()
+    reduced = TrainingViews(samples, Views(), 48, "bilinear", COLLATE)[keys].images.float()
     assert not torch.equal(whole, reduced), "some crops are large enough to be reduced"
     assert (whole - reduced).abs().mean() < 1.5
     assert (whole - reduced).abs().amax() < 20
 
 
 def test_mixing_is_the_same_at_every_side_and_for_every_run():
-    images = {8: torch.rand(4, 3, 8, 8), 4: torch.rand(4, 3, 4, 4)}
-    labels = torch.tensor([0, 1, 2, 0])
-    mixed, target = mix(images, labels, 3, 0.8, (0, 1, 5), make_fabric(accelerator="cpu"))
-    again, _ = mix(images, labels, 3, 0.8, (0, 1, 5), make_fabric(accelerator="cpu"))
-    other, _ = mix(images, labels, 3, 0.8, (0, 1, 6), make_fabric(accelerator="cpu"))
-    assert torch.equal(mixed[8], again[8])
-    assert not torch.equal(mixed[8], other[8])
-    assert torch.allclose(target.sum(dim=1), torch.ones(4))
+    share, partner = mixing(4, 0.8, (0, 1, 5))
+    assert (share, partner.tolist()) == (mixing(4, 0.8, (0, 1, 5))[0], mixing(4, 0.8, (0, 1, 5))[1].tolist())
+    assert share != mixing(4, 0.8, (0, 1, 6))[0]
     rng = np.random.default_rng((0, 1, 5))
-    share, partner = rng.beta(0.8, 0.8), rng.permutation(4)
-    for side, image in images.items():
-        assert torch.allclose(mixed[side], share * image + (1 - share) * image[partner], atol=1e-6)
+    assert (share, partner.tolist()) == (rng.beta(0.8, 0.8), rng.permutation(4).tolist())
+    target = TASKS["classification"].mix(torch.tensor([0, 1, 2, 0]), partner, share, 3)
+    assert torch.allclose(target.sum(dim=1), torch.ones(4))
     assert target[1, 1] >= share - 1e-6
 
 

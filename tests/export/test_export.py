@@ -18,15 +18,16 @@ from PIL import Image
 from pixeldistill.cost.costs import Costs, to_csv
 from pixeldistill.data.images import read_image
 from pixeldistill.data.views import to_unit
-from pixeldistill.errors import DataError, ExportError, RunError
-from pixeldistill.export.convert import assemble, convert
+from pixeldistill.errors import DataError, ExportError
+from pixeldistill.export.convert import PREFIX, convert
 from pixeldistill.export.integers import outer_layers
 from pixeldistill.export.parity import Parity, check_parity, compare_answers, received_view
 from pixeldistill.export.run import _doubts, export_run
-from pixeldistill.exported import FORMAT, ExportedModel
-from pixeldistill.inputs import Imaging
-from pixeldistill.networks.trained import load_trained
-from pixeldistill.predict import Predictor
+from pixeldistill.inference.onnx import FORMAT, ExportedModel
+from pixeldistill.inference.torch import Predictor
+from pixeldistill.recipe.camera import Imaging
+from pixeldistill.tasks import TASKS, task_of
+from pixeldistill.tasks.networks import load_trained
 from tests.conftest import recipe_content, run_here
 
 ROOT = Path(__file__).parent.parent.parent
@@ -105,7 +106,9 @@ def test_an_exported_detector_finds_what_pytorch_finds(detected):
     assert plain.parity.unmatched == 0
     assert {"map", "ap50"} <= plain.figures["val"].keys() | small.figures["val"].keys()
     files = sorted(scenes.rglob("*.png"))[:4] or sorted(scenes.rglob("*.jpg"))[:4]
-    for ours, theirs in zip(ExportedModel(plain.path).detect(files, 0.05), Predictor(run).detect(files, 0.05), strict=True):
+    for ours, theirs in zip(
+        ExportedModel(plain.path).predict(files, min_score=0.05), Predictor(run).predict(files, min_score=0.05), strict=True
+    ):
         assert len(ours.objects) == len(theirs.objects) > 0
         probabilities = [[o.probability for o in told.objects] for told in (ours, theirs)]
         assert probabilities[0] == pytest.approx(probabilities[1], abs=1e-3)
@@ -122,7 +125,7 @@ def refused(network, model, pictures):
 def test_a_file_that_answers_nonsense_is_refused(classified, detected, images):
     pictures = sorted(images.rglob("*.png"))[:3]
     network = load_trained(next((classified[0]).glob("*/seed-0")))
-    model = assemble(convert(network), network, Imaging())
+    model = task_of(network).assemble(convert(network), network, Imaging(), PREFIX)
     for tensor in model.graph.initializer:
         if len(tensor.dims) == 4 and tensor.data_type == onnx.TensorProto.FLOAT:
             values = np.full(onnx.numpy_helper.to_array(tensor).shape, np.nan, np.float32)
@@ -132,15 +135,19 @@ def test_a_file_that_answers_nonsense_is_refused(classified, detected, images):
     blind = load_trained(next((detected[0]).glob("*/seed-0")))
     with torch.no_grad():
         blind.net["head"].classification_head.cls_logits.bias -= 99
-    assert "differs from PyTorch's by" in refused(network, assemble(convert(blind), blind, Imaging()), pictures)
-    assert "differs from PyTorch's by" in refused(blind, assemble(convert(network), network, Imaging()), pictures)
+    assert "differs from PyTorch's by" in refused(
+        network, task_of(blind).assemble(convert(blind), blind, Imaging(), PREFIX), pictures
+    )
+    assert "differs from PyTorch's by" in refused(
+        blind, task_of(network).assemble(convert(network), network, Imaging(), PREFIX), pictures
+    )
 
 
 def test_a_probability_next_to_nothing_is_none(detected):
     """ONNX Runtime's sigmoid is 0 from -18 on, PyTorch's is not: a detector that is sure of the background is no other for it."""
     network = load_trained(next((detected[0]).glob("*/seed-0")))
     pictures = sorted((detected[2] / "test").glob("*.jpg"))[:4]
-    view = to_unit(received_view(read_image(pictures[0]), 64, Imaging(), whole=True))[None]
+    view = to_unit(received_view(read_image(pictures[0]), 64, Imaging(), TASKS["detection"]))[None]
     head = network.net["head"].classification_head.cls_logits
     with torch.no_grad():
         logits = torch.cat([maps.flatten() for maps in network(view).boxes.logits])
@@ -148,7 +155,9 @@ def test_a_probability_next_to_nothing_is_none(detected):
         head.bias.copy_(20 * head.bias - 18 - 20 * logits.median())
         logits = torch.cat([maps.flatten() for maps in network(view).boxes.logits])
     assert 0.2 < (logits < -18).float().mean() < 0.8
-    check_parity(compare_answers(assemble(convert(network), network, Imaging()), network, Imaging(), pictures))
+    check_parity(
+        compare_answers(task_of(network).assemble(convert(network), network, Imaging(), PREFIX), network, Imaging(), pictures)
+    )
 
 
 @pytest.mark.parametrize(
@@ -156,14 +165,16 @@ def test_a_probability_next_to_nothing_is_none(detected):
     [("fcos", "test_efficientnet", {}), ("retinanet", "test_vit", {"patch": 16}), ("retinanet", "test_resnet", {"enlarge": 128})],
 )
 def test_detectors_of_every_kind(head, backbone, changes, tmp_path):
-    from pixeldistill.detectors import DetectorSettings
-    from pixeldistill.networks.detector import build_detector
+    from pixeldistill.recipe.detector import DetectorSettings
+    from pixeldistill.tasks.detection.detector import build_detector
 
     settings = DetectorSettings(head=head, levels=(3, 5), channels=64, depth=1, scales=1)
     detector = build_detector(backbone, 3, 64, settings, **changes)
     scene = tmp_path / "scene.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (70, 100, 3), np.uint8)).save(scene)
-    check_parity(compare_answers(assemble(convert(detector), detector, Imaging()), detector, Imaging(), [scene]))
+    check_parity(
+        compare_answers(task_of(detector).assemble(convert(detector), detector, Imaging(), PREFIX), detector, Imaging(), [scene])
+    )
 
 
 def test_the_best_epoch_has_a_file_of_its_own(classified, images):
@@ -176,7 +187,7 @@ def test_the_best_epoch_has_a_file_of_its_own(classified, images):
 
 def test_a_file_that_says_something_else_is_refused(classified, images):
     network = load_trained(classified[0] / "2-distilled" / "seed-0")
-    model = assemble(convert(network), network, Imaging())
+    model = task_of(network).assemble(convert(network), network, Imaging(), PREFIX)
     with torch.no_grad():
         next(network.net.parameters()).mul_(1.05)
     parity = compare_answers(model, network, Imaging(), sorted(images.rglob("*.png"))[:2])
@@ -306,8 +317,6 @@ def test_files_that_are_none_of_ours(tmp_path, classified):
 
 def test_wrong_questions(classified, images, tmp_path):
     exported = ExportedModel(classified[1][0].path)
-    with pytest.raises(RunError, match="is a classifier"):
-        exported.detect([images])
     with pytest.raises(DataError, match="is not there"):
         exported.predict([tmp_path / "none.png"])
     (tmp_path / "broken.png").write_bytes(b"no image")
@@ -322,7 +331,7 @@ import sys
 for name in ("torch", "torchvision", "timm", "onnx", "onnxscript", "scipy", "safetensors", "matplotlib", "lightning_fabric",
              "torchmetrics", "faster_coco_eval", "tensorboard", "optuna", "jinja2"):
     sys.modules[name] = None  # as if it were not installed
-from pixeldistill.cli import app, run_command
+from pixeldistill.cli.app import app, run_command
 sys.exit(run_command(app))
 """
 
@@ -337,7 +346,7 @@ def test_predicting_needs_nothing_of_the_training_extra(classified, detected, im
     told = call("predict", classified[1][0].path, one, "--json")
     assert told.returncode == 0, told.stderr
     assert {c["class"] for c in json.loads(told.stdout)[0]["classes"]} == {"across", "down"}
-    told = call("predict", detected[1][0].path, sorted(detected[2].rglob("*.*g"))[0], "--least", 0.05, "--draw", "drawn")
+    told = call("predict", detected[1][0].path, sorted(detected[2].rglob("*.*g"))[0], "--min-score", 0.05, "--draw", "drawn")
     assert told.returncode == 0, told.stderr
     assert list((tmp_path / "drawn").glob("*.png"))
     cost = Costs("net", 16, "raw", params=1.0, macs=2.0, memory=3.0, pixels=256.0)

@@ -7,12 +7,13 @@ import torch.nn.functional as F
 
 from pixeldistill.data.camera import photograph
 from pixeldistill.data.views import camera_view, to_unit, whole_view
-from pixeldistill.detectors import DetectorSettings
-from pixeldistill.export.graphs import classifier_view, detector_answer, detector_view
-from pixeldistill.exported import open_session
 from pixeldistill.functional.reconstruction import normalise
-from pixeldistill.inputs import Imaging
-from pixeldistill.tasks.detection import MIN_SCORE, MOST, find_objects
+from pixeldistill.inference.onnx import open_session
+from pixeldistill.recipe.camera import Imaging
+from pixeldistill.recipe.detector import DetectorSettings
+from pixeldistill.tasks.classification.export import classifier_view
+from pixeldistill.tasks.detection.export import detector_answer, detector_view
+from pixeldistill.tasks.detection.results import MIN_SCORE, MOST, find_objects
 from pixeldistill.types import BoxMaps, Outputs
 
 SIZES = [(64, 64), (100, 70), (70, 101), (33, 47), (20, 31), (56, 56), (300, 64)]
@@ -80,7 +81,7 @@ def test_a_detectors_answer():
     expected = find_objects(outputs, settings, (90, 96))
     assert any(len(found.scores) == MOST for found in expected), "an image is full"
     from pixeldistill.functional.boxes import decode_boxes
-    from pixeldistill.tasks.detection import anchors_of
+    from pixeldistill.tasks.detection.loss import anchors_of
 
     boxes = decode_boxes(deltas, anchors_of(settings, ((12, 12),), torch.device("cpu"))[0])
     session = open_session(detector_answer(3, MIN_SCORE, 0.5, MOST).SerializeToString())

@@ -13,7 +13,7 @@ import pytest
 from pixeldistill.data.folders import find_images
 from pixeldistill.data.images import read_image
 from pixeldistill.export.run import export_run
-from pixeldistill.exported import ExportedModel
+from pixeldistill.inference.onnx import ExportedModel
 from tests.conftest import recipe_content, run_here
 from tests.export.test_export import detected  # noqa: F401  (a fixture)
 

@@ -17,12 +17,12 @@ import torch
 import torchvision
 from torch import nn
 
-from pixeldistill.architectures import _CALLED_OTHERWISE, by_timms_name
 from pixeldistill.cost.gather import network_names
 from pixeldistill.errors import NetworkError, WeightsError
 from pixeldistill.functional.reconstruction import normalise
 from pixeldistill.networks import build_classifier
-from pixeldistill.networks.checkpoints import read_checkpoint
+from pixeldistill.networks.weights.checkpoints import read_checkpoint
+from pixeldistill.recipe.architectures import _CALLED_OTHERWISE, by_timms_name
 
 
 @pytest.fixture(scope="module")
@@ -302,7 +302,7 @@ def test_nothing_is_unpickled_beyond_tensors(tmp_path, capsys):
 
 @pytest.mark.parametrize("name", ["timm/resnet18.a1_in1k", "hf_hub:timm/resnet18.a1_in1k", "hf-hub:timm/resnet18"])
 def test_names_as_the_hub_has_them(name):
-    from pixeldistill.recipe import Network
+    from pixeldistill.recipe.network import Network
 
     assert Network(network=name, side=32).network in ("resnet18.a1_in1k", "resnet18")
     assert next(iter(network_names([name]))) in ("resnet18.a1_in1k", "resnet18")

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from pixeldistill.errors import NetworkError
-from pixeldistill.losses import ISRDTerm, PKDTerm
 from pixeldistill.networks import build_classifier
+from pixeldistill.recipe.losses import ISRDTerm, PKDTerm
 from pixeldistill.training.objective import Objective
 from pixeldistill.types import Batch, View
 

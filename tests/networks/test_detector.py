@@ -5,12 +5,12 @@ import torch
 import torch.nn.functional as F
 
 from pixeldistill.cost.measure import macs
-from pixeldistill.detectors import DetectorSettings
 from pixeldistill.errors import NetworkError, WeightsError
-from pixeldistill.networks.adoption import adopt_detector
-from pixeldistill.networks.detector import build_detector
 from pixeldistill.networks.folding import fold_norms
-from pixeldistill.tasks.detection import find_objects
+from pixeldistill.recipe.detector import DetectorSettings
+from pixeldistill.tasks.detection.adoption import adopt_detector
+from pixeldistill.tasks.detection.detector import build_detector
+from pixeldistill.tasks.detection.results import find_objects
 
 LIGHT = {"channels": 64, "depth": 2, "scales": 1}
 FAMILIES = {

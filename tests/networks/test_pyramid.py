@@ -5,9 +5,10 @@ import pytest
 import torch
 from torchvision.ops import box_iou
 
-from pixeldistill.detectors import DetectorSettings
-from pixeldistill.networks.anchors import cell_shapes, coverage, level_anchors
-from pixeldistill.networks.pyramid import assistant_levels, pair_levels, size_shift
+from pixeldistill.recipe.detector import DetectorSettings
+from pixeldistill.recipe.levels import assistant_levels, pair_levels, size_shift
+from pixeldistill.tasks.detection.anchors import coverage, level_anchors
+from pixeldistill.tasks.detection.heads.base import head_named
 
 RNG = np.random.default_rng(5)
 
@@ -54,7 +55,7 @@ def test_anchors_have_the_shapes_that_are_asked_for():
     boxes = level_anchors(settings, 3, (1, 1))
     sizes = (boxes[:, 2:] - boxes[:, :2]) / 8
     assert np.allclose(sizes.prod(axis=1), [9, 18, 9, 18]) and np.allclose(sizes[:, 1] / sizes[:, 0], [0.5, 0.5, 2, 2])
-    assert len(cell_shapes(DetectorSettings(head="fcos"))) == 1
+    assert len(head_named("fcos").cell_shapes(DetectorSettings(head="fcos"))) == 1
 
 
 def test_levels_correspond_by_their_share_of_the_image():

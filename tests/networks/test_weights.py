@@ -9,8 +9,8 @@ import torch
 
 from pixeldistill.errors import WeightsError
 from pixeldistill.networks import build_classifier
-from pixeldistill.networks.weights import packaged_weights, read_state, state_bytes
-from pixeldistill.run_folder import find_run
+from pixeldistill.networks.weights.load import packaged_weights, read_state, state_bytes
+from pixeldistill.storage.run_folder import find_run
 
 
 def save(net, path):

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from pixeldistill.archive import Archive
 from pixeldistill.errors import DataError, RecipeError, RunError
-from pixeldistill.files import PARTIAL
-from pixeldistill.networks.weights import weights_file
-from pixeldistill.reading import parse_recipe
-from pixeldistill.run_folder import find_run
-from pixeldistill.training.runs import file_digest
+from pixeldistill.networks.weights.load import weights_file
+from pixeldistill.recipe.load import parse_recipe
+from pixeldistill.storage.archive import Archive
+from pixeldistill.storage.claims import file_digest
+from pixeldistill.storage.files import PARTIAL
+from pixeldistill.storage.run_folder import find_run
+from pixeldistill.tasks import TASKS
 from pixeldistill.training.trainee import Trainee
 from tests.conftest import last_weights, recipe_content, run_here
 
@@ -125,7 +126,7 @@ def test_a_bank_goes_on_where_it_was_stopped(content, tmp_path, monkeypatch):
     asked, said = [], []
     finish = Archive.finish
     monkeypatch.setattr(Archive, "finish", lambda self, block: (asked.append(block), finish(self, block)))
-    monkeypatch.setattr("pixeldistill.training.build.Context.say", lambda self, text: said.append(text))
+    monkeypatch.setattr("pixeldistill.runs.build.Context.say", lambda self, text: said.append(text))
     run_here(content, tmp_path / "b", bank=bank)
     assert asked == [1]
     assert any("5 of 6 blocks are there" in line for line in said)
@@ -135,7 +136,7 @@ def test_a_bank_goes_on_where_it_was_stopped(content, tmp_path, monkeypatch):
 def test_a_term_that_wants_maps_has_them_added_to_the_bank(content, tmp_path, monkeypatch):
     """What is there is not computed again, and what the bank says of a view is what the teacher says of it."""
     from pixeldistill.data.dataset import TrainingViews
-    from pixeldistill.data.sources import load_splits
+    from pixeldistill.data.splits import load_splits
     from pixeldistill.networks.classifier import build_classifier
 
     bank = {"views": 3, "folder": str(tmp_path / "bank")}
@@ -146,7 +147,9 @@ def test_a_term_that_wants_maps_has_them_added_to_the_bank(content, tmp_path, mo
     run_here(content, tmp_path / "b", bank=bank, terms=terms)
     assert (folder / "logits/view-0000/values.npy").stat().st_mtime_ns == before
     recipe = parse_recipe({**content, "run": str(tmp_path / "c")})
-    views = TrainingViews(load_splits(recipe.data).train, recipe.views, 32, "bilinear")[[(2, 5), (1, 3)]]
+    views = TrainingViews(load_splits(recipe.data).train, recipe.views, 32, "bilinear", TASKS["classification"].collate)[
+        [(2, 5), (1, 3)]
+    ]
     teacher = build_classifier("test_resnet", 2, 32, weights=content["teacher"]["weights"], trained=True).eval()
     with torch.no_grad():
         outputs = teacher(views.images.float() / 255)
@@ -350,7 +353,7 @@ def test_a_file_that_was_cut_off_is_refused(content, tmp_path, size, complete):
 def test_two_processes_leave_nothing_out_however_late_one_is(content, tmp_path, monkeypatch, late):
     """The one has done its share before the other looks what is missing."""
     from pixeldistill.data import store as module
-    from pixeldistill.data.sources import load_splits
+    from pixeldistill.data.splits import load_splits
 
     monkeypatch.setattr(module, "BLOCK", 4)
     samples = load_splits(parse_recipe({**content, "run": str(tmp_path / "run")}).data).train
@@ -373,7 +376,7 @@ def test_what_a_bank_cannot_serve_is_refused(content, tmp_path):
 
 def test_no_room_is_said_before_anything_is_written(content, tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr("pixeldistill.archive.shutil.disk_usage", lambda path: usage._replace(free=150))
+    monkeypatch.setattr("pixeldistill.storage.archive.shutil.disk_usage", lambda path: usage._replace(free=150))
     with pytest.raises(RunError, match=r"needs 192 B, 150 B are free there: make room, or name another bank.folder"):
         run_here(content, tmp_path / "run", bank={"views": 2})
     assert not list((tmp_path / "run/bank").rglob("*.npy"))

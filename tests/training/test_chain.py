@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from pixeldistill.errors import GivenUp, Interrupted
+from pixeldistill.storage.claims import file_digest
 from pixeldistill.training.engine import Loop
-from pixeldistill.training.runs import file_digest
 from tests.conftest import last_weights, run_here
 
 
@@ -27,7 +27,7 @@ def tas(content):
 @pytest.fixture
 def untrained_start(monkeypatch):
     """The controls of the fixture start from pretrained weights, which no test may download."""
-    from pixeldistill.networks import weights
+    from pixeldistill.networks.weights import load as weights
 
     monkeypatch.setattr(weights, "packaged_weights", lambda name: None)
 
@@ -153,7 +153,7 @@ def test_a_stage_means_its_first_seed(content, tmp_path):
 
 def test_a_chain_of_stages_from_the_command_line(content, write, capsys):
     """What `show --stages` prints is trained by `distill`."""
-    from pixeldistill import cli
+    from pixeldistill.cli import app as cli
 
     def call(*args):
         return cli.run_command(lambda: cli.app([*map(str, args)], standalone_mode=False))

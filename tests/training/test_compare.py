@@ -3,16 +3,16 @@
 import pytest
 from rich.console import Console
 
-from pixeldistill import cli
+from pixeldistill.cli import app as cli
 from pixeldistill.cost.measure import macs
 from pixeldistill.errors import RecipeError
-from pixeldistill.expansion import expand
-from pixeldistill.methods import presets
+from pixeldistill.experiments.compare import _measured_before, compare, every_method
 from pixeldistill.networks import build_classifier
-from pixeldistill.reading import load_recipe, parse_recipe
-from pixeldistill.training.compare import _measured_before, compare, every_method
-from pixeldistill.training.equal import settle, training_cost
-from pixeldistill.trial import trial_of
+from pixeldistill.recipe.expand import expand
+from pixeldistill.recipe.load import load_recipe, parse_recipe
+from pixeldistill.recipe.quick import trial_of
+from pixeldistill.recipe.tasks import RULES
+from pixeldistill.runs.equal_compute import settle, training_cost
 
 
 @pytest.fixture
@@ -139,9 +139,14 @@ def test_terms_of_the_recipe_are_those_of_ts(compared):
 
 def test_what_a_recipe_compares_by_default(compared):
     recipe = {key: value for key, value in compared.items() if key not in ("seeds", "controls", "assistant")}
-    assert list(every_method(parse_recipe(recipe)).compare) == list(presets(2))
+    assert list(every_method(parse_recipe(recipe)).compare) == list(RULES["classification"].methods(2))
     vit = recipe | {"student": {"network": "test_vit", "side": 32, "weights": "none"}, "views": {"mixup": 0.2}}
-    assert set(presets(2)) - set(every_method(parse_recipe(vit)).compare) == {"stem", "enlarged", "dkd", "dkd-long"}
+    assert set(RULES["classification"].methods(2)) - set(every_method(parse_recipe(vit)).compare) == {
+        "stem",
+        "enlarged",
+        "dkd",
+        "dkd-long",
+    }
     with pytest.raises(RecipeError, match="needs a `teacher`"):
         every_method(parse_recipe({k: v for k, v in recipe.items() if k not in ("teacher", "terms")}))
 
@@ -227,8 +232,8 @@ def test_every_method_by_default_and_in_a_trial(compared):
     assert {s.schedule.epochs for s in expand(trial)} == {1}
     assert all(s.cost_as is None and s.seeds == (0,) for s in expand(trial))
     assert str(trial.run).endswith("-quick")
-    every = recipe.model_copy(update={"compare": presets(2)})
-    assert [s.name for s in expand(every)] == ["teacher", "assistant", *presets(2)]
+    every = recipe.model_copy(update={"compare": RULES["classification"].methods(2)})
+    assert [s.name for s in expand(every)] == ["teacher", "assistant", *RULES["classification"].methods(2)]
 
 
 def test_stages_are_printed_to_be_edited(compared, write, capsys):

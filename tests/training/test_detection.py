@@ -3,31 +3,36 @@
 import json
 import re
 from functools import partial
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from pixeldistill import Predictor, cli
+from pixeldistill import Predictor
+from pixeldistill.cli import app as cli
 from pixeldistill.data.boxes import Annotation
 from pixeldistill.data.dataset import TrainingViews
-from pixeldistill.data.sources import Sample
+from pixeldistill.data.splits import Sample
 from pixeldistill.data.store import open_store
 from pixeldistill.errors import DataError, RecipeError, RunError
-from pixeldistill.expansion import expand
-from pixeldistill.inputs import Views
-from pixeldistill.reading import parse_recipe
-from pixeldistill.recipe import Network, Stage
-from pixeldistill.schedules import Schedule
-from pixeldistill.training import exposed
+from pixeldistill.evaluation.rerun import measure_run
+from pixeldistill.recipe.data import Views
+from pixeldistill.recipe.expand import expand
+from pixeldistill.recipe.load import parse_recipe
+from pixeldistill.recipe.network import Network
+from pixeldistill.recipe.schedule import Schedule
+from pixeldistill.recipe.stage import Stage
+from pixeldistill.runs.outcome import alone_on_val
+from pixeldistill.tasks import TASKS
+from pixeldistill.tasks.base import Taught
+from pixeldistill.tasks.detection.coverage import describe_coverage
+from pixeldistill.tasks.detection.teacher import describe_exposed
 from pixeldistill.training.fabric import make_fabric
-from pixeldistill.training.inspect import describe_coverage
-from pixeldistill.training.measure import measure_run
-from pixeldistill.training.passes import Training
 from pixeldistill.training.stream import Stream
 from tests.conftest import last_weights, recipe_content, run_here
+
+COLLATE = TASKS["detection"].collate
 
 SCHEDULE = {"epochs": 1, "lr": 0.01, "batch_size": 4, "clip_grad": 10}
 
@@ -35,7 +40,7 @@ SCHEDULE = {"epochs": 1, "lr": 0.01, "batch_size": 4, "clip_grad": 10}
 @pytest.fixture(scope="session")
 def scenes(tmp_path_factory):
     """Generated scenes, drawn once."""
-    from pixeldistill.data.scenes import draw_scenes
+    from pixeldistill.data.formats.scenes import draw_scenes
 
     root = tmp_path_factory.mktemp("detection") / "scenes"
     draw_scenes(root)
@@ -78,7 +83,7 @@ def test_an_assistant_has_the_levels_of_both_its_partners(content):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"data": {"format": "demo"}}, "has no boxes"),
+        ({"data": {"format": "demo"}}, "has classes: it needs `task: classification`; `task: detection` needs format coco, voc"),
         ({"task": "classification"}, "needs `task: detection`"),
         ({"bank": {"views": 2}}, "detectors are asked at every step"),
         ({"views": {"mixup": 0.2}}, "mixes classes, not boxes"),
@@ -192,7 +197,7 @@ def test_a_classifier_cannot_teach_a_detector(content, tmp_path, write, capsys):
     """Its backbone alone would be used, and a fresh head would teach."""
     from pixeldistill.errors import WeightsError
     from pixeldistill.networks import build_classifier
-    from pixeldistill.networks.weights import state_bytes
+    from pixeldistill.networks.weights.load import state_bytes
 
     path = tmp_path / "backbone.safetensors"
     path.write_bytes(state_bytes(build_classifier("test_resnet", 4, 64).net))
@@ -236,14 +241,14 @@ def test_each_role_sees_its_own_boxes(tmp_path, stored):
     store = stored and open_store(
         tmp_path / "store", samples, [("1.jpg", 0)] * 16, side=stored, kernel="bilinear", workers=0, note=lambda text: None
     )
-    views = TrainingViews(samples, Views(scale=(0.5, 1), ratio=(0.8, 1.25)), 96, "bilinear", store=store or None)
+    views = TrainingViews(samples, Views(scale=(0.5, 1), ratio=(0.8, 1.25)), 96, "bilinear", COLLATE, store=store or None)
     schedule = Schedule(epochs=1, lr=0.1, batch_size=16)
     stages = [
         Stage(name=f"s{side}", student=Network(network="x", side=side), terms=(), schedule=schedule, crop_side=96)
         for side in (96, 48)
     ]
     fabric = make_fabric(accelerator="cpu")
-    (batches,) = Stream(stages, [(), ()], views, None, 1, 0, 0, fabric)(0, 0)
+    (batches,) = Stream(stages, [(), ()], views, None, TASKS["detection"], 1, 0, 0, fabric)(0, 0)
     flips = set()
     for side, batch in zip((96, 48), batches, strict=True):
         view = batch.views["student"]
@@ -259,7 +264,7 @@ def test_what_the_assistant_exposes_is_said(content, tmp_path):
 
     from rich.console import Console
 
-    from pixeldistill.training.stages import run_recipe
+    from pixeldistill.runs.execute import run_recipe
 
     def said_of(run, **assistant):
         console = Console(file=StringIO(), width=300)
@@ -276,7 +281,7 @@ def test_what_the_assistant_exposes_is_said(content, tmp_path):
 
 
 @pytest.mark.parametrize(("own", "warned"), [(0.2, False), (0.3, True), (0.4, True), (0.85, True)])
-def test_a_teacher_with_little_to_teach_is_named(content, tmp_path, monkeypatch, own, warned):
+def test_a_teacher_with_little_to_teach_is_named(content, tmp_path, own, warned):
     """What counts is its mAP on the levels that it exposes to each student, not on all."""
     students = [content["student"], content["student"] | {"name": "other", "options": {"drop_path_rate": 0.1}}]
     students.append(content["student"] | {"name": "fine", "detector": {"levels": [2, 4]}})
@@ -290,14 +295,16 @@ def test_a_teacher_with_little_to_teach_is_named(content, tmp_path, monkeypatch,
         (folders[stage.name] / "done.json").write_text(json.dumps(cost | {"last": figures, "best": figures}))
     asked = []
 
-    def measured(network, images, fabric, levels=None):
+    def score(levels):
         asked.append(levels)
-        return {"map": {range(4, 6): 0.3, range(3, 6): 0.9}.get(levels, 0.8)}
+        return {range(4, 6): 0.3, range(3, 6): 0.9}.get(levels, 0.8)
 
-    monkeypatch.setattr(exposed, "evaluate", measured)
-    taught = [Training(i, stage, 0, folders[stage.name]) for i, stage in enumerate(stages) if stage.teacher]
-    network = SimpleNamespace(settings=taught[0].stage.teacher.detector)
-    lines = exposed.describe_exposed(taught, network, None, stages, folders, None)
+    taught = [
+        Taught(stage.name, stage.student, stage.teacher, alone_on_val(stage, stages, folders))
+        for stage in stages
+        if stage.teacher
+    ]
+    lines = describe_exposed(score, taught)
     assert [line.removeprefix("warning: ").partition(":")[0] for line in lines] == ["pkd-test_resnet-32", "pkd-other", "pkd-fine"]
     assert "has mAP 30.0 on val with the levels it exposes, P4–P5 (80.0 with all)" in lines[0]
     assert "has mAP 90.0 on val with the levels it exposes, P3–P5; the student" in lines[2]
@@ -332,7 +339,7 @@ def test_it_goes_on_exactly(content, tmp_path, monkeypatch):
 
 
 def test_the_command_line_shows_evaluates_and_predicts(content, write, tmp_path, capsys, scenes, monkeypatch):
-    from pixeldistill.tasks import detection
+    from pixeldistill.tasks.detection import results as detection
 
     monkeypatch.setattr(detection, "MIN_SCORE", 0.0)  # three steps make nobody confident
 
@@ -358,7 +365,7 @@ def test_the_command_line_shows_evaluates_and_predicts(content, write, tmp_path,
     assert "crop" not in card["imaging"], "it is shown whole images"
     assert figures == done["last"]["test"]
     picture = scenes / "test" / "0001.jpg"
-    code, said = call("predict", tmp_path / "run", picture, picture, "--least", 0, "--draw", tmp_path / "drawn", "--json")
+    code, said = call("predict", tmp_path / "run", picture, picture, "--min-score", 0, "--draw", tmp_path / "drawn", "--json")
     (first, second) = json.loads(said)
     assert code == 0 and first == second and len(first["objects"]) == 100
     assert all(0 <= n <= 256 for o in first["objects"] for n in o["box"])
@@ -408,7 +415,7 @@ def test_compiled_equals_plain(content, images, tmp_path, task, monkeypatch):
 def test_a_comparison(content, tmp_path):
     from rich.console import Console
 
-    from pixeldistill.training.compare import compare, every_method
+    from pixeldistill.experiments.compare import compare, every_method
 
     every = every_method(parse_recipe(content))
     assert {"fkd", "crosskd", "tas", "enlarged"} <= set(every.compare)
@@ -430,7 +437,7 @@ def test_a_teacher_whose_images_are_enlarged(content, tmp_path):
     """What is called large is what it reads itself."""
     from rich.console import Console
 
-    from pixeldistill.training.compare import compare
+    from pixeldistill.experiments.compare import compare
 
     large = {"teacher": content["teacher"] | {"enlarge": 128}, "compare": ["alone", "ts", "enlarged"]}
     recipe = parse_recipe(content | large)
@@ -443,10 +450,11 @@ def test_a_teacher_whose_images_are_enlarged(content, tmp_path):
 @pytest.mark.parametrize("head", ["retinanet", "fcos"])
 def test_a_detector_learns_ten_images_by_heart(scenes, tmp_path, head):
     """What it was trained on it finds again: mAP above 0.9."""
-    from pixeldistill.data.sources import load_splits
-    from pixeldistill.inputs import Camera, Data, Imaging
-    from pixeldistill.networks.trained import load_trained
-    from pixeldistill.training.evaluate import TestImages, evaluate
+    from pixeldistill.data.splits import load_splits
+    from pixeldistill.evaluation.evaluate import TestImages, evaluate
+    from pixeldistill.recipe.camera import Camera, Imaging
+    from pixeldistill.recipe.data import Data
+    from pixeldistill.tasks.networks import load_trained
     from pixeldistill.training.fabric import make_fabric
 
     data = {"format": "scenes", "root": str(scenes), "limit": 10}
@@ -459,6 +467,8 @@ def test_a_detector_learns_ten_images_by_heart(scenes, tmp_path, head):
     (result,) = run_here(content, tmp_path / "run").values()
     fabric = make_fabric(accelerator="cpu")
     train = load_splits(Data(**data)).train
-    figures = evaluate(load_trained(result.folder), TestImages(train, Camera(160, Imaging()), 0, fabric), fabric)
+    figures = evaluate(
+        load_trained(result.folder), TestImages(train, Camera(160, Imaging()), TASKS["detection"], 0, fabric), fabric
+    )
     print(f"{head}: mAP {figures['map']:.3f}, AP50 {figures['ap50']:.3f} on what it was trained on")
     assert figures["map"] > 0.9, figures

@@ -19,21 +19,22 @@ from rich.console import Console
 from torch import nn
 
 from pixeldistill.data.sampler import micro_batches
-from pixeldistill.detectors import DetectorSettings
 from pixeldistill.errors import DataError, Interrupted, RecipeError, RunError
-from pixeldistill.files import PARTIAL, _host
-from pixeldistill.losses import ISRDTerm, PKDTerm, SupervisedTerm
 from pixeldistill.networks import build_classifier
-from pixeldistill.networks.detector import build_detector
-from pixeldistill.reading import parse_recipe
-from pixeldistill.recipe import Network, Stage
-from pixeldistill.run_folder import CHECKPOINT
-from pixeldistill.schedules import Schedule
+from pixeldistill.recipe.detector import DetectorSettings
+from pixeldistill.recipe.load import parse_recipe
+from pixeldistill.recipe.losses import ISRDTerm, PKDTerm, SupervisedTerm
+from pixeldistill.recipe.network import Network
+from pixeldistill.recipe.schedule import Schedule
+from pixeldistill.recipe.stage import Stage
+from pixeldistill.runs.passes import passes
+from pixeldistill.storage.files import PARTIAL, _host
+from pixeldistill.storage.run_folder import CHECKPOINT
+from pixeldistill.tasks.detection.detector import build_detector
 from pixeldistill.training.checkpoint import State, write_checkpoint
 from pixeldistill.training.engine import GO_ON, STOP, Loop, check_alike, check_batch, fit
 from pixeldistill.training.fabric import first_machine, make_fabric
 from pixeldistill.training.objective import Objective
-from pixeldistill.training.passes import passes
 from pixeldistill.training.progress import Progress
 from pixeldistill.training.teacher import LiveTeacher
 from pixeldistill.training.trainee import Job, Trainee

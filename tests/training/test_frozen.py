@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from pixeldistill.errors import WeightsError
-from pixeldistill.networks.weights import state_bytes
-from pixeldistill.training.frozen import describe_classifier
+from pixeldistill.networks.weights.load import state_bytes
+from pixeldistill.tasks.classification.teacher import describe_classifier
 from tests.conftest import last_weights, make_images, recipe_content, run_here
 
 NUMBERS = tuple(sorted(map(str, range(1, 13))))  # 1, 10, 11, 12, 2, …

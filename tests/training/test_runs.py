@@ -13,7 +13,7 @@ import pytest
 import torch
 import yaml
 
-from pixeldistill.files import locked
+from pixeldistill.storage.files import locked
 from tests.conftest import recipe_content
 
 
@@ -29,7 +29,7 @@ def recipe(images, tmp_path_factory):
 
 
 def weights(run):
-    from pixeldistill.networks.weights import read_state
+    from pixeldistill.networks.weights.load import read_state
 
     return read_state(Path(run) / "2-distilled/seed-0/last.safetensors")
 
@@ -47,7 +47,18 @@ def assert_same(one, two):
 
 
 def start(recipe, run, *more, cwd, prefix=()):
-    command = [sys.executable, *prefix, "-m", "pixeldistill.cli", "distill", str(recipe), "--set", f"run={run}", "--workers", "1"]
+    command = [
+        sys.executable,
+        *prefix,
+        "-m",
+        "pixeldistill",
+        "distill",
+        str(recipe),
+        "--set",
+        f"run={run}",
+        "--workers",
+        "1",
+    ]
     return subprocess.Popen([*command, *more], cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -117,7 +128,7 @@ def test_a_full_disk_ends_in_a_line_and_loses_nothing(recipe, program, tmp_path,
     code = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         f"resource.setrlimit(resource.RLIMIT_FSIZE, ({len(before) // 2}, {len(before) // 2}));"
-        "from pixeldistill.cli import main; main()"
+        "from pixeldistill.cli.app import main; main()"
     )
     command = [sys.executable, "-c", code, "distill", str(recipe), "--set", "run=full", "--workers", "0"]
     full = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
@@ -134,7 +145,7 @@ def test_a_full_disk_ends_in_a_line_and_loses_nothing(recipe, program, tmp_path,
 
 def torchrun(recipe, run, tmp_path, port, timeout=900):
     prefix = ["-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port", str(port)]
-    command = [sys.executable, *prefix, "-m", "pixeldistill.cli", "distill", str(recipe), "--set", f"run={tmp_path / run}"]
+    command = [sys.executable, *prefix, "-m", "pixeldistill", "distill", str(recipe), "--set", f"run={tmp_path / run}"]
     command += ["--workers", "0", "--accelerator", "cpu"]  # the run's whole path is what `pkill` knows it by
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)

@@ -3,7 +3,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from pixeldistill.schedules import Schedule
+from pixeldistill.recipe.schedule import Schedule
 from pixeldistill.training.schedule import build_optimizer, learning_rate
 
 

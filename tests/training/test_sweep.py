@@ -5,17 +5,17 @@ from io import StringIO
 
 import pytest
 
-from pixeldistill.candidates import Halving
 from pixeldistill.cost.costs import Costs
 from pixeldistill.errors import RecipeError, WeightsError
-from pixeldistill.reading import parse_recipe
+from pixeldistill.experiments.halving import lost_students, margins, rungs
+from pixeldistill.experiments.sweep import sweep
+from pixeldistill.recipe.load import parse_recipe
+from pixeldistill.recipe.quick import trial_of
+from pixeldistill.recipe.search import Halving
 from pixeldistill.report.collect import collect
-from pixeldistill.report.frontier import Measured, front, labels, to_csv, to_markdown
-from pixeldistill.run_folder import find_run
-from pixeldistill.training.halving import lost_students, margins, rungs
-from pixeldistill.training.runs import DONE
-from pixeldistill.training.sweep import sweep
-from pixeldistill.trial import trial_of
+from pixeldistill.report.frontier import Measured, front, labels, to_csv, to_sheet
+from pixeldistill.storage.claims import DONE
+from pixeldistill.storage.run_folder import find_run
 from tests.conftest import recipe_content
 
 IMAGES = 10**9  # no tolerance
@@ -85,7 +85,7 @@ def test_a_front_by_hand():
     ]  # fmt: skip
     assert [m.label for m in front(students, ("macs", "bytes"))] == ["cheap", "small", "dear"]
     assert [m.label for m in front(students, ("bytes",))] == ["small", "dear"]
-    table = to_markdown(students, "top1", ("macs",))
+    table = to_sheet(students, "top1", ("macs",)).markdown()
     assert "| • | cheap, raw |" in table
     assert "given up after epoch 3" in table
     assert "failed" in table
@@ -125,7 +125,7 @@ def test_a_sweep_goes_on_where_it_was_stopped(candidates, tmp_path, monkeypatch)
         invented = {name: [worth[name]] * len(own) for name, own in histories.items()}
         return lost_students(invented, costs, halving, epochs, IMAGES)
 
-    monkeypatch.setattr("pixeldistill.training.sweep.lost_students", graded)
+    monkeypatch.setattr("pixeldistill.experiments.sweep.lost_students", graded)
     quiet, heard = Console(quiet=True), Console(file=StringIO(), width=200)
     whole = sweep(parse_recipe(candidates | {"run": str(tmp_path / "whole")}), workers=0, console=heard)
     assert len(whole.students) == 6
@@ -171,7 +171,7 @@ def test_a_sweep_without_halving_trains_all_to_the_end(candidates, monkeypatch):
     def decides(*_):
         raise AssertionError("nobody is to be given up")
 
-    monkeypatch.setattr("pixeldistill.training.sweep.lost_students", decides)
+    monkeypatch.setattr("pixeldistill.experiments.sweep.lost_students", decides)
     candidates["candidates"]["sides"], candidates["halving"] = [12], None
     found = sweep(parse_recipe(candidates), workers=0, console=Console(quiet=True))
     assert [m.test is not None for m in found.students] == [True, True]
@@ -182,7 +182,7 @@ def test_a_cluster_trains_the_same_students(candidates, tmp_path):
     """Two tasks on this machine, which see its files."""
     from rich.console import Console
 
-    from pixeldistill.training.cluster import on_ray
+    from pixeldistill.experiments.ray import on_ray
 
     pytest.importorskip("ray", reason="needs the extra `ray`")
     quiet = Console(quiet=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pixeldistill.files import write_json
+from pixeldistill.storage.files import write_json
 
 
 def default_cache() -> Path:
@@ -16,7 +16,7 @@ def default_cache() -> Path:
 
 
 def remembered(folder: Path | None, key: dict[str, Any], measure: Callable[[], Any]) -> Any:  # noqa: ANN401
-    """Give what was measured for a key before, or measure it now and keep it.
+    """Return what was measured for a key before, or measure it now and keep it.
 
     Args:
         folder: of the cache; None keeps nothing.

@@ -4,17 +4,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pixeldistill.assistants import completed
-from pixeldistill.candidates import Candidates
 from pixeldistill.cost.costs import Costs
 from pixeldistill.cost.gather import Refused, measure_costs, network_names
 from pixeldistill.cost.plan import Plan, plan
-from pixeldistill.data.sources import Sample
-from pixeldistill.detectors import DetectorSettings
+from pixeldistill.data.splits import Sample
 from pixeldistill.errors import NetworkError
-from pixeldistill.inputs import Imaging
-from pixeldistill.reading import parse_recipe, told
-from pixeldistill.recipe import Recipe, Student
+from pixeldistill.recipe.camera import Imaging
+from pixeldistill.recipe.detector import DetectorSettings
+from pixeldistill.recipe.load import parse_recipe, told
+from pixeldistill.recipe.network import Student
+from pixeldistill.recipe.recipe import Recipe
+from pixeldistill.recipe.search import Candidates
 
 _CHOICE = {"candidates", "budget", "halving", "student", "students"}
 
@@ -35,7 +35,7 @@ class Listed(NamedTuple):
 
 
 def list_students(candidates: Candidates, imaging: Imaging, detector: DetectorSettings | None = None) -> list[Listed]:
-    """Give every pair of network, side and camera as a student.
+    """Return every pair of network, side and camera as a student.
 
     Raises:
         NetworkError: an unknown name.
@@ -55,9 +55,9 @@ def list_students(candidates: Candidates, imaging: Imaging, detector: DetectorSe
 
 
 def own_students(recipe: Recipe) -> list[Listed]:
-    """Give the students that a recipe names itself, complete."""
+    """Return the students that a recipe names itself, complete."""
     students = [s.model_copy(update={"imaging": s.imaging or recipe.imaging}) for s in recipe.all_students]
-    return [Listed(completed(s, recipe.detector) if recipe.detector else s, named=True) for s in students]
+    return [Listed(recipe.rules.complete(s, recipe), named=True) for s in students]
 
 
 def cost_of(
@@ -94,7 +94,7 @@ def recipe_of(recipe: Recipe, student: Student) -> dict[str, Any]:
 
 
 def with_students(recipe: Recipe, students: Sequence[Student]) -> Recipe:
-    """Give the recipe that trains several of its candidates."""
+    """Return the recipe that trains several of its candidates."""
     return parse_recipe(_without_choice(recipe) | {"students": [told(student) for student in students]})
 
 

@@ -4,20 +4,21 @@ import csv
 import io
 import json
 import math
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from pixeldistill.errors import DataError, RecipeError, nearest
+from pixeldistill.errors import DataError
+from pixeldistill.recipe.budget import AXES
 
 
 @dataclass(frozen=True)
 class Costs:
     """Costs of a network behind a camera, for one image. What was not measured is None.
 
-    camera: in words, see `Imaging.words`. built: what is not as usual in the network (patch, options, a detector's levels, …).
+    camera: in words, see `Imaging.words`; kind: see `Imaging.kind`; quality: of its codec, 100 of one that loses nothing. built:
+    what is not as usual in the network (patch, options, a detector's levels, …).
     params: of the network. macs: multiply-accumulates. memory: bytes of activations alive at the peak. pixels: of the sensor.
     latency, p95: seconds, median and 95th percentile, with ONNX Runtime on `threads` threads. bytes: of an image as it is sent.
     bitrate: bits a second at the frame rate that was asked for.
@@ -36,6 +37,8 @@ class Costs:
     bytes: float | None = None
     bitrate: float | None = None
     built: str = ""
+    kind: str = ""
+    quality: float = 100.0
 
     @property
     def label(self) -> str:
@@ -46,62 +49,6 @@ class Costs:
     def title(self) -> str:
         """The network, and what is not as usual in it."""
         return f"{self.network} ({self.built})" if self.built else self.network
-
-
-class Axis(NamedTuple):
-    """A cost that a budget may limit: its title, its unit's name, the units in which it may be said."""
-
-    title: str
-    unit: str
-    units: dict[str, float]
-
-
-_COUNT = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
-_BYTES = {"B": 1.0, "kB": 1e3, "KB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 1024.0, "MiB": 1024.0**2, "GiB": 1024.0**3}
-_BITS = {f"{prefix}{unit}": factor for prefix, factor in _COUNT.items() for unit in ("bit/s", "bps", "b/s")}
-_TIMES = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6}
-
-AXES = {
-    "params": Axis("params", "", _COUNT),
-    "macs": Axis("MACs", "", _COUNT),
-    "memory": Axis("peak memory", "B", _BYTES),
-    "pixels": Axis("pixels", "", _COUNT),
-    "latency": Axis("latency", "s", _TIMES),
-    "bytes": Axis("bytes", "B", _BYTES),
-    "bitrate": Axis("bit rate", "bit/s", _BITS),
-}
-
-_QUANTITY = re.compile(r"^\s*([0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*(\S*)\s*$")
-
-
-def parse_limit(name: str, text: str | float) -> float:
-    """Read a limit, such as 4kB, 50M, 5ms, in the axis' base unit.
-
-    Raises:
-        RecipeError: an unknown axis or unit, or no number.
-
-    >>> parse_limit("bytes", "4kB"), parse_limit("latency", "5ms"), parse_limit("macs", "50M")
-    (4000.0, 0.005, 50000000.0)
-    """
-    if name not in AXES:
-        raise RecipeError(f"budget: unknown cost {name!r}, {nearest(name, AXES)}")
-    units = AXES[name].units
-    match = _QUANTITY.match(str(text))
-    if not match:
-        raise RecipeError(f"budget: {name} {text!r} is no quantity: write a number and a unit, such as {_example(name)}")
-    number, unit = float(match[1]), match[2]
-    if unit not in units and not (unit == "" and AXES[name].unit == ""):
-        shown = ", ".join(unit for unit in units if unit)
-        said = f"unknown unit {unit!r}" if unit else "it has no unit"
-        raise RecipeError(f"budget: {name} {text!r}: {said}; valid: {shown}, as in {_example(name)}")
-    value = number * units[unit]
-    if not 0 < value < math.inf:
-        raise RecipeError(f"budget: {name} {text!r} must be more than nothing, and finite")
-    return value
-
-
-def _example(name: str) -> str:
-    return {"B": "4kB", "s": "5ms", "bit/s": "100kbit/s", "": "50M"}[AXES[name].unit]
 
 
 def write_quantity(name: str, value: float | None) -> str:
@@ -159,9 +106,9 @@ def read_costs(path: Path) -> list[Costs]:
 
 def _read_row(row: dict[str, Any]) -> Costs:
     kinds: dict[str, Callable[[Any], Any]] = {"network": str, "camera": str, "side": int, "threads": int}
-    found = {name: row[name] for name in (field.name for field in fields(Costs)) if name != "built"}
+    found = {name: row[name] for name in (field.name for field in fields(Costs)) if name not in ("built", "kind")}
     read: dict[str, Any] = {n: None if value in (None, "") else kinds.get(n, float)(value) for n, value in found.items()}
-    read["built"] = str(row.get("built") or "")
+    read |= {name: str(row.get(name) or "") for name in ("built", "kind")}
     for field in fields(Costs):
         value = read[field.name]
         if value is None and field.default is not None:

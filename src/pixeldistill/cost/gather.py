@@ -11,17 +11,19 @@ from typing import Any, NamedTuple
 
 import timm
 
-from pixeldistill.architectures import TORCHVISION, by_timms_name, likely_name
 from pixeldistill.cost.cache import remembered
 from pixeldistill.cost.costs import Costs
-from pixeldistill.cost.latency import Latency, cores, machine, measure_latency
+from pixeldistill.cost.latency import Latency, measure_latency
 from pixeldistill.cost.measure import Footprint, footprint
 from pixeldistill.cost.transmission import bytes_per_image, typical_view
-from pixeldistill.data.sources import Sample
+from pixeldistill.data.splits import Sample
+from pixeldistill.display.text import in_words
 from pixeldistill.errors import DataError, ExportError, NetworkError, RecipeError, nearest
-from pixeldistill.inputs import Camera, Imaging
-from pixeldistill.recipe import Network
-from pixeldistill.wording import in_words
+from pixeldistill.machine import cores, machine
+from pixeldistill.recipe.architectures import TORCHVISION, by_timms_name, likely_name
+from pixeldistill.recipe.camera import Camera, Imaging
+from pixeldistill.recipe.network import Network
+from pixeldistill.tasks import task_of
 
 _MEASURED_WITH = ("pixeldistill", "torch", "torchvision", "timm", "onnx", "onnxscript")
 LEAST_IMAGES = 8  # fewer say nothing of how many bytes an image has
@@ -36,7 +38,7 @@ class Refused(NamedTuple):
 
 
 def network_names(patterns: Iterable[str], *, pretrained: bool = False) -> dict[str, bool]:
-    """Resolve names and globs of timm's architectures; gives each name, and whether it was named itself.
+    """Resolve names and globs of timm's architectures; returns each name, and whether it was named itself.
 
     Args:
         patterns: names and globs.
@@ -101,14 +103,14 @@ def measure_costs(
     refused: list[Refused] = []
     if fps is not None and not 0 < fps < math.inf:
         raise RecipeError(f"{fps:g} images a second are no frame rate: it must be more than nothing, and finite")
-    bytes_of: dict[tuple[Camera, bool], float] = {}
+    bytes_of: dict[tuple[Camera, str], float] = {}
     speeds: dict[str, Latency] = {}
     views: dict[int, tuple[int, int]] = {}
     versions = {name: version(name) for name in _MEASURED_WITH}
     for network in networks:
-        camera, whole = network.camera, network.detector is not None
+        camera, task = network.camera, task_of(network)
         if network.side not in views:
-            views[network.side] = typical_view(samples, network.side) if whole and samples else (network.side, network.side)
+            views[network.side] = typical_view(samples, network.side, task)
         view = views[network.side]
         sized, timed = (_anonymous(network, imaging) for imaging in (camera.imaging.optics, camera.imaging.received))
         key = {"classes": classes, "view": list(view), "versions": versions}
@@ -125,14 +127,15 @@ def measure_costs(
             found.append(None)
             step()
             continue
-        if samples and (camera, whole) not in bytes_of:
-            bytes_of[camera, whole] = bytes_per_image(samples, camera, whole=whole)
-        sent, speed = bytes_of.get((camera, whole)), speeds.get(name)
+        if samples and (camera, task.name) not in bytes_of:
+            bytes_of[camera, task.name] = bytes_per_image(samples, camera, task)
+        sent, speed = bytes_of.get((camera, task.name)), speeds.get(name)
         found.append(
             Costs(
                 network.network, network.side, camera.imaging.words, size.parameters, size.macs, size.activations,
                 view[0] * view[1], speed and speed.median, speed and speed.p95, speed and speed.threads, sent,
-                8 * sent * fps if sent and fps else None, _unusual(network),
+                8 * sent * fps if sent and fps else None, _unusual(network), camera.imaging.kind,
+                camera.imaging.sent_quality,
             )
         )  # fmt: skip
         step()
@@ -140,7 +143,7 @@ def measure_costs(
 
 
 def _unusual(network: Network) -> str:
-    """Say in words what of a network is not as its name alone would be."""
+    """Describe in words what of a network is not as its name alone would be."""
     told = network.model_dump(mode="json", exclude_defaults=True, exclude={"network", "side", "weights", "imaging", "name"})
     parts = told.pop("options", {}), told.pop("detector", {})
     settings = {name: value for part in (told, *parts) for name, value in part.items()}
@@ -149,7 +152,7 @@ def _unusual(network: Network) -> str:
 
 
 def _anonymous(network: Network, imaging: Imaging) -> Network:
-    """Give what decides about a measurement: not what a student is called, nor its weights, nor how its images are sent."""
+    """Return what decides about a measurement: not what a student is called, nor its weights, nor how its images are sent."""
     told = network.model_dump(include=set(Network.model_fields))
     return Network.model_validate(told | {"weights": "none", "imaging": imaging})
 

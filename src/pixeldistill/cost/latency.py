@@ -1,20 +1,19 @@
 """How long a deployed network takes: the exported file, by ONNX Runtime on the CPU."""
 
-import os
-import platform
 import time
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import onnxruntime
 import torch
 from numpy.typing import NDArray
 
-from pixeldistill.export.convert import assemble, convert
-from pixeldistill.exported import open_session
-from pixeldistill.networks.trained import build_fresh
-from pixeldistill.recipe import Network
+from pixeldistill.export.convert import PREFIX, convert
+from pixeldistill.inference.onnx import open_session
+from pixeldistill.machine import cores
+from pixeldistill.recipe.network import Network
+from pixeldistill.tasks import task_of
+from pixeldistill.tasks.networks import build_fresh
 
 WARM_UP, LEAST, MOST, SECONDS = 5, 30, 300, 2.0
 
@@ -43,7 +42,7 @@ def measure_latency(
     """
     torch.manual_seed(0)
     built = build_fresh(network, classes).eval()
-    model = assemble(convert(built), built, network.camera.imaging).SerializeToString()
+    model = task_of(network).assemble(convert(built), built, network.camera.imaging, PREFIX).SerializeToString()
     image = np.random.default_rng(0).integers(0, 256, (1, *(view or (network.side, network.side)), 3), np.uint8)
     return time_model(model, image, threads)
 
@@ -61,23 +60,3 @@ def time_model(model: bytes | Path, image: NDArray[np.uint8], threads: int | Non
         session.run(None, {"image": image})
         times.append(time.perf_counter() - start)
     return Latency(float(np.median(times)), float(np.quantile(times, 0.95)), threads)
-
-
-def cores() -> int:
-    """Count the cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def machine() -> str:
-    """Name the processor and what runs on it: a latency is theirs."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
-    model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor())
-    return f"{platform.machine()}, {model}, {cores()} cores, onnxruntime {onnxruntime.__version__}"
-
-
-def integer_instructions() -> list[str]:
-    """Name the processor's instructions for products of 8-bit integers: without any, those are no faster than floats."""
-    info = Path("/proc/cpuinfo")
-    known = info.read_text(encoding="utf-8").split() if info.is_file() else []
-    return [name for name in ("avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm") if name in known]

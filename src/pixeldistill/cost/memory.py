@@ -34,7 +34,7 @@ class _Alive(TorchDispatchMode):
 
 
 def peak_activations(net: nn.Module, image: Tensor) -> int:
-    """Give the largest number of bytes that are alive at once while a network runs, parameters and buffers left aside.
+    """Return the largest number of bytes that are alive at once while a network runs, parameters and buffers left aside.
 
     PyTorch's own order of operations, nothing fused; what an operation needs for itself meanwhile is not counted.
 

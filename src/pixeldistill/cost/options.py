@@ -5,14 +5,15 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from pixeldistill.candidates import Candidates
 from pixeldistill.cost.choose import Listed, list_students, own_students
 from pixeldistill.data.check import readable_splits
 from pixeldistill.data.folders import find_images
-from pixeldistill.data.sources import Sample
+from pixeldistill.data.labels import ClassLabel
+from pixeldistill.data.splits import Sample
 from pixeldistill.errors import DataError, RecipeError
-from pixeldistill.inputs import Imaging
-from pixeldistill.recipe import Recipe
+from pixeldistill.recipe.camera import Imaging
+from pixeldistill.recipe.recipe import Recipe
+from pixeldistill.recipe.search import Candidates
 
 CLASSES = 1000  # ImageNet's
 
@@ -42,7 +43,7 @@ def listed(
 
 
 def samples_of(recipe: Recipe | None, images: Path | None, classes: int | None) -> tuple[Sequence[Sample], int]:
-    """Give the images to measure bytes by, and how many classes there are. Raises RecipeError or DataError."""
+    """Return the images to measure bytes by, and how many classes there are. Raises RecipeError or DataError."""
     if recipe and classes:
         raise RecipeError("--classes: the recipe's data says how many there are: leave it out")
     found: Sequence[Sample] = ()
@@ -52,7 +53,7 @@ def samples_of(recipe: Recipe | None, images: Path | None, classes: int | None) 
     if images:
         if not images.is_dir():
             raise DataError(f"--images {images} is no folder")
-        found = [Sample(path, 0) for path in find_images(images).images]
+        found = [Sample(path, ClassLabel(0)) for path in find_images(images).images]
         if not found:
             raise DataError(f"folder {images} holds no image")
     return found, classes or CLASSES

@@ -4,11 +4,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pixeldistill.cost.costs import AXES, Costs, write_quantity
+from pixeldistill.cost.costs import Costs, write_quantity
 from pixeldistill.errors import RecipeError
+from pixeldistill.recipe.budget import AXES
 
 NEAR = 0.25
-_LOSSY = re.compile(r"^(jpeg|webp) (\d+)")
 
 
 @dataclass(frozen=True)
@@ -97,13 +97,13 @@ _FIX = {  # a file of costs has what `cost` was asked for
 
 
 def worst_excess(cost: Costs, budget: Mapping[str, float]) -> Excess | None:
-    """Give the limit that a pair misses by the largest share, or None where it misses none."""
+    """Return the limit that a pair misses by the largest share, or None where it misses none."""
     excesses = [Excess(axis, getattr(cost, axis), limit) for axis, limit in budget.items() if getattr(cost, axis) > limit]
     return max(excesses, key=lambda excess: excess.share, default=None)
 
 
 def dominates(one: Costs, other: Costs, limited: set[str]) -> bool:
-    """Tell whether one pair gives a network no less to work with than another, for no more.
+    """Return whether one pair gives a network no less to work with than another, for no more.
 
     It is of the same family and built likewise, sees as many pixels through the same camera, sent no worse, and has as many
     parameters, and costs no more in anything that was measured; and it is better in one of these. That more pixels and
@@ -115,9 +115,9 @@ def dominates(one: Costs, other: Costs, limited: set[str]) -> bool:
         other: another.
         limited: the axes that the budget limits.
     """
-    if (family(one.network), one.built, _but_quality(one)) != (family(other.network), other.built, _but_quality(other)):
+    if (family(one.network), one.built, one.kind) != (family(other.network), other.built, other.kind):
         return False  # which of two families, or of two codecs, is the better cannot be told from their costs
-    gives = [(one.side, other.side), (_quality(one), _quality(other))]
+    gives = [(one.side, other.side), (one.quality, other.quality)]
     takes = [
         (getattr(one, axis), getattr(other, axis)) for axis in AXES if axis not in ("params", "pixels") or axis in limited
     ]  # fmt: skip
@@ -137,13 +137,3 @@ def family(network: str) -> str:
     ('resnet', 'tf_efficientnet_lite', 'mobilenetv3_small', 'vit_tiny_patch16')
     """
     return re.split(r"_?(?<!v)(?<!patch)(?<!patch\d)\d", network, maxsplit=1)[0]
-
-
-def _quality(cost: Costs) -> float:
-    """Give a codec's quality, from the camera's words; what loses nothing has the highest."""
-    match = _LOSSY.match(cost.camera)
-    return float(match[2]) if match else 100.0
-
-
-def _but_quality(cost: Costs) -> str:
-    return _LOSSY.sub(r"\1", cost.camera)

@@ -29,8 +29,12 @@ class Annotation(NamedTuple):
     size: tuple[int, int]
     difficult: NDArray[np.bool_] = np.zeros(0, bool)
 
+    def classes(self) -> list[int]:
+        """Return the class of every object that is learned from."""
+        return [int(number) for number in self.labels[~self.crowd]]
+
     def content(self) -> tuple[object, ...]:
-        """Give what is annotated as plain data, to be compared or hashed."""
+        """Return what is annotated as plain data, to be compared or hashed."""
         told = (self.boxes, self.labels, self.areas, self.crowd, self.difficult)
         return (*(values.tolist() for values in told), self.size)
 
@@ -43,7 +47,7 @@ class Annotation(NamedTuple):
 def through_crop(
     annotation: Annotation, crop: Crop, of: tuple[int, int], side: int, visible: float = VISIBLE
 ) -> tuple[Floats, NDArray[np.int64]]:
-    """Give the boxes (K, 4) and labels (K,) that a view of a crop shows, in the view's pixels; crowds are left out.
+    """Return the boxes (K, 4) and labels (K,) that a view of a crop shows, in the view's pixels; crowds are left out.
 
     Args:
         annotation: of the whole image.

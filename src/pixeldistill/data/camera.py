@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pixeldistill.inputs import QUALITY, Imaging
+from pixeldistill.recipe.camera import QUALITY, Imaging
 
 Pixels = NDArray[np.uint8]
 
 
 def photograph(image: Pixels, imaging: Imaging, seed: Sequence[int]) -> Pixels:
-    """Give an image (H, W, 3) of the camera's size as the network receives it, (H, W, 3) again.
+    """Return an image (H, W, 3) of the camera's size as the network receives it, (H, W, 3) again.
 
     Args:
         image: resized and cropped already.
@@ -34,7 +34,7 @@ def photograph(image: Pixels, imaging: Imaging, seed: Sequence[int]) -> Pixels:
 
 
 def captured(image: Pixels, imaging: Imaging, seed: Sequence[int]) -> Pixels:
-    """Give what the sensor makes of an image (H, W, 3): that shape, or (H, W) of a grey one."""
+    """Return what the sensor makes of an image (H, W, 3): that shape, or (H, W) of a grey one."""
     pixels = np.asarray(Image.fromarray(image).convert("L")) if imaging.colour == "grey" else image
     if imaging.noise:
         noise = np.random.default_rng(seed).standard_normal(pixels.shape, np.float32) * np.float32(imaging.noise)

@@ -5,15 +5,14 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from pixeldistill.data.boxes import Annotation
 from pixeldistill.data.depth import FULL, used_bits
+from pixeldistill.data.formats.base import SPLITS
 from pixeldistill.data.images import Checked, check_image, file_stamp
 from pixeldistill.data.loading import default_workers
-from pixeldistill.data.sources import Sample, Splits, check_objects, load_splits
-from pixeldistill.data.stated import SPLITS
+from pixeldistill.data.splits import Sample, Splits, check_objects, load_splits
+from pixeldistill.display.text import in_words, printable
 from pixeldistill.errors import DataError
-from pixeldistill.inputs import Data
-from pixeldistill.wording import in_words, printable
+from pixeldistill.recipe.data import Data
 
 
 def check_images(splits: Splits, data: Data, workers: int) -> Splits:
@@ -32,7 +31,7 @@ def check_images(splits: Splits, data: Data, workers: int) -> Splits:
         found = {s.path: checked for s, checked in zip(samples, pool.map(_check, samples), strict=True)}
     bits, notes = _used_bits(found, data)
     bad = {path: checked.problem for path, checked in found.items() if checked.problem}
-    turned = [s.path for s in samples if isinstance(s.label, Annotation) and found[s.path].turned and s.path not in bad]
+    turned = [s.path for s in samples if s.label.size and found[s.path].turned and s.path not in bad]
     content = {path: checked.digest for path, checked in found.items()}
     train, val, test = (tuple(s._replace(bits=bits, stamp=stamps[s.path]) for s in getattr(splits, name)) for name in SPLITS)
     splits = splits._replace(train=train, val=val, test=test, content=content, bits=bits)
@@ -42,7 +41,7 @@ def check_images(splits: Splits, data: Data, workers: int) -> Splits:
 
 
 def _used_bits(found: dict[Path, Checked], data: Data) -> tuple[int | None, list[str]]:
-    """Say how many bits the images of 16 use, as the recipe does or by their largest value; marks those with larger values."""
+    """Return how many bits the images of 16 use, as the recipe does or by their largest value; marks those with larger values."""
     peaks = {path: checked.peak for path, checked in found.items() if checked.peak and not checked.problem}
     if not peaks:
         return data.bits, []
@@ -71,8 +70,8 @@ def _check(sample: Sample) -> Checked:
     name = str(sample.path)
     if checked.problem is None and name.encode("utf-8", "replace").decode() != name:
         return checked._replace(problem=f"{printable(name)} has a name that is no UTF-8: rename it")
-    if checked.problem is None and isinstance(sample.label, Annotation) and checked.size != sample.label.size:
-        (h, w), (height, width) = checked.size, sample.label.size
+    if checked.problem is None and sample.label.size not in (None, checked.size):
+        (h, w), (height, width) = checked.size, sample.label.size or (0, 0)
         turned = "; its EXIF block turns it" if checked.turned else ""
         return checked._replace(
             problem=f"{sample.path} is {w}×{h} pixels, its annotation says {width}×{height}{turned}: its boxes belong to another "
@@ -90,7 +89,7 @@ def _without(splits: Splits, bad: dict[Path, str], data: Data) -> Splits:
     for name in SPLITS:
         if getattr(splits, name) and not kept[name]:
             raise DataError(f"data: no image of the {name} split can be read; the first: {first}")
-    lost = set(range(len(splits.classes))) - {number for sample in kept["train"] for number in _classes_of(sample)}
+    lost = set(range(len(splits.classes))) - {number for sample in kept["train"] for number in sample.label.classes()}
     if lost:
         raise DataError(f"data: no image of class {splits.classes[min(lost)]!r} in train can be read; the first: {first}")
     check_objects(kept)
@@ -106,11 +105,6 @@ def _turned(turned: Sequence[Path]) -> list[str]:
         return []
     what = f"warning: {in_words(len(turned), 'image')} with boxes are turned or mirrored by EXIF (the first: {turned[0]})"
     return [f"{what}: boxes are taken as of the upright image"]
-
-
-def _classes_of(sample: Sample) -> list[int]:
-    label = sample.label
-    return [int(n) for n in label.labels[~label.crowd]] if isinstance(label, Annotation) else [label]
 
 
 def _shared(splits: Splits) -> list[str]:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pixeldistill.inputs import Views
+from pixeldistill.recipe.data import Views
 
 MAX_ASPECT = 100
 
@@ -24,7 +24,7 @@ class Crop(NamedTuple):
     flip: bool
 
     def within(self, height: int, width: int, of: tuple[int, int]) -> "Crop":
-        """Give the same part of a smaller copy, (height, width), of the image `of`, to the nearest pixel."""
+        """Return the same part of a smaller copy, (height, width), of the image `of`, to the nearest pixel."""
         if (height, width) == of:
             return self
         y, x = height / of[0], width / of[1]

@@ -1,6 +1,6 @@
 """From files, or from a store, to 8-bit batches: what the loader's workers do."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,17 +9,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pixeldistill.data.boxes import VISIBLE, Annotation, through_crop
 from pixeldistill.data.camera import photograph
 from pixeldistill.data.crops import Crop, draw_crop
+from pixeldistill.data.labels import Label
 from pixeldistill.data.loading import Prepared
 from pixeldistill.data.sampler import Key
-from pixeldistill.data.sources import Sample
+from pixeldistill.data.splits import Sample
 from pixeldistill.data.store import ImageStore
-from pixeldistill.data.views import camera_view, jpeg_reduction, resize, to_tensor, whole_view
+from pixeldistill.data.views import jpeg_reduction, resize, to_tensor
 from pixeldistill.errors import PixelDistillError
-from pixeldistill.inputs import Camera, Imaging, Views
+from pixeldistill.recipe.camera import Camera, Imaging
+from pixeldistill.recipe.data import Views
 from pixeldistill.types import BoxTarget
+
+Target = Tensor | BoxTarget
+Collate = Callable[[Sequence[Label], Sequence[Crop], Sequence[tuple[int, int]], int, float | None], Target]
+TestView = Callable[[NDArray[np.uint8], int, Imaging], Tensor]
 
 
 class Raw(NamedTuple):
@@ -32,7 +37,7 @@ class Raw(NamedTuple):
     """
 
     images: Tensor
-    target: Tensor | BoxTarget
+    target: Target
     keys: Tensor
     windows: Tensor | None = None
     small: tuple[Tensor, ...] = ()
@@ -46,6 +51,7 @@ class TrainingViews(Prepared[Raw]):
         views: how the crops are drawn.
         side: of the large view.
         kernel: of the resizing.
+        collate: makes the target of a batch of views: see `tasks.base.Task.collate`.
         distinct: after so many epochs the views repeat.
         reduced: whether JPEGs may be decoded at the reduced scale that the crop needs.
         store: where the images are kept decoded.
@@ -59,6 +65,7 @@ class TrainingViews(Prepared[Raw]):
         views: Views,
         side: int,
         kernel: str,
+        collate: Collate,
         *,
         distinct: int | None = None,
         reduced: bool = True,
@@ -66,7 +73,7 @@ class TrainingViews(Prepared[Raw]):
         finished: bool = True,
         cameras: Sequence[Camera] = (),
     ) -> None:
-        self.samples, self.views, self.side, self.kernel = samples, views, side, kernel
+        self.samples, self.views, self.side, self.kernel, self.collate = samples, views, side, kernel, collate
         self.distinct, self.reduced, self.store, self.finished = distinct, reduced, store, finished or bool(cameras)
         self.cameras = tuple(cameras)
 
@@ -75,7 +82,8 @@ class TrainingViews(Prepared[Raw]):
             crops = [self._crop(*key) for key in keys]
         except PixelDistillError as error:
             return error
-        target = self._target([index for _, index in keys], [crop for _, crop, _ in crops], [of for _, _, of in crops])
+        labels = [self.samples[index].label for _, index in keys]
+        target = self.collate(labels, [crop for _, crop, _ in crops], [of for _, _, of in crops], self.side, self.views.visible)
         if self.finished:
             size = (len(crops), 3, self.side, self.side)
             images = torch.empty(size, dtype=torch.uint8, memory_format=torch.channels_last)
@@ -104,7 +112,7 @@ class TrainingViews(Prepared[Raw]):
         return epoch % self.distinct if self.distinct else epoch
 
     def _crop(self, epoch: int, index: int) -> tuple[NDArray[np.uint8], Crop, tuple[int, int]]:
-        """Cut a view's crop out of its image, (h, w, 3); gives the crop too, and the size of the image that it was cut out of."""
+        """Cut a view's crop out of its image, (h, w, 3); returns the crop too, and the size of that image."""
         view = self._view(epoch)
         if self.store is not None:
             of = self.store.size(index)
@@ -122,24 +130,6 @@ class TrainingViews(Prepared[Raw]):
         part = image[crop.top : crop.top + crop.height, crop.left : crop.left + crop.width]
         return part, crop, (image.shape[0], image.shape[1])
 
-    def _target(self, indices: Sequence[int], crops: Sequence[Crop], sizes: Sequence[tuple[int, int]]) -> Tensor | BoxTarget:
-        """Give the classes of a batch of views, or the objects that they show."""
-        labels = [self.samples[index].label for index in indices]
-        if not isinstance(labels[0], Annotation):
-            return torch.tensor(labels)
-        shown = [
-            through_crop(label, crop, of, self.side, VISIBLE if self.views.visible is None else self.views.visible)
-            for label, crop, of in zip(labels, crops, sizes, strict=True)
-            if isinstance(label, Annotation)
-        ]
-        most = max(1, *(len(numbers) for _, numbers in shown))
-        counts = tuple(len(numbers) for _, numbers in shown)
-        target = BoxTarget(torch.zeros(len(shown), most, 4), torch.full((len(shown), most), -1), counts)
-        for i, (boxes, numbers) in enumerate(shown):
-            target.boxes[i, : len(boxes)] = torch.from_numpy(boxes)
-            target.labels[i, : len(boxes)] = torch.from_numpy(numbers)
-        return target
-
 
 _NOISE = 2  # tells the noise's random numbers from those of the crops and of mixup
 
@@ -151,27 +141,27 @@ def _photographed(view: Tensor, imaging: Imaging, seed: Sequence[int]) -> Tensor
 class CameraImages(Prepared[Raw]):
     """Test images as a camera delivers them: item `[index, ...]` is a batch.
 
-    An image with boxes is delivered whole, the shorter side at the camera's; batches of those have one image. What is annotated
-    is not handed over: it is looked up where predictions are measured.
+    What the images show is not handed over: it is looked up where predictions are measured.
+
+    Args:
+        samples: a split.
+        camera: what delivers them.
+        view: makes the test view of an image: see `tasks.base.Task.view`.
     """
 
-    def __init__(self, samples: Sequence[Sample], camera: Camera) -> None:
-        self.samples, self.camera = samples, camera
-        self.boxed = isinstance(samples[0].label, Annotation)
+    def __init__(self, samples: Sequence[Sample], camera: Camera, view: TestView) -> None:
+        self.samples, self.camera, self.view = samples, camera, view
 
     def __getitem__(self, indices: Sequence[int]) -> Raw | PixelDistillError:
-        view = whole_view if self.boxed else camera_view
         try:
-            seen = [view(self.samples[i].read(), *self.camera) for i in indices]
+            seen = [self.view(self.samples[i].read(), *self.camera) for i in indices]
             seeds = [(_NOISE, i) for i in indices]
             images = torch.stack(
                 [_photographed(image, self.camera.imaging, seed) for image, seed in zip(seen, seeds, strict=True)]
             )
         except PixelDistillError as error:
             return error
-        labels = [self.samples[i].label for i in indices]
-        target = torch.full((len(indices),), -1) if self.boxed else torch.tensor(labels)
-        return Raw(images, target, torch.tensor([(0, i) for i in indices]))
+        return Raw(images, torch.full((len(indices),), -1), torch.tensor([(0, i) for i in indices]))
 
     def files(self, indices: Sequence[int]) -> list[Path]:
         """Name the files of a batch."""

@@ -31,7 +31,7 @@ class Depth(NamedTuple):
 
 
 def stated_depth(image: Image.Image) -> Depth | None:
-    """Tell how an image that was opened, and not yet decoded, holds its values; None where it has 8 bits or fewer, or 32."""
+    """Return how an image that was opened, and not yet decoded, holds its values; None where it has 8 bits or fewer, or 32."""
     rawmode = _rawmode(image)
     grey = image.mode.startswith("I;16") or (image.mode == "I" and (image.format == "PPM" or ";16" in rawmode))
     colours = image.mode in ("RGB", "RGBA") and rawmode[-4:-1] == ";16"
@@ -58,7 +58,7 @@ def low_bytes(image: ImageFile.ImageFile) -> None:
 
 
 def used_bits(peak: int) -> int:
-    """Say how many bits a camera has whose images' largest value is this.
+    """Return how many bits a camera has whose images' largest value is this.
 
     >>> used_bits(4095), used_bits(3000), used_bits(65535), used_bits(200)
     (12, 12, 16, 8)
@@ -67,7 +67,7 @@ def used_bits(peak: int) -> int:
 
 
 def peak_of(values: NDArray[np.uint16]) -> int:
-    """Give the largest value of an image, (height, width) or (height, width, channels), transparency left aside."""
+    """Return the largest value of an image, (height, width) or (height, width, channels), transparency left aside."""
     return int((values[..., :3] if values.ndim == 3 else values).max())
 
 

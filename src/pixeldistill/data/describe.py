@@ -5,14 +5,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pixeldistill.data.boxes import Annotation
-from pixeldistill.data.sources import Sample, Splits
+from pixeldistill.data.splits import Sample, Splits
 
 MANY_CLASSES = 20  # more are not listed one by one
 
 
 def describe_data(splits: Splits) -> list[str]:
-    """Say in lines what the data holds and what was decided about it."""
+    """Describe in lines what the data holds and what was decided about it."""
     counts = f"{len(splits.train)} train, {len(splits.val)} val, {len(splits.test)} test images"
     notes = [*splits.notes, describe_classes(splits)]
     return [f"data: {counts}, {len(splits.classes)} classes", *(f"data: {note}" for note in notes)]
@@ -27,12 +26,11 @@ def describe_classes(splits: Splits) -> str:
     order = np.arange(len(splits.classes))
     many = len(order) > MANY_CLASSES
     shown = np.argsort(counted[0], kind="stable")[:MANY_CLASSES] if many else order
-    what = "boxes" if splits.train and isinstance(splits.train[0].label, Annotation) else "images"
+    what = "boxes" if splits.train and splits.train[0].label.size else "images"
     told = ", ".join(f"{splits.classes[i]} {'/'.join(str(counts[i]) for counts in counted)}" for i in shown)
     return f"{what} in train/val/test{f', the {MANY_CLASSES} rarest classes' if many else ''}: {told}"
 
 
 def _labels(samples: Sequence[Sample]) -> NDArray[np.int64]:
     """List the classes of images, or of all their boxes that are no crowds."""
-    labels = [s.label.labels[~s.label.crowd] if isinstance(s.label, Annotation) else [s.label] for s in samples]
-    return np.concatenate([np.zeros(0, np.int64), *(np.asarray(label, np.int64) for label in labels)])
+    return np.array([number for sample in samples for number in sample.label.classes()], np.int64)

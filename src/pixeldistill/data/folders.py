@@ -55,7 +55,7 @@ def class_folders(root: Path) -> list[Path]:
 
 
 def describe_passed(passed: Counter[str]) -> str:
-    """Say what was passed over.
+    """Return what was passed over.
 
     >>> describe_passed(Counter({".heic files": 3, "hidden images": 1}))
     '.heic files (3), hidden images (1)'

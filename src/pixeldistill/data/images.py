@@ -84,13 +84,13 @@ def file_stamp(path: Path) -> int | None:
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Give the upright height and width that `read_image` would give, from the file's header alone."""
+    """Return the upright height and width that `read_image` would give, from the file's header alone."""
     with _opened(path) as image:
         return _upright_size(image)
 
 
 def unstated_peak(path: Path) -> int:
-    """Give the largest value of an image of 16 bits that does not say how many of them it uses; of any other image 0.
+    """Return the largest value of an image of 16 bits that does not say how many of them it uses; of any other image 0.
 
     Raises:
         DataError: as `read_image`.
@@ -134,7 +134,7 @@ def _content(path: Path) -> bytes:
 
 
 def _check_file(path: Path) -> None:
-    """Refuse what is no regular file (reading a pipe or a device would never end), an empty file, a far too large one."""
+    """Raise DataError if a path is no regular file (reading a pipe or a device would never end), empty, or far too large."""
     try:
         found = path.stat()
     except (OSError, ValueError) as error:
@@ -189,7 +189,7 @@ def _naming(path: Path) -> Iterator[None]:
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
-    """Say how an image is turned upright. A broken EXIF block says nothing about the pixels.
+    """Return how an image is turned upright. A broken EXIF block says nothing about the pixels.
 
     Of a PNG file what stands before the pixels counts: its own `getexif` would decode them, and hide what is wrong with them.
     """
@@ -235,7 +235,7 @@ def _to_rgb(image: Image.Image, path: Path, depth: Depth | None, bits: int | Non
 def _deep_values(
     image: Image.Image, path: Path, depth: Depth, content: bytes | None = None
 ) -> NDArray[np.uint16]:  # fmt: skip
-    """Give the values of an image of more than 8 bits, (height, width) or (height, width, channels)."""
+    """Return the values of an image of more than 8 bits, (height, width) or (height, width, channels)."""
     values = np.asarray(_upright(image, path))
     if values.ndim == 3:  # Pillow has kept the upper bytes alone
         with _opened(path, content) as again:

@@ -25,10 +25,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from pixeldistill.display.text import in_bytes, printable
 from pixeldistill.errors import DataError, PixelDistillError, RunError
 from pixeldistill.failures import LOST_WORKER, is_lost_worker
 from pixeldistill.process import release_memory
-from pixeldistill.wording import in_bytes, printable
 
 T = TypeVar("T")
 AHEAD = 2  # batches that a worker prepares
@@ -94,7 +94,7 @@ def load(dataset: Prepared[T], batches: Iterable[Any], workers: int) -> Iterator
 
 
 def _has_lost_one(made: Any) -> bool:  # noqa: ANN401
-    """Tell whether one of the workers behind an iterator was killed; it may be on its way out."""
+    """Return whether one of the workers behind an iterator was killed; it may be on its way out."""
     end = time.monotonic() + 1.0
     try:
         while time.monotonic() < end:
@@ -109,13 +109,13 @@ def _has_lost_one(made: Any) -> bool:  # noqa: ANN401
 
 
 def copied(batch: T) -> T:
-    """Give a batch that owns its memory: what workers hand over lies in shared memory, of which there may be little."""
+    """Return a batch that owns its memory: what workers hand over lies in shared memory, of which there may be little."""
     owned: T = _over(batch, Tensor.clone)
     return owned
 
 
 def shared_memory_notes(needed: int) -> list[str]:
-    """Say what to do where less shared memory is left than batches need, in bytes; they go through pipes then."""
+    """Return what to do where less shared memory is left than batches need, in bytes; they go through pipes then."""
     place = Path("/dev/shm")
     free = shutil.disk_usage(place).free if place.is_dir() else needed
     if free >= needed:
@@ -241,3 +241,12 @@ def _init_worker(_: int) -> None:
     release_memory()
     for asked in (signal.SIGINT, signal.SIGTERM):  # the main process's to answer: it saves, then ends us
         signal.signal(asked, signal.SIG_IGN)
+
+
+def at_once(images: int, side: int) -> int:
+    """Return how many images of a side take no more memory than so many at 224; no more than that.
+
+    >>> at_once(128, 112), at_once(128, 448), at_once(128, 8000)
+    (128, 32, 1)
+    """
+    return max(1, min(images, images * 224**2 // side**2))

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pixeldistill.archive import KEY, Archive, Column, Layout
 from pixeldistill.data.images import image_size
 from pixeldistill.data.loading import Prepared, load
-from pixeldistill.data.sources import Sample
+from pixeldistill.data.splits import Sample
 from pixeldistill.data.views import jpeg_reduction, resize_image
+from pixeldistill.display.text import in_bytes
 from pixeldistill.errors import PixelDistillError, RunError
-from pixeldistill.wording import in_bytes
+from pixeldistill.storage.archive import KEY, Archive, Column, Layout
 
 BLOCK = 64  # images
 SAMPLES = 8
@@ -36,12 +36,12 @@ class ImageStore:
         return len(self.sizes)
 
     def size(self, index: int) -> tuple[int, int]:
-        """Give an image's height and width."""
+        """Return an image's height and width."""
         height, width = self.sizes[index]
         return int(height), int(width)
 
     def rows(self, index: int, top: int, height: int) -> NDArray[np.uint8]:
-        """Give some of an image's rows, (height, width, 3)."""
+        """Return some of an image's rows, (height, width, 3)."""
         width = int(self.sizes[index, 1])
         start = int(self.starts[index]) + 3 * width * top
         return self.pixels.read(start, 3 * width * height).reshape(height, width, 3)
@@ -125,7 +125,7 @@ def open_store(
 
 
 def store_settings(side: int, kernel: str, *, reduced: bool, bits: int | None) -> dict[str, Any]:
-    """Give the part of a store's key that the recipe alone decides."""
+    """Return the part of a store's key that the recipe alone decides."""
     return {"format": 4, "side": side, "kernel": kernel, "decode": "reduced" if reduced else "full", "bits": bits}
 
 
@@ -170,7 +170,7 @@ class _Reduced(Prepared[list[NDArray[np.uint8]]]):
 
 
 def stored_size(height: int, width: int, side: int) -> tuple[int, int]:
-    """Give the size at which an image is stored.
+    """Return the size at which an image is stored.
 
     >>> stored_size(480, 640, 240), stored_size(100, 300, 240)
     ((240, 320), (100, 300))

@@ -8,14 +8,14 @@ from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 from pixeldistill.data.crops import cut_long
-from pixeldistill.inputs import Imaging
+from pixeldistill.recipe.camera import Imaging
 
 MAX_LENGTH = 4
 MARGIN = 2
 
 
 def jpeg_reduction(height: int, width: int, side: int) -> int:
-    """Say by which factor (1, 2, 4, 8) a JPEG may be decoded smaller when this much of it is to become a view of a side.
+    """Return by which factor (1, 2, 4, 8) a JPEG may be decoded smaller when this much of it is to become a view of a side.
 
     Twice the side is left in either direction, so that the antialiased resize still decides what the view looks like.
 
@@ -52,7 +52,7 @@ def whole_view(image: NDArray[np.uint8], side: int, imaging: Imaging) -> Tensor:
 
 
 def whole_size(height: int, width: int, side: int) -> tuple[int, int]:
-    """Give the size of an image's whole view.
+    """Return the size of an image's whole view.
 
     >>> whole_size(480, 640, 240), whole_size(100, 2000, 240)
     ((240, 320), (48, 960))
@@ -102,7 +102,7 @@ def _to_levels(values: Tensor) -> Tensor:
 
 
 def _resize_matrix(sizes: Tensor, longest: int, side: int, kernel: str) -> Tensor:
-    """Give what turns the first `size` of `longest` pixels into `side`: (N, side, longest), rows summing to 1.
+    """Return what turns the first `size` of `longest` pixels into `side`: (N, side, longest), rows summing to 1.
 
     The weights are those of PyTorch's (and Pillow's) antialiased resize: the kernel, stretched by the factor of the reduction.
     """

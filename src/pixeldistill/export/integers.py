@@ -11,45 +11,42 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from pixeldistill.data.dataset import CameraImages
-from pixeldistill.data.sources import Sample
-from pixeldistill.data.views import to_unit
+from pixeldistill.data.splits import Sample
 from pixeldistill.errors import ExportError, PixelDistillError
 from pixeldistill.export.convert import PREFIX
-from pixeldistill.inputs import Camera
-from pixeldistill.networks.detector import Detector
-from pixeldistill.networks.trained import AnyNetwork
-from pixeldistill.spread import spread
+from pixeldistill.networks.adapter import Adapter
+from pixeldistill.recipe.camera import Camera
+from pixeldistill.statistics import spread
+from pixeldistill.tasks import task_of
 
 # Of a detector the convolutions alone: boxes are pixels, and 256 levels are too few for them.
-_OF_DETECTOR = ["Conv"]
-_OF_CLASSIFIER = ["Conv", "Gemm", "MatMul", "Add", "AveragePool", "GlobalAveragePool", "MaxPool", "Relu", "Clip"]
 
 
 class _Views(CalibrationDataReader):  # type: ignore[misc]  # ONNX Runtime has no types
     """What a network is fed, image by image: what ONNX Runtime chooses the integers' ranges by."""
 
-    def __init__(self, network: AnyNetwork, camera: Camera, samples: Sequence[Sample]) -> None:
+    def __init__(self, network: Adapter, camera: Camera, samples: Sequence[Sample]) -> None:
         self.feeds = _feeds(network, camera, samples)
 
     def get_next(self) -> dict[str, Any] | None:
-        """Give the next one, or None."""
+        """Return the next one, or None."""
         return next(self.feeds, None)
 
 
-def _feeds(network: AnyNetwork, camera: Camera, samples: Sequence[Sample]) -> Iterator[dict[str, Any]]:
-    images = CameraImages(samples, camera)
+def _feeds(network: Adapter, camera: Camera, samples: Sequence[Sample]) -> Iterator[dict[str, Any]]:
+    task = task_of(network)
+    images = CameraImages(samples, camera, task.view)
     for number in range(len(samples)):
         raw = images[[number]]
         if isinstance(raw, PixelDistillError):
             raise raw
-        fed = network.prepare(to_unit(raw.images)) if isinstance(network, Detector) else raw.images
-        yield {f"{PREFIX}image": fed.contiguous().numpy()}
+        yield {f"{PREFIX}image": task.feed(network, raw.images).contiguous().numpy()}
 
 
 def quantise(
-    converted: onnx.ModelProto, network: AnyNetwork, camera: Camera, samples: Sequence[Sample], count: int
+    converted: onnx.ModelProto, network: Adapter, camera: Camera, samples: Sequence[Sample], count: int
 ) -> onnx.ModelProto:  # fmt: skip
-    """Give a converted network in 8 bits: activations unsigned, weights signed, every channel's in their own range.
+    """Return a converted network in 8 bits: activations unsigned, weights signed, every channel's in their own range.
 
     Weights use seven of their bits. Processors without instructions for such products (x86 before VNNI) add two of them in 16
     bits, where eight bits would saturate; so the answers are the same everywhere. The first layer and those that make the
@@ -78,7 +75,7 @@ def quantise(
             quantize_static(
                 str(prepared), str(result), _Views(network, camera, chosen), quant_format=QuantFormat.QDQ, per_channel=True,
                 weight_type=QuantType.QInt8, activation_type=QuantType.QUInt8, reduce_range=True,
-                nodes_to_exclude=kept, op_types_to_quantize=_OF_DETECTOR if isinstance(network, Detector) else _OF_CLASSIFIER,
+                nodes_to_exclude=kept, op_types_to_quantize=list(task_of(network).quantised),
             )  # fmt: skip
             return onnx.load(str(result))
     except PixelDistillError:
@@ -110,7 +107,7 @@ def _reached(
     values: list[str], beside: Mapping[str, list[onnx.NodeProto]], layers: set[str],
     beyond: Callable[[onnx.NodeProto], Iterable[str]],
 ) -> set[str]:  # fmt: skip
-    """Walk over a graph from some values until layers are met; gives those."""
+    """Walk over a graph from some values until layers are met; returns those."""
     met, seen = set(), set(values)
     while values:
         for node in beside.get(values.pop(), ()):

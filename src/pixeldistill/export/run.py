@@ -10,25 +10,26 @@ from typing import Any
 
 import onnx
 
-from pixeldistill.cards import NetworkCard, read_card, read_done
-from pixeldistill.cost.latency import integer_instructions, machine
 from pixeldistill.data.folders import find_images
 from pixeldistill.data.images import read_image
 from pixeldistill.data.views import to_image
+from pixeldistill.display.metric_names import headline
 from pixeldistill.errors import ExportError
-from pixeldistill.export.convert import assemble, convert
+from pixeldistill.evaluation.rerun import splits_of_run
+from pixeldistill.export.convert import PREFIX, convert
 from pixeldistill.export.integers import quantise
 from pixeldistill.export.measure import measure_model, speed_up
 from pixeldistill.export.parity import Parity, check_parity, compare_answers, received_view
-from pixeldistill.exported import CARD, FORMAT
-from pixeldistill.files import write_file
-from pixeldistill.inputs import Camera
-from pixeldistill.networks.detector import Detector
-from pixeldistill.networks.trained import load_trained
-from pixeldistill.run_folder import DONE, find_run
-from pixeldistill.spread import spread
-from pixeldistill.tasks.headline import HEADLINES
-from pixeldistill.training.measure import splits_of_run
+from pixeldistill.inference.onnx import CARD, FORMAT
+from pixeldistill.machine import integer_instructions, machine
+from pixeldistill.recipe.camera import Camera
+from pixeldistill.recipe.card import NetworkCard, read_card
+from pixeldistill.statistics import spread
+from pixeldistill.storage.files import write_file
+from pixeldistill.storage.records import read_done
+from pixeldistill.storage.run_folder import DONE, find_run
+from pixeldistill.tasks import task_of
+from pixeldistill.tasks.networks import load_trained
 
 CHECKED = 32  # images on which PyTorch and ONNX Runtime are compared
 CALIBRATED = 256  # training images by which the integers' ranges are chosen
@@ -82,24 +83,26 @@ def export_run(
     if not paths:
         raise ExportError(f"{images} holds no image to check the file with")
     converted = convert(network)
-    model = assemble(converted, network, imaging)
+    task = task_of(network)
+    model = task.assemble(converted, network, imaging, PREFIX)
     parity = compare_answers(model, network, imaging, paths, card.bits)
     warnings = check_parity(parity, force=force)
     done = read_done(folder / DONE)[weights]
     figures = {split: _plain(found) for split, found in done.items()}
-    described = _card(card, folder, weights, isinstance(network, Detector))
+    described = _card(card, folder, weights)
     written = [_write(model, out, described | {"precision": "float32", "figures": figures}, parity, warnings)]
     if int8:
         assert splits is not None
         camera = Camera(card.side, imaging)
-        small = assemble(quantise(converted, network, camera, splits.train, CALIBRATED), network, imaging)
+        quantised = quantise(converted, network, camera, splits.train, CALIBRATED)
+        small = task.assemble(quantised, network, imaging, PREFIX)
         reached = {
             name: _plain(measure_model(small.SerializeToString(), samples, camera, network, workers))
             for name in ("val", "test")
             if (samples := getattr(splits, name))
         }
         apart = compare_answers(small, network, imaging, paths, card.bits)
-        image = received_view(read_image(paths[0], bits=card.bits), card.side, imaging, whole=isinstance(network, Detector))
+        image = received_view(read_image(paths[0], bits=card.bits), card.side, imaging, task)
         pair = (model.SerializeToString(), small.SerializeToString())
         speed = {
             "processor": machine(),
@@ -115,7 +118,7 @@ def _doubts(figures: dict[str, Any], reached: dict[str, Any], speed: dict[str, A
     """Warn of integers that are worse than floats, or no faster."""
     warnings = []
     for split, found in reached.items():
-        name = next(name for name in HEADLINES.values() if name in found)
+        name = headline(found)
         lost = figures[split][name] - found[name]
         if lost > WORSE:
             warnings.append(f"{split}: {100 * lost:.1f} points less than the float32 file: deploy that one, or train longer")
@@ -130,12 +133,12 @@ def _plain(metrics: dict[str, Any]) -> dict[str, Any]:
     return {name: value if math.isfinite(value) else None for name, value in metrics.items() if isinstance(value, float)}
 
 
-def _card(card: NetworkCard, folder: Path, weights: str, detects: bool) -> dict[str, Any]:
+def _card(card: NetworkCard, folder: Path, weights: str) -> dict[str, Any]:
     """Describe the file: what a user must know of it where no run folder is."""
     kept = {"network", "side", "classes", "imaging", "bits", "patch", "options", "detector", "stage", "seed"}
     return {
         "format": FORMAT,
-        "task": "detection" if detects else "classification",
+        "task": card.task,
         **card.model_dump(mode="json", include=kept),
         "run": folder.resolve().parent.parent.name,
         "weights": weights,

@@ -9,7 +9,7 @@ MAX_GROWTH = math.log(1000 / 16)  # a box is at most so many times its anchor, a
 
 
 def encode_boxes(boxes: Tensor, anchors: Tensor) -> Tensor:
-    """Give boxes relative to anchors: shift of the centre in anchors' sizes, logarithm of the growth.
+    """Return boxes relative to anchors: shift of the centre in anchors' sizes, logarithm of the growth.
 
     Args:
         boxes: (..., 4), x0, y0, x1, y1.
@@ -40,7 +40,7 @@ def decode_boxes(deltas: Tensor, anchors: Tensor) -> Tensor:
 
 
 def encode_sides(boxes: Tensor, points: Tensor) -> Tensor:
-    """Give the distances of a box's sides from a point, left, top, right, bottom, in strides.
+    """Return the distances of a box's sides from a point, left, top, right, bottom, in strides.
 
     Args:
         boxes: (..., 4).

@@ -42,7 +42,7 @@ def decoupled_kd(
 
 
 def _decouple(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Give log-probabilities of (target, rest), (N, 2), and of the other classes among themselves, (N, classes - 1)."""
+    """Return log-probabilities of (target, rest), (N, 2), and of the other classes among themselves, (N, classes - 1)."""
     target = target.unsqueeze(1)
     columns = torch.arange(logits.shape[1] - 1, device=logits.device)
     others = logits.gather(1, columns + (columns >= target))

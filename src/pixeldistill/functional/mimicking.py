@@ -15,7 +15,7 @@ TINY = 1e-6  # as published, beside a deviation or an overlap
 
 
 def confidence(teacher_logits: Tensor, threshold: float = CONFIDENT) -> Tensor:
-    """Give the teacher's largest probability at every anchor, (..., A), 0 where it is below the threshold.
+    """Return the teacher's largest probability at every anchor, (..., A), 0 where it is below the threshold.
 
     Args:
         teacher_logits: (..., A, classes), of independent classes (sigmoid).
@@ -29,7 +29,7 @@ def confidence(teacher_logits: Tensor, threshold: float = CONFIDENT) -> Tensor:
 
 
 def _seen(weight: Tensor) -> Tensor:
-    """Give the sum of the confidences (N, ...), at least one an image: a teacher that sees nothing must not divide by it."""
+    """Return the sum of the confidences (N, ...), at least one an image: a teacher that sees nothing must not divide by it."""
     return weight.sum().clamp(min=len(weight))
 
 
@@ -112,7 +112,7 @@ def overlap_kd(student_boxes: Tensor, teacher_boxes: Tensor, weight: Tensor, *, 
 
 
 def align_statistics(student_map: Tensor, teacher_map: Tensor) -> Tensor:
-    """Give a map whose channels have the mean and the deviation of another's, over the batch and the places.
+    """Return a map whose channels have the mean and the deviation of another's, over the batch and the places.
 
     Args:
         student_map: (N, C, H, W).

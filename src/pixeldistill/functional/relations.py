@@ -35,7 +35,7 @@ def relational_kd(
 
 
 def _correlation(a: Tensor, b: Tensor, dim: int) -> Tensor:
-    """Give the mean of Pearson's correlations along a dimension."""
+    """Return the mean of Pearson's correlations along a dimension."""
     a, b = (x - x.mean(dim=dim, keepdim=True) for x in (a, b))
     product, squares = (a * b).sum(dim), a.square().sum(dim) * b.square().sum(dim)
     correlation: Tensor = product / (squares + 1e-16).sqrt()

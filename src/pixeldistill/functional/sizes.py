@@ -19,7 +19,7 @@ def full_precision(feature: Tensor) -> AbstractContextManager[object]:
 
 
 def widened(feature: Tensor) -> Tensor:
-    """Give a map in single precision at least."""
+    """Return a map in single precision at least."""
     return feature.to(torch.promote_types(feature.dtype, torch.float32))
 
 

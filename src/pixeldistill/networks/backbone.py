@@ -1,65 +1,22 @@
 """What classifiers and detectors have in common: the bare network of timm or torchvision, and its input module."""
 
-import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
 
 import timm
 import torchvision
-from torch import Tensor, nn
+from torch import nn
 
-from pixeldistill.architectures import TORCHVISION, likely_name
 from pixeldistill.errors import NetworkError, nearest
 from pixeldistill.functional.reconstruction import IMAGENET_MEAN, IMAGENET_STD
 from pixeldistill.networks.heads import start_heads
-from pixeldistill.networks.weights import load_weights, package_of, packaged_weights
+from pixeldistill.networks.input_tap import input_module
+from pixeldistill.networks.weights.load import load_weights, package_of, packaged_weights
+from pixeldistill.recipe.architectures import TORCHVISION, likely_name
 
 SHUFFLENETS = [f"{TORCHVISION}{model}" for model in torchvision.models.list_models(include="shufflenet_v2*")]
 _FLEXIBLE: tuple[dict[str, Any], ...] = ({"dynamic_img_size": True}, {"strict_img_size": False}, {})
-
-
-class InputTap:
-    """Keeps what a network's input module gives in a forward pass.
-
-    Attributes:
-        clone: whether it must be copied, as a later operation overwrites it (VGG's ReLU).
-    """
-
-    def __init__(self, net: nn.Module) -> None:
-        self.net, self.clone = net, False
-        self._kept: Tensor | None = None
-        module, self._tokens = input_module(net)
-        self._hook = module.register_forward_hook(self._keep)
-
-    def _keep(self, module: nn.Module, args: Any, output: Tensor) -> None:  # noqa: ANN401
-        self._kept = output.clone() if self.clone else output
-
-    def remove(self) -> None:
-        """Stop keeping anything: a network that is shipped has no use for it."""
-        self._hook.remove()
-
-    def take(self, size: tuple[int, int] | None = None) -> Tensor:
-        """Give the input feature of the forward pass that just was, as a map (N, C, h, w); see `to_map`."""
-        feature, self._kept = self._kept, None
-        assert feature is not None
-        return self.to_map(feature, size)
-
-    def to_map(self, feature: Tensor, size: tuple[int, int] | None = None) -> Tensor:
-        """Lay tokens (N, prefix + h·w, C), or a grid of them (N, h, w, C), out as a map (N, C, h, w); a map is one already.
-
-        Args:
-            feature: of the input module.
-            size: the image's height and width, where they are not those that the network was built for.
-        """
-        if not self._tokens:
-            return feature
-        if feature.ndim == 4:
-            return feature.permute(0, 3, 1, 2)
-        patch = patch_size(self.net)
-        height, width = (size[0] // patch, size[1] // patch) if size and patch else _grid(self.net, feature.shape[1])
-        grid = feature[:, feature.shape[1] - height * width :]
-        return grid.transpose(1, 2).reshape(feature.shape[0], -1, height, width)
 
 
 def create_net(
@@ -109,7 +66,7 @@ def _installable(name: str) -> str:
 
 
 def _succeeds(create: Callable[[bool], nn.Module]) -> bool:
-    """Tell whether a network can be built where nothing is downloaded."""
+    """Return whether a network can be built where nothing is downloaded."""
     try:
         create(False)
     except Exception:  # the caller has an error to report
@@ -140,30 +97,8 @@ def _create_torchvision(name: str, num_classes: int, options: dict[str, Any], do
     return cast(nn.Module, net)
 
 
-def input_module(net: nn.Module) -> tuple[nn.Module, bool]:
-    """Find the module whose output is the input feature, and tell whether that output is tokens.
-
-    CNN: the first convolution. ViT: the position embedding's dropout, so that patch and position are both in.
-    ShuffleNetV2: convolution and norm. Source: METHOD, "input module".
-    """
-    if isinstance(net, torchvision.models.ShuffleNetV2):
-        return cast(nn.Module, net.conv1[1]), False
-    first = cast(Any, net).pretrained_cfg.get("first_conv")
-    if not isinstance(first, str):
-        raise NetworkError(f"its input module is {'a set of several' if first else 'unknown'} ({first!r}), not one convolution")
-    module = net.get_submodule(first)
-    if not isinstance(module, nn.Conv2d):
-        raise NetworkError(f"its input module {first!r} is a {type(module).__name__}, not a convolution")
-    if not hasattr(net, "forward_intermediates"):
-        raise NetworkError("it does not give its intermediate maps (forward_intermediates)")
-    dropout = getattr(net, "pos_drop", None)
-    if first.startswith("patch_embed") and isinstance(dropout, nn.Module):
-        return dropout, True
-    return module, False
-
-
 def set_stem_stride(net: nn.Module, name: str, stride: int) -> int:
-    """Set the first convolution's stride; gives the one that it had."""
+    """Set the first convolution's stride; returns the one that it had."""
     module = net.conv1[0] if isinstance(net, torchvision.models.ShuffleNetV2) else input_module(net)[0]
     if not isinstance(module, nn.Conv2d):
         raise NetworkError(f"{name} has patches, no convolution whose stride could be set: choose `patch` instead")
@@ -177,7 +112,7 @@ def create_backbone(
 ) -> tuple[nn.Module, Any, list[str]]:
     """Make the bare network and load its weights, if they are pretrained or a file; see `create_net` and `load_weights`.
 
-    Its prediction, for another number of classes than the weights', is fresh. Gives the network, its configuration, and notes.
+    Its prediction, for another number of classes than the weights', is fresh. Returns the network, its configuration, and notes.
     """
     net, config = create_net(name, num_classes, side, weights, patch, options, flexible=flexible)
     if weights == "pretrained" and (package := packaged_weights(name)):
@@ -187,26 +122,6 @@ def create_backbone(
     return net, config, []
 
 
-def _grid(net: nn.Module, tokens: int) -> tuple[int, int]:
-    """Tell the grid (h, w) that a ViT's tokens form, prefix tokens (class, distillation, register) left aside."""
-    size = getattr(getattr(net, "patch_embed", None), "grid_size", None)
-    prefixes = {0, int(getattr(net, "num_prefix_tokens", 0))}
-    if size and tokens - size[0] * size[1] in prefixes:
-        return int(size[0]), int(size[1])
-    for prefix in sorted(prefixes, reverse=True):  # images padded to whole patches have a grid of another size
-        side = math.isqrt(tokens - prefix)
-        if side * side == tokens - prefix:
-            return side, side
-    raise NetworkError(f"its {tokens} tokens form no grid")
-
-
-def patch_size(net: nn.Module) -> int | None:
-    """Give a ViT's patch size, if images are not padded to it."""
-    size = getattr(getattr(net, "patch_embed", None), "patch_size", None)
-    flexible = getattr(getattr(net, "patch_embed", None), "dynamic_img_pad", False)
-    return int(size[0]) if isinstance(size, tuple) and not flexible else None
-
-
 def one_line(error: BaseException) -> str:
-    """Give what a library said of an error, short enough for a line."""
+    """Return what a library said of an error, short enough for a line."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

@@ -15,34 +15,29 @@ from torch import Tensor, nn
 from pixeldistill.errors import NetworkError
 from pixeldistill.functional.reconstruction import normalise
 from pixeldistill.functional.sizes import widened
-from pixeldistill.networks.backbone import InputTap, create_net, input_module, one_line, patch_size, set_stem_stride
-from pixeldistill.networks.weights import load_weights, packaged_weights
+from pixeldistill.networks.adapter import Adapter
+from pixeldistill.networks.backbone import create_net, one_line, set_stem_stride
+from pixeldistill.networks.input_tap import InputTap, input_module, patch_size
+from pixeldistill.networks.weights.load import load_weights, packaged_weights
 from pixeldistill.types import FeatureSpec, MapSpec, Outputs
 
 MAX_MAPS = 6  # pyramids have at most this many; a plain ViT gives one map a block, of which four are kept
 
 
-class Classifier(nn.Module):
-    """A classifier whose call returns `Outputs`.
-
-    Args (of `forward`): image (N, 3, H, W), RGB in [0, 1]; the network's own normalisation happens inside.
+class Classifier(Adapter):
+    """A classifier; see `Adapter`.
 
     Attributes:
-        net: the network itself, with its own parameter names, as timm or torchvision would load them.
-        spec: the shapes of the outputs at the built image size.
-        mean, std: the network's normalisation.
+        net: the network itself.
         enlarge: the side to which images are enlarged first, if they are.
-        notes: what a user should know of this network at this size.
     """
-
-    spec: FeatureSpec
 
     def __init__(self, net: nn.Module, mean: tuple[float, ...], std: tuple[float, ...], enlarge: int | None = None) -> None:
         super().__init__()
         self.net = net
         self.mean, self.std = mean, std
         self.enlarge = enlarge
-        self.notes: list[str] = []
+        self.notes = []
         self._indices: list[int] | None = None
         self.tap = InputTap(net)
 
@@ -159,6 +154,7 @@ def _check(classifier: Classifier, name: str, side: int, nominal: int) -> None:
     if not isinstance(plain, Tensor) or not torch.allclose(plain, outputs.logits, rtol=1e-3, atol=1e-4, equal_nan=True):
         raise NetworkError("its maps and its prediction do not come from one forward pass")
     classifier.spec = FeatureSpec(
+        "classification",
         (side, side),
         outputs.logits.shape[1],
         MapSpec(*outputs.input_feature.shape[1:]),
@@ -173,7 +169,7 @@ def _check(classifier: Classifier, name: str, side: int, nominal: int) -> None:
 
 
 def _overwritten(classifier: Classifier, image: Tensor, feature: Tensor) -> bool:
-    """Tell whether a later in-place operation (VGG's ReLU) changes the input feature after it was kept."""
+    """Return whether a later in-place operation (VGG's ReLU) changes the input feature after it was kept."""
     kept: list[Tensor] = []
     module, _ = input_module(classifier.net)
     handle = module.register_forward_hook(lambda _module, _args, output: kept.append(output.clone()))

@@ -8,12 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from pixeldistill.networks.backbone import input_module
-from pixeldistill.networks.classifier import Classifier
-from pixeldistill.networks.detector import Detector
+from pixeldistill.networks.adapter import Adapter
+from pixeldistill.networks.input_tap import input_module
 from pixeldistill.types import Outputs
 
-Network = TypeVar("Network", bound=Classifier | Detector)
+Network = TypeVar("Network", bound=Adapter)
 
 
 @torch.no_grad()
@@ -53,7 +52,7 @@ def _tensors(outputs: Outputs) -> list[Tensor]:
     return [*parts, *outputs.features]
 
 
-def _pairs(network: Classifier | Detector, image: Tensor) -> list[tuple[str, nn.Conv2d, Any]]:
+def _pairs(network: Adapter, image: Tensor) -> list[tuple[str, nn.Conv2d, Any]]:
     """List the norms, by name, whose input is a convolution's output; both run once in a forward pass."""
     made: dict[int, tuple[nn.Conv2d, Tensor]] = {}  # the outputs are kept, so that no other tensor gets their id
     found: list[tuple[str, nn.Conv2d, Any]] = []
@@ -83,7 +82,7 @@ def _pairs(network: Classifier | Detector, image: Tensor) -> list[tuple[str, nn.
 
 
 def _rest(norm: nn.Module) -> nn.Module:
-    """Give what is left of a norm without its norm: timm's have dropout and activation within."""
+    """Return what is left of a norm without its norm: timm's have dropout and activation within."""
     parts = [part for name in ("drop", "act") if isinstance(part := getattr(norm, name, None), nn.Module)]
     return nn.Sequential(*parts) if parts else nn.Identity()
 

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from pixeldistill.errors import WeightsError
+
 START = 0.05  # deviation of the first logits, in units of the features' root mean square
 
 
@@ -53,7 +55,7 @@ def reorder_heads(net: nn.Module, order: Sequence[int]) -> None:
 
 
 def ordered(classes: Sequence[str], order: str | Sequence[str]) -> tuple[str, ...]:
-    """Give classes in the order that a recipe names: alphabetical, natural (numbers in names by size), or as they are listed.
+    """Return classes in the order that a recipe names: alphabetical, natural (numbers in names by size), or as they are listed.
 
     >>> ordered(["1", "2", "10"], "alphabetical"), ordered(["a10", "a9"], "natural")
     (('1', '10', '2'), ('a9', 'a10'))
@@ -66,10 +68,21 @@ def ordered(classes: Sequence[str], order: str | Sequence[str]) -> tuple[str, ..
 
 
 def natural_key(name: str) -> list[tuple[int, str]]:
-    """Give a key by which numbers within names are sorted by size, as timm sorts the folders of classes.
+    """Return a key by which numbers within names are sorted by size, as timm sorts the folders of classes.
 
     >>> sorted(["b", "a10", "a9", "10", "9"], key=natural_key)
     ['9', '10', 'a9', 'a10', 'b']
     """
     parts = [part for part in re.split(r"(\d+)", name) if part]
     return [(len(part.lstrip("0")), part.lstrip("0")) if part.isdecimal() else (2**31, part.lower()) for part in parts]
+
+
+def class_rows(order: str | Sequence[str], classes: Sequence[str]) -> list[int]:
+    """Return which row of trained weights, whose classes are in an order, is each of the data's. Raises WeightsError."""
+    theirs = ordered(classes, order)
+    if sorted(theirs) != sorted(classes):
+        odd = next((name for name in theirs if name not in classes), None)
+        what = f"{odd!r} is no class of the data" if odd else f"it has {len(theirs)} classes, the data {len(classes)}"
+        raise WeightsError(f"class_order: {what}: list each of the data's classes once")
+    place = {name: row for row, name in enumerate(theirs)}
+    return [place[name] for name in classes]

@@ -5,16 +5,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from pixeldistill.cards import NetworkCard, read_card, read_done, read_front, read_history
+from pixeldistill.display.metric_names import headline
+from pixeldistill.display.tables import Sheets
 from pixeldistill.errors import RunError, WeightsError
-from pixeldistill.files import read_json, read_text
-from pixeldistill.recipe import Stage
-from pixeldistill.run_folder import DONE, FRONT, RECORD, find_run, seed_number, stage_number
-from pixeldistill.tasks.headline import HEADLINES, headline
-
-METRICS, ANSWERS = "metrics.csv", "answers.json"
+from pixeldistill.recipe.card import NetworkCard, read_card
+from pixeldistill.recipe.stage import Stage
+from pixeldistill.storage.files import read_json
+from pixeldistill.storage.records import read_done, read_front, read_history, read_sheets
+from pixeldistill.storage.run_folder import (
+    ANSWERS,
+    COMPARISON,
+    DONE,
+    FRONT,
+    FRONTIER,
+    METRICS,
+    RECORD,
+    find_run,
+    seed_number,
+    stage_number,
+)
 
 
 @dataclass(frozen=True)
@@ -35,7 +46,7 @@ class Trained:
         return self.card.seed
 
     def figure(self, split: str, which: str = "last") -> float | None:
-        """Give the decisive figure of a split, a share."""
+        """Return the decisive figure of a split, a share."""
         found = self.figures[which].get(split)
         value = found[headline(found)] if found else None
         return None if value is None else float(value)
@@ -63,15 +74,18 @@ class Run:
     folder: Path
     stages: list[StageOfRun]
     student: StageOfRun  # whose card is shown: the last one, or the best on val of a sweep's front
-    comparison: str
-    frontier: str
+    tables: list[Sheets]
     frontier_pictures: list[Path]
 
     @property
     def task(self) -> str:
-        """Classification or detection."""
-        figures = self.stages[0].first.figures["last"]["val"]
-        return next(task for task, name in HEADLINES.items() if name == headline(figures))
+        """What its networks are trained for."""
+        return self.stages[0].first.card.task
+
+    @property
+    def headline(self) -> str:
+        """The figure that decides."""
+        return headline(self.stages[0].first.figures["last"]["val"])
 
     def stage(self, name: str) -> StageOfRun | None:
         """Find a stage by its name."""
@@ -117,10 +131,9 @@ def _collect(folder: Path) -> Run:
         raise RunError(
             f"{folder} holds no finished training: name the folder of a run; one that was stopped goes on by its own command"
         )
-    texts = {name: folder / f"{name}.md" for name in ("comparison", "frontier")}
-    found = {name: read_text(path) if path.is_file() else "" for name, path in texts.items()}
+    tables = [sheets for name in (COMPARISON, FRONTIER) if (sheets := read_sheets(folder / name))]
     pictures = sorted(folder.glob("frontier-*.png"))
-    return Run(folder, list(stages.values()), _student(folder, stages), found["comparison"], found["frontier"], pictures)
+    return Run(folder, list(stages.values()), _student(folder, stages), tables, pictures)
 
 
 def _student(folder: Path, stages: dict[str, StageOfRun]) -> StageOfRun:
@@ -146,10 +159,7 @@ def _answers(path: Path) -> list[dict[str, Any]]:
         return []
     answers = read_json(path)
     try:
-        return [
-            (_Classified if "label" in told else _Detected).model_validate(told).model_dump(by_alias=True, exclude_none=True)
-            for told in answers
-        ]
+        return [record.model_dump(by_alias=True, exclude_none=True) for record in _RECORDS.validate_python(answers)]
     except (TypeError, ValueError) as error:
         raise RunError(f"{path} is damaged: train it again, or remove it") from error
 
@@ -173,3 +183,6 @@ class _Detected(BaseModel):
     file: str
     truth: list[_Object]
     objects: list[_Object]
+
+
+_RECORDS: TypeAdapter[list[_Classified | _Detected]] = TypeAdapter(list[_Classified | _Detected])

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
-from pixeldistill.report.summary import interval
-from pixeldistill.terminal import make_table
+from pixeldistill.display.tables import Sheet, make_table
+from pixeldistill.statistics import interval
 
 COLUMNS = ("method", "seeds", "epochs", "cost", "val", "test", "test best", "vs alone", "vs pkd", "vs best loss", "gap recovered")
 _NOTES = (
@@ -18,9 +18,6 @@ _NOTES = (
 )
 
 
-SINGLE = ("pkd", "dkd", "dist", "exits", "at", "sp", "ickd", "fkd", "crosskd")  # one published loss, one stage
-
-
 def notes(figure: str) -> list[str]:
     """Explain the columns of a table of a figure (top-1, mAP)."""
     return [note.format(figure=figure) for note in _NOTES]
@@ -28,7 +25,10 @@ def notes(figure: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Trained:
-    """A method's trainings of one student: top-1 (or mAP) by seed, as shares."""
+    """A method's trainings of one student: top-1 (or mAP) by seed, as shares.
+
+    `single`: whether the method is one published loss in one stage.
+    """
 
     method: str
     epochs: int
@@ -36,6 +36,7 @@ class Trained:
     val: Mapping[int, float]
     test: Mapping[int, float]
     test_best: Mapping[int, float]
+    single: bool = False
 
 
 def rows(teacher: float, methods: Sequence[Trained]) -> list[tuple[str, ...]]:
@@ -47,7 +48,7 @@ def rows(teacher: float, methods: Sequence[Trained]) -> list[tuple[str, ...]]:
     """
     controls = {trained.method: trained for trained in methods if trained.method in ("alone", "pkd")}
     alone = controls.get("alone")
-    singles = [trained for trained in methods if trained.method in SINGLE and trained.test]
+    singles = [trained for trained in methods if trained.single and trained.test]
     best = max(singles, key=lambda trained: sum(trained.test.values()) / len(trained.test), default=None)
     table = []
     for trained in methods:
@@ -77,10 +78,9 @@ def to_rich(title: str, teacher: float, methods: Sequence[Trained]) -> Table:
     return make_table(title, shown, [[row[COLUMNS.index(column)] for column in shown] for row in rows(teacher, methods)])
 
 
-def to_markdown(title: str, teacher: float, methods: Sequence[Trained]) -> str:
-    """Make the table for docs."""
-    lines = [f"**{title}**\n", "| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
-    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows(teacher, methods))]) + "\n"
+def to_sheet(title: str, teacher: float, methods: Sequence[Trained]) -> Sheet:
+    """Make the whole table, as data."""
+    return Sheet(title, COLUMNS, rows(teacher, methods))
 
 
 def _mean(values: Mapping[int, float]) -> str:

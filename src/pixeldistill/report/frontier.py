@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pixeldistill.cost.costs import AXES, Costs, write_quantity
-from pixeldistill.files import write_file
-from pixeldistill.tasks.headline import TITLES
+from pixeldistill.cost.costs import Costs, write_quantity
+from pixeldistill.display.metric_names import TITLES
+from pixeldistill.display.tables import Sheet
+from pixeldistill.recipe.budget import AXES
+from pixeldistill.storage.files import write_file
 
 
 class Measured(NamedTuple):
@@ -44,23 +46,19 @@ def _better(one: Measured, other: Measured, axes: Sequence[str]) -> bool:
     return one.val > other.val or any(a < b for a, b in pairs)
 
 
-def to_markdown(measured: Sequence[Measured], figure: str, axes: Sequence[str]) -> str:
-    """Write the front on all axes together, then all others."""
+def to_sheet(measured: Sequence[Measured], figure: str, axes: Sequence[str]) -> Sheet:
+    """Make a table of the front on all axes together, then of all others."""
     names = [axis for axis in AXES if any(getattr(m.costs, axis) is not None for m in measured)]
     on_front = front(measured, axes)
-    lines = [
-        f"Front of {TITLES[figure]} on val against {', '.join(AXES[a].title for a in axes)}; test chooses nothing.\n",
-        "| front | student | " + " | ".join(AXES[a].title for a in names) + " | val | test | |",
-        "|---|---|" + "---|" * (len(names) + 3),
-    ]
+    title = f"Front of {TITLES[figure]} on val against {', '.join(AXES[a].title for a in axes)}; test chooses nothing."
+    rows = []
     rest = sorted((m for m in measured if m not in on_front), key=lambda m: -(m.val or 0))
     for one in (*on_front, *rest):
-        costs = " | ".join(write_quantity(a, getattr(one.costs, a)) for a in names)
+        costs = (write_quantity(a, getattr(one.costs, a)) for a in names)
         note = f"given up after epoch {one.given_up}" if one.given_up else "" if one.val is not None else "failed"
-        reached = f"{share(one.val)} | {share(one.test)}"
         sign = "•" if one in on_front else ""
-        lines.append(f"| {sign} | {one.label}, {one.costs.camera} | {costs} | {reached} | {note} |")
-    return "\n".join(lines) + "\n"
+        rows.append([sign, f"{one.label}, {one.costs.camera}", *costs, share(one.val), share(one.test), note])
+    return Sheet(title, ["front", "student", *(AXES[a].title for a in names), "val", "test", ""], rows)
 
 
 def to_csv(measured: Sequence[Measured], axes: Sequence[str]) -> str:
@@ -77,7 +75,7 @@ def to_csv(measured: Sequence[Measured], axes: Sequence[str]) -> str:
 
 
 def draw_frontiers(folder: Path, measured: Sequence[Measured], figure: str) -> list[Path]:
-    """Draw the front against every cost that was measured; gives the pictures."""
+    """Draw the front against every cost that was measured; returns the pictures."""
     ended = [m for m in measured if m.given_up is None and m.val is not None]
     axes = [axis for axis in AXES if ended and all(getattr(m.costs, axis) is not None for m in ended)]
     paths = []
@@ -134,7 +132,7 @@ _KINDS: dict[str, dict[str, Any]] = {
 
 
 def labels(best: Sequence[Measured], axis: str) -> list[tuple[float, float, str]]:
-    """Give a place and a text for the students on a front: one for those at one place."""
+    """Return a place and a text for the students on a front: one for those at one place."""
     found: dict[tuple[float, float], list[str]] = {}
     for one in best:
         found.setdefault((getattr(one.costs, axis), 100 * (one.val or 0)), []).append(one.label)

@@ -7,19 +7,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from pixeldistill.data.camera import photograph
-from pixeldistill.data.crops import cut_long
 from pixeldistill.data.images import read_image
 from pixeldistill.errors import DataError, RunError
-from pixeldistill.inputs import Imaging
-from pixeldistill.report.boxes import Labelled, draw_boxes
 from pixeldistill.report.collect import Trained
-from pixeldistill.spread import spread
+from pixeldistill.statistics import spread
+from pixeldistill.tasks.detection.drawing import Labelled, draw_boxes
 
 SHOWN, WIDTH = 12, 420  # pictures on a page; pixels of one with boxes
-_KERNELS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
 class Mistake(NamedTuple):
@@ -41,36 +39,30 @@ class Overlay(NamedTuple):
     student: str
 
 
-def view(image: Image.Image, side: int, imaging: Imaging, number: int) -> Image.Image:
-    """Make a test view as `data.views.camera_view` and the camera do, by Pillow alone."""
-    if image.size == (side, side):  # as the camera has sent it
-        return Image.fromarray(photograph(np.asarray(image), imaging, (2, number)))
-    image = Image.fromarray(cut_long(np.asarray(image)))
-    short = round(side / imaging.crop)
-    scale = short / min(image.size)
-    size = (max(short, round(image.width * scale)), max(short, round(image.height * scale)))
-    resized = image.resize(size, _KERNELS[imaging.kernel])
-    left, top = round((resized.width - side) / 2), round((resized.height - side) / 2)
-    centre = resized.crop((left, top, left + side, top + side))
-    return Image.fromarray(photograph(np.asarray(centre), imaging, (2, number)))
+def view(image: NDArray[np.uint8], trained: Trained, number: int) -> Image.Image:
+    """Return the test view of an image (H, W, 3), as a network's camera delivers it."""
+    from pixeldistill.data.views import to_image
+    from pixeldistill.tasks import task_of
+
+    card = trained.card
+    small = to_image(task_of(card).view(image, card.side, card.imaging))
+    return Image.fromarray(photograph(small, card.imaging, (2, number)))
 
 
 def mistakes(student: Trained, teacher: Trained, shown: int = SHOWN) -> tuple[list[Mistake], int]:
     """Draw test images that the student gets wrong and the teacher right, those it is surest of first; and count all of them."""
-    right = {told["file"] for told in teacher.answers if told["predicted"] == told["label"]}
+    right = {told["file"] for told in teacher.answers if "predicted" in told and told["predicted"] == told["label"]}
     wrong = [
         (number, told)
         for number, told in enumerate(student.answers)
-        if told["predicted"] != told["label"] and told["file"] in right
+        if told["file"] in right and told["predicted"] != told["label"]
     ]
     found = []
     for number, told in sorted(wrong, key=lambda pair: -pair[1]["probability"]):
         image = _open(told["file"], student.card.bits)
         if image is None:
             continue
-        large, small = (
-            view(image, t.card.side, t.card.imaging, number) for t in (teacher, student)
-        )  # fmt: skip
+        large, small = (view(np.asarray(image), trained, number) for trained in (teacher, student))
         found.append(Mistake(_uri(large), _uri(small, "PNG"), told["label"], told["predicted"], told["probability"]))
         if len(found) == shown:
             break
@@ -82,7 +74,7 @@ def overlays(student: Trained, teacher: Trained, shown: int = SHOWN // 2) -> lis
     classes = student.card.classes
     of_teacher = {told["file"]: told for told in teacher.answers}
     found = []
-    chosen = [told for told in student.answers if told["truth"] and told["file"] in of_teacher]
+    chosen = [told for told in student.answers if told.get("truth") and told["file"] in of_teacher]
     for told in spread(chosen, shown):
         image = _open(told["file"], student.card.bits)
         if image is None:

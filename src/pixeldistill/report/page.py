@@ -3,21 +3,23 @@
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from pixeldistill.cards import NetworkCard
-from pixeldistill.files import write_file
+from pixeldistill.display.metric_names import TITLES
+from pixeldistill.recipe.base import StageRef
+from pixeldistill.recipe.card import NetworkCard
 from pixeldistill.report.collect import Run, StageOfRun, Trained, collect, given
 from pixeldistill.report.gallery import Mistake, Overlay, mistakes, overlays, picture_uri
 from pixeldistill.report.plots import curves, fronts
 from pixeldistill.report.summary import by_stage, columns, rows
-from pixeldistill.tasks.headline import HEADLINES, TITLES
+from pixeldistill.storage.files import write_file
+from pixeldistill.tasks import task_of
 
 WORST = 8  # classes
 
 
 def write_page(folders: Sequence[Path], out: Path | None = None) -> Path:
-    """Write a page about run folders; gives its path.
+    """Write a page about run folders; returns its path.
 
     Args:
         folders: of runs.
@@ -41,28 +43,26 @@ def write_page(folders: Sequence[Path], out: Path | None = None) -> Path:
 
 def _describe(run: Run) -> dict[str, Any]:
     figures = by_stage((stage.name, trained.figures) for stage in run.stages for trained in stage.trained)
-    title = TITLES[HEADLINES[run.task]]
+    title = TITLES[run.headline]
     student = run.student
     teacher = _teacher(run, student)
     wrong: Sequence[Mistake] = []
     drawn: Sequence[Overlay] = []
     count = 0
     if teacher and student.first.answers and teacher.answers:
-        if run.task == "classification":
-            wrong, count = mistakes(student.first, teacher)
-        else:
-            drawn = overlays(student.first, teacher)
+        wrong, count = mistakes(student.first, teacher)
+        drawn = overlays(student.first, teacher)
     return {
         "name": run.folder.resolve().name,
         "task": run.task,
         "title": title,
         "columns": columns(figures),
         "rows": rows(figures),
-        "curve": curves(run, f"val_{HEADLINES[run.task]}", f"{title} on val in %", percent=True),
+        "curve": curves(run, f"val_{run.headline}", f"{title} on val in %", percent=True),
         "loss": curves(run, "loss", "loss", percent=False),
         "fronts": [] if run.frontier_pictures else fronts(run),  # a sweep has drawn its own
         "swept": [picture_uri(path) for path in run.frontier_pictures],
-        "written": [_written(text) for text in (run.comparison, run.frontier) if text],
+        "found": run.tables,
         "rebuilt": [
             (f"{stage.name}, seed {t.seed}", picture_uri(path))
             for stage in run.stages
@@ -82,9 +82,9 @@ def _describe(run: Run) -> dict[str, Any]:
 def _teacher(run: Run, student: StageOfRun) -> Trained | None:
     """Find the network whose answers are the measure: the run's first teacher, or what it was given instead."""
     network = student.first.stage.teacher
-    weights = network.weights if network else ""
-    stage = run.stage("teacher") or run.stage(weights.removeprefix("@"))
-    return stage.first if stage else given(weights) if weights else None
+    origin = network.weights if network else None
+    stage = run.stage("teacher") or (run.stage(origin.name) if isinstance(origin, StageRef) else None)
+    return stage.first if stage else given(origin) if isinstance(origin, str) else None
 
 
 def _card(run: Run, student: StageOfRun) -> dict[str, Any]:
@@ -107,7 +107,7 @@ def _card(run: Run, student: StageOfRun) -> dict[str, Any]:
             ("data", f"{card.data.format}, {source}; content {first.data_digest}"),
             ("trained", training),
             ("losses", ", ".join(f"{term.kind} × {term.weight:g}" for term in stage.terms)),
-            ("start", stage.student.weights),
+            ("start", str(stage.student.weights)),
             ("seeds", ", ".join(str(t.seed) for t in student.trained)),
             ("measured on", str(told.get("machine", "–"))),
         ],
@@ -117,32 +117,8 @@ def _card(run: Run, student: StageOfRun) -> dict[str, Any]:
 
 
 def _size(card: NetworkCard) -> str:
-    return f"whole images, their shorter side {card.side} pixels" if card.detector else f"{card.side}×{card.side} pixels"
+    return task_of(card).describe_input(card.side)
 
 
 def _sent(figures: dict[str, Any]) -> str:
     return f"sent as {figures.get('encoding', 'raw')}, {figures.get('bytes', 0):,.0f} bytes on average"
-
-
-class _Written(NamedTuple):
-    """Tables of our own Markdown, each with its title and its rows, the head first; and the remarks on them."""
-
-    tables: list[tuple[str, list[list[str]]]]
-    remarks: list[str]
-
-
-def _written(text: str) -> _Written:
-    found, title, inside = _Written([], []), "", False
-    for line in text.splitlines():
-        if not line.startswith("|"):
-            inside = False
-            title = line.strip("* ") or title
-            if line.startswith("- "):
-                found.remarks.append(line.removeprefix("- "))
-            continue
-        if not inside:
-            found.tables.append((title, []))
-            inside, title = True, ""
-        if not set(line) <= set("|- "):
-            found.tables[-1][1].append([cell.strip() for cell in line.strip("|").split("|")])
-    return found

@@ -5,8 +5,8 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
+from pixeldistill.display.metric_names import TITLES
 from pixeldistill.report.collect import Run, StageOfRun
-from pixeldistill.tasks.headline import HEADLINES, TITLES
 
 COLOURS = (
     "#4363d8",
@@ -73,10 +73,10 @@ def curves(run: Run, column: str, title: str, *, percent: bool) -> str | None:
 
 
 def fronts(run: Run) -> list[tuple[str, str]]:
-    """Draw accuracy against every cost in which the stages differ, a point a stage; gives (title, picture)."""
+    """Draw accuracy against every cost in which the stages differ, a point a stage; returns (title, picture)."""
     from matplotlib.ticker import EngFormatter, LogLocator
 
-    name = TITLES[HEADLINES[run.task]]
+    name = TITLES[run.headline]
     found = []
     for cost, title in COSTS.items():
         points = [(stage, stage.first.figures[cost], score) for stage in run.stages if (score := _mean(stage)) is not None]

@@ -1,15 +1,14 @@
 """A run's figures as a table. No torch."""
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
 
-from pixeldistill.tasks.headline import TITLES, headline
-from pixeldistill.terminal import make_table
+from pixeldistill.display.metric_names import TITLES, headline
+from pixeldistill.display.tables import make_table
+from pixeldistill.statistics import interval
 
-FIGURES = "results.md"  # in a run folder: what each stage costs, and all its figures
 Figures = Mapping[str, Any]
 
 
@@ -23,21 +22,6 @@ def by_stage(figures: Iterable[tuple[str, Figures]]) -> dict[str, list[Figures]]
     for name, training in figures:
         found.setdefault(name, []).append(training)
     return found
-
-
-def interval(values: Sequence[float]) -> tuple[float, float | None]:
-    """Give the mean and the half width of its 95 % interval (Student's t), None for a single value.
-
-    >>> interval([0.5])
-    (0.5, None)
-    """
-    mean = sum(values) / len(values)
-    if len(values) < 2:
-        return mean, None
-    from scipy.stats import t
-
-    deviation = math.sqrt(sum((v - mean) ** 2 for v in values) / (len(values) - 1))
-    return mean, float(t.ppf(0.975, len(values) - 1)) * deviation / math.sqrt(len(values))
 
 
 COLUMNS = (

@@ -1,30 +1,17 @@
 """Loss terms: a function and what it learns. Each is built from its recipe entry and two `FeatureSpec`s."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from torch import nn
 
-from pixeldistill.losses import Term
-from pixeldistill.terms.detection import FKD, Boxes, ClassMaps, CrossKD, DetectionLoss
-from pixeldistill.terms.exits import Exits
-from pixeldistill.terms.isrd import ISRD
-from pixeldistill.terms.maps import AT, ICKD, SP, Hint, Upsampled
-from pixeldistill.terms.prediction import DIST, DKD, PKD, Supervised
+from pixeldistill.plugins import load
+from pixeldistill.recipe.losses import Term
 from pixeldistill.types import FeatureSpec, WantedMap
-
-_MAPS: dict[str, type[Any]] = {"isrd": ISRD, "at": AT, "sp": SP, "ickd": ICKD, "hint": Hint, "upsampled": Upsampled}
-TERMS: dict[str, dict[str, type[Any]]] = {
-    "classification": {"supervised": Supervised, "pkd": PKD, "dkd": DKD, "dist": DIST, "exits": Exits, **_MAPS},
-    "detection": {
-        "supervised": DetectionLoss, "pkd": ClassMaps, "boxes": Boxes, "fkd": FKD, "crosskd": CrossKD, **_MAPS,
-    },
-}  # fmt: skip
 
 
 def build_term(config: Term, student: FeatureSpec, teacher: FeatureSpec | None) -> nn.Module:
     """Build the term that a recipe entry names; called as `term(student: Outputs, teacher: Outputs, batch) → scalar`."""
-    term: nn.Module = TERMS["detection" if student.detector else "classification"][config.kind](config, student, teacher)
+    term: nn.Module = load(config.computed_by[student.task])(config, student, teacher)
     return term
 
 
@@ -39,5 +26,5 @@ def wanted_maps(terms: Iterable[nn.Module]) -> tuple[WantedMap, ...]:
 
 
 def needs_teacher_view(terms: Sequence[Term]) -> bool:
-    """Tell whether some term looks at the teacher's image itself, and not only at what the teacher says of it."""
-    return any(term.kind == "isrd" for term in terms)
+    """Return whether some term looks at the teacher's image itself, and not only at what the teacher says of it."""
+    return any(term.needs_teacher_view for term in terms)

@@ -1,6 +1,5 @@
 """Terms for detectors. Levels that correspond are compared (AFP): their anchors are twins, or maps are resized."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,28 +7,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pixeldistill.detectors import DetectorSettings
 from pixeldistill.errors import RecipeError
-from pixeldistill.functional.boxes import decode_boxes, decode_sides
 from pixeldistill.functional.mimicking import (
     align_statistics,
-    box_kd,
     class_map_kd,
     confidence,
     overlap_kd,
     pearson,
     quality_focal,
-    sides_kd,
 )
 from pixeldistill.functional.sizes import widened
-from pixeldistill.losses import BoxesTerm, CrossKDTerm, FKDTerm, PKDTerm, SupervisedTerm
-from pixeldistill.networks.anchors import cell_shapes
-from pixeldistill.networks.pyramid import shared_grids
-from pixeldistill.tasks import detection
+from pixeldistill.recipe.detector import DetectorSettings
+from pixeldistill.recipe.losses import BoxesTerm, CrossKDTerm, FKDTerm, PKDTerm, SupervisedTerm
+from pixeldistill.tasks.detection import loss as detection
+from pixeldistill.tasks.detection.heads.base import head_named
+from pixeldistill.tasks.detection.pyramid import shared_grids
 from pixeldistill.terms.pairing import level_pairs
 from pixeldistill.types import Batch, BoxMaps, FeatureSpec, Outputs
-
-CROSSKD_WEIGHTS = {"retinanet": (1.0, 1.0), "fcos": (0.4, 0.75)}  # of classes and of boxes, as published
 
 
 class Alignment:
@@ -51,32 +45,32 @@ class Alignment:
                 f"term {kind}: no level of the student (P{ours.levels[0]}–P{ours.levels[1]} at {student.image_size[0]}) has its "
                 f"like in the teacher's (P{theirs.levels[0]}–P{theirs.levels[1]} at {teacher.image_size[0]}): shift the levels"
             )
-        self.points, self.shapes = ours.head == "fcos", ours.shapes
-        self.cells = cell_shapes(ours)
+        self.head, self.shapes = head_named(ours.head), ours.shapes
+        self.cells = self.head.cell_shapes(ours)
         self.grids = [(student.grids[p.student], teacher.grids[p.teacher]) for p in self.pairs]
         self.shared = [shared_grids(pair, *grids)[0] for pair, grids in zip(self.pairs, self.grids, strict=True)]
         self.alone = [number for place, number in enumerate(ours.numbers) if place not in {p.student for p in self.pairs}]
         self.names = [(ours.numbers[p.student], theirs.numbers[p.teacher]) for p in self.pairs]
 
     def rows(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Give what both say at the same anchors, (N, A, values) each, over all pairs of levels; in single precision at least."""
+        """Return what both say at the same anchors, (N, A, values) each, over all pairs of levels, in float32 at least."""
         theirs = [self._theirs(place, teacher) for place in range(len(self.pairs))]
         return self.ours(student), torch.cat([rows.flatten(1, 3) for rows in theirs], dim=1)
 
     def ours(self, student: Sequence[Tensor]) -> Tensor:
-        """Give what the student says at the anchors that are compared, (N, A, values)."""
+        """Return what the student says at the anchors that are compared, (N, A, values)."""
         both = zip(self.pairs, self.grids, self.shared, strict=True)
         return torch.cat([_cut(widened(student[pair.student]), ours, shared) for pair, (ours, _), shared in both], dim=1)
 
     def boxes(self, student: BoxMaps, teacher: BoxMaps) -> tuple[Tensor, Tensor]:
-        """Give both detectors' boxes relative to the student's anchors, (N, A, 4) each."""
+        """Return both detectors' boxes relative to the student's anchors, (N, A, 4) each."""
         converted = [
             self._converted(place, self._theirs(place, teacher.deltas)).flatten(1, 3) for place in range(len(self.pairs))
         ]
         return self.ours(student.deltas), torch.cat(converted, dim=1)
 
     def _theirs(self, place: int, teacher: Sequence[Tensor]) -> Tensor:
-        """Give what the teacher says at the places of a pair's student, (N, h, w, A, values)."""
+        """Return what the teacher says at the places of a pair's student, (N, h, w, A, values)."""
         pair, (_, grid), shared = self.pairs[place], self.grids[place], self.shared[place]
         said = widened(teacher[pair.teacher])
         if pair.exact:
@@ -85,20 +79,17 @@ class Alignment:
         return resample(maps, shared, pair.ratio).permute(0, 2, 3, 1).reshape(len(said), *shared, self.shapes, -1)
 
     def _converted(self, place: int, deltas: Tensor) -> Tensor:
-        """Give boxes (N, h, w, A, 4) relative to the student's anchors that were relative to the teacher's where it was read."""
+        """Return boxes (N, h, w, A, 4) relative to the student's anchors, of boxes relative to the teacher's."""
         pair, (_, grid), shared = self.pairs[place], self.grids[place], self.shared[place]
         if pair.exact:
             return deltas
         below, right = (read_offset(n, size, pair.ratio, deltas) for n, size in zip(shared, grid, strict=True))
         away = torch.stack([right[None, :].expand(shared), below[:, None].expand(shared)], dim=-1).unsqueeze(2)  # (h, w, 1, 2)
-        if self.points:
-            return torch.cat([deltas[..., :2] - away, deltas[..., 2:] + away], dim=-1) * pair.ratio
         extent = deltas.new_tensor(self.cells).flip(1)  # width and height of each anchor, in strides
-        shift, growth = (deltas[..., :2] + away / extent) * pair.ratio, deltas[..., 2:] + math.log(pair.ratio)
-        return torch.cat([shift, growth], dim=-1)
+        return self.head.move(deltas, away, pair.ratio, extent)
 
     def describe(self) -> str:
-        """Say which levels meet, and which have no partner, for the dry run."""
+        """Return which levels meet, and which have no partner, for the dry run."""
         met = [
             f"P{ours} ↔ P{theirs} " + ("twins" if pair.exact else f"resized (anchors {pair.ratio:.2f} times as large)")
             for (ours, theirs), pair in zip(self.names, self.pairs, strict=True)
@@ -107,7 +98,7 @@ class Alignment:
 
 
 class DetectionLoss(nn.Module):
-    """The detector's own loss: see `tasks.detection.supervised_loss`."""
+    """The detector's own loss: see `tasks.detection.loss.supervised_loss`."""
 
     def __init__(self, config: SupervisedTerm, student: FeatureSpec, teacher: FeatureSpec | None) -> None:
         super().__init__()
@@ -122,7 +113,7 @@ class DetectionLoss(nn.Module):
         return detection.supervised_loss(student.boxes, objects, self.settings, self.grids, self.exposed)
 
     def describe(self) -> str:
-        """Say which levels are matched among themselves, for the dry run."""
+        """Return which levels are matched among themselves, for the dry run."""
         if self.exposed is None:
             return "objects matched with all levels"
         first, last = self.exposed
@@ -151,7 +142,7 @@ class _Aligned(nn.Module):
         self.alignment = Alignment(config.kind, student, teacher)
 
     def describe(self) -> str:
-        """Say which levels meet, for the dry run."""
+        """Return which levels meet, for the dry run."""
         return self.alignment.describe()
 
 
@@ -174,7 +165,7 @@ class Boxes(_Aligned):
         return mimic_boxes(self.alignment, student.boxes, teacher.boxes, confidence(logits, self.config.threshold))
 
     def describe(self) -> str:
-        """Say which levels meet, for the dry run."""
+        """Return which levels meet, for the dry run."""
         return f"{super().describe()}; where the teacher's confidence is {self.config.threshold:g} or more"
 
 
@@ -205,7 +196,7 @@ class FKD(_Aligned):
         return torch.stack(losses).sum()
 
     def describe(self) -> str:
-        """Say which levels meet, for the dry run."""
+        """Return which levels meet, for the dry run."""
         return f"{super().describe()}; {self.config.form}"
 
 
@@ -243,11 +234,10 @@ class CrossKD(_Aligned):
         ours, theirs = self.alignment.rows([level[0] for level in crossed], teacher.boxes.logits)
         weight = self.alignment.ours(weights).squeeze(2)
         boxes = self.alignment.boxes(BoxMaps((), tuple(level[1] for level in crossed)), teacher.boxes)
-        points = self.alignment.points
-        cell = ours.new_tensor([-0.5, -0.5, 0.5, 0.5])
-        mine, taught = ((decode_sides if points else decode_boxes)(deltas, cell) for deltas in boxes)
-        of_boxes = overlap_kd(mine, taught, weight * theirs.sigmoid().amax(dim=2), logarithm=points)
-        share = CROSSKD_WEIGHTS[self.settings.head]
+        head, cell = self.alignment.head, ours.new_tensor([-0.5, -0.5, 0.5, 0.5])
+        mine, taught = (head.decode(deltas, cell) for deltas in boxes)
+        of_boxes = overlap_kd(mine, taught, weight * theirs.sigmoid().amax(dim=2), logarithm=head.mimic_by_logarithm)
+        share = head.mimic_weights
         total: Tensor = (share[0] * quality_focal(ours, theirs, weight) + share[1] * of_boxes) / count
         return total
 
@@ -255,11 +245,8 @@ class CrossKD(_Aligned):
 def mimic_boxes(alignment: Alignment, student: BoxMaps, teacher: BoxMaps, weight: Tensor) -> Tensor:
     """Compare two detectors' boxes at the same anchors or points; of points the centerness too."""
     ours, theirs = alignment.boxes(student, teacher)
-    if not alignment.points:
-        return box_kd(ours, theirs, weight)
-    central, wanted = alignment.rows(student.centerness, teacher.centerness)
-    entropy = F.binary_cross_entropy_with_logits(central, wanted.sigmoid(), reduction="none").squeeze(2)
-    return sides_kd(ours, theirs, weight) + (weight * entropy).sum() / weight.sum().clamp(min=len(weight))
+    central = alignment.rows(student.centerness, teacher.centerness) if student.centerness else None
+    return alignment.head.mimic(ours, theirs, central, weight)
 
 
 def resample(maps: Tensor, grid: tuple[int, int], ratio: float) -> Tensor:
@@ -278,7 +265,7 @@ def resample(maps: Tensor, grid: tuple[int, int], ratio: float) -> Tensor:
 
 
 def read_offset(count: int, size: int, ratio: float, like: Tensor) -> Tensor:
-    """Say how far from the centres of the student's cells the teacher's rows (or columns) are read, in its cells: (count,).
+    """Return how far from the centres of the student's cells the teacher's rows (or columns) are read, in its cells: (count,).
 
     0 but at the edge: see `resample`.
     """

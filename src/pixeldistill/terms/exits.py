@@ -5,8 +5,8 @@ from torch import Tensor, nn
 
 from pixeldistill.functional.exits import exit_loss
 from pixeldistill.functional.sizes import widened
-from pixeldistill.losses import ExitsTerm
 from pixeldistill.networks.heads import start_layer
+from pixeldistill.recipe.losses import ExitsTerm
 from pixeldistill.terms.pairing import choose_maps
 from pixeldistill.types import Batch, FeatureSpec, MapSpec, Outputs
 
@@ -45,7 +45,7 @@ class Exits(nn.Module):
         return torch.stack([*losses, own]).sum()
 
     def describe(self) -> str:
-        """Say where the branches are, for the dry run."""
+        """Return where the branches are, for the dry run."""
         return f"the prediction, and a branch on the student's {', '.join(map(str, self.maps))}"
 
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pixeldistill.functional.reconstruction import reconstruction_l1
-from pixeldistill.losses import ISRDTerm
+from pixeldistill.recipe.losses import ISRDTerm
 from pixeldistill.types import Batch, FeatureSpec, Outputs
 
 Size = int | tuple[int, int]
@@ -46,7 +46,7 @@ class InputReconstructor(nn.Module):
         self.activation = nn.PReLU(3)
 
     def forward(self, input_feature: Tensor) -> Tensor:
-        """Give the rebuilt image, in ImageNet-normalised units."""
+        """Return the rebuilt image, in ImageNet-normalised units."""
         image: Tensor = self.activation(self.shuffle(self.expand(input_feature)))
         height, width = self.image_size
         if image.shape[-2:] == self.image_size:
@@ -69,7 +69,7 @@ class ISRD(nn.Module):
         return reconstruction_l1(self.decoder(student.input_feature), batch.views["teacher"].image)
 
     def describe(self) -> str:
-        """Say in a line how the decoder gets from feature to image, for the dry run."""
+        """Describe in a line how the decoder gets from feature to image, for the dry run."""
         decoder = self.decoder
         shuffled = "×".join(map(str, decoder.shuffled_size))
         image = "×".join(map(str, decoder.image_size))

@@ -11,7 +11,7 @@ from pixeldistill.functional.attention import attention_transfer
 from pixeldistill.functional.correlation import inter_channel_correlation
 from pixeldistill.functional.features import hint, upsampled_mse
 from pixeldistill.functional.similarity import similarity_preserving
-from pixeldistill.losses import ATTerm, HintTerm, ICKDTerm, SPTerm, UpsampledTerm
+from pixeldistill.recipe.losses import ATTerm, HintTerm, ICKDTerm, SPTerm, UpsampledTerm
 from pixeldistill.terms.pairing import common_parts, pair_maps
 from pixeldistill.types import Batch, FeatureSpec, MapSpec, Outputs
 
@@ -56,7 +56,7 @@ class _MapTerm(nn.Module):
         return torch.stack(shares).sum()
 
     def describe(self) -> str:
-        """Say which maps meet, for the dry run."""
+        """Return which maps meet, for the dry run."""
         pairs = ", ".join(f"{ours} ↔ {theirs}" for ours, theirs in self.shapes)
         single = self.pooled and any(min(ours[1:]) == 1 or min(theirs[1:]) == 1 for ours, theirs in self.shapes)
         return f"maps {pairs} ({self.adapter}{self.single_place if single else ''})"
@@ -120,7 +120,7 @@ class Upsampled(_MapTerm):
     adapter = "the student's upsampled, no projector"
 
     def project(self, ours: MapSpec, theirs: MapSpec) -> nn.Module:
-        """Refuse unequal channels."""
+        """Raise RecipeError if the channels differ."""
         if ours.channels != theirs.channels:
             raise RecipeError(
                 f"term upsampled compares {ours} with {theirs}: it needs equal channels, so teacher and student of the same "

@@ -4,8 +4,9 @@ from math import ceil
 from typing import NamedTuple
 
 from pixeldistill.errors import RecipeError
-from pixeldistill.losses import Maps
-from pixeldistill.networks.pyramid import Pair, pair_levels, shared_grids
+from pixeldistill.recipe.levels import Pair, pair_levels
+from pixeldistill.recipe.losses import Maps
+from pixeldistill.tasks.detection.pyramid import shared_grids
 from pixeldistill.types import FeatureSpec, MapSpec
 
 
@@ -17,18 +18,17 @@ class MapPair(NamedTuple):
 
 
 def level_pairs(student: FeatureSpec, teacher: FeatureSpec) -> list[Pair]:
-    """Pair two detectors' levels: see `networks.pyramid.pair_levels`."""
-    assert student.detector is not None and teacher.detector is not None
-    return pair_levels(student.detector.numbers, student.image_size[0], teacher.detector.numbers, teacher.image_size[0])
+    """Pair two detectors' levels: see `recipe.levels.pair_levels`."""
+    return pair_levels(student.levels, student.image_size[0], teacher.levels, teacher.image_size[0])
 
 
 def common_parts(pair: MapPair, student: FeatureSpec, teacher: FeatureSpec) -> tuple[MapSpec, MapSpec]:
-    """Give two paired maps as far as they show the same part of the image.
+    """Return two paired maps as far as they show the same part of the image.
 
     A classifier's show the whole of it. A detector's image is padded on its lower and right edges: see `shared_grids`.
     """
     ours, theirs = student.features[pair.student], teacher.features[pair.teacher]
-    if not student.detector:
+    if not student.levels:
         return ours, theirs
     level = next(level for level in level_pairs(student, teacher) if level.student == pair.student)
     near, far = shared_grids(level, (ours.height, ours.width), (theirs.height, theirs.width))
@@ -36,7 +36,7 @@ def common_parts(pair: MapPair, student: FeatureSpec, teacher: FeatureSpec) -> t
 
 
 def choose_maps(maps: Maps, student: FeatureSpec, kind: str) -> list[int]:
-    """Give the numbers of the student's maps that a term's `maps` mean.
+    """Return the numbers of the student's maps that a term's `maps` mean.
 
     Raises:
         RecipeError: a number that the student does not have.
@@ -58,7 +58,7 @@ def pair_maps(maps: Maps, student: FeatureSpec, teacher: FeatureSpec, kind: str)
     detector's maps are the levels of its pyramid, and are paired as `level_pairs` says.
     """
     chosen = choose_maps(maps, student, kind)
-    if student.detector:
+    if student.levels:
         return _chosen_levels(maps, chosen, student, teacher, kind)
     ours, theirs = _deep(student), _deep(teacher)
     if not set(chosen) <= set(ours):
@@ -80,6 +80,6 @@ def _chosen_levels(
 def _deep(spec: FeatureSpec) -> list[int]:
     """List the maps that lie behind the stem; all where there are no others."""
     height = spec.nominal_side
-    if spec.detector:
+    if spec.levels:
         return list(range(len(spec.features)))
     return [i for i, m in enumerate(spec.features) if 2 * m.height < height] or list(range(len(spec.features)))

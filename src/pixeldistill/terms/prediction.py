@@ -6,8 +6,8 @@ from pixeldistill.errors import RecipeError
 from pixeldistill.functional.decoupled import decoupled_kd
 from pixeldistill.functional.prediction import prediction_kd
 from pixeldistill.functional.relations import relational_kd
-from pixeldistill.losses import DISTTerm, DKDTerm, PKDTerm, SupervisedTerm
-from pixeldistill.tasks import classification
+from pixeldistill.recipe.losses import DISTTerm, DKDTerm, PKDTerm, SupervisedTerm
+from pixeldistill.tasks.classification.loss import supervised_loss
 from pixeldistill.types import Batch, FeatureSpec, Outputs
 
 
@@ -21,7 +21,7 @@ class Supervised(nn.Module):
 
     def forward(self, student: Outputs, teacher: Outputs | None, batch: Batch) -> Tensor:
         """Compare the student's prediction with the labels."""
-        return classification.supervised_loss(student.logits, batch.views["student"].labels)
+        return supervised_loss(student.logits, batch.views["student"].labels)
 
 
 class PKD(nn.Module):

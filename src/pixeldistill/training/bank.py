@@ -14,15 +14,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pixeldistill.archive import KEY, Archive, check_room
+from pixeldistill.data.loading import at_once
 from pixeldistill.data.sampler import Key
+from pixeldistill.display.text import in_bytes, in_words
 from pixeldistill.errors import RunError
+from pixeldistill.storage.archive import KEY, Archive, check_room
 from pixeldistill.training.bank_layout import LOGITS, map_name, output_bytes, output_shapes
-from pixeldistill.training.evaluate import at_once
 from pixeldistill.training.fabric import Fabric, first_machine, to_device
 from pixeldistill.training.teacher import Answer, LiveTeacher
 from pixeldistill.types import WantedMap
-from pixeldistill.wording import in_bytes, in_words
 
 BLOCK = 256  # views
 PIECE = 64  # views of 224 pixels that the teacher looks at together

@@ -10,18 +10,18 @@ LOGITS = "logits"
 
 
 def bank_bytes(spec: FeatureSpec, wanted: Iterable[WantedMap], views: int, images: int) -> int:
-    """Say how large a bank will be."""
+    """Return how large a bank will be."""
     return sum(views * images * output_bytes(shape) for shape in output_shapes(spec, wanted).values())
 
 
 def output_shapes(spec: FeatureSpec, wanted: Iterable[WantedMap]) -> dict[str, tuple[int, ...]]:
-    """Give the shape of every output for one view, by its name."""
+    """Return the shape of every output for one view, by its name."""
     maps = {map_name(want): (spec.features[want.number].channels, want.height, want.width) for want in wanted}
     return {LOGITS: (spec.classes,), **maps}
 
 
 def output_bytes(shape: tuple[int, ...]) -> int:
-    """Say how large one output is, in half precision."""
+    """Return how large one output is, in half precision."""
     return 2 * int(np.prod(shape))
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from pixeldistill.errors import RunError
-from pixeldistill.files import check_regular, write_file
+from pixeldistill.storage.files import check_regular, write_file
 
 _MARK = b"pixeldistill checkpoint 2\n"  # then the digest and the length of the rest, which torch.load reads
 _DIGEST, _LENGTH = 32, 8  # bytes

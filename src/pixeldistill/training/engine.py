@@ -13,23 +13,23 @@ import torch
 from torch import nn
 
 from pixeldistill.data.sampler import steps_per_epoch
+from pixeldistill.display.text import in_words
 from pixeldistill.errors import Interrupted, PixelDistillError, RecipeError, RunError
 from pixeldistill.failures import LOST_WORKER, is_lost_worker, is_out_of_memory
-from pixeldistill.schedules import Schedule
+from pixeldistill.recipe.schedule import Schedule
 from pixeldistill.training.checkpoint import State
 from pixeldistill.training.fabric import Fabric
 from pixeldistill.training.progress import Progress
 from pixeldistill.training.signals import stop_requests
 from pixeldistill.training.trainee import Diverged, Job, Trainee, check_finite, ending_alone
 from pixeldistill.types import Batch
-from pixeldistill.wording import in_words
 
 CHECKPOINT_SECONDS = 300.0  # at most this much work is done again after a kill
 GO_ON, SAVE, STOP = 0, 1, 2
 
 
 class Batches(Protocol):
-    """Gives a process its micro-batches from a step on, `accumulate` of them a step: of each, one Batch for every job."""
+    """The micro-batches of a process from a step on, `accumulate` of them a step; each is one Batch for every job."""
 
     def __call__(self, epoch: int, step: int) -> Iterator[Sequence[Batch]]:
         """Begin at a step of an epoch."""
@@ -108,7 +108,7 @@ def fit(
 
 
 def check_alike(fabric: Fabric, trainees: Sequence[Trainee]) -> None:
-    """Refuse to go on where processes have read different checkpoints. Raises RunError."""
+    """Raise RunError if the processes have read different checkpoints."""
     if fabric.world_size > 1:
         positions: Any = fabric.all_gather(torch.tensor([t.position for t in trainees], device=fabric.device))
         if bool((positions != positions[0]).any()):
@@ -125,7 +125,7 @@ def _interrupted(loop: "Loop", jobs: Sequence[Job]) -> Interrupted:
 
 @contextmanager
 def in_a_line(jobs: int) -> Iterator[None]:
-    """Say in one line that memory is full, or that a loader's process was killed: PyTorch may say so at any place."""
+    """Raise RunError, in one line, if memory is full or a loader's process was killed: PyTorch may report it anywhere."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
@@ -190,7 +190,7 @@ class Loop:
             raise
 
     def loss(self) -> float:
-        """Give the first job's last loss, waiting for the device; notes every job whose loss is not finite."""
+        """Return the first job's last loss, waiting for the device; notes every job whose loss is not finite."""
         for trainee in self.unfinished():
             with ending_alone(trainee):
                 check_finite(trainee.loss, trainee.job.folder)

@@ -59,7 +59,7 @@ def _device_type(accelerator: str) -> str:
 
 
 def first_machine(fabric: Fabric) -> int:
-    """Say how many processes the first machine has: their ranks come first."""
+    """Return how many processes the first machine has: their ranks come first."""
     return min(int(os.environ.get("LOCAL_WORLD_SIZE", fabric.world_size)), fabric.world_size)
 
 

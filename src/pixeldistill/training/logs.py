@@ -5,17 +5,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from pixeldistill.cards import read_history
-from pixeldistill.files import write_file
+from pixeldistill.storage.files import write_file
+from pixeldistill.storage.records import read_history
 
-METRICS = "metrics.csv"
 DROWNING = 0.95  # a term with more than this share of the loss leaves nothing to the others
 
 Row = Mapping[str, float]
 
 
 def terms_of(means: Row) -> dict[str, float]:
-    """Give every term's weighted mean and its share of the loss, as columns."""
+    """Return every term's weighted mean and its share of the loss, as columns."""
     terms = {name: value for name, value in means.items() if name != "loss"}
     shares = {f"share_{name}": value / means["loss"] if means["loss"] else 0.0 for name, value in terms.items()}
     return {**terms, **shares}

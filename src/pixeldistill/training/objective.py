@@ -5,8 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from pixeldistill.losses import Term, name_terms
-from pixeldistill.networks.trained import AnyNetwork
+from pixeldistill.networks.adapter import Adapter
+from pixeldistill.recipe.losses import Term, name_terms
 from pixeldistill.terms import build_term, wanted_maps
 from pixeldistill.training.schedule import term_weight
 from pixeldistill.types import Batch, FeatureSpec, Outputs
@@ -21,7 +21,7 @@ class Objective(nn.Module):
         wanted: the maps that the terms ask of the teacher.
     """
 
-    def __init__(self, student: AnyNetwork, teacher: FeatureSpec | None, terms: tuple[Term, ...], epochs: int) -> None:
+    def __init__(self, student: Adapter, teacher: FeatureSpec | None, terms: tuple[Term, ...], epochs: int) -> None:
         super().__init__()
         self.student = student
         self._compiled: Callable[[Tensor], Outputs] | None = None  # of the same student

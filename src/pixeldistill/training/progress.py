@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from pixeldistill.tasks.headline import TITLES
-from pixeldistill.terminal import write_line
-from pixeldistill.wording import in_time, printable
+from pixeldistill.display.metric_names import TITLES
+from pixeldistill.display.tables import write_line
+from pixeldistill.display.text import in_time, printable
 
 LINE_SECONDS = 60.0  # in a log
 
@@ -42,7 +42,7 @@ class Progress:
         self._bar.stop()
 
     def start(self, total: int, done: int) -> None:
-        """Say how many steps there are and how many a former session has done."""
+        """Return how many steps there are and how many a former session has done."""
         self._total, self._done, self._first = total, done, done
         self._began = self._shown = time.monotonic()
         self._task = self._bar.add_task(printable(self.title), total=total, completed=done, loss="…")
@@ -73,7 +73,7 @@ class Progress:
 
 @contextmanager
 def counting(console: Console, title: str, unit: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar for other work than training, or a line a minute in a log; gives what is to be told (done, total)."""
+    """Show a bar for other work than training, or a line a minute in a log; returns what is to be told (done, total)."""
     bar = Bar(
         TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TextColumn(f"{unit} ·"),
         TimeRemainingColumn(compact=True), TextColumn("left"),

@@ -7,12 +7,12 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from pixeldistill.losses import Term
-from pixeldistill.schedules import Schedule
+from pixeldistill.recipe.losses import Term
+from pixeldistill.recipe.schedule import Schedule
 
 
 def learning_rate(schedule: Schedule, step: int, steps_per_epoch: int) -> float:
-    """Give the learning rate of a step, counted from 0 over all epochs.
+    """Return the learning rate of a step, counted from 0 over all epochs.
 
     >>> learning_rate(Schedule(epochs=10, lr=0.1), 50, steps_per_epoch=10)
     0.05
@@ -60,9 +60,9 @@ def _of(parameters: Iterable[nn.Parameter], *, vectors: bool) -> list[nn.Paramet
 
 
 def term_weight(term: Term, epoch: float, epochs: int) -> float:
-    """Give a term's weight at a time: it rises linearly over its first epochs and falls linearly over the last ones.
+    """Return a term's weight at a time: it rises linearly over its first epochs and falls linearly over the last ones.
 
-    >>> from pixeldistill.losses import PKDTerm
+    >>> from pixeldistill.recipe.losses import PKDTerm
     >>> [term_weight(PKDTerm(kind="pkd", weight=2, warmup_epochs=2, cooldown_epochs=1), e, 5) for e in (0, 1, 3, 4.5)]
     [0.0, 1.0, 2.0, 1.0]
     """

@@ -7,19 +7,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pixeldistill.data.dataset import TrainingViews
+from pixeldistill.data.dataset import Target, TrainingViews
 from pixeldistill.data.loading import load
 from pixeldistill.data.sampler import Key, micro_batches, steps_per_epoch
 from pixeldistill.data.views import resize, resize_batch, to_unit
-from pixeldistill.inputs import Camera
-from pixeldistill.recipe import Stage
-from pixeldistill.tasks import classification
+from pixeldistill.recipe.camera import Camera
+from pixeldistill.recipe.stage import Stage
+from pixeldistill.tasks import Task
 from pixeldistill.terms import needs_teacher_view
 from pixeldistill.training.fabric import Fabric, to_device
 from pixeldistill.training.teacher import Teacher
-from pixeldistill.types import Batch, BoxTarget, Outputs, View, WantedMap
+from pixeldistill.types import Batch, Outputs, View, WantedMap
 
-Target = Tensor | BoxTarget
 Images = dict[Camera, Tensor]
 
 
@@ -31,6 +30,7 @@ class Stream:
     wanted: of each student, the maps that its terms ask of the teacher.
     dataset: the training views.
     teacher: of those students that have one.
+    task: what all of them are trained for.
     classes: how many there are.
     order_seed: of the order of the images.
     """
@@ -39,6 +39,7 @@ class Stream:
     wanted: Sequence[Sequence[WantedMap]]
     dataset: TrainingViews
     teacher: Teacher | None
+    task: Task
     classes: int
     order_seed: int
     workers: int
@@ -55,7 +56,7 @@ class Stream:
         done = (epoch * steps + step) * schedule.accumulate
         seen = large_views(self.dataset, keys, self.workers, self.fabric)
         for number, (large, target, rows, small) in enumerate(seen, start=done):
-            labels = self._smoothed(target)
+            labels = self.task.soften(target, self.classes, schedule.label_smoothing)
             images = {camera: self._image(camera, large, small) for camera in self._cameras()}
             if self.dataset.views.mixup:
                 images, labels = self._mixed(images, labels, rows)
@@ -68,14 +69,11 @@ class Stream:
                 for stage, wanted in zip(self.stages, self.wanted, strict=True)
             ]
 
-    def _smoothed(self, target: Target) -> Target:
-        smoothing = self.stages[0].schedule.label_smoothing
-        return classification.smooth_labels(target, self.classes, smoothing) if isinstance(target, Tensor) else target
-
     def _mixed(self, images: Images, labels: Target, rows: Tensor) -> tuple[Images, Target]:
-        assert isinstance(labels, Tensor)  # a recipe that mixes images with boxes is refused
-        seed = _mixing_seed(self.dataset, rows)
-        return mix(images, labels, self.classes, self.dataset.views.mixup, seed, self.fabric)
+        share, partner = mixing(len(rows), self.dataset.views.mixup, _mixing_seed(self.dataset, rows))
+        others = to_device(partner, self.fabric)
+        mixed = {camera: torch.lerp(image[others], image, share) for camera, image in images.items()}
+        return mixed, self.task.mix(labels, others, share, self.classes)
 
     @property
     def _teacher_camera(self) -> Camera:
@@ -101,10 +99,8 @@ class Stream:
         return Batch(views, outputs, epoch, self.teacher.head if self.teacher else None)
 
     def _view(self, camera: Camera, images: Images, target: Target) -> View:
-        """Give a view its target: the classes of all views are the same, the boxes are in its own pixels."""
-        if isinstance(target, BoxTarget):
-            target = target._replace(boxes=target.boxes * (camera.side / self.dataset.side))
-        return View(images[camera], target)
+        """Return a camera's view, with the target in its own pixels."""
+        return View(images[camera], self.task.resize(target, camera.side / self.dataset.side))
 
 
 def altering(stages: Iterable[Stage]) -> tuple[Camera, ...]:
@@ -116,7 +112,7 @@ def altering(stages: Iterable[Stage]) -> tuple[Camera, ...]:
 def large_views(
     dataset: TrainingViews, keys: Iterable[list[Key]], workers: int, fabric: Fabric
 ) -> Iterator[tuple[Tensor, Target, Tensor, dict[Camera, Tensor]]]:
-    """Give batches of large views, uint8 (N, 3, S, S), with their classes or objects; their keys; the views of altering cameras.
+    """Return batches of large views, uint8 (N, 3, S, S), their targets, their keys, and the views of altering cameras.
 
     All but the keys are on the device.
     """
@@ -137,18 +133,15 @@ def image_at(large: Tensor, side: int, kernel: str, *, channels_last: bool) -> T
     return to_unit(resize(large, side, side, kernel)).contiguous(memory_format=layout)
 
 
-def mix(images: Images, labels: Tensor, classes: int, alpha: float, seed: Sequence[int], fabric: Fabric) -> tuple[Images, Tensor]:
-    """Mix every view with another of the batch, for all cameras alike; labels become class probabilities.
+def mixing(count: int, alpha: float, seed: Sequence[int]) -> tuple[float, Tensor]:
+    """Draw how the views of a batch are mixed: the share that each keeps, and the partner of each.
 
     Source:
         mixup, Zhang et al., ICLR 2018; one share for the whole batch, its partner and share seeded (ours).
     """
     rng = np.random.default_rng(seed)
     share = float(rng.beta(alpha, alpha))
-    partner = to_device(torch.from_numpy(rng.permutation(len(labels))), fabric)
-    labels = labels if labels.ndim > 1 else torch.nn.functional.one_hot(labels, classes).float()
-    mixed = {camera: torch.lerp(image[partner], image, share) for camera, image in images.items()}
-    return mixed, torch.lerp(labels[partner], labels, share)
+    return share, torch.from_numpy(rng.permutation(count))
 
 
 def _mixing_seed(dataset: TrainingViews, keys: Tensor) -> tuple[int, ...]:

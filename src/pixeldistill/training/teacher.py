@@ -1,14 +1,13 @@
 """The frozen teacher: what it says of a view, asked live. The bank gives the same from disk."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pixeldistill.networks.classifier import Classifier
-from pixeldistill.networks.detector import Detector
+from pixeldistill.networks.adapter import Adapter, FinishHead
 from pixeldistill.networks.folding import fold_norms
 from pixeldistill.training.fabric import Fabric
 from pixeldistill.types import BoxMaps, Outputs, WantedMap
@@ -22,18 +21,15 @@ class Answer(NamedTuple):
     towers: tuple[tuple[Tensor, Tensor], ...] = ()  # of a detector, see `Outputs`
 
     def outputs(self, wanted: Iterable[WantedMap]) -> Outputs:
-        """Give one student's terms what they want: maps at their numbers, nothing in between."""
+        """Return one student's terms what they want: maps at their numbers, nothing in between."""
         nothing = torch.empty(0)
         chosen = {want.number: self.maps[want] for want in wanted}
         features = tuple(chosen.get(i, nothing) for i in range(max(chosen, default=-1) + 1))
         return Outputs(self.prediction, nothing, features, self.towers)
 
 
-Head = Callable[[Tensor, Tensor], tuple[Tensor, ...]]
-
-
 class Teacher(Protocol):
-    """Says what the teacher thinks of a batch of views.
+    """A teacher, asked about a batch of views.
 
     `sees_image`: whether it must be given the images, or the keys (N, 2; epoch and index) are enough. `head`: of a detector, what
     finishes its head from a level's towers.
@@ -42,7 +38,7 @@ class Teacher(Protocol):
     sees_image: bool
 
     @property
-    def head(self) -> Head | None:
+    def head(self) -> FinishHead | None:
         """See above."""
 
     def __call__(self, image: Tensor | None, keys: Tensor) -> Answer:
@@ -58,12 +54,10 @@ class LiveTeacher:
 
     sees_image = True
 
-    def __init__(
-        self, network: Classifier | Detector, fabric: Fabric, wanted: Iterable[WantedMap], *, channels_last: bool
-    ) -> None:
+    def __init__(self, network: Adapter, fabric: Fabric, wanted: Iterable[WantedMap], *, channels_last: bool) -> None:
         network, _ = fold_norms(network.requires_grad_(False).eval())
         self.network = network.requires_grad_(False).eval().to(fabric.device)
-        self.head = self.network.finish if isinstance(self.network, Detector) else None
+        self.head = self.network.finish_head
         if channels_last:
             self.network.to(memory_format=torch.channels_last)
         self.spec, self.wanted = network.spec, tuple(wanted)

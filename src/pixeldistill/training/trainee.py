@@ -17,12 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from pixeldistill.errors import RunError
-from pixeldistill.files import Held, write_file
-from pixeldistill.run_folder import BEST, CHECKPOINT
-from pixeldistill.schedules import Schedule
+from pixeldistill.recipe.schedule import Schedule
+from pixeldistill.storage.files import Held, write_file
+from pixeldistill.storage.run_folder import BEST, CHECKPOINT, METRICS
 from pixeldistill.training.checkpoint import State, read_checkpoint, write_checkpoint
 from pixeldistill.training.fabric import Fabric
-from pixeldistill.training.logs import METRICS, drowning, tensorboard, terms_of, write_csv
+from pixeldistill.training.logs import drowning, tensorboard, terms_of, write_csv
 from pixeldistill.training.progress import Progress
 from pixeldistill.training.schedule import build_optimizer, learning_rate, set_learning_rate
 from pixeldistill.types import Batch
@@ -142,13 +142,13 @@ class Trainee:
             self.progress.note(f"{job.name}: {warning}")
 
     def _share_buffers(self) -> None:
-        """Give every process the first one's batch statistics: all measure, and the first saves, the same network."""
+        """Return every process the first one's batch statistics: all measure, and the first saves, the same network."""
         if self.fabric.world_size > 1:
             for buffer in self.job.objective.buffers():
                 torch.distributed.broadcast(buffer, src=0)
 
     def _means(self) -> dict[str, float]:
-        """Give the sums over the epoch's steps so far, averaged over the processes."""
+        """Return the sums over the epoch's steps so far, averaged over the processes."""
         if not self.names:
             return {}
         mean: Any = self.fabric.all_reduce(self.sums.clone(), reduce_op="mean")

@@ -1,0 +1,268 @@
+"""The functions that `import pixeldistill` offers: each does what the command of its name does, and returns what it found."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pixeldistill.errors import MissingExtraError, RecipeError
+from pixeldistill.recipe.budget import parse_limit
+from pixeldistill.recipe.load import load_recipe, parse_recipe
+from pixeldistill.recipe.recipe import Recipe
+from pixeldistill.recipe.starter import starter
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pixeldistill.cost.costs import Costs
+    from pixeldistill.cost.plan import Plan
+    from pixeldistill.evaluation.rerun import Measured
+    from pixeldistill.experiments.compare import Comparison
+    from pixeldistill.experiments.sweep import Sweep
+    from pixeldistill.export.run import Exported
+    from pixeldistill.inference.results import Asked
+    from pixeldistill.runs.outcome import Result
+    from pixeldistill.tasks.base import Result as Answer
+
+RecipeLike = Recipe | str | Path | Mapping[str, Any]
+
+
+def distill(
+    recipe: RecipeLike | None = None,
+    *,
+    supervised_only: bool = False,
+    workers: int | None = None,
+    accelerator: str = "auto",
+    console: "Console | None" = None,
+    **settings: Any,  # noqa: ANN401
+) -> "list[Result]":
+    """Train a recipe's stages with all seeds; what is done already is skipped, what was begun goes on.
+
+    Args:
+        recipe: a recipe, its file, or its content.
+        supervised_only: leave out the stages that have a teacher, and those that start from one of them.
+        workers: loader processes; by default the cores but one, four at most.
+        accelerator: auto, cpu, cuda or mps.
+        console: where progress is written.
+        settings: in place of a recipe: see `recipe.starter.starter`.
+
+    Returns:
+        What came of each training: its stage, seed, folder and figures.
+
+    Raises:
+        PixelDistillError: see `runs.execute.run_recipe`.
+
+    Example:
+        distill(data="photos", teacher="resnet50", student="resnet18", image_size=56)
+
+    >>> distill("recipe.yaml", image_size=56)
+    Traceback (most recent call last):
+    pixeldistill.errors.RecipeError: give a recipe, or settings such as image_size, not both
+    """
+    if (recipe is None) == (not settings):
+        told = f"settings such as {next(iter(settings))}, not both" if settings else "settings: data=…, student=…, image_size=…"
+        raise RecipeError(f"give a recipe, or {told}")
+    meant = parse_recipe(starter(**settings)) if recipe is None else _recipe(recipe)
+    with needing("train"):
+        from pixeldistill.runs.execute import run_recipe
+    return run_recipe(meant, supervised_only=supervised_only, workers=workers, accelerator=accelerator, console=console)
+
+
+def compare(
+    recipe: RecipeLike, *, workers: int | None = None, accelerator: str = "auto", console: "Console | None" = None
+) -> "Comparison":
+    """Train the methods that a recipe compares, with all seeds, and tabulate them.
+
+    Args:
+        recipe: a recipe, its file, or its content.
+        workers: see `distill`.
+        accelerator: see `distill`.
+        console: see `distill`.
+
+    Raises:
+        PixelDistillError: see `experiments.compare.compare`.
+
+    Example:
+        compare("comparison.yaml").students
+
+    >>> compare({"student": {"network": "resnet18", "side": 56}})  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    pixeldistill.errors.RecipeError: recipe: data: missing; it must be given; schedule: missing; it must be given; run: ...
+    """
+    meant = _recipe(recipe)
+    with needing("train"):
+        from pixeldistill.experiments.compare import compare as run
+    return run(meant, workers=workers, accelerator=accelerator, console=console)
+
+
+def sweep(
+    recipe: RecipeLike, *, workers: int | None = None, accelerator: str = "auto", console: "Console | None" = None
+) -> "Sweep":
+    """Train the candidates that a recipe's budget allows, give up early what is dominated, and find the front.
+
+    Args:
+        recipe: a recipe with `candidates`, its file, or its content.
+        workers: see `distill`.
+        accelerator: see `distill`.
+        console: see `distill`.
+
+    Raises:
+        PixelDistillError: see `experiments.sweep.sweep`.
+
+    Example:
+        [student.label for student in sweep("sweep.yaml").front]
+
+    >>> sweep("none.yaml")
+    Traceback (most recent call last):
+    pixeldistill.errors.RecipeError: recipe none.yaml cannot be read: No such file or directory
+    """
+    meant = _recipe(recipe)
+    with needing("train"):
+        from pixeldistill.experiments.sweep import sweep as run
+    return run(meant, workers=workers, accelerator=accelerator, console=console)
+
+
+def plan(costs: "Sequence[Costs] | str | Path", **budget: str | float) -> "Plan":
+    """Sort pairs of network and camera by what a deployment can pay. Needs no PyTorch.
+
+    Args:
+        costs: of all pairs, or the file that `pixeldistill cost --out` has written.
+        budget: the most that each may cost, such as `bytes="4kB"` or `macs="50M"`.
+
+    Raises:
+        RecipeError: nothing fits, no such cost, or one that was not measured.
+        DataError: the file holds no costs.
+
+    >>> from pixeldistill.cost.costs import Costs
+    >>> small, large = (Costs("net", side, "raw", params=1, macs=side**2, memory=1, pixels=side**2) for side in (32, 64))
+    >>> [cost.side for cost in plan([small, large], macs="2k").fitting]
+    [32]
+    """
+    from pixeldistill.cost.costs import read_costs
+    from pixeldistill.cost.plan import plan as sort
+
+    known = read_costs(Path(costs)) if isinstance(costs, str | Path) else costs
+    return sort(known, {name: parse_limit(name, limit) for name, limit in budget.items()})
+
+
+def evaluate(
+    run: str | Path, recipe: RecipeLike | None = None, *, workers: int | None = None, accelerator: str = "auto"
+) -> "Measured":
+    """Measure a run's last and best weights on val and test.
+
+    Args:
+        run: a run folder, or a stage or seed folder in it.
+        recipe: whose data and camera are used; by default the run's own.
+        workers: see `distill`.
+        accelerator: see `distill`.
+
+    Raises:
+        PixelDistillError: see `evaluation.rerun.measure_run`.
+
+    Example:
+        evaluate("runs/photos").figures["last"]["test"]["top1"]
+
+    >>> evaluate("none")
+    Traceback (most recent call last):
+    pixeldistill.errors.WeightsError: none is not there: name a run folder, or an exported file
+    """
+    meant = None if recipe is None else _recipe(recipe)
+    with needing("train"):
+        from pixeldistill.evaluation.rerun import measure_run
+    return measure_run(Path(run), meant, workers=workers, accelerator=accelerator)
+
+
+def export(run: str | Path, out: str | Path | None = None, **options: Any) -> "list[Exported]":  # noqa: ANN401
+    """Write a run's network as an ONNX file that takes 8-bit images of any size, checked against PyTorch.
+
+    Args:
+        run: a run folder, or a stage or seed folder in it.
+        out: the file; by default `model.onnx` in the training's folder.
+        options: `weights`, `images`, `int8`, `workers`, `force`: see `export.run.export_run`.
+
+    Raises:
+        PixelDistillError: see there.
+
+    Example:
+        export("runs/photos", int8=True)[1].path
+
+    >>> export("none")
+    Traceback (most recent call last):
+    pixeldistill.errors.WeightsError: none is not there: name a run folder, or an exported file
+    """
+    with needing("train"):
+        from pixeldistill.export.run import export_run
+    return export_run(Path(run), None if out is None else Path(out), **options)
+
+
+def load_model(path: str | Path, weights: str = "last") -> "Asked":
+    """Open a trained network, ready to be asked. An exported file needs no PyTorch.
+
+    Args:
+        path: an exported file, or a run folder, or a stage or seed folder in it.
+        weights: of a run: "last" or "best".
+
+    Raises:
+        PixelDistillError: it is not there, or is none of ours.
+
+    >>> load_model("none.onnx")
+    Traceback (most recent call last):
+    pixeldistill.errors.ExportError: none.onnx is not there: `pixeldistill export RUN` makes such a file
+    """
+    from pixeldistill.inference.runtimes import open_exported
+
+    if exported := open_exported(Path(path)):
+        return exported
+    with needing("train"):
+        from pixeldistill.inference.torch import Predictor
+    return Predictor(path, weights)
+
+
+def predict(model: "Asked | str | Path", files: Sequence[str | Path], *, top: int = 5, min_score: float = 0.3) -> "list[Answer]":
+    """Ask a network about images of any size: their classes, or the objects in them.
+
+    Args:
+        model: what `load_model` returns, or takes.
+        files: paths of images, and of folders of them.
+        top: of a classifier, how many classes are told.
+        min_score: of a detector, the probability below which an object is not told.
+
+    Raises:
+        PixelDistillError: see `load_model`; or a path that is not there.
+
+    Example:
+        predict("model.onnx", ["photos/"])[0].classes
+
+    >>> predict("none", ["photos/"])
+    Traceback (most recent call last):
+    pixeldistill.errors.WeightsError: none is not there: name a run folder, or an exported file
+    """
+    asked = load_model(model) if isinstance(model, str | Path) else model
+    return asked.predict(files, top, min_score)
+
+
+@contextmanager
+def needing(extra: str) -> Iterator[None]:
+    """Name the extra to install, in one line, if an import fails.
+
+    Raises:
+        MissingExtraError: a package is not installed.
+
+    >>> with needing("train"):
+    ...     import no_such_package
+    Traceback (most recent call last):
+    pixeldistill.errors.MissingExtraError: no_such_package is not installed: pip install 'pixeldistill[train]'
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        name = (error.name or "").partition(".")[0]
+        if name == "pixeldistill":
+            raise
+        raise MissingExtraError(f"{name} is not installed: pip install 'pixeldistill[{extra}]'") from error
+
+
+def _recipe(recipe: RecipeLike) -> Recipe:
+    if isinstance(recipe, Recipe):
+        return recipe
+    return load_recipe(recipe) if isinstance(recipe, str | Path) else parse_recipe(recipe)

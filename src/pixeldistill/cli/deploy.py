@@ -1,0 +1,162 @@
+"""The commands around a deployment: what it pays, what is shipped, what that answers. Thin, as `cli`."""
+
+import sys
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pixeldistill.cli.console import Workers, need_torch, say, say_json, share, table, tell_errors
+from pixeldistill.display.metric_names import TITLES
+from pixeldistill.display.text import in_words, one_line
+from pixeldistill.errors import DataError, ExportError, RunError
+
+if TYPE_CHECKING:
+    from pixeldistill.inference.results import Asked
+    from pixeldistill.tasks.base import Result
+
+TOP, MIN_SCORE = 3, 0.3  # what is told of an image
+
+
+class Which(StrEnum):
+    """Which epoch's weights."""
+
+    last = "last"
+    best = "best"
+
+
+def predict(
+    run: Annotated[Path, typer.Argument(help="A run folder, a stage or seed folder in it, or an exported file.", metavar="RUN")],
+    files: Annotated[list[Path], typer.Argument(help="Images, or folders of them.", metavar="FILES...")],
+    top: Annotated[int | None, typer.Option(min=1, help="Classifiers: how many classes to print for an image; 3.")] = None,
+    weights: Annotated[Which | None, typer.Option(help="Of a run: which epoch's weights; by default the last's.")] = None,
+    min_score: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Detectors: least probability, 0.3; under 0.05 none is kept.")
+    ] = None,
+    draw: Annotated[Path | None, typer.Option(help="Detectors: folder for pictures, else <seed>/predictions.")] = None,
+    no_draw: Annotated[bool, typer.Option("--no-draw", help="Detectors: no pictures.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Predict images of any size with a trained network, or an exported one: their classes, or the objects in them."""
+    from pixeldistill.inference.results import notes_on
+
+    predictor = _open_network(run, weights)
+    others = (
+        {"--draw": draw, "--no-draw": no_draw or None, "--min-score": min_score}
+        if not predictor.task.has_boxes
+        else {"--top": top}
+    )
+    if said := [name for name, value in others.items() if value is not None]:
+        raise RunError(f"{said[0]}: {run} is {predictor.task.noun}, which has no such option: leave it out")
+    if draw and no_draw:
+        raise RunError("--draw and --no-draw: leave one out")
+    for note in notes_on(files, predictor.bits):
+        print(one_line(note), file=sys.stderr)
+    folder = draw or predictor.pictures if predictor.task.has_boxes and not no_draw else None
+    if folder:
+        _check_apart(folder, files)
+    least = MIN_SCORE if min_score is None else min_score
+    results = predictor.predict(files, top or TOP, least)
+    read = [result for result in results if not result.error]
+    if folder:
+        _draw(read, folder, predictor)
+    if as_json:
+        say_json([{"file": str(r.path), "error": r.error} if r.error else predictor.task.to_json(r) for r in results])
+    else:
+        columns, rows = predictor.task.columns(read)
+        if rows:
+            table(predictor.title, columns, rows)
+        elif read:
+            say(f"{predictor.title}: nothing found with a probability of {share(least)} or more (--min-score)")
+        if folder:
+            say(f"{in_words(len(read), 'picture')} with what was found: {folder}")
+    tell_errors([result.error for result in results if result.error])
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="A run folder, or a stage or seed folder in it.", metavar="RUN")],
+    out: Annotated[
+        Path | None, typer.Option(help="The file; by default model.onnx (model-best.onnx) in the training's folder.")
+    ] = None,
+    weights: Annotated[Which, typer.Option(help="Which epoch's weights.")] = Which.last,
+    int8: Annotated[bool, typer.Option("--int8", help="Also a file in 8-bit integers, calibrated on training images.")] = False,
+    images: Annotated[
+        Path | None, typer.Option(help="Folder of images to check with, where the run's data is not at hand.")
+    ] = None,
+    runtime: Annotated[str, typer.Option(help="What the file is for: onnx, or a runtime that a package of yours adds.")] = "onnx",
+    force: Annotated[bool, typer.Option("--force", help="Keep a file whose network says something else than PyTorch's.")] = False,
+    workers: Workers = None,
+) -> None:
+    """Write a trained network as an ONNX file: 8-bit images of any size in, answers out; checked against PyTorch."""
+    need_torch()
+    from pixeldistill.export.run import export_run
+    from pixeldistill.inference.runtimes import convert_to, runtime_named
+
+    runtime_named(runtime)  # before any work
+    for written in export_run(run, out, weights=weights.value, images=images, int8=int8, workers=workers, force=force):
+        say(f"{written.path}: {written.precision}, {written.bytes / 1e6:.2f} MB")
+        if written.precision == "float32":
+            parity = written.parity
+            lost = f", {100 * parity.unmatched:.1f} % of {in_words(parity.objects, 'object')} unmatched" if parity.objects else ""
+            say(
+                f"  against PyTorch on {in_words(parity.images, 'image')}: network {parity.raw:.1e} (relative), "
+                f"probabilities {parity.answer:.1e} from file to answer{lost}"
+            )
+        for split, figures in written.figures.items():
+            name = next(n for n in TITLES if n in figures)
+            say(f"  {split}: {TITLES[name]} {share(figures[name])}")
+        for warning in written.warnings:
+            say(f"  warning: {warning}")
+        converted = convert_to(runtime, written.path)
+        if converted != written.path:
+            say(f"{converted}: for {runtime}")
+
+
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders.", metavar="RUN...")],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The page; by default report.html in the run's folder, reports.html in the first of several."),
+    ] = None,
+) -> None:
+    """Write one self-contained page about runs: figures, curves, fronts, pictures, a model card."""
+    need_torch()
+    from pixeldistill.report.page import write_page
+
+    say(f"page: {write_page(runs, out)}")
+
+
+def _open_network(run: Path, weights: Which | None) -> "Asked":
+    """Open what can be asked: an exported file needs no PyTorch."""
+    from pixeldistill.inference.runtimes import open_exported
+
+    if exported := open_exported(run):
+        if weights:
+            raise ExportError(f"{run} holds the weights that it was exported with: leave out --weights")
+        return exported
+    need_torch()
+    from pixeldistill.inference.torch import Predictor
+
+    return Predictor(run, (weights or Which.last).value)
+
+
+def _check_apart(folder: Path, files: list[Path]) -> None:
+    """Raise DataError if pictures would be drawn among the images: the next call would ask about the pictures too."""
+    from pixeldistill.inference.results import list_images
+
+    asked = [path.resolve() for path in files if path.is_dir()]
+    beside = {path.parent.resolve() for path in list_images(files)}
+    if folder.resolve() in beside or any(folder.resolve().is_relative_to(place) for place in asked):
+        raise DataError(f"the pictures would stand among the images themselves, in {folder}: name another folder as --draw")
+
+
+def _draw(results: "Sequence[Result]", folder: Path, predictor: "Asked") -> None:
+    from pixeldistill.data.images import read_image
+    from pixeldistill.tasks.detection.drawing import picture_names, save_png
+
+    for result, name in zip(results, picture_names([r.path for r in results]), strict=True):
+        picture = predictor.task.draw(read_image(result.path, bits=predictor.bits), result, predictor.classes)
+        if picture:
+            save_png(folder / name, picture)

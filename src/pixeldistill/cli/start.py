@@ -1,0 +1,101 @@
+"""A first run without a recipe: a folder is looked at, and a recipe made for it."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pixeldistill.cli.console import Workers, need_torch, say
+from pixeldistill.display.text import in_time, in_words, shell_word
+from pixeldistill.errors import RecipeError
+from pixeldistill.machine import cores
+
+if TYPE_CHECKING:
+    from pixeldistill.data.survey import Survey
+    from pixeldistill.recipe.recipe import Recipe
+
+Student = Annotated[str | None, typer.Option(help="Of a folder: the student, a timm name; by default resnet18.")]
+ImageSize = Annotated[int | None, typer.Option(min=8, help="Of a folder: side of the student's images in pixels.")]
+Teacher = Annotated[str | None, typer.Option(help="Of a folder: the teacher, a timm name; by default resnet50.")]
+Epochs = Annotated[int | None, typer.Option(min=1, help="Of a folder: epochs of the student.")]
+Start = Annotated[str | None, typer.Option("--weights", help="Of a folder: what the networks start from, pretrained or none.")]
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(help="A folder of images and labels.", metavar="FOLDER")],
+    out: Annotated[Path, typer.Option(help="The recipe that is written.")] = Path("recipe.yaml"),
+    student: Student = None,
+    image_size: ImageSize = None,
+    teacher: Teacher = None,
+    epochs: Epochs = None,
+    weights: Start = None,
+    workers: Workers = None,
+) -> None:
+    """Look at a folder, and write a commented recipe for it, with an estimate of the time on this machine."""
+    need_torch()
+    from pixeldistill.recipe.load import parse_recipe
+    from pixeldistill.recipe.starter import to_yaml
+    from pixeldistill.storage.files import write_file
+
+    if out.exists():
+        raise RecipeError(f"{out} is there already: name another file as --out, or remove it")
+    found, content = first_recipe(
+        folder, workers, student=student, image_size=image_size, teacher=teacher, epochs=epochs, weights=weights
+    )
+    told = [*found.notes, _size_line(found), _time_line(parse_recipe(content), found, workers)]
+    for line in told:
+        say(line)
+    name = shell_word(str(out))
+    head = f"Written by `pixeldistill init {shell_word(str(folder))}`. Train it: pixeldistill distill {name}"
+    write_file(out, to_yaml(content, [head, *told]))
+    say(f"recipe: {out}")
+    say(f"next: `pixeldistill show {name}`, `pixeldistill distill {name}` (--quick: a trial)")
+
+
+def first_recipe(folder: Path, workers: int | None, **said: str | int | None) -> "tuple[Survey, dict[str, Any]]":
+    """Look at a folder, and return what is in it and a recipe's content; what is not said is chosen to suit it.
+
+    Raises:
+        DataError: nothing there can be trained on.
+        RecipeError: a setting that does not go with the others.
+    """
+    from pixeldistill.data.loading import default_workers
+    from pixeldistill.data.survey import survey
+    from pixeldistill.recipe.starter import starter, suited
+    from pixeldistill.recipe.tasks import RULES
+
+    found = survey(folder, default_workers() if workers is None else workers)
+    task = next(rules.name for rules in RULES.values() if rules.labels == found.labels)
+    sizes = suited(min(found.size), len(found.splits.train), task)
+    settings = {"student": "resnet18", "image_size": sizes.student, **{name: v for name, v in said.items() if v is not None}}
+    return found, starter(found.data, task=task, teacher_image_size=sizes.teacher, batch_size=sizes.batch, **settings)  # type: ignore[arg-type]
+
+
+def recipe_for(path: Path, overrides: list[str] | None, workers: int | None, **said: str | int | None) -> "Recipe":
+    """Load the recipe of a file, or make one for a folder; options that only a folder has are refused with a file."""
+    from pixeldistill.recipe.load import load_recipe, parse_recipe, with_overrides
+
+    if path.is_dir():
+        need_torch()
+        _, content = first_recipe(path, workers, **said)
+        return parse_recipe(with_overrides(content, overrides or []))
+    if given := next((name for name, value in said.items() if value is not None), None):
+        raise RecipeError(f"--{given.replace('_', '-')} is for a folder of images; a recipe says it itself: use --set")
+    return load_recipe(path, overrides or [])
+
+
+def _size_line(found: "Survey") -> str:
+    height, width = found.size
+    return f"images: the median is {width}×{height} pixels"
+
+
+def _time_line(recipe: "Recipe", found: "Survey", workers: int | None) -> str:
+    from pixeldistill.data.loading import default_workers
+    from pixeldistill.recipe.expand import expand
+    from pixeldistill.runs.estimate import estimate
+
+    stages = expand(recipe)
+    seconds = estimate(stages, found.splits, default_workers() if workers is None else workers)
+    machine = in_words(cores(), "core")
+    count = in_words(len(stages), "training")
+    return f"time: about {in_time(seconds)} for {count} on this machine's {machine}, if nothing else runs"

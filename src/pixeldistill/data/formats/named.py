@@ -1,0 +1,115 @@
+"""Readers of images that have one class each: folders, lists, CUB-200-2011, FGVC-Aircraft, the demo. No torch.
+
+Each gives (path, class name) pairs by split, as the data states it.
+"""
+
+from collections import Counter
+from importlib import resources
+from importlib.util import find_spec
+from pathlib import Path
+
+from pixeldistill.data.folders import class_folders, describe_passed, find_images, merged, passed_notes
+from pixeldistill.data.formats.base import SPLITS, Stated
+from pixeldistill.data.formats.lists import read_list
+from pixeldistill.errors import DataError
+from pixeldistill.recipe.data import Data
+from pixeldistill.storage.files import read_text
+
+Pair = tuple[Path, str]
+Named = list[Pair]
+Folders = tuple[Named, Counter[str]]
+
+
+def read_folder(data: Data) -> Stated[Pair]:
+    """`root/train/<class>/...` with `val` and `test` beside it, or `root/<class>/...` as one pool."""
+    assert data.root is not None
+    folders = {p.name for p in class_folders(data.root)}
+    if "train" not in folders:
+        if named := sorted(folders & {"val", "test", "valid", "validation", "training"}):
+            raise DataError(f"data: {data.root} has a folder {named[0]!r} but no `train`: name the splits train, val and test")
+        pool, passed = _classes(data.root)
+        return Stated({"train": pool}, passed_notes(passed), pool=True)
+    if unknown := sorted(folders - set(SPLITS)):
+        raise DataError(f"data: {data.root} has a folder {unknown[0]!r} beside `train`: name the splits train, val and test")
+    found = {name: _classes(data.root / name) for name in SPLITS if (data.root / name).is_dir()}
+    passed = merged(passed for _, passed in found.values())
+    return Stated({name: images for name, (images, _) in found.items()}, passed_notes(passed), pool=len(found) == 1)
+
+
+def _classes(root: Path) -> Folders:
+    """List the images of every class folder, and count what else is there."""
+    named: Named = []
+    passed: list[Counter[str]] = []
+    folders = class_folders(root)
+    if not folders:
+        raise DataError(f"data: {root} has no class folders: images belong in {root}/<class>/")
+    for folder in folders:
+        found = find_images(folder)
+        if not found.images:
+            what = f" that can be read ({describe_passed(found.passed)}): convert them, " if found.passed else ": fill it "
+            raise DataError(f"data: class folder {folder} holds no image{what}or remove it")
+        named += [(path, folder.name) for path in found.images]
+        passed.append(found.passed)
+    return named, merged(passed)
+
+
+def read_lists(data: Data) -> Stated[Pair]:
+    """Lists of `path, label[, other labels]` lines, paths relative to root; see `lists.read_list`."""
+    assert data.root is not None
+    stated: Stated[Pair] = Stated({}, [], indices=True)
+    for split in SPLITS:
+        if (name := getattr(data, split)) is not None:
+            found = read_list(data.root / name, data.root, data.label_column)
+            stated.images[split] = found.pairs
+            stated.notes.extend(found.notes)
+    return stated
+
+
+def read_cub(data: Data) -> Stated[Pair]:
+    """CUB-200-2011 as distributed: images.txt, image_class_labels.txt, classes.txt, train_test_split.txt."""
+    assert data.root is not None
+    paths, labels, names, is_train = (
+        dict(_pairs(data.root / f"{file}.txt")) for file in ("images", "image_class_labels", "classes", "train_test_split")
+    )
+    named: dict[str, Named] = {"train": [], "test": []}
+    for key, path in paths.items():
+        try:
+            label, split = names[labels[key]], "train" if is_train[key] == "1" else "test"
+        except KeyError as error:
+            raise DataError(f"data: {data.root}: image {key} or its class {error} is missing from the lists") from error
+        named[split].append((data.root / "images" / path, label))
+    return Stated(named, [])
+
+
+def read_aircraft(data: Data) -> Stated[Pair]:
+    """FGVC-Aircraft as distributed: data/images and data/images_variant_{train,val,test}.txt."""
+    assert data.root is not None
+    root = data.root / "data" if (data.root / "data").is_dir() else data.root
+    named = {
+        split: [(root / "images" / f"{key}.jpg", label) for key, label in _pairs(root / f"images_variant_{split}.txt")]
+        for split in SPLITS
+    }
+    return Stated(named, [])
+
+
+def read_demo(data: Data) -> Stated[Pair]:
+    """Photographs of solar cells from the package elpv-dataset, by the probability of a defect."""
+    if find_spec("elpv_dataset") is None:
+        raise DataError("data: the demo's photographs are not installed: pip install 'pixeldistill[demo]'")
+    root = Path(str(resources.files("elpv_dataset"))) / "data"
+    names = {"0.0": "intact", "0.3": "perhaps intact", "0.6": "perhaps defective", "1.0": "defective"}
+    named: Named = []
+    for row in (root / "labels.csv").read_text(encoding="utf-8").splitlines():
+        path, probability, _ = row.split()
+        named.append((root / path, names[probability[:3]]))
+    return Stated({"train": named}, [], pool=True)
+
+
+def _pairs(path: Path) -> list[tuple[str, str]]:
+    """Read `key value` lines; the value may hold spaces."""
+    lines = read_text(path, DataError, "data: ").splitlines()
+    pairs = [line.strip().partition(" ") for line in lines if line.strip()]
+    for key, _, value in pairs:
+        if not value:
+            raise DataError(f"data: {path}: expected `key value` lines, found {key!r}")
+    return [(key, value) for key, _, value in pairs]

@@ -1,0 +1,118 @@
+"""Generated scenes with objects to detect: to try a detector with, where no photographs are at hand. No torch.
+
+What decides an object's class is small (a mark inside a disc), so that it is lost on small images as it is on photographs.
+"""
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from pixeldistill.data.formats.annotations import Described
+from pixeldistill.data.formats.base import Stated
+from pixeldistill.data.formats.coco import read_coco
+from pixeldistill.errors import DataError
+from pixeldistill.recipe.data import Data
+from pixeldistill.storage.files import locked
+
+HEIGHT, WIDTH = 192, 256
+IMAGES = {"train": 200, "val": 24, "test": 60}
+MARKS = ("plain", "bar", "cross", "dot")
+SEED = 0
+
+
+def read_scenes(data: Data) -> Stated[Described]:
+    """Read the scenes in `data.root`; they are drawn there first, if need be.
+
+    Raises:
+        DataError: the folder holds something else.
+    """
+    assert data.root is not None
+    draw_scenes(data.root)
+    files = {split: f"{split}.json" for split in IMAGES}
+    return read_coco(data.model_copy(update=files))
+
+
+def draw_scenes(root: Path) -> None:
+    """Draw the scenes of all splits into a folder, as JPEGs and COCO files; all of them or nothing."""
+    if all((root / f"{split}.json").is_file() for split in IMAGES):
+        return
+    with locked(root.parent, None, f".{root.name}.lock"):
+        if all((root / f"{split}.json").is_file() for split in IMAGES):
+            return
+        if root.exists() and (not root.is_dir() or any(root.iterdir())):
+            raise DataError(f"data: {root} holds something else than generated scenes: name an empty or a new data.root")
+        draft = Path(tempfile.mkdtemp(dir=root.parent, prefix=f".{root.name}."))
+        try:
+            for number, (split, count) in enumerate(IMAGES.items()):
+                _draw_split(draft, split, count, np.random.default_rng([SEED, number]))
+            if root.exists():
+                root.rmdir()
+            draft.chmod(0o755)
+            draft.rename(root)
+        except BaseException:
+            shutil.rmtree(draft, ignore_errors=True)
+            raise
+
+
+def _draw_split(folder: Path, split: str, count: int, rng: np.random.Generator) -> None:
+    (folder / split).mkdir()
+    images: list[dict[str, object]] = []
+    annotations: list[dict[str, object]] = []
+    for number in range(1, count + 1):
+        name = f"{number:04d}.jpg"
+        picture, objects = draw_scene(rng)
+        Image.fromarray(picture).save(folder / split / name, quality=90)
+        images.append({"id": number, "file_name": name, "width": WIDTH, "height": HEIGHT})
+        for (x0, y0, x1, y1), label in objects:
+            annotations.append(
+                {
+                    "id": len(annotations) + 1, "image_id": number, "category_id": label + 1,
+                    "bbox": [x0, y0, x1 - x0, y1 - y0], "iscrowd": 0,
+                }
+            )  # fmt: skip
+    categories = [{"id": i, "name": mark} for i, mark in enumerate(MARKS, start=1)]
+    content = {"images": images, "annotations": annotations, "categories": categories}
+    (folder / f"{split}.json").write_text(json.dumps(content), encoding="utf-8")
+
+
+def draw_scene(rng: np.random.Generator) -> tuple[NDArray[np.uint8], list[tuple[tuple[int, int, int, int], int]]]:
+    """Draw discs with marks on a cloudy ground: the picture, (height, width, 3), and every disc's box and mark."""
+    ground = rng.uniform(40, 200, (6, 8, 3)).astype(np.uint8)
+    image = Image.fromarray(ground).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)
+    pen = ImageDraw.Draw(image)
+    objects: list[tuple[tuple[int, int, int, int], int]] = []
+    for _ in range(int(rng.integers(2, 9))):
+        side = int(rng.integers(14, 48))
+        x, y = int(rng.integers(WIDTH - side)), int(rng.integers(HEIGHT - side))
+        box = (x, y, x + side, y + side)
+        if any(box[0] < b[2] and b[0] < box[2] and box[1] < b[3] and b[1] < box[3] for b, _ in objects):
+            continue
+        label = int(rng.integers(len(MARKS)))
+        shade, ink = _colours(rng)
+        pen.ellipse((x, y, x + side - 1, y + side - 1), fill=shade)
+        _mark(pen, MARKS[label], x + side / 2, y + side / 2, side / 4, ink)
+        objects.append((box, label))
+    noise = rng.normal(0, 6, (HEIGHT, WIDTH, 1))
+    return (np.asarray(image) + noise).clip(0, 255).astype(np.uint8), objects
+
+
+def _colours(rng: np.random.Generator) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Draw a disc's colour, and one that stands out from it for its mark."""
+    shade = rng.integers(60, 256, 3)
+    ink = shade // 3 if shade.mean() > 120 else 255 - (255 - shade) // 3
+    return tuple(int(n) for n in shade), tuple(int(n) for n in ink)
+
+
+def _mark(pen: ImageDraw.ImageDraw, mark: str, x: float, y: float, reach: float, ink: tuple[int, ...]) -> None:
+    thick = max(1, round(reach / 2))
+    if mark in ("bar", "cross"):
+        pen.line((x - reach, y, x + reach, y), fill=ink, width=thick)
+    if mark == "cross":
+        pen.line((x, y - reach, x, y + reach), fill=ink, width=thick)
+    if mark == "dot":
+        pen.ellipse((x - reach / 2, y - reach / 2, x + reach / 2, y + reach / 2), fill=ink)

@@ -1,0 +1,25 @@
+"""What a task's figures are called, and which of them decides. No torch."""
+
+from collections.abc import Mapping
+from typing import Any
+
+HEADLINES = ("top1", "map")  # of each task the figure that decides
+TITLES = {
+    "top1": "top-1", "top5": "top-5", "nll": "NLL (nats)", "calibration_error": "calibration error",
+    "map": "mAP", "ap50": "AP50", "voc_ap": "AP of VOC", "ap75": "AP75", "ap_small": "AP small",
+    "ap_medium": "AP medium", "ap_large": "AP large",
+}  # fmt: skip
+
+
+def headline(figures: Mapping[str, Any]) -> str:
+    """Name the figure that decides among those of a network on a split.
+
+    >>> headline({"top1": 0.5, "top5": 0.9})
+    'top1'
+    """
+    return next(name for name in HEADLINES if name in figures)
+
+
+def decisive(figures: Mapping[str, Any]) -> float:
+    """Return that figure; 0 where the images have nothing to find."""
+    return float(figures[headline(figures)] or 0.0)

@@ -1,0 +1,111 @@
+"""Lines and tables for a terminal: nothing that is shown changes it, and figures are never cut, however narrow it is.
+
+Names come from other people's files. Whatever in them a terminal would obey (control characters, escape sequences, newlines) is
+written as an escape.
+"""
+
+import codecs
+import io
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from pixeldistill.display.text import printable
+
+READABLE = 24  # characters that a column of words keeps on a narrow terminal; longer ones go on in the next line
+WIDEST = 10_000
+_PLAIN = {"→": "->", "↔": "<->", "·": "-", "–": "-", "×": "x", "…": "...", "−": "-", "²": "2", "≤": "<=", "≥": ">=", "±": "+-"}
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table as data: its title, its columns' names, a cell for each in every row."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+    def markdown(self) -> str:
+        """Write it as Markdown, the title in bold above it.
+
+        >>> print(Sheet("", ["a", "b"], [["1", "2"]]).markdown(), end="")
+        | a | b |
+        |---|---|
+        | 1 | 2 |
+        """
+        head, *rest = (f"| {' | '.join(cells)} |" for cells in (self.columns, *self.rows))
+        table = [head, "|" + "---|" * len(self.columns), *rest]
+        return "\n".join([*([f"**{self.title}**\n"] if self.title else []), *table]) + "\n"
+
+
+@dataclass(frozen=True)
+class Sheets:
+    """What a command has found: tables, and remarks on them."""
+
+    tables: Sequence[Sheet]
+    remarks: Sequence[str] = ()
+
+    def markdown(self) -> str:
+        """Write the tables, then the remarks as a list."""
+        remarks = "\n".join(f"- {remark}" for remark in self.remarks)
+        return "\n".join([*(sheet.markdown() for sheet in self.tables), *([f"{remarks}\n"] if remarks else [])])
+
+
+def plain_output() -> None:
+    """Let output in an encoding without arrows and the like do without them, in place of ending in an error."""
+    codecs.register_error("pixeldistill", _in_plain)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="pixeldistill")
+
+
+def _in_plain(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    odd = error.object[error.start : error.end]
+    return "".join(_PLAIN.get(c) or c.encode("ascii", "backslashreplace").decode() for c in odd), error.end
+
+
+def write_line(console: Console, text: str) -> None:
+    """Print a line as it is."""
+    console.print(printable(text), highlight=False, markup=False, soft_wrap=True)
+
+
+def make_table(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "", *, close: bool = False
+) -> Table:  # fmt: skip
+    """Make a table: figures to the right and whole, words to the left.
+
+    Args:
+        title: above it, or "".
+        columns: their names.
+        rows: a cell for each column.
+        caption: below it, or "".
+        close: without lines between columns, so that more of them fit.
+    """
+    title, caption, columns = printable(title), printable(caption), [printable(column) for column in columns]
+    rows = [[printable(cell) for cell in row] for row in rows]
+    table = Table(title=Text(title) if title else None, caption=Text(caption) if caption else None, padding=(0, 0))
+    if close:
+        table.box, table.padding, table.pad_edge, table.title_justify = SIMPLE_HEAD, (0, 0, 0, 1), False, "left"
+    for place, column in enumerate(columns):
+        cells = [row[place] for row in rows]
+        figures = all(cell[:1].isdigit() or cell[:1] in ("+", "-", "–") for cell in cells)
+        widest = max((Text(cell).cell_len for cell in cells), default=0)
+        heading = max((len(word) for word in column.split()), default=0)
+        least = max(heading, widest if figures else min(widest, READABLE))
+        table.add_column(Text(column), overflow="fold", min_width=least, justify="right" if figures else "left")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    return table
+
+
+def show_table(console: Console, table: Table) -> None:
+    """Print a table whole: where the terminal is narrower, or there is none, its lines are longer."""
+    needed = console.measure(table, options=console.options.update(width=WIDEST)).minimum
+    console.print(table, width=max(console.width, needed), crop=False)

@@ -1,0 +1,1 @@
+"""Measuring networks on val and test."""

@@ -1,0 +1,96 @@
+"""Measuring a network on camera images: on one process, or on several that share the images."""
+
+import math
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+
+from pixeldistill.data.dataset import CameraImages, Raw
+from pixeldistill.data.loading import at_once, copied, load
+from pixeldistill.data.splits import Sample
+from pixeldistill.data.views import to_unit
+from pixeldistill.networks.adapter import Adapter
+from pixeldistill.recipe.camera import Camera
+from pixeldistill.tasks import Task, task_of
+from pixeldistill.training.fabric import Fabric
+
+BATCH = 128  # of images at 224
+CACHE_BYTES = 2**28
+
+Metrics = dict[str, Any]
+Answers = list[Any]  # of every image, see `Task.answer`
+
+
+class TestImages:
+    """One process's share of a split, as a camera delivers it; kept in memory when it is small."""
+
+    __test__ = False  # no test case, whatever pytest thinks of its name
+
+    def __init__(self, samples: tuple[Sample, ...], camera: Camera, task: Task, workers: int, fabric: Fabric) -> None:
+        self.samples, self.total, self.workers = samples, len(samples), workers
+        self.dataset = CameraImages(samples, camera, task.view)
+        batch = task.together(at_once(BATCH, camera.side))
+        share = -(-len(samples) // fabric.world_size)  # every process the same number: what is too many is cut off again
+        mine = [(fabric.global_rank + i * fabric.world_size) % len(samples) for i in range(share)]
+        self._batches = [mine[i : i + batch] for i in range(0, share, batch)]
+        pixels = (math.prod(task.view_size(original_size(samples[i]), camera.side)) for i in mine)
+        self._small = sum(pixels) * 3 <= CACHE_BYTES
+        self._kept: list[Raw] | None = None
+
+    def __iter__(self) -> Iterator[Raw]:
+        if self._kept is not None:
+            return iter(self._kept)
+        raws: Iterable[Raw] = load(self.dataset, self._batches, self.workers)
+        if self._small:
+            raws = self._kept = [copied(raw) for raw in raws]
+        return iter(raws)
+
+
+def original_size(sample: Sample) -> tuple[int, int]:
+    """Return height and width of an image as its label states them; (0, 0) of a label that does not depend on them."""
+    return sample.label.size or (0, 0)
+
+
+@torch.no_grad()
+def evaluate(network: Adapter, images: TestImages, fabric: Fabric, levels: range | None = None) -> Metrics:
+    """Measure a network on a split. All processes get the whole split's figures; see `answer` and `figures`."""
+    return figures(answer(network, images, fabric, levels), images, network)
+
+
+@torch.no_grad()
+def answer(network: Adapter, images: TestImages, fabric: Fabric, levels: range | None = None) -> Answers:
+    """Ask a network about a split.
+
+    Args:
+        network: of any task.
+        images: as the camera delivers them at its side.
+        fabric: of this process.
+        levels: of a pyramid, the numbers of those to look at; by default all.
+
+    Returns:
+        On every process, an answer for each image in order: see `Task.answer`.
+    """
+    was_training, task = network.training, task_of(network)
+    network.eval()
+    found: dict[int, Any] = {}
+    try:
+        for raw in images:
+            with fabric.autocast():
+                outputs = network(to_unit(fabric.to_device(raw.images)))
+            indices = [int(index) for _, index in raw.keys]
+            sizes = [original_size(images.samples[index]) for index in indices]
+            view = (raw.images.shape[2], raw.images.shape[3])
+            found.update(zip(indices, task.answer(network, outputs, view, sizes, levels), strict=True))
+    finally:
+        network.train(was_training)
+    if fabric.world_size > 1:
+        shares: list[Any] = [None] * fabric.world_size
+        torch.distributed.all_gather_object(shares, found)
+        found = {index: one for share in shares for index, one in share.items()}
+    return [found[i] for i in range(images.total)]
+
+
+def figures(answers: Answers, images: TestImages, network: Adapter) -> Metrics:
+    """Measure answers: see the metrics of the network's task."""
+    return task_of(network).metrics(answers, [sample.label for sample in images.samples], network.spec.classes)

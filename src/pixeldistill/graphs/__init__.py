@@ -1,0 +1,1 @@
+"""ONNX graphs that stand around a network: images resized as cameras do, colours taken away."""

@@ -1,0 +1,90 @@
+"""Using a trained network by PyTorch: from files to class probabilities, or to objects."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pixeldistill.data.camera import photograph
+from pixeldistill.data.views import to_tensor, to_unit
+from pixeldistill.inference.results import list_images, read_images
+from pixeldistill.networks.adapter import Adapter
+from pixeldistill.recipe.card import read_card
+from pixeldistill.storage.run_folder import find_run
+from pixeldistill.tasks import task_of
+from pixeldistill.tasks.base import Pixels, Result
+from pixeldistill.tasks.networks import load_trained
+
+BATCH = 64
+
+
+class Predictor:
+    """A trained network, ready to be asked.
+
+    Args:
+        run: a run folder, or a stage or seed folder in it.
+        weights: "last" (what the tables headline) or "best" (chosen by validation).
+
+    Raises:
+        WeightsError: no finished training there.
+    """
+
+    def __init__(self, run: str | Path, weights: str = "last") -> None:
+        self.folder = find_run(Path(run))
+        card = read_card(self.folder)
+        self.task, self.classes, self.side, self.bits, self.imaging = (
+            task_of(card),
+            card.classes,
+            card.side,
+            card.bits,
+            card.imaging,
+        )
+        self.network: Adapter = load_trained(self.folder, weights).eval()
+        self.title, self.pictures = f"{self.folder}, {weights} epoch", self.folder / "predictions"
+
+    def predict(self, files: Sequence[str | Path], top: int = 5, min_score: float = 0.3) -> list[Result]:
+        """Ask about image files, and the images in folders, of any size.
+
+        Args:
+            files: paths of images, and of folders of them.
+            top: of a classifier, how many classes are told.
+            min_score: of a detector, the probability below which an object is not told; under 0.05 none is kept.
+
+        Returns:
+            For each image a `Prediction` with its likeliest classes, or a `Detection` with the objects in it; of one that cannot
+            be read, with its `error` alone.
+
+        Raises:
+            DataError: a path that is not there, a folder without images, no path at all.
+        """
+        paths, results = list_images(files), []
+        for start in range(0, len(paths), BATCH):
+            results += list(self._results(paths[start : start + BATCH], top, min_score))
+        return results
+
+    def _results(self, paths: Sequence[Path], top: int, min_score: float) -> Iterator[Result]:
+        read = list(read_images(paths, self.bits))
+        answers = iter(self._answers([image for _, image, _ in read if image is not None]))
+        for path, image, error in read:
+            if image is None:
+                yield self.task.unreadable(path, error or "")
+            else:
+                yield self.task.result(path, next(answers), self.classes, top, min_score)
+
+    @torch.inference_mode()
+    def _answers(self, images: Sequence[Pixels]) -> list[Any]:
+        """Return an answer for each image (H, W, 3)."""
+        answers: list[Any] = []
+        size = self.task.together(BATCH)
+        for start in range(0, len(images), size):
+            part = images[start : start + size]
+            views = torch.stack([self._received(self.task.view(image, self.side, self.imaging)) for image in part])
+            view, sizes = (views.shape[2], views.shape[3]), [(image.shape[0], image.shape[1]) for image in part]
+            answers += self.task.answer(self.network, self.network(to_unit(views)), view, sizes)
+        return answers
+
+    def _received(self, view: Tensor) -> Tensor:
+        """Take a file for what the camera has sent: its colours may still go, its noise and its codec have been at work."""
+        return to_tensor(photograph(view.permute(1, 2, 0).contiguous().numpy(), self.imaging.received, ()))

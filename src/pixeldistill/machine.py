@@ -1,0 +1,27 @@
+"""The processor, its cores and its instructions."""
+
+import os
+import platform
+from pathlib import Path
+
+
+def cores() -> int:
+    """Count the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def machine() -> str:
+    """Name the processor and what runs on it: a latency is theirs."""
+    import onnxruntime
+
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
+    model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+    return f"{platform.machine()}, {model}, {cores()} cores, onnxruntime {onnxruntime.__version__}"
+
+
+def integer_instructions() -> list[str]:
+    """Name the processor's instructions for products of 8-bit integers: without any, those are no faster than floats."""
+    info = Path("/proc/cpuinfo")
+    known = info.read_text(encoding="utf-8").split() if info.is_file() else []
+    return [name for name in ("avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm") if name in known]

@@ -1,0 +1,69 @@
+"""Parts that other packages add: losses, data formats, detector heads, export runtimes.
+
+A package names what it adds in its `pyproject.toml`, under the group of its kind:
+
+    [project.entry-points."pixeldistill.losses"]
+    cosine = "my_package.losses:Cosine"
+
+Such a part is known by its entry point's name, beside the project's own. Nothing is registered by being imported.
+"""
+
+from collections.abc import Mapping
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any
+
+from pixeldistill.errors import PluginError
+
+GROUPS = ("losses", "formats", "heads", "runtimes")
+
+
+@cache
+def installed(kind: str) -> Mapping[str, Any]:
+    """Return what installed packages add of a kind, by name.
+
+    Args:
+        kind: one of `GROUPS`.
+
+    Raises:
+        PluginError: a part cannot be imported, or two packages give one name.
+
+    >>> isinstance(installed("heads"), dict)
+    True
+    """
+    found: dict[str, Any] = {}
+    for entry in entry_points(group=f"pixeldistill.{kind}"):
+        package = entry.dist.name if entry.dist else entry.value
+        if entry.name in found:
+            raise PluginError(f"two installed packages add {entry.name!r} to pixeldistill.{kind}: uninstall one ({package})")
+        try:
+            found[entry.name] = entry.load()
+        except Exception as error:  # whatever another package's code raises
+            raise PluginError(
+                f"package {package} adds {entry.name!r} to pixeldistill.{kind}, and it cannot be imported "
+                f"({type(error).__name__}: {error}): mend or uninstall it"
+            ) from error
+    return found
+
+
+def with_installed(kind: str, own: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the project's own parts of a kind and those of installed packages.
+
+    Raises:
+        PluginError: a package gives a name that is taken.
+    """
+    others = installed(kind)
+    if taken := own.keys() & others.keys():
+        raise PluginError(f"an installed package adds {min(taken)!r} to pixeldistill.{kind}, which is built in: uninstall it")
+    return {**own, **others}
+
+
+def load(place: str) -> Any:  # noqa: ANN401
+    """Import the object that `module:name` names.
+
+    >>> load("math:sqrt")(9.0)
+    3.0
+    """
+    module, _, name = place.partition(":")
+    return getattr(import_module(module), name)

@@ -1,0 +1,50 @@
+"""The middle of a two-stage chain: which assistants a recipe's students need, and what a detector among them is like (AFP)."""
+
+from typing import TypeVar
+
+from pixeldistill.recipe.network import Assistant, Network
+from pixeldistill.recipe.recipe import ASSISTANT, Recipe
+from pixeldistill.recipe.stage import StageEntry
+
+NetworkT = TypeVar("NetworkT", bound=Network)
+
+
+def assistants_of(recipe: Recipe, teacher: str | Network) -> tuple[list[StageEntry], dict[str, str | Network]]:
+    """Return the assistants that are to be trained, and every student's: its name, or the network that is given.
+
+    Students share one of their architecture, or the one that the recipe names; detectors only if it exposes the same levels to
+    them, which it is trained for. Assistants are taught live: each is trained once, and the large maps that its terms may want
+    would make a bank large.
+
+    Source:
+        TAS of Pixel Distillation (TPAMI 2024): model compression T → A at the large side, then input compression A → S.
+    """
+    assert recipe.teacher is not None
+    said, rules = recipe.assistant or Assistant(), recipe.rules
+    trained: dict[str, StageEntry] = {}
+    of_student: dict[str, str | Network] = {}
+    for student in recipe.all_students:
+        own = said.network is None
+        network = Network(
+            network=student.network if said.network is None else said.network,
+            side=said.side or recipe.teacher.side,
+            weights=said.start(student.weights),
+            patch=student.patch if own and said.patch is None else said.patch,
+            options=student.options if own and not said.options else said.options,
+            imaging=recipe.imaging.optics if recipe.imaging.alters else None,
+        )
+        network = rules.assistant_of(network, said, student, recipe)
+        if said.given:
+            of_student[student.label] = network
+            continue
+        entry = StageEntry(
+            name=ASSISTANT, student=network, teacher=teacher, schedule=said.schedule, live=True,
+            terms=said.terms or rules.terms_of_assistant(network, student, recipe),
+        )  # fmt: skip
+        name = next((name for name, other in trained.items() if other == entry), None)
+        if name is None:
+            name = f"{ASSISTANT}-{student.network.rsplit('/', maxsplit=1)[-1]}" if own and recipe.students else ASSISTANT
+            name = f"{ASSISTANT}-{student.label}" if name in trained else name
+            trained[name] = entry
+        of_student[student.label] = name
+    return [entry.model_copy(update={"name": name}) for name, entry in trained.items()], of_student

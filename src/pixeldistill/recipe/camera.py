@@ -1,0 +1,90 @@
+"""The deployed camera: how an image of the network's side comes from the scene, and how it is sent. Pure data."""
+
+from typing import Literal, NamedTuple
+
+from pydantic import Field, model_validator
+
+from pixeldistill.recipe.base import Strict
+
+QUALITY = 85
+
+
+class Imaging(Strict):
+    """The deployed camera: how an image of the network's side comes from the scene, and how it is sent."""
+
+    kernel: Literal["bilinear", "bicubic"] = Field("bilinear", description="of the resizing, always antialiased")
+    crop: float = Field(0.875, ge=0.05, le=1, description="test time: side of the centre crop / shorter side (224 / 256)")
+    colour: Literal["rgb", "grey"] = "rgb"
+    noise: float = Field(0, ge=0, le=64, description="of the sensor, Gaussian: standard deviation in levels of 8 bits")
+    codec: Literal["raw", "png", "jpeg", "webp"] = Field("raw", description="how an image is sent; raw and png lose nothing")
+    quality: int | None = Field(None, ge=1, le=100, description=f"of jpeg and webp; by default {QUALITY}")
+
+    @model_validator(mode="after")
+    def _possible(self) -> "Imaging":
+        if self.quality is not None and not self.lossy:
+            raise ValueError(f"codec {self.codec!r} loses nothing, so it has no `quality`: leave it out, or send jpeg or webp")
+        return self
+
+    @property
+    def lossy(self) -> bool:
+        """Whether the codec changes the image."""
+        return self.codec in ("jpeg", "webp")
+
+    @property
+    def alters(self) -> bool:
+        """Whether more is done to an image than resizing and cropping it."""
+        return self.colour == "grey" or self.noise > 0 or self.lossy
+
+    @property
+    def optics(self) -> "Imaging":
+        """The same without sensor and codec: what a network is fed that is not deployed."""
+        return Imaging(kernel=self.kernel, crop=self.crop)
+
+    @property
+    def received(self) -> "Imaging":
+        """What is left to do with an image that such a camera has sent."""
+        return Imaging(kernel=self.kernel, crop=self.crop, colour=self.colour)
+
+    @property
+    def encoding(self) -> str:
+        """How it sends, in words.
+
+        >>> Imaging(codec="jpeg").encoding, Imaging(colour="grey").encoding
+        ('jpeg 85', 'raw grey')
+        """
+        quality = f" {self.quality or QUALITY}" if self.lossy else ""
+        return f"{self.codec}{quality}" + (" grey" if self.colour == "grey" else "")
+
+    @property
+    def sent_quality(self) -> float:
+        """The codec's quality, 100 of one that loses nothing."""
+        return float(self.quality or QUALITY) if self.lossy else 100.0
+
+    @property
+    def kind(self) -> str:
+        """All that is not as usual but the quality, in words: two cameras of one kind differ in nothing else.
+
+        >>> Imaging(codec="jpeg", quality=50, kernel="bicubic").kind
+        'jpeg, bicubic'
+        """
+        return self.words.replace(self.encoding, self.encoding.replace(f" {self.quality or QUALITY}", "", 1), 1)
+
+    @property
+    def words(self) -> str:
+        """All that is not as usual, in words.
+
+        >>> Imaging(codec="jpeg", kernel="bicubic", noise=2).words, Imaging().words
+        ('jpeg 85, bicubic, noise 2', 'raw')
+        """
+        usual = Imaging()
+        more: list[str] = [self.kernel] if self.kernel != usual.kernel else []
+        more += [f"crop {self.crop:g}"] if self.crop != usual.crop else []
+        more += [f"noise {self.noise:g}"] if self.noise else []
+        return ", ".join([self.encoding, *more])
+
+
+class Camera(NamedTuple):
+    """What feeds a network: images of a side, made so."""
+
+    side: int
+    imaging: Imaging

@@ -1,0 +1,50 @@
+"""The card of a trained network: all that it takes to rebuild it and to feed it. No torch."""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, PositiveInt
+
+from pixeldistill.errors import WeightsError
+from pixeldistill.recipe.base import Channels, Deviations, Side, Strict
+from pixeldistill.recipe.camera import Imaging
+from pixeldistill.recipe.data import Data
+from pixeldistill.recipe.detector import DetectorSettings
+from pixeldistill.storage.files import read_json
+from pixeldistill.storage.records import _checked
+from pixeldistill.storage.run_folder import CARD
+
+
+class NetworkCard(Strict):
+    """A deployed network: all that it takes to rebuild it and to feed it (network.json)."""
+
+    network: str
+    side: Side
+    patch: PositiveInt | None
+    options: dict[str, Any]
+    enlarge: Side | None
+    stem_stride: PositiveInt | None
+    detector: DetectorSettings | None
+    classes: tuple[str, ...] = Field(min_length=1)
+    mean: Channels
+    std: Deviations
+    bits: int | None = Field(ge=8, le=16)
+    imaging: Imaging
+    data: Data
+    stage: str
+    seed: int
+
+    @property
+    def task(self) -> str:
+        """What it was trained for."""
+        return "detection" if self.detector else "classification"
+
+    @property
+    def built_for(self) -> int:
+        """Side of the image that the network itself reads."""
+        return self.enlarge or self.side
+
+
+def read_card(run: Path) -> NetworkCard:
+    """Read a run's network.json. Raises WeightsError."""
+    return _checked(NetworkCard, read_json(run / CARD, WeightsError), run / CARD, WeightsError)

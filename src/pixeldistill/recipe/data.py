@@ -1,0 +1,86 @@
+"""What a recipe says of its images: where they are, how they are cropped, what the camera delivers. Pure data."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, PositiveInt, model_validator
+
+from pixeldistill.errors import nearest
+from pixeldistill.recipe.base import Count, Seed, Side, Strict, UserPath
+from pixeldistill.recipe.formats import formats
+
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+
+
+def _known_format(name: str) -> str:
+    if name not in formats():
+        raise ValueError(f"{name!r} is not valid, {nearest(name, formats())}")
+    return name
+
+
+class Data(Strict):
+    """Where the images and labels are. `root` is relative to the folder the command runs in."""
+
+    format: Annotated[str, AfterValidator(_known_format)]
+    root: UserPath | None = Field(None, description="folder of the data; the demo needs none")
+    train: str | None = Field(
+        None,
+        description="list: file of `path, label` lines, coco: annotations (JSON), relative to root; voc: an image set's name",
+    )
+    val: str | None = None
+    test: str | None = None
+    images: UserPath | None = Field(None, description="coco: folder of the images, relative to root; by default it is looked for")
+    label_column: Count = Field(1, description="list format: which column (counted from 0) holds the label")
+    val_fraction: Fraction = Field(0.1, description="cut from train, by split_seed, where the data has no val")
+    test_fraction: Fraction = Field(0.2, description="cut likewise, where one pool of images has no splits at all")
+    split_seed: Seed = 0
+    limit: PositiveInt | None = Field(None, description="at most this many images a split, for a trial run")
+    on_bad_image: Literal["error", "skip"] = "error"
+    decode: Literal["reduced", "full"] = Field(
+        "reduced", description="JPEG views: decoded no larger than the crop needs, or whole"
+    )
+    bits: int | None = Field(
+        None, ge=8, le=16, description="of 16-bit images: how many the sensor has; by default as their largest value says"
+    )
+    store: Side | None = Field(None, description="keep the training images decoded, their shorter side at so many pixels")
+    store_folder: UserPath | None = Field(None, description="where; by default <run>/store")
+
+    @model_validator(mode="after")
+    def _complete(self) -> "Data":
+        known = formats()[self.format]
+        if known.root != "none" and self.root is None:
+            raise ValueError(f"format {self.format!r} needs `root`, the folder of the data")
+        if known.train and self.train is None:
+            raise ValueError(f"format {self.format!r} needs `train`, {known.train}")
+        if self.store_folder and not self.store:
+            raise ValueError("`store_folder` needs `store`, the stored images' shorter side in pixels")
+        for name in ("train", "val", "test", "label_column", "images"):
+            if name not in known.options and getattr(self, name) != type(self).model_fields[name].default:
+                others = " or ".join(other for other, format_ in formats().items() if name in format_.options)
+                raise ValueError(f"format {self.format!r} has no `{name}`, it needs `format: {others}`: leave it out")
+        return self
+
+    @property
+    def labels(self) -> str:
+        """What its images have: classes, or boxes."""
+        return formats()[self.format].labels
+
+
+class Views(Strict):
+    """The random view of a training image: a crop and a flip, drawn from (seed, epoch, index) alone."""
+
+    scale: tuple[float, float] = Field((0.08, 1.0), description="area of the crop as a share of the image")
+    ratio: tuple[float, float] = Field((0.75, 4 / 3), description="width / height of the crop")
+    flip: float = Field(0.5, ge=0, le=1, description="probability of a horizontal flip")
+    visible: float | None = Field(
+        None, ge=0, le=1, description="share of its area that a box must show to count; by default 0.25"
+    )
+    mixup: float = Field(0, ge=0, description="α of the Beta distribution of mixed pairs of views; 0 mixes nothing")
+    seed: Seed = 0
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Views":
+        if not 0 < self.scale[0] <= self.scale[1] <= 1:
+            raise ValueError(f"scale must be [low, high] with 0 < low <= high <= 1, not {list(self.scale)}")
+        if not 0 < self.ratio[0] <= self.ratio[1]:
+            raise ValueError(f"ratio must be [low, high] with 0 < low <= high, not {list(self.ratio)}")
+        return self

@@ -1,0 +1,265 @@
+"""The stages that a recipe stands for: first as entries, which the user may as well have written, then resolved."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from pixeldistill.errors import RecipeError, nearest
+from pixeldistill.recipe.assistants import assistants_of
+from pixeldistill.recipe.base import StageRef
+from pixeldistill.recipe.camera import Imaging
+from pixeldistill.recipe.losses import BoxesTerm, PKDTerm, SupervisedTerm, Term, name_terms
+from pixeldistill.recipe.method import Method
+from pixeldistill.recipe.network import Assistant, Network, Student
+from pixeldistill.recipe.presets import complete_methods
+from pixeldistill.recipe.recipe import ASSISTANT, Recipe
+from pixeldistill.recipe.stage import Stage, StageEntry
+from pixeldistill.recipe.tasks.base import SUPERVISED
+
+
+def expand(recipe: Recipe) -> tuple[Stage, ...]:
+    """Return the stages that a recipe stands for, in the order in which they are trained.
+
+    Every stage crops its views at the recipe's largest side, so that a control sees exactly the distilled student's views.
+
+    Raises:
+        RecipeError: a chain that cannot be trained.
+    """
+    return resolve(recipe, entries(recipe))
+
+
+def entries(recipe: Recipe) -> tuple[StageEntry, ...]:
+    """Write a recipe's stages out: `teacher`, `student`, `method`, `controls` or `compare` as `stages`."""
+    return tuple(_completed(entry, recipe) for entry in _written(recipe))
+
+
+def _written(recipe: Recipe) -> tuple[StageEntry, ...]:
+    if recipe.candidates:
+        raise RecipeError("the recipe has `candidates` to choose from: use `pixeldistill sweep`, or `plan` to see what fits")
+    if recipe.stages:
+        return recipe.stages
+    if recipe.teacher is None:
+        return tuple(
+            StageEntry(name=_named("alone", student, recipe), student=_network(student), terms=SUPERVISED)
+            for student in recipe.all_students
+        )
+    network = teacher_of(recipe)
+    if recipe.teacher.schedule is None:
+        return (*_taught(recipe, network),)
+    first = StageEntry(
+        name="teacher", student=network, terms=SUPERVISED, schedule=recipe.teacher.schedule, seeds=recipe.seeds[:1]
+    )  # fmt: skip
+    return (first, *_taught(recipe, first.name))
+
+
+def teacher_of(recipe: Recipe) -> Network:
+    """Return a recipe's teacher as a network."""
+    assert recipe.teacher is not None
+    network = Network(**recipe.teacher.model_dump(exclude={"schedule"}, exclude_unset=True))
+    network = network.model_copy(update={"imaging": network.imaging or recipe.imaging.optics})
+    return recipe.rules.complete(network, recipe)
+
+
+def _taught(recipe: Recipe, teacher: str | Network) -> Iterator[StageEntry]:
+    """Return the assistants and the students: of each method in turn, all students."""
+    methods = _methods(recipe)
+    assistants: dict[str, str | Network] = {}
+    if any(method.chain == "tas" or method.from_assistant for method in methods.values()):
+        trained, assistants = assistants_of(recipe, teacher)
+        yield from trained
+    for name, method in methods.items():
+        for student in recipe.all_students:
+            teachers = {"alone": None, "ts": teacher, "tas": assistants.get(student.label)}
+            yield StageEntry(
+                name=_named(name, student, recipe),
+                student=_prepared(student, method, recipe, assistants.get(student.label)),
+                teacher=teachers[method.chain],
+                terms=SUPERVISED if method.chain == "alone" else method.terms or _last_terms(method, recipe),
+                schedule=recipe.schedule.lasting(method.epochs) if method.epochs else None,
+                cost_as=_named(method.cost_as, student, recipe) if method.cost_as else None,
+                seeds=method.seeds,
+            )
+
+
+def _last_terms(method: Method, recipe: Recipe) -> tuple[Term, ...]:
+    """Return the terms of a chain's last stage. In a comparison a recipe's terms are those of `ts`; `tas` adds its own."""
+    if recipe.terms is None:
+        return recipe.rules.default_terms[method.chain]
+    # A method that lasts longer lets them rise and fall in the same share of its epochs.
+    said = tuple(term.stretched((method.epochs or recipe.schedule.epochs) / recipe.schedule.epochs) for term in recipe.terms)
+    own = recipe.rules.chain_term
+    if recipe.compare and method.chain == "tas" and not any(isinstance(term, type(own)) for term in said):
+        return (*said, own)
+    return said
+
+
+def _methods(recipe: Recipe) -> dict[str, Method]:
+    """Return the methods of a recipe by the names of their stages: its controls and its own, or those that it compares."""
+    if recipe.compare is not None:
+        methods = complete_methods(recipe.compare, recipe.schedule.epochs, recipe.rules)
+        for name, method in methods.items():
+            if method.cost_as not in (None, *methods):
+                raise RecipeError(f"compare.{name} lasts as long as {method.cost_as!r}, which is not compared: add it")
+        return methods
+    controls = {
+        "alone": Method(chain="alone"),
+        "pkd": Method(terms=_plain(recipe.terms or recipe.rules.default_terms[recipe.method])),
+    }
+    chosen = {name: method for name, method in controls.items() if name in recipe.controls}
+    return chosen | {"distilled": Method(chain=recipe.method)}
+
+
+def _completed(entry: StageEntry, recipe: Recipe) -> StageEntry:
+    """Return an entry whose networks have what the recipe says of all."""
+    changes: dict[str, Any] = {"student": recipe.rules.complete(entry.student, recipe)}
+    if isinstance(entry.teacher, Network):
+        changes["teacher"] = recipe.rules.complete(entry.teacher, recipe)
+    return entry.model_copy(update=changes)
+
+
+def _prepared(student: Student, method: Method, recipe: Recipe, assistant: str | Network | None) -> Network:
+    """Return the student as a method wants it: what it starts from, and a control's changes."""
+    assert recipe.teacher is not None
+    changes: dict[str, Any] = {"stem_stride": method.stem_stride} if method.stem_stride else {}
+    if method.enlarge:
+        changes["enlarge"] = recipe.teacher.built_for
+    said_so = student.weights == ASSISTANT and method.chain == "tas" and not recipe.compare  # there each method says it itself
+    if assistant is not None and (method.from_assistant or said_so):
+        changes["weights"] = StageRef(assistant) if isinstance(assistant, str) else assistant.weights
+    elif student.weights == ASSISTANT:
+        said = recipe.assistant or Assistant()  # a control has no assistant to start from: it starts as the assistant does
+        changes["weights"] = "pretrained" if said.given else said.start(student.weights)
+    return _network(student).model_copy(update=changes)
+
+
+def resolve(recipe: Recipe, written: Sequence[StageEntry]) -> tuple[Stage, ...]:
+    """Fill in what the entries leave to the recipe, and refuse what cannot be trained."""
+    networks = [n for entry in written for n in (entry.student, entry.teacher, recipe.teacher) if isinstance(n, Network)]
+    crop_side = max(network.side for network in networks)
+    if recipe.data.store and recipe.data.store < crop_side:
+        raise RecipeError(f"data.store {recipe.data.store} is smaller than the views, {crop_side}: nothing would be left to crop")
+    if recipe.bank and not any(entry.teacher for entry in written):
+        raise RecipeError("`bank` keeps what a teacher says: no stage has one")
+    earlier: dict[str, StageEntry] = {}
+    _check_costs(written)
+    sources = {name for entry in written for name in _sources(entry)}
+    teaching = {entry.teacher for entry in written if isinstance(entry.teacher, str)}
+    stages = []
+    for entry in written:
+        _check(entry, earlier, recipe)
+        earlier[entry.name] = entry
+        schedule = entry.schedule or recipe.schedule
+        teacher = entry.teacher
+        if isinstance(teacher, str):
+            teacher = earlier[teacher].student.model_copy(update={"weights": StageRef(teacher)})
+        teacher = teacher and _fed(teacher, recipe.imaging.optics)
+        distinct = None if recipe.bank is None or recipe.bank.views == "exact" else recipe.bank.views
+        stages.append(
+            Stage(
+                name=entry.name,
+                student=_fed(entry.student, recipe.imaging.optics if entry.name in teaching else recipe.imaging),
+                teacher=teacher,
+                terms=entry.terms,
+                schedule=schedule,
+                crop_side=crop_side,
+                distinct_views=distinct if entry.teacher or entry.name not in sources else None,
+                bank=recipe.bank if teacher and not entry.live else None,
+                order_seed=recipe.order_seed,
+                cost_as=entry.cost_as,
+                seeds=entry.seeds or (recipe.seeds[:1] if entry.name in sources else recipe.seeds),
+            )
+        )
+    return tuple(stages)
+
+
+def _fed(network: Network, imaging: Imaging) -> Network:
+    """Return a network a camera, where it has none of its own."""
+    return network if network.imaging else network.model_copy(update={"imaging": imaging})
+
+
+def _check_costs(written: Sequence[StageEntry]) -> None:
+    """Raise RecipeError if `cost_as` names an unknown stage or forms a cycle."""
+    wanted = {entry.name: entry.cost_as for entry in written}
+    for name in wanted:
+        way = [name]
+        while (other := wanted[way[-1]]) is not None:
+            if other not in wanted:
+                raise RecipeError(f"stage {way[-1]}: cost_as {other!r} is no stage, {nearest(other, wanted)}")
+            if other in way:
+                raise RecipeError(f"stage {name}: cost_as goes in a circle, {' → '.join([*way, other])}")
+            way.append(other)
+
+
+def _check(entry: StageEntry, earlier: dict[str, StageEntry], recipe: Recipe) -> None:
+    place = f"stage {entry.name}"
+    for name in _sources(entry):
+        if name not in earlier:
+            others = f"{nearest(name, earlier)}" if earlier else "it is the first"
+            raise RecipeError(f"{place} starts from stage {name!r}, which no stage before it is called: {others}")
+    start = entry.student.weights
+    if isinstance(start, StageRef) and earlier[start.name].student.network != entry.student.network:
+        raise RecipeError(
+            f"{place}: its {entry.student.network} cannot start from the weights of stage {start.name}, which is a "
+            f"{earlier[start.name].student.network}"
+        )
+    teacher = earlier[entry.teacher].student if isinstance(entry.teacher, str) else entry.teacher
+    if teacher and entry.student.side > teacher.side:
+        raise RecipeError(
+            f"{place}: its student reads {entry.student.side} pixels, its teacher {teacher.side}: "
+            "pixel distillation goes from large images to small ones"
+        )
+    if isinstance(entry.teacher, Network) and entry.teacher.weights in ("none", "pretrained"):
+        raise RecipeError(
+            f"{place}: its teacher's weights {entry.teacher.weights!r} have not seen these classes: "
+            "name a trained one, or a stage that trains it"
+        )
+    for network in (entry.student, teacher):
+        if network:
+            try:
+                recipe.rules.check_network(network)
+            except ValueError as error:
+                raise RecipeError(f"{place}: {error}") from None
+    if entry.student.class_order:
+        raise RecipeError(f"{place}: class_order is that of a trained teacher's weights, and this is a student: leave it out")
+    _check_terms(place, entry.terms, recipe, taught=teacher is not None)
+    epochs = (entry.schedule or recipe.schedule).epochs
+    for name, term in name_terms(entry.terms).items():
+        if term.warmup_epochs + term.cooldown_epochs > epochs:
+            raise RecipeError(f"{place}: term {name} rises and falls over more than the stage's {epochs} epochs")
+
+
+def _check_terms(place: str, terms: Sequence[Term], recipe: Recipe, *, taught: bool) -> None:
+    """Raise RecipeError if a stage's terms are not its task's, teach no prediction, or need what is not there."""
+    losses = recipe.rules.losses
+    if foreign := next((term for term in terms if term.kind not in losses), None):
+        raise RecipeError(f"{place}: term {foreign.kind} is one of {' and '.join(foreign.computed_by)}: leave it out")
+    if not recipe.rules.trains_prediction(terms):
+        teachers = [kind for kind, loss in losses.items() if recipe.task in loss.trains_prediction]
+        raise RecipeError(f"{place}: no term trains the prediction: add {' or '.join(teachers)}")
+    if not taught and (needy := next((term.kind for term in terms if term.needs_teacher), None)):
+        raise RecipeError(f"{place}: term {needy} compares the student with a teacher: add `teacher`")
+    if recipe.views.mixup and (exact := next((term.kind for term in terms if term.needs_hard_labels), None)):
+        raise RecipeError(
+            f"{place}: {exact} tells the true class from the others, and views.mixup leaves no true class: remove one"
+        )
+
+
+def _sources(entry: StageEntry) -> Iterator[str]:
+    """Name the stages that one starts from, by its weights or by its teacher."""
+    if isinstance(entry.student.weights, StageRef):
+        yield entry.student.weights.name
+    if isinstance(entry.teacher, str):
+        yield entry.teacher
+
+
+def _named(kind: str, student: Student, recipe: Recipe) -> str:
+    return f"{kind}-{student.label}" if recipe.students else kind
+
+
+def _network(student: Student) -> Network:
+    return Network(**student.model_dump(exclude={"name"}, exclude_unset=True))
+
+
+def _plain(terms: Sequence[Term]) -> tuple[Term, ...]:
+    """Return plain distillation of the prediction, with the settings that a chain's last stage has for it."""
+    kept = tuple(term for term in terms if isinstance(term, SupervisedTerm | PKDTerm | BoxesTerm))
+    return kept if any(isinstance(term, PKDTerm) for term in kept) else (*kept, PKDTerm(kind="pkd"))

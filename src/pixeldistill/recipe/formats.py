@@ -1,0 +1,67 @@
+"""The formats of data that a recipe may name. Pure data; each is read by a function that is imported when it is needed.
+
+To add one, write its reader and a line here; or do both in a package of your own (see `plugins`).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+
+from pixeldistill.errors import PluginError
+from pixeldistill.plugins import with_installed
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format of data.
+
+    reader: `module:function`; it takes the recipe's `data` and returns `data.formats.base.Stated`.
+    labels: what an image has: "classes", one of them, or "boxes".
+    options: the keys of `data` that are of this format (`train`, `val`, `test`, `images`, `label_column`).
+    train: what `train` names, where it must be given.
+    root: "needed", "made" where the reader makes it, or "none" where it has none.
+    classes: how many it has, where all know that.
+    """
+
+    reader: str
+    labels: str = "classes"
+    options: tuple[str, ...] = ()
+    train: str = ""
+    root: str = "needed"
+    classes: int | None = None
+
+
+_HERE = "pixeldistill.data.formats."
+_SPLITS = ("train", "val", "test")
+_OWN = {
+    "folder": Format(f"{_HERE}named:read_folder"),
+    "list": Format(f"{_HERE}named:read_lists", options=(*_SPLITS, "label_column"), train="a file of `path, label` lines"),
+    "cub": Format(f"{_HERE}named:read_cub", classes=200),
+    "aircraft": Format(f"{_HERE}named:read_aircraft", classes=100),
+    "demo": Format(f"{_HERE}named:read_demo", root="none", classes=4),
+    "coco": Format(f"{_HERE}coco:read_coco", "boxes", (*_SPLITS, "images"), train="a file of annotations (JSON)"),
+    "voc": Format(f"{_HERE}voc:read_voc", "boxes", _SPLITS),
+    "yolo": Format(f"{_HERE}yolo:read_yolo", "boxes"),
+    "labelme": Format(f"{_HERE}labelme:read_labelme", "boxes"),
+    "scenes": Format(f"{_HERE}scenes:read_scenes", "boxes", root="made"),
+}
+
+
+@cache
+def formats() -> Mapping[str, Format]:
+    """Return all formats by name, those of installed packages too. Raises PluginError."""
+    found = with_installed("formats", _OWN)
+    for name, format_ in found.items():
+        if not isinstance(format_, Format):
+            raise PluginError(f"the format {name!r} of an installed package must be a pixeldistill Format, and is {format_!r}")
+    return found
+
+
+def formats_with(labels: str) -> str:
+    """Name the formats that have classes, or boxes.
+
+    >>> formats_with("boxes")
+    'coco, voc, yolo, labelme or scenes'
+    """
+    *names, last = [name for name, format_ in formats().items() if format_.labels == labels]
+    return f"{', '.join(names)} or {last}"

@@ -1,0 +1,42 @@
+"""The heads that a detector may have. Pure data; each is implemented by a class that is imported when it is needed.
+
+To add one, write its class (a `tasks.detection.heads.base.Head`) and a line here; or do both in a package of your own (see
+`plugins`).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+
+from pixeldistill.errors import PluginError
+from pixeldistill.plugins import with_installed
+
+
+@dataclass(frozen=True)
+class HeadKind:
+    """What a recipe must know of a head.
+
+    implementation: `module:class` of its `tasks.detection.heads.base.Head`.
+    anchored: whether boxes are relative to anchors of several shapes, rather than to one point a place.
+    norm_groups: in how many groups its norms divide the channels; 0 without such norms.
+    """
+
+    implementation: str
+    anchored: bool
+    norm_groups: int = 0
+
+
+_OWN = {
+    "retinanet": HeadKind("pixeldistill.tasks.detection.heads.retinanet:RetinaNetHead", anchored=True),
+    "fcos": HeadKind("pixeldistill.tasks.detection.heads.fcos:FCOSHead", anchored=False, norm_groups=32),
+}
+
+
+@cache
+def heads() -> Mapping[str, HeadKind]:
+    """Return all heads by name, those of installed packages too. Raises PluginError."""
+    found = with_installed("heads", _OWN)
+    for name, kind in found.items():
+        if not isinstance(kind, HeadKind):
+            raise PluginError(f"the head {name!r} of an installed package must be a pixeldistill HeadKind, and is {kind!r}")
+    return found

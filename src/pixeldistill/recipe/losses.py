@@ -1,0 +1,287 @@
+"""What a recipe says of its losses: one class each, told apart by `kind`. Pure data; `terms.build_term` builds them.
+
+A class says all that is known of its loss. To add one, write its class here and list it in `_OWN`, and write the module that
+computes it; or do both in a package of your own (see `plugins`).
+"""
+
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, Union, get_args
+
+from pydantic import Field, GetCoreSchemaHandler, PositiveInt, model_validator
+from pydantic_core import CoreSchema
+
+from pixeldistill.errors import PluginError
+from pixeldistill.plugins import with_installed
+from pixeldistill.recipe.base import Strict
+
+Maps = Literal["all", "last"] | Annotated[tuple[int, ...], Field(min_length=1)]
+BOTH = ("classification", "detection")
+
+
+class Loss(Strict):
+    """A loss, its weight, and how that changes: it rises from 0 in the first epochs and falls to 0 in the last ones.
+
+    A subclass has a field `kind: Literal["its name"]`, its settings, and says as class variables:
+
+    - `computed_by`: for each task that has the loss, `module:class` of the `torch.nn.Module` that computes it.
+    - `trains_prediction`: the tasks in which it teaches the network to predict; a stage needs a loss that does.
+    - `needs_teacher`: whether it compares the student with a teacher.
+    - `needs_teacher_view`: whether it looks at the teacher's image itself.
+    - `needs_hard_labels`: whether every image must have one true class, which mixed images have not.
+    - `published`: for each task in which comparisons know the loss by its own name, its paper's settings.
+    - `published_warmup`: the share of the schedule over which it rises there.
+    """
+
+    computed_by: ClassVar[Mapping[str, str]] = {}
+    trains_prediction: ClassVar[tuple[str, ...]] = ()
+    needs_teacher: ClassVar[bool] = True
+    needs_teacher_view: ClassVar[bool] = False
+    needs_hard_labels: ClassVar[bool] = False
+    published: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    published_warmup: ClassVar[Fraction] = Fraction(0)
+
+    if TYPE_CHECKING:
+        kind: str
+    weight: float = Field(1.0, ge=0)
+    warmup_epochs: float = Field(0, ge=0)
+    cooldown_epochs: float = Field(0, ge=0)
+
+    def stretched(self, times: float) -> Self:
+        """Return the same loss for a schedule that many times as long: it rises and falls in the same share of it."""
+        return self.model_copy(update={name: times * getattr(self, name) for name in ("warmup_epochs", "cooldown_epochs")})
+
+
+def _both(place: str) -> dict[str, str]:
+    return dict.fromkeys(BOTH, f"pixeldistill.terms.{place}")
+
+
+class SupervisedTerm(Loss):
+    """The task's own loss with the labels: cross-entropy, or the detector's."""
+
+    computed_by: ClassVar = {
+        "classification": "pixeldistill.terms.prediction:Supervised",
+        "detection": "pixeldistill.terms.detection:DetectionLoss",
+    }
+    trains_prediction: ClassVar = BOTH
+    needs_teacher: ClassVar = False
+
+    kind: Literal["supervised"]
+    exposed: tuple[PositiveInt, PositiveInt] | None = Field(
+        None, description="detection: first and last of the levels that objects are matched with as if there were no others"
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.exposed and self.exposed[0] > self.exposed[1]:
+            raise ValueError(f"exposed is [first, last] with first <= last, not {list(self.exposed)}")
+        return self
+
+
+class PKDTerm(Loss):
+    """Distillation of the prediction (METHOD: L_PKD). Of a classifier with the labels' cross-entropy, of a detector without."""
+
+    computed_by: ClassVar = {
+        "classification": "pixeldistill.terms.prediction:PKD",
+        "detection": "pixeldistill.terms.detection:ClassMaps",
+    }
+    trains_prediction: ClassVar = ("classification",)
+
+    kind: Literal["pkd"]
+    temperature: float = Field(4.0, gt=0)
+    alpha: float = Field(0.9, ge=0, le=1)
+
+
+class DKDTerm(Loss):
+    """Decoupled distillation of the prediction, without the labels' cross-entropy."""
+
+    computed_by: ClassVar = {"classification": "pixeldistill.terms.prediction:DKD"}
+    trains_prediction: ClassVar = ("classification",)
+    needs_hard_labels: ClassVar = True
+    published: ClassVar = {"classification": {}}  # as in Pixel Distillation's comparison: 20 of 120 epochs
+    published_warmup: ClassVar = Fraction(1, 6)
+
+    kind: Literal["dkd"]
+    temperature: float = Field(4.0, gt=0)
+    alpha: float = Field(1.0, ge=0)
+    beta: float = Field(2.0, ge=0)
+
+
+class DISTTerm(Loss):
+    """Relations in the prediction, without the labels' cross-entropy."""
+
+    computed_by: ClassVar = {"classification": "pixeldistill.terms.prediction:DIST"}
+    trains_prediction: ClassVar = ("classification",)
+    published: ClassVar = {"classification": {"beta": 2, "gamma": 2}}  # as in its paper: 1, 2, 2
+
+    kind: Literal["dist"]
+    temperature: float = Field(1.0, gt=0)
+    beta: float = Field(1.0, ge=0)
+    gamma: float = Field(1.0, ge=0)
+
+
+class ExitsTerm(Loss):
+    """Exit branches on the student's maps that learn the teacher's prediction, as the student's own prediction does (OFA)."""
+
+    computed_by: ClassVar = {"classification": "pixeldistill.terms.exits:Exits"}
+    published: ClassVar = {"classification": {}}  # the weights of OFA's code: 1, 1, 1
+
+    kind: Literal["exits"]
+    maps: Maps = "all"
+    temperature: float = Field(1.0, gt=0)
+    exponent: float = Field(1.5, ge=1)
+
+
+class ISRDTerm(Loss):
+    """Input spatial representation distillation (METHOD: L_ISRD)."""
+
+    computed_by: ClassVar = _both("isrd:ISRD")
+    needs_teacher_view: ClassVar = True
+
+    kind: Literal["isrd"]
+    fit: Literal["resize", "crop"] = "resize"
+
+
+class ATTerm(Loss):
+    """Attention transfer."""
+
+    computed_by: ClassVar = _both("maps:AT")
+    published: ClassVar = {"classification": {"weight": 1000}}  # as in Pixel Distillation's comparison
+
+    kind: Literal["at"]
+    maps: Maps = "all"
+
+
+class SPTerm(Loss):
+    """Similarity-preserving distillation."""
+
+    computed_by: ClassVar = _both("maps:SP")
+    published: ClassVar = {"classification": {"weight": 3000}}  # as in Pixel Distillation's comparison
+
+    kind: Literal["sp"]
+    maps: Maps = "last"
+
+
+class ICKDTerm(Loss):
+    """Inter-channel correlation; the student's map is projected to the teacher's channels."""
+
+    computed_by: ClassVar = _both("maps:ICKD")
+    published: ClassVar = {"classification": {"weight": 2.5}}  # as in Pixel Distillation's comparison
+
+    kind: Literal["ickd"]
+    maps: Maps = "last"
+
+
+class HintTerm(Loss):
+    """FitNet hints: the student's map, projected to the teacher's channels, against the teacher's."""
+
+    computed_by: ClassVar = _both("maps:Hint")
+
+    kind: Literal["hint"]
+    maps: Maps = "last"
+
+
+class UpsampledTerm(Loss):
+    """The input-compression stage's feature loss (METHOD: L_up): the student's map upsampled to the assistant's."""
+
+    computed_by: ClassVar = _both("maps:Upsampled")
+
+    kind: Literal["upsampled"]
+    maps: Maps = "last"
+
+
+class BoxesTerm(Loss):
+    """Detection: the teacher's boxes, where it is confident."""
+
+    computed_by: ClassVar = {"detection": "pixeldistill.terms.detection:Boxes"}
+
+    kind: Literal["boxes"]
+    threshold: float = Field(0.1, ge=0, le=1, description="the teacher's probability from which a box counts, by its confidence")
+
+
+class FKDTerm(Loss):
+    """Detection: the pyramid levels that correspond, summed."""
+
+    computed_by: ClassVar = {"detection": "pixeldistill.terms.detection:FKD"}
+    published: ClassVar = {"detection": {"weight": 10}}  # as in PKD's code
+
+    kind: Literal["fkd"]
+    form: Literal["pearson", "mse"] = Field("pearson", description="the channels' correlation, or squared differences")
+
+
+class CrossKDTerm(Loss):
+    """Detection: the teacher's head, on the student's features, mimics the teacher's prediction."""
+
+    computed_by: ClassVar = {"detection": "pixeldistill.terms.detection:CrossKD"}
+    published: ClassVar = {"detection": {}}  # as in its own code
+
+    kind: Literal["crosskd"]
+
+
+_OWN: tuple[type[Loss], ...] = (
+    SupervisedTerm, PKDTerm, DKDTerm, DISTTerm, ExitsTerm, ISRDTerm, ATTerm, SPTerm, ICKDTerm, HintTerm, UpsampledTerm, BoxesTerm,
+    FKDTerm, CrossKDTerm,
+)  # fmt: skip
+
+
+def kind_of(config: type[Loss]) -> str:
+    """Return the name by which a recipe names a loss.
+
+    >>> kind_of(ATTerm)
+    'at'
+    """
+    (kind,) = get_args(config.model_fields["kind"].annotation)
+    return str(kind)
+
+
+@cache
+def losses() -> Mapping[str, type[Loss]]:
+    """Return the classes of all losses by their kinds, those of installed packages too. Raises PluginError."""
+    found = with_installed("losses", {kind_of(config): config for config in _OWN})
+    for name, config in found.items():
+        if not (isinstance(config, type) and issubclass(config, Loss) and kind_of(config) == name and config.computed_by):
+            raise PluginError(
+                f"the loss {name!r} of an installed package must be a subclass of pixeldistill's Loss with "
+                f'`kind: Literal["{name}"]` and `computed_by`, and is {config!r}'
+            )
+    return found
+
+
+class _Known:
+    """Lets pydantic tell losses apart by their `kind`, once all are known."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:  # noqa: ANN401
+        known = Annotated[Union[tuple(losses().values())], Field(discriminator="kind")]  # type: ignore[valid-type]  # noqa: UP007
+        return handler.generate_schema(known)
+
+
+Term = Annotated[Loss, _Known()]
+
+
+def name_terms(terms: Sequence["Term"]) -> dict[str, "Term"]:
+    """Return every term of a list a name: its kind, with a number where a kind is there again.
+
+    >>> list(name_terms([ATTerm(kind="at", maps=(1,)), PKDTerm(kind="pkd"), ATTerm(kind="at", maps=(4,))]))
+    ['at', 'pkd', 'at-2']
+    """
+    found: dict[str, Term] = {}
+    for i, term in enumerate(terms):
+        before = sum(other.kind == term.kind for other in terms[:i])
+        found[f"{term.kind}-{before + 1}" if before else term.kind] = term
+    return found
+
+
+def published_losses(task: str, epochs: int) -> dict[str, Loss]:
+    """Return the losses that a comparison knows by their own names, as their papers set them.
+
+    >>> list(published_losses("detection", 12))
+    ['fkd', 'crosskd']
+    """
+    return {
+        kind: config.model_validate(
+            {"kind": kind, "warmup_epochs": float(epochs * config.published_warmup), **config.published[task]}
+        )
+        for kind, config in losses().items()
+        if task in config.published
+    }

@@ -1,0 +1,182 @@
+"""Recipes: what the user writes (YAML), validated strictly; `expansion` says which stages it stands for.
+
+Pure data: this file knows neither torch nor timm, so that `pixeldistill show` and the planner run on the base install.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from pixeldistill.errors import nearest
+from pixeldistill.recipe.base import Seed, StageRef, Strict, UserPath
+from pixeldistill.recipe.camera import Imaging
+from pixeldistill.recipe.data import Data, Views
+from pixeldistill.recipe.detector import DetectorSettings
+from pixeldistill.recipe.formats import formats_with
+from pixeldistill.recipe.losses import Term
+from pixeldistill.recipe.method import Methods
+from pixeldistill.recipe.network import Assistant, Network, Student, Teacher
+from pixeldistill.recipe.schedule import Schedule, Seeds
+from pixeldistill.recipe.search import Budget, Candidates, Halving
+from pixeldistill.recipe.stage import Bank, StageEntry
+from pixeldistill.recipe.tasks import RULES, TaskRules
+
+ASSISTANT = "assistant"
+
+
+def _known_task(name: str) -> str:
+    if name not in RULES:
+        raise ValueError(f"{name!r} is not valid, {nearest(name, RULES)}")
+    return name
+
+
+class Recipe(Strict):
+    """What the user asks for; `expansion.expand` says which stages that is."""
+
+    task: Annotated[str, AfterValidator(_known_task)] = "classification"
+    data: Data
+    detector: DetectorSettings | None = Field(None, description="detection: pyramid and head of all networks")
+    teacher: Teacher | None = None
+    student: Student | None = None
+    students: tuple[Student, ...] = Field((), description="several, instead of `student`")
+    method: Literal["ts", "tas"] = "ts"
+    assistant: Assistant | None = Field(None, description="of method tas")
+    stages: tuple[StageEntry, ...] = Field((), description="any chain, instead of teacher, student, method, terms and controls")
+    terms: tuple[Term, ...] | None = Field(None, min_length=1, description="of the last stage; by default those of its method")
+    controls: tuple[Literal["alone", "pkd"], ...] = Field(
+        (), description="the same student and schedule: trained alone, by plain PKD"
+    )
+    compare: Methods | None = Field(None, description="methods, instead of one method and its controls")
+    candidates: Candidates | None = Field(None, description="students to choose from: for `plan` and `sweep`")
+    budget: Budget = Field(default_factory=dict, description="the most that a candidate may cost, such as {bytes: 4kB}")
+    halving: Halving | None = Field(Halving(), description="of `sweep`; null trains all to the end")
+    schedule: Schedule
+    bank: Bank | None = None
+    views: Views = Views()
+    imaging: Imaging = Imaging()
+    seeds: Seeds = Field((0,), min_length=1)
+    order_seed: Seed | None = Field(None, description="one order of the images for all seeds, which then share a pass")
+    one_pass: bool = Field(True, description="train what sees the same views side by side")
+    run: UserPath
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_task(cls, content: Any) -> Any:  # noqa: ANN401
+        """Add what the task has by default."""
+        rules = RULES.get(str(content.get("task"))) if isinstance(content, dict) else None
+        return content if rules is None else rules.with_defaults(content)
+
+    @model_validator(mode="after")
+    def _possible(self) -> "Recipe":
+        self._check_task()
+        self._check_candidates()
+        if self.student and self.students:
+            raise ValueError("`student` is one, `students` are several: give one of the two")
+        if self.stages:
+            self._check_stages()
+        elif self.teacher is None and not self.all_students:
+            raise ValueError("a recipe needs a `student`, a `teacher`, or both; or `stages`")
+        else:
+            self._check_networks()
+        if self.bank and self.views.mixup:
+            raise ValueError(
+                "`bank` cannot serve views.mixup: it holds what the teacher says of single views, and mixed ones are new in "
+                "every step; remove one of the two"
+            )
+        folders = {"run": self.run, "bank.folder": self.bank and self.bank.folder, "data.store_folder": self.data.store_folder}
+        taken: dict[Path, str] = {}
+        for name, folder in folders.items():
+            if folder and (other := taken.setdefault(folder.resolve(), name)) != name:
+                raise ValueError(f"{other} and {name} are one folder: name another {name}, or leave it out")
+        for name, values in (
+            ("seeds", self.seeds),
+            ("controls", self.controls),
+            ("students", [student.label for student in self.all_students]),
+            ("stages", [stage.name for stage in self.stages]),
+        ):
+            if len(set(values)) < len(values):
+                fix = "; give each a `name`" if name == "students" else ""
+                raise ValueError(f"{name} names one thing twice: {', '.join(map(str, values))}{fix}")
+        return self
+
+    def _check_candidates(self) -> None:
+        if self.candidates and (self.all_students or self.stages or self.compare):
+            raise ValueError("`candidates` are the students to choose from: leave out `student`, `students`, `stages`, `compare`")
+        if self.candidates and self.controls:
+            raise ValueError("`controls` are not for a sweep: train them of what it finds, by the recipes of `plan --write`")
+        if self.candidates and self.teacher is None:
+            raise ValueError("`candidates` learn from a teacher: add `teacher`")
+        if self.candidates and self.teacher and max(self.candidates.sides) > self.teacher.side:
+            raise ValueError(f"candidates.sides has {max(self.candidates.sides)}, more than teacher.side {self.teacher.side}")
+        if self.budget and not self.candidates:
+            raise ValueError("`budget` chooses among `candidates`: add them")
+        if self.halving != Halving() and not self.candidates:
+            raise ValueError("`halving` gives up `candidates`: add them")
+
+    def _check_task(self) -> None:
+        """Raise ValueError if the recipe says what its task does not have."""
+        if self.data.labels != self.rules.labels:
+            other = next(rules.name for rules in RULES.values() if rules.labels == self.data.labels)
+            raise ValueError(
+                f"format {self.data.format!r} has {self.data.labels}: it needs `task: {other}`; `task: {self.task}` needs format "
+                f"{formats_with(self.rules.labels)}"
+            )
+        self.rules.check(self)
+
+    @property
+    def rules(self) -> TaskRules:
+        """What recipes of its task have in common."""
+        return RULES[self.task]
+
+    @property
+    def networks(self) -> tuple[Network | Assistant, ...]:
+        """All networks that it describes."""
+        listed = (self.teacher, self.assistant, *self.all_students, *(entry.student for entry in self.stages))
+        return tuple(network for network in listed if network)
+
+    @property
+    def all_students(self) -> tuple[Student, ...]:
+        """The students, whichever way they are written."""
+        return (self.student,) if self.student else self.students
+
+    def _check_stages(self) -> None:
+        """Raise ValueError if a setting repeats what `stages` say."""
+        spelt = ("teacher", "student", "students", "terms", "controls", "assistant", "method", "compare")
+        if also := [name for name in spelt if name in self.model_fields_set and getattr(self, name)]:
+            raise ValueError(f"`stages` say all that `{also[0]}` says: give one of the two")
+
+    def _check_networks(self) -> None:
+        for student in self.all_students:
+            if self.teacher and student.side > self.teacher.side:
+                raise ValueError(
+                    f"student.side {student.side} is larger than teacher.side {self.teacher.side}: "
+                    "pixel distillation goes from large images to small ones; exchange them"
+                )
+        if self.teacher and self.teacher.schedule is None and self.teacher.weights in ("none", "pretrained"):
+            raise ValueError(
+                f"teacher.weights {self.teacher.weights!r} has not seen these classes: "
+                "give teacher.schedule to train it first, or the weights of a trained one"
+            )
+        for role, network in (
+            ("teacher", self.teacher),
+            ("assistant", self.assistant),
+            *(("student", s) for s in self.all_students),
+        ):
+            if network and isinstance(network.weights, StageRef):
+                raise ValueError(f"{role}.weights '{network.weights}': @ is reserved for `stages`; name a file or a run folder")
+            starts_later = role == "student" and network and network.weights == ASSISTANT
+            if starts_later and self.method != "tas" and not self.compare:
+                raise ValueError(f"student.weights {ASSISTANT!r} is the start of the second stage: it needs `method: tas`")
+        if self.teacher is None and (self.terms or self.controls or self.method != "ts"):
+            raise ValueError("`terms`, `controls` and `method` compare the student with a teacher: add `teacher`")
+        if self.assistant and self.method != "tas" and not self.compare:
+            raise ValueError("`assistant` is the middle of two stages: it needs `method: tas`")
+        if self.assistant and self.assistant.given and self.assistant.terms:
+            raise ValueError("assistant.terms would train it, and its weights are given: leave one of the two out")
+        if self.compare and (self.teacher is None or not self.all_students):
+            raise ValueError("`compare` compares students of a teacher: it needs both")
+        if self.compare and (self.controls or self.method != "ts"):
+            raise ValueError("`compare` names its methods and controls itself: leave out `method` and `controls`")
+        if self.bank and (self.teacher is None or not (self.all_students or self.candidates)):
+            raise ValueError("`bank` keeps the teacher's outputs for a student: it needs both")

@@ -1,0 +1,70 @@
+"""What a recipe says of how a network is trained. Pure data."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, model_validator
+
+from pixeldistill.errors import RecipeError
+from pixeldistill.recipe.base import Count, Seed, Strict
+
+Seeds = Annotated[tuple[Seed, ...], AfterValidator(lambda seeds: tuple(sorted(seeds)))]
+
+
+class Schedule(Strict):
+    """How a network is trained. Defaults are the published ones (METHOD: SGD 0.9, 5e-4, batch 64)."""
+
+    epochs: Count
+    lr: float = Field(gt=0)
+    batch_size: Count = Field(64, description="images of one update, over all processes and accumulated pieces")
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    momentum: float = Field(0.9, ge=0, lt=1)
+    weight_decay: float = Field(5e-4, ge=0)
+    decay: Literal["cosine", "step", "constant"] = "cosine"
+    milestones: tuple[PositiveInt, ...] = Field((), description="step decay: epochs at which lr is multiplied by gamma")
+    gamma: float = Field(0.1, gt=0, le=1)
+    warmup_epochs: float = Field(0, ge=0)
+    label_smoothing: float = Field(0, ge=0, lt=1)
+    clip_grad: float | None = Field(None, gt=0, description="largest norm of all gradients together")
+    accumulate: Count = Field(1, description="pieces in which one batch is computed")
+    precision: Annotated[Literal["32", "bf16", "16"], BeforeValidator(str)] = "32"
+    channels_last: bool = True
+    compile: bool = False
+
+    def check_images(self, images: int) -> None:
+        """Raise RecipeError if a batch is larger than the training split."""
+        if self.batch_size > images:
+            raise RecipeError(
+                f"schedule.batch_size {self.batch_size} is more than the {images} training images: set it to {images} or fewer, "
+                "in the teacher's and the assistant's own schedules too"
+            )
+
+    @model_validator(mode="after")
+    def _possible(self) -> "Schedule":
+        if self.decay == "step" and not self.milestones:
+            raise ValueError("decay 'step' needs `milestones`, for example [30, 60, 90]")
+        if self.milestones and self.decay != "step":
+            raise ValueError("`milestones` need `decay: step`")
+        fields = type(self).model_fields
+        if self.decay != "step" and self.gamma != fields["gamma"].default:
+            raise ValueError("`gamma` needs `decay: step`")
+        if self.optimizer == "adamw" and self.momentum != fields["momentum"].default:
+            raise ValueError("`momentum` is SGD's: leave it out, or `optimizer: adamw`")
+        if self.milestones and max(self.milestones) >= self.epochs:
+            raise ValueError(f"milestone {max(self.milestones)} is not before the end, epoch {self.epochs}")
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError(
+                f"warmup_epochs {self.warmup_epochs:g} leaves nothing of {self.epochs} epochs: lower it, or raise `epochs`"
+            )
+        if self.batch_size % self.accumulate:
+            raise ValueError(f"accumulate {self.accumulate} does not divide batch_size {self.batch_size}")
+        return self
+
+    def lasting(self, epochs: int) -> "Schedule":
+        """Return the same schedule stretched to another number of epochs: its milestones and its warm-up with it."""
+        stretched = (max(1, round(m * epochs / self.epochs)) for m in self.milestones)
+        milestones = tuple(m for m in stretched if m < epochs)
+        warmup = self.warmup_epochs if epochs >= self.epochs else self.warmup_epochs * epochs / self.epochs
+        changes: dict[str, Any] = {"epochs": epochs, "milestones": milestones, "warmup_epochs": warmup}
+        if self.milestones and not milestones:  # too short for a step
+            changes |= {"decay": "constant", "gamma": type(self).model_fields["gamma"].default}
+        return self.model_copy(update=changes)

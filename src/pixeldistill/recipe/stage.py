@@ -1,0 +1,52 @@
+"""One training, as recipes stand for it. Pure data."""
+
+from typing import Literal
+
+from pydantic import Field, PositiveInt
+
+from pixeldistill.recipe.base import Count, StageRef, Strict, UserPath
+from pixeldistill.recipe.losses import Term
+from pixeldistill.recipe.network import Network
+from pixeldistill.recipe.schedule import Schedule, Seeds
+
+
+class Bank(Strict):
+    """The teacher's outputs for every training view, computed once and kept on disk (half precision)."""
+
+    views: Count | Literal["exact"] = Field(description="distinct views of an image, after which they repeat; exact: no repeat")
+    folder: UserPath | None = Field(None, description="where; by default <run>/bank")
+
+
+class Stage(Strict):
+    """One training: a student, what teaches it, and how. Recipes expand to these."""
+
+    name: str
+    student: Network
+    teacher: Network | None = None
+    terms: tuple[Term, ...]
+    schedule: Schedule
+    crop_side: PositiveInt = Field(description="side at which every view is cropped before it is made smaller")
+    distinct_views: PositiveInt | None = Field(None, description="epochs after which the views repeat")
+    bank: Bank | None = None
+    order_seed: int | None = Field(None, description="of the order of the images; by default each seed has its own order")
+    seeds: tuple[int, ...] = (0,)
+    cost_as: str | None = Field(None, description="the stage with whose cost the epochs are still to be settled")
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Names of the stages that it starts from."""
+        weights = [network.weights for network in (self.student, self.teacher) if network]
+        return tuple(dict.fromkeys(origin.name for origin in weights if isinstance(origin, StageRef)))
+
+
+class StageEntry(Strict):
+    """One stage as a recipe writes it: `teacher` names an earlier stage, or is a network whose weights know the classes."""
+
+    name: str = Field(pattern=r"^[\w.-]+$")
+    student: Network
+    teacher: str | Network | None = None
+    terms: tuple[Term, ...] = Field(min_length=1)
+    schedule: Schedule | None = Field(None, description="by default the recipe's")
+    cost_as: str | None = Field(None, description="as many epochs as the training of that stage, and of its assistant, costs")
+    live: bool = Field(False, description="ask the teacher at every step, whatever `bank` says")
+    seeds: Seeds | None = Field(None, description="by default the recipe's, or its first for what later stages start from")

@@ -1,0 +1,144 @@
+"""A first recipe from a handful of settings, with sensible choices for all else."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from pixeldistill.errors import RecipeError, nearest
+from pixeldistill.recipe.tasks import RULES
+
+FINE_TUNING = {"epochs": 20, "lr": 0.01, "warmup_epochs": 1}
+DISTILLING = {"epochs": 40, "lr": 0.01, "warmup_epochs": 1}
+
+
+def starter(
+    data: str | Path | Mapping[str, Any],
+    student: str | None = None,
+    image_size: int | None = None,
+    *,
+    teacher: str = "resnet50",
+    teacher_image_size: int = 224,
+    teacher_weights: str | Path | None = None,
+    task: str = "classification",
+    method: str = "ts",
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    weights: str = "pretrained",
+    seeds: Sequence[int] = (0,),
+    run: str | Path | None = None,
+) -> dict[str, Any]:
+    """Return the content of a recipe.
+
+    Args:
+        data: a folder with a folder of images for each class, or what a recipe says as `data`.
+        student: a timm name.
+        image_size: side of the student's images in pixels; of a detector's the shorter one.
+        teacher: a timm name.
+        teacher_image_size: side of the teacher's images in pixels.
+        teacher_weights: a run folder or a weights file of a teacher that knows these classes; by default it is trained first.
+        task: classification or detection.
+        method: ts (in one stage) or tas (through an assistant).
+        epochs: of the student; the teacher is trained for half as many.
+        batch_size: of all trainings; by default 64, of detectors 8.
+        weights: what all networks start from: pretrained or none.
+        seeds: of the student.
+        run: the run folder; by default `runs/` and the data folder's name.
+
+    Raises:
+        RecipeError: no student, no image size, or no such task.
+
+    >>> starter("photos", "resnet18", 56, epochs=10)["student"]
+    {'network': 'resnet18', 'side': 56, 'weights': 'pretrained'}
+    """
+    if student is None or image_size is None:
+        missing = "student" if student is None else "image_size"
+        raise RecipeError(f"{missing} is missing: say it, as in student='resnet18', image_size=56")
+    if task not in RULES:
+        raise RecipeError(f"task {task!r} is not valid, {nearest(task, RULES)}")
+    known = dict(data) if isinstance(data, Mapping) else {"format": "folder", "root": str(data)}
+    starting = RULES[task].starting
+    of_task = {**starting.schedule, "batch_size": batch_size or starting.batch_size}
+    distilling = DISTILLING | of_task | ({"epochs": epochs} if epochs else {})
+    fine_tuning = FINE_TUNING | of_task | ({"epochs": max(1, epochs // 2)} if epochs else {})
+    taught: dict[str, Any] = {"network": teacher, "side": teacher_image_size}
+    if teacher_weights is None:
+        taught |= {"weights": weights, "schedule": _fitting(fine_tuning)}
+    else:
+        taught |= {"weights": str(teacher_weights)}
+    name = Path(str(known.get("root") or known["format"])).resolve().name
+    return {
+        "task": task,
+        "data": known,
+        **starting.before,
+        "teacher": taught,
+        "student": {"network": student, "side": image_size, "weights": weights},
+        **({"method": method} if method != "ts" else {}),
+        "controls": ["alone"],
+        "schedule": _fitting(distilling),
+        **starting.after,
+        **({"seeds": list(seeds)} if tuple(seeds) != (0,) else {}),
+        "run": str(run or f"runs/{name}"),
+    }
+
+
+def _fitting(schedule: dict[str, Any]) -> dict[str, Any]:
+    """Let the warm-up end before the training does."""
+    return schedule | {"warmup_epochs": min(schedule["warmup_epochs"], schedule["epochs"] / 4)}
+
+
+class Sizes(NamedTuple):
+    """What suits a data set: sides of the teacher's and the student's images in pixels, and a batch."""
+
+    teacher: int
+    student: int
+    batch: int
+
+
+def suited(shorter: int, images: int, task: str) -> Sizes:
+    """Choose sizes for images whose shorter side is so long, of which train has so many.
+
+    The student sees a part of the teacher's side; neither is larger than the images.
+
+    >>> suited(480, 1000, "classification"), suited(100, 20, "classification"), suited(600, 900, "detection")
+    (Sizes(teacher=224, student=56, batch=64), Sizes(teacher=96, student=32, batch=16), Sizes(teacher=512, student=256, batch=8))
+    """
+    largest, share, most = RULES[task].starting[:3]
+    teacher = max(64, min(largest, shorter // 32 * 32))
+    student = max(32, teacher // share // 8 * 8)
+    batch = most
+    while batch > max(1, images):
+        batch //= 2
+    return Sizes(teacher, student, batch)
+
+
+_COMMENTS = {
+    "task": "what is asked of an image",
+    "data": "root is relative to the folder in which you start pixeldistill",
+    "detector": "a light head; levels, anchors, head: see the guide",
+    "teacher": "a timm name; side: pixels. Trained first; a trained one instead of `schedule`: weights: FOLDER or FILE",
+    "student": "the network and the image that you can pay in the end: `pixeldistill cost NETWORK --side PIXELS`",
+    "controls": "the same student without a teacher: what distilling is worth",
+    "schedule": "of the student; more epochs are worth most",
+    "bank": "the teacher is asked once for so many views of each image, then read from disk",
+    "run": "what is made goes there",
+}
+
+
+def to_yaml(content: Mapping[str, Any], head: Sequence[str]) -> str:
+    """Write a recipe's content with a comment on each of its parts, and lines before all.
+
+    >>> print(to_yaml({"run": "runs/photos"}, ["two images"]), end="")
+    # two images
+    <BLANKLINE>
+    run: runs/photos  # what is made goes there
+    """
+    lines = [f"# {line}" for line in head] + [""]
+    for name, value in content.items():
+        style = None if isinstance(value, Mapping | Sequence) and not isinstance(value, str) else False
+        text = yaml.safe_dump({name: value}, default_flow_style=style, sort_keys=False, allow_unicode=True, width=100).rstrip()
+        comment = _COMMENTS.get(name, "")
+        first, *rest = text.split("\n")
+        lines += [f"{first}  # {comment}" if comment else first, *rest]
+    return "\n".join(lines) + "\n"

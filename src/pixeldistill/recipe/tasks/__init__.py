@@ -1,0 +1,9 @@
+"""What recipes of each task may say: one file a task."""
+
+from pixeldistill.recipe.tasks.base import TaskRules
+from pixeldistill.recipe.tasks.classification import ClassificationRules
+from pixeldistill.recipe.tasks.detection import DetectionRules
+
+__all__ = ["RULES", "TaskRules"]
+
+RULES: dict[str, TaskRules] = {rules.name: rules for rules in (ClassificationRules(), DetectionRules())}

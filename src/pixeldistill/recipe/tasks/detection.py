@@ -1,0 +1,123 @@
+"""Recipes of detection: what of a detector's pyramid the recipe leaves to the networks and to their chain (AFP)."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pixeldistill.errors import RecipeError
+from pixeldistill.recipe.camera import Imaging
+from pixeldistill.recipe.detector import MAX_LEVEL, MIN_LEVEL, DetectorSettings, merged
+from pixeldistill.recipe.levels import assistant_levels, exposed_levels, size_shift
+from pixeldistill.recipe.losses import BoxesTerm, FKDTerm, ISRDTerm, PKDTerm, SupervisedTerm, Term
+from pixeldistill.recipe.method import Method
+from pixeldistill.recipe.network import Assistant, Network, Student
+from pixeldistill.recipe.tasks.base import SUPERVISED, NetworkT, Starting, TaskRules
+
+if TYPE_CHECKING:
+    from pixeldistill.recipe.recipe import Recipe
+
+SCALE = (0.4, 1.0)  # of the crops' area
+_ISRD, _FKD = ISRDTerm(kind="isrd"), FKDTerm(kind="fkd", weight=0.2)  # beside the losses of the prediction; ours
+_PLAIN = (*SUPERVISED, PKDTerm(kind="pkd"), BoxesTerm(kind="boxes"))
+
+
+class DetectionRules(TaskRules):
+    """See `TaskRules`."""
+
+    name = "detection"
+    labels = "boxes"
+    headline = "map"
+    unused_imaging = ("crop",)
+    starting = Starting(
+        512, 2, 8, before={"detector": {"channels": 64, "depth": 2}},
+        schedule={"lr": 0.001, "optimizer": "adamw", "weight_decay": 0.05, "clip_grad": 10},
+    )  # fmt: skip
+    default_terms: ClassVar = {"ts": (*_PLAIN, _ISRD), "tas": (*_PLAIN, _FKD, _ISRD)}
+    assistant_terms: ClassVar = (*_PLAIN, _FKD)
+    plain_terms: ClassVar = _PLAIN
+    chain_term: ClassVar = _FKD
+
+    def with_defaults(self, content: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Let views show more of the image, as what a crop leaves out cannot be found in it; and have a detector."""
+        views = content.get("views") or {}
+        shown = {"scale": SCALE, **views} if isinstance(views, dict) else views
+        return {**content, "detector": content.get("detector") or {}, "views": shown}
+
+    def check(self, recipe: "Recipe") -> None:
+        """Raise ValueError if a recipe has settings of classifiers."""
+        networks = [network for network in recipe.networks if isinstance(network, Network)]
+        if any(camera.crop != Imaging().crop for camera in (recipe.imaging, *(n.imaging for n in networks if n.imaging))):
+            raise ValueError("imaging.crop is of classifiers: a detector is fed the whole image; leave it out")
+        if recipe.views.mixup:
+            raise ValueError("views.mixup mixes classes, not boxes: leave it out for detection")
+        if recipe.bank:
+            raise ValueError("`bank` keeps what classifiers say; detectors are asked at every step: leave it out")
+        stages = [part for part in (recipe.teacher, recipe.assistant, *recipe.stages) if part]
+        if any(s.label_smoothing for s in (recipe.schedule, *(stage.schedule for stage in stages if stage.schedule))):
+            raise ValueError("schedule.label_smoothing smooths classes, not boxes: leave it out for detection")
+        if any(network.stem_stride for network in networks):
+            raise ValueError("`stem_stride` is a control of classification")
+
+    def check_network(self, network: Network) -> None:
+        """Raise ValueError if an image is enlarged so that levels shift by no whole number."""
+        if not network.enlarges_levels:
+            raise ValueError(
+                f"an image of {network.side} pixels is to be enlarged to {network.enlarge}, which shifts a detector's levels by "
+                "no whole number: choose sides of which one is 2, 4, … times the other"
+            )
+
+    def check_method(self, method: Method) -> None:
+        """Raise ValueError if a control is one that a detector does not have."""
+        if method.stem_stride:
+            raise ValueError("`stem_stride` is a control of classification")
+        if method.enlarge and (method.chain == "tas" or method.from_assistant):
+            raise ValueError(
+                "an enlarged student meets other levels than those its assistant is trained to expose: make it one of the "
+                "`students`, with `enlarge`"
+            )
+
+    def complete(self, network: NetworkT, recipe: "Recipe") -> NetworkT:
+        """Return a network with what the recipe's `detector` says of all, where it does not say otherwise itself."""
+        assert recipe.detector is not None
+        return network.model_copy(update={"detector": merged(recipe.detector, network.detector)})
+
+    def may_be_enlarged(self, network: Network) -> bool:
+        """Return whether the levels shift by a whole number."""
+        return network.enlarges_levels
+
+    def assistant_of(self, network: Network, said: Assistant, student: Student, recipe: "Recipe") -> Network:
+        """Return the assistant with the levels of its teacher, and those that correspond to its student's levels (AFP)."""
+        assert recipe.detector is not None
+        own = merged(recipe.detector, said.detector)
+        if not (said.detector and "levels" in said.detector.model_fields_set):
+            own = own.model_copy(update={"levels": self._levels(network.side, student, recipe)})
+        return network.model_copy(update={"detector": own})
+
+    def _levels(self, side: int, student: Student, recipe: "Recipe") -> tuple[int, int]:
+        assert recipe.teacher is not None
+        first, last = self.complete(recipe.teacher, recipe).seen.levels
+        smaller = size_shift(recipe.teacher.side, side)
+        of_student = self.complete(student, recipe).seen.levels
+        levels = assistant_levels((first - smaller, last - smaller), of_student, size_shift(side, student.side))
+        if not MIN_LEVEL <= levels[0] <= levels[1] <= MAX_LEVEL:
+            raise RecipeError(
+                f"the assistant at {side} would need P{levels[0]}–P{levels[1]} to have its teacher's levels and "
+                f"{student.label}'s, and there are P{MIN_LEVEL}–P{MAX_LEVEL}: choose other `levels` for the student, or "
+                "`assistant.detector.levels`"
+            )
+        return levels
+
+    def terms_of_assistant(self, assistant: Network, student: Student, recipe: "Recipe") -> tuple[Term, ...]:
+        """Return the terms, the detector's own told which levels it will expose, where they are not all."""
+        assert assistant.detector is not None
+        own = assistant.detector.numbers
+        exposed = exposed_levels(self.complete(student, recipe).seen.numbers, student.side, own, assistant.side)
+        if not exposed or tuple(exposed) == own:
+            return self.assistant_terms
+        told = SupervisedTerm(kind="supervised", exposed=(exposed[0], exposed[-1]))
+        return tuple(told if isinstance(term, SupervisedTerm) else term for term in self.assistant_terms)
+
+    def title(self, network: Network) -> str:
+        """Return how a table names a network: two may differ in their levels alone."""
+        settings: DetectorSettings | None = network.detector
+        levels = f", P{settings.levels[0]}–P{settings.levels[1]}" if settings else ""
+        return f"{super().title(network)}{levels}"

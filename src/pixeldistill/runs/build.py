@@ -1,0 +1,175 @@
+"""What a pass is made of: networks, terms, teacher and batches, built from a stage's description."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from torch import Tensor
+
+from pixeldistill.data.dataset import TrainingViews
+from pixeldistill.data.sampler import Key
+from pixeldistill.data.splits import Splits
+from pixeldistill.data.store import ImageStore, open_store
+from pixeldistill.storage.files import write_json
+from pixeldistill.recipe.base import StageRef
+from pixeldistill.recipe.camera import Camera
+from pixeldistill.tasks import task_of
+from pixeldistill.tasks.networks import adopt, build_fresh, build_network
+from pixeldistill.networks.adapter import Adapter
+from pixeldistill.recipe.stage import Stage
+from pixeldistill.recipe.network import Network
+from pixeldistill.recipe.recipe import Recipe
+from pixeldistill.storage.run_folder import CARD
+from pixeldistill.display.tables import write_line
+from pixeldistill.training.bank import open_bank
+from pixeldistill.training.engine import check_batch
+from pixeldistill.evaluation.evaluate import TestImages
+from pixeldistill.training.fabric import Fabric, first_machine, make_fabric
+from pixeldistill.training.objective import Objective
+from pixeldistill.runs.passes import Training
+from pixeldistill.training.progress import counting
+from pixeldistill.runs.provenance import bank_folder, bank_key, network_card, resolve
+from pixeldistill.training.stream import Stream, altering, image_at, large_views
+from pixeldistill.training.teacher import LiveTeacher, Teacher
+from pixeldistill.types import WantedMap
+
+
+@dataclass(frozen=True)
+class Context:
+    """What all stages of a run share."""
+
+    recipe: Recipe
+    splits: Splits
+    folders: Mapping[str, Path]  # of each stage's first seed: what a `StageRef` means
+    workers: int
+    accelerator: str
+    console: Console
+    stores: list[ImageStore] = field(default_factory=list)  # the one, once it is open
+    seen: dict[tuple[str, Camera], TestImages] = field(default_factory=dict)  # test images by split and camera, read once
+
+    def say(self, text: str) -> None:
+        """Write a line."""
+        write_line(self.console, text)
+
+
+def check_stage(stage: Stage, stages: Mapping[str, Stage], context: Context, fabric: Fabric) -> None:
+    """Build everything once, before the first stage is trained: what cannot work is said now.
+
+    Args:
+        stage: to be checked.
+        stages: all of the recipe, by name: what it starts from is built too, to see whether its weights will fit.
+        context: of the run.
+        fabric: of this process.
+    """
+    classes = context.splits.classes
+    student = build_network(stage.student, classes, trained=False, weights=_before(stage.student))
+    if isinstance(stage.student.weights, StageRef):
+        source = stages[stage.student.weights.name]
+        state = build_fresh(source.student, len(classes)).net.state_dict()
+        adopt(student, state, source.student, f"stage {source.name}")
+    teacher = None
+    if stage.teacher:
+        untrained = _before(stage.teacher)
+        teacher = build_network(stage.teacher, classes, trained=untrained is None, weights=untrained)
+    objective = Objective(student, teacher.spec if teacher else None, stage.terms, stage.schedule.epochs)
+    check_batch(stage.schedule, len(context.splits.train), objective, fabric.world_size)
+    for note in dict.fromkeys([*student.notes, *(teacher.notes if teacher else [])]):
+        context.say(f"{stage.name}: note: {note}")
+
+
+def _before(network: Network) -> str | None:
+    """Return the weights to check with before the stage is trained that a network comes from; None where it has its own."""
+    return "none" if isinstance(network.weights, StageRef) else None
+
+
+def teacher_network(trainings: Sequence[Training], context: Context) -> Adapter | None:
+    """Build the network that teaches in a pass."""
+    teacher = next((training.stage.teacher for training in trainings if training.stage.teacher), None)
+    if teacher is None:
+        return None
+    return build_network(teacher, context.splits.classes, trained=True, weights=resolve(teacher.weights, context.folders))
+
+
+def build_stream(
+    trainings: Sequence[Training],
+    network: Adapter | None,
+    wanted: Sequence[Sequence[WantedMap]],
+    context: Context,
+    fabric: Fabric,
+) -> Stream:
+    """Build what the trainings of a pass share: their teacher, live or from a bank, and their batches."""
+    recipe, splits = context.recipe, context.splits
+    first = trainings[0].stage
+    dataset = TrainingViews(
+        splits.train, recipe.views, first.crop_side, recipe.imaging.kernel, task_of(recipe).collate, distinct=first.distinct_views,
+        reduced=recipe.data.decode == "reduced", store=_open_images(context, fabric),
+        finished=recipe.data.store is None or fabric.device.type != "cuda", cameras=altering(t.stage for t in trainings),
+    )  # fmt: skip
+    teacher = None
+    if network:
+        taught = next(training.stage for training in trainings if training.stage.teacher)
+        teacher = _build_teacher(taught, network, sorted(set().union(*wanted)), dataset, context, fabric)
+    return Stream(
+        [training.stage for training in trainings], wanted, dataset, teacher, task_of(recipe), len(splits.classes),
+        trainings[0].order_seed, context.workers, fabric,
+    )  # fmt: skip
+
+
+def _open_images(context: Context, fabric: Fabric) -> ImageStore | None:
+    """Open the image store, if the recipe has one, for the first pass that has something to train."""
+    data, splits = context.recipe.data, context.splits
+    if data.store is None:
+        return None
+    if context.stores:
+        return context.stores[0]
+    store = open_store(
+        data.store_folder or context.recipe.run / "store", splits.train, splits.identity("train"), side=data.store,
+        kernel=context.recipe.imaging.kernel, workers=context.workers, note=context.say, reduced=data.decode == "reduced",
+        bits=data.bits, rank=fabric.global_rank, world=first_machine(fabric), barrier=fabric.barrier,
+    )  # fmt: skip
+    context.stores.append(store)
+    return store
+
+
+def _build_teacher(
+    stage: Stage, network: Adapter, wanted: Sequence[WantedMap], dataset: TrainingViews, context: Context, fabric: Fabric
+) -> Teacher:
+    """Build a stage's teacher; with a bank it is asked once for every view, in float32, and read from disk ever after."""
+    assert stage.teacher is not None
+    if stage.bank is None:
+        return LiveTeacher(network, fabric, wanted, channels_last=stage.schedule.channels_last)
+    exact = make_fabric(accelerator=context.accelerator)
+    live = LiveTeacher(network, exact, wanted, channels_last=stage.schedule.channels_last)
+    camera = stage.teacher.camera
+
+    def load_views(batches: Iterable[list[Key]]) -> Iterator[tuple[Tensor, Tensor]]:
+        for large, _, keys, small in large_views(dataset, batches, context.workers, exact):
+            image = small.get(camera, large)
+            yield image_at(image, camera.side, camera.imaging.kernel, channels_last=stage.schedule.channels_last), keys
+
+    with counting(context.console, "teacher's bank", "blocks") as progress:
+        return open_bank(
+            stage.distinct_views or stage.schedule.epochs, stage.schedule.epochs,
+            bank_folder(stage, context.recipe, context.folders),
+            bank_key(stage, context.recipe, context.splits, context.folders), live, len(context.splits.train),
+            load_views, exact, context.say, progress,
+        )  # fmt: skip
+
+
+def build_objective(training: Training, teacher: Adapter | None, context: Context, fabric: Fabric) -> Objective:
+    """Build student and terms; what is fresh in them is drawn from the training's seed."""
+    stage = training.stage
+    torch.manual_seed(training.seed)
+    student = build_network(
+        stage.student, context.splits.classes, trained=False, weights=resolve(stage.student.weights, context.folders)
+    )
+    spec = teacher.spec if teacher and stage.teacher else None
+    objective = Objective(student, spec, stage.terms, stage.schedule.epochs)
+    if stage.schedule.compile:
+        objective.compile_student()
+    if fabric.is_global_zero:
+        card = network_card(training.stage, student, training.seed, context.recipe, context.splits)
+        write_json(training.folder / CARD, card)
+    return objective

@@ -1,0 +1,193 @@
+"""The dry run: every shape that will meet in a stage, found by building it and running it once."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pixeldistill.storage.archive import KEY
+from pixeldistill.data.boxes import Annotation
+from pixeldistill.data.describe import describe_data
+from pixeldistill.data.images import image_size
+from pixeldistill.data.splits import Sample, Splits, load_splits
+from pixeldistill.data.store import store_settings, stored_size
+from pixeldistill.data.views import whole_size
+from pixeldistill.recipe.detector import DetectorSettings
+from pixeldistill.errors import DataError, WeightsError
+from pixeldistill.storage.files import differences
+from pixeldistill.recipe.data import Data
+from pixeldistill.recipe.losses import SupervisedTerm, name_terms
+from pixeldistill.tasks.detection.anchors import coverage
+from pixeldistill.recipe.levels import pair_levels
+from pixeldistill.tasks import task_of
+from pixeldistill.recipe.base import StageRef
+from pixeldistill.recipe.formats import formats
+from pixeldistill.tasks.networks import Outline, check_trained, outline
+from pixeldistill.networks.weights.load import check_card, missing_weights
+from pixeldistill.recipe.stage import Stage
+from pixeldistill.recipe.network import Network
+from pixeldistill.recipe.recipe import Recipe
+from pixeldistill.storage.run_folder import RECORD
+from pixeldistill.recipe.schedule import Schedule
+from pixeldistill.terms import build_term, wanted_maps
+from pixeldistill.training.bank_layout import bank_bytes
+from pixeldistill.runs.passes import first_folders, passes
+from pixeldistill.runs.provenance import bank_folder, bank_settings, stage_settings, used_views
+from pixeldistill.storage.claims import begun, read_record
+from pixeldistill.storage.run_folder import stage_folder
+from pixeldistill.display.text import in_bytes, in_words
+
+ANY = 10  # classes are shown where nobody knows how many there are
+
+
+def describe_stage(stage: Stage, classes: int, images: int | None) -> list[str]:
+    """Describe in lines what a stage's networks see and give, and how its terms bring them together.
+
+    Raises:
+        NetworkError, WeightsError: a network that cannot be built as the recipe says.
+        RecipeError: terms that cannot compare these two.
+    """
+    student = outline(stage.student, classes)
+    distinct = stage.distinct_views
+    repeat = f"; they repeat after {distinct} epochs" if distinct and distinct < stage.schedule.epochs else ""
+    lines = [f"views: one crop at {stage.crop_side}×{stage.crop_side}, flipped once, then resized for each role{repeat}"]
+    lines += _describe_network("student" if stage.teacher else "network", stage.student, student)
+    spec = None
+    if stage.teacher:
+        teacher = outline(stage.teacher, classes)
+        lines += _describe_network("teacher", stage.teacher, teacher)
+        spec = teacher.spec
+    terms = [build_term(config, student.spec, spec) for config in stage.terms]
+    if spec and stage.bank:
+        wanted = wanted_maps(terms)
+        maps = "".join(f", map {spec.features[w.number]} as {w.height}×{w.width}" for w in wanted)
+        views = used_views(stage)
+        size = in_bytes(bank_bytes(spec, wanted, views, images)) if images else "?"
+        lines.append(f"  asked once: bank of {in_words(views, 'view')} an image, {size} (prediction{maps})")
+    for (name, config), term in zip(name_terms(stage.terms).items(), terms, strict=True):
+        changes = [
+            f", rising over {config.warmup_epochs:g} epochs" if config.warmup_epochs else "",
+            f", falling over the last {config.cooldown_epochs:g}" if config.cooldown_epochs else "",
+        ]
+        describe: Callable[[], str] | None = getattr(term, "describe", None)
+        detail = f": {describe()}" if describe else ""
+        lines.append(f"term {name}, weight {config.weight:g}{''.join(changes)}{detail}")
+    return lines
+
+
+def describe_schedule(schedule: Schedule) -> str:
+    """Describe in a line how a stage is trained."""
+    steps = f"× {schedule.gamma:g} at epochs {', '.join(map(str, schedule.milestones))}"
+    rule = steps if schedule.decay == "step" else schedule.decay
+    parts = [
+        f"{schedule.epochs} epochs of {schedule.optimizer}",
+        f"lr {schedule.lr:g} {rule}",
+        f"warm-up {schedule.warmup_epochs:g} epochs" if schedule.warmup_epochs else "",
+        f"batch {schedule.batch_size}" + (f" in {schedule.accumulate} pieces" if schedule.accumulate > 1 else ""),
+        f"weight decay {schedule.weight_decay:g}",
+        f"label smoothing {schedule.label_smoothing:g}" if schedule.label_smoothing else "",
+        f"gradients clipped at {schedule.clip_grad:g}" if schedule.clip_grad else "",
+        f"precision {schedule.precision}",
+        "channels last" if schedule.channels_last else "",
+        "compiled" if schedule.compile else "",
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def known_classes(recipe: Recipe) -> tuple[tuple[str, ...], int | None, list[str]]:
+    """Find the data's classes and how many training images it has, and say so; without the data, what its format has.
+
+    Raises:
+        DataError: the data is there, and not as the recipe says.
+    """
+    try:
+        splits = load_splits(recipe.data)
+        return splits.classes, len(splits.train), [*describe_data(splits), *_describe_store(recipe.data, splits)]
+    except DataError as error:
+        if recipe.data.root and recipe.data.root.exists():
+            raise
+        known = formats()[recipe.data.format].classes or ANY
+        return tuple(map(str, range(known))), None, [f"{error}; shapes are shown for {known} classes"]
+
+
+def describe_passes(recipe: Recipe, stages: Sequence[Stage]) -> list[str]:
+    """Return which trainings share a pass over the data."""
+    shared = [group for group in passes(recipe, stages) if len(group) > 1]
+    return [f"side by side, on one stream of views: {', '.join(training.title for training in group)}" for group in shared]
+
+
+def doubts(stage: Stage, classes: tuple[str, ...], images: int | None) -> list[str]:
+    """Name what `distill` would refuse though the shapes fit: weights that are not there or another network's, a large batch."""
+    found = []
+    if images is not None and stage.schedule.batch_size > images:
+        found.append(f"stage {stage.name}: batch_size {stage.schedule.batch_size} is more than the {images} training images")
+    for network in (stage.student, stage.teacher):
+        if network is None or network.weights in ("none", "pretrained") or isinstance(network.weights, StageRef):
+            continue
+        if not Path(network.weights).exists():
+            found.append(f"stage {stage.name}: {missing_weights(network.weights)}")
+        else:
+            try:
+                if network is stage.teacher:
+                    check_trained(network, classes if images is not None else None)
+                else:
+                    check_card(network.weights, network.network, None, None)
+            except WeightsError as error:
+                found.append(f"stage {stage.name}: {error}")
+    return found
+
+
+def disagreements(recipe: Recipe, stages: Sequence[Stage]) -> list[str]:
+    """Name the folders that were made by other settings, which `distill` would refuse. Images and weights are not looked at."""
+    found, folders = [], first_folders(recipe, stages)
+    for number, stage in enumerate(stages, start=1):
+        for seed in stage.seeds:
+            folder = stage_folder(recipe.run, number, stage.name, seed)
+            if begun(folder):
+                found += _differing(folder / RECORD, stage_settings(stage, seed, recipe))
+        if stage.bank and stage.teacher:
+            for key in _bank_keys(stage, recipe, folders)[:1]:
+                found += _differing(key, bank_settings(stage, recipe))
+    data = recipe.data
+    if data.store:
+        settings = store_settings(data.store, recipe.imaging.kernel, reduced=data.decode == "reduced", bits=data.bits)
+        found += _differing((data.store_folder or recipe.run / "store") / KEY, settings)
+    return found
+
+
+def _bank_keys(stage: Stage, recipe: Recipe, folders: Mapping[str, Path]) -> list[Path]:
+    """List what a stage's bank says of itself; nothing as long as its teacher's weights are not there."""
+    try:
+        return sorted(bank_folder(stage, recipe, folders).glob(f"*/view-*/{KEY}"))
+    except (WeightsError, OSError):
+        return []
+
+
+def _differing(path: Path, settings: Mapping[str, Any]) -> list[str]:
+    """Compare settings with what a folder's record says of the same."""
+    if not path.is_file():
+        return []
+    before = read_record(path)
+    changes = list(differences({name: before.get(name) for name in settings}, dict(settings)))
+    return [f"{path.parent} was made with other settings: its {'; '.join(changes[:3])}"] if changes else []
+
+
+def _describe_store(data: Data, splits: Splits) -> list[str]:
+    """Estimate the image store's size by some of its images."""
+    if data.store is None:
+        return []
+    some = splits.train[:: max(1, len(splits.train) // 64)]
+    sizes = [stored_size(*image_size(sample.path), data.store) for sample in some]
+    mean = 3 * sum(height * width for height, width in sizes) / len(sizes)
+    return [f"image store: shorter side {data.store}, about {in_bytes(mean * len(splits.train))}"]
+
+
+def _describe_network(role: str, network: Network, outlined: Outline) -> list[str]:
+    lines = task_of(network).describe_network(role, network, outlined.spec, _origin(network))
+    return [*lines, *(f"  note: {note}" for note in outlined.notes)]
+
+
+def _origin(network: Network) -> str:
+    return f"stage {network.weights.name}" if isinstance(network.weights, StageRef) else network.weights

@@ -1,0 +1,147 @@
+"""Equal compute: what a training costs, and how long one must last to cost as much as another.
+
+The unit is a multiply-accumulate. An image costs three forward passes of the student and of what its terms learn (forward,
+and twice as much backward), and one of the teacher: with a bank only once for every view that is distinct. A chain costs its last
+stage and the assistants that are trained for it, each once; the first teacher is there before all of them and counts for none.
+
+Source: ours.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from pixeldistill.cost.measure import macs
+from pixeldistill.errors import RecipeError
+from pixeldistill.tasks import task_of
+from pixeldistill.tasks.networks import build_fresh
+from pixeldistill.recipe.network import Network
+from pixeldistill.recipe.stage import Stage
+from pixeldistill.training.objective import Objective
+from pixeldistill.runs.provenance import used_views
+from pixeldistill.types import Batch, BoxTarget, Outputs, View
+
+SAMPLE = 2  # images for which the terms' own arithmetic is counted
+
+
+def settle(stages: Sequence[Stage], classes: int, images: int | None) -> tuple[Stage, ...]:
+    """Return every stage that is to cost as much as another the epochs that it takes.
+
+    Args:
+        stages: of a recipe.
+        classes: of the data.
+        images: of the training split; None where it is not there, which changes a cost, but hardly the epochs.
+
+    Raises:
+        RecipeError: a stage that costs more by its assistants alone.
+    """
+    by_name = {stage.name: stage for stage in stages}
+
+    def settled(name: str) -> Stage:
+        stage = by_name[name]
+        if stage.cost_as is not None:
+            settled(stage.cost_as)
+            by_name[name] = _settled(stage, by_name, classes, images)
+        return by_name[name]
+
+    return tuple(settled(stage.name) for stage in stages)
+
+
+def _settled(stage: Stage, stages: Mapping[str, Stage], classes: int, images: int | None) -> Stage:
+    assert stage.cost_as is not None
+    left = training_cost(stages[stage.cost_as], stages, classes, images) - _assistants_cost(stage, stages, classes, images)
+    per_epoch = _seen(stage, images) * _learning(stage, classes)
+    asking = _seen(stage, images) * _asking(stage, classes)
+    epochs = left / (per_epoch + asking)
+    if stage.bank and stage.distinct_views and epochs > stage.distinct_views:
+        epochs = (left - stage.distinct_views * asking) / per_epoch  # views that repeat cost the teacher nothing
+    if left <= 0:
+        raise RecipeError(
+            f"stage {stage.name} cannot cost as much as {stage.cost_as}: its assistants alone cost more; say its `epochs`"
+        )
+    lasting = max(1, round(epochs))
+    terms = tuple(term.stretched(lasting / stage.schedule.epochs) for term in stage.terms)
+    return stage.model_copy(update={"schedule": stage.schedule.lasting(lasting), "terms": terms, "cost_as": None})
+
+
+def training_cost(stage: Stage, stages: Mapping[str, Stage], classes: int, images: int | None) -> float:
+    """Count the multiply-accumulates of a stage's training and of the assistants trained for it.
+
+    Args:
+        stage: what is trained.
+        stages: all of the recipe, by name.
+        classes: of the data.
+        images: of the training split; see `settle`.
+    """
+    return _own_cost(stage, classes, images) + _assistants_cost(stage, stages, classes, images)
+
+
+def _assistants_cost(stage: Stage, stages: Mapping[str, Stage], classes: int, images: int | None) -> float:
+    assistants = {name for name in _ancestors(stage, stages) if stages[name].teacher}
+    return sum(_own_cost(stages[name], classes, images) for name in assistants)
+
+
+def _ancestors(stage: Stage, stages: Mapping[str, Stage]) -> Iterator[str]:
+    for name in stage.sources:
+        yield name
+        yield from _ancestors(stages[name], stages)
+
+
+def _own_cost(stage: Stage, classes: int, images: int | None) -> float:
+    epochs = stage.schedule.epochs
+    asked = used_views(stage) if stage.bank else epochs
+    return _seen(stage, images) * (epochs * _learning(stage, classes) + asked * _asking(stage, classes))
+
+
+def _seen(stage: Stage, images: int | None) -> int:
+    """Return how many images an epoch has."""
+    size = stage.schedule.batch_size
+    if images is None:
+        return size
+    stage.schedule.check_images(images)
+    return images // size * size
+
+
+def _learning(stage: Stage, classes: int) -> float:
+    """Count what an image costs the student and what its terms learn."""
+    terms = _terms_macs(_bare(stage.student), _bare(stage.teacher) if stage.teacher else None, stage.terms, classes)
+    return 3.0 * (_macs(_bare(stage.student), classes) + terms)
+
+
+def _asking(stage: Stage, classes: int) -> float:
+    """Count what the teacher costs for an image."""
+    return float(_macs(_bare(stage.teacher), classes)) if stage.teacher else 0.0
+
+
+def _bare(network: Network) -> str:
+    """Write down what decides a network's arithmetic, so that equal ones are counted once."""
+    return network.model_copy(update={"weights": "none"}).model_dump_json()
+
+
+@lru_cache
+def _macs(network: str, classes: int) -> int:
+    return macs(build_fresh(Network.model_validate_json(network), classes))
+
+
+@lru_cache
+def _terms_macs(student: str, teacher: str | None, terms: tuple[object, ...], classes: int) -> float:
+    """Count the forward arithmetic of the terms for an image, by running them once on noise."""
+    if teacher is None:
+        return 0.0
+    network, other = (build_fresh(Network.model_validate_json(n), classes) for n in (student, teacher))
+    objective = Objective(network, other.spec, terms, 1)  # type: ignore[arg-type]
+    images = [torch.rand(SAMPLE, 3, *spec.image_size) for spec in (network.spec, other.spec)]
+    with torch.no_grad():
+        target = task_of(network).placeholder(SAMPLE)
+        views = {role: View(image, target) for role, image in zip(("student", "teacher"), images, strict=True)}
+        said = other(images[1])
+        maps = {w.number: torch.rand(SAMPLE, said.features[w.number].shape[1], w.height, w.width) for w in objective.wanted}
+        features = tuple(maps.get(i, torch.empty(0)) for i in range(len(said.features)))
+        batch = Batch(views, Outputs(said.prediction, said.input_feature, features, said.towers), teacher_head=other.finish_head)
+        own = network(images[0])
+        with FlopCounterMode(display=False) as counter:
+            for term in objective.terms.values():
+                term(own, batch.teacher, batch)
+    return float(counter.get_total_flops()) / 2 / SAMPLE

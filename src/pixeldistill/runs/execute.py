@@ -1,0 +1,262 @@
+"""From a recipe to trained networks: builds each stage, fits it, measures it, records it."""
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from itertools import chain
+
+from rich.console import Console
+
+from pixeldistill.data.check import check_images
+from pixeldistill.data.describe import describe_data
+from pixeldistill.data.loading import AHEAD, default_workers, shared_memory_notes
+from pixeldistill.data.splits import load_splits
+from pixeldistill.errors import GivenUp, RecipeError, RunError
+from pixeldistill.recipe.expand import expand
+from pixeldistill.storage.files import PARTIAL, Held, locked, remove_litter, write_json
+from pixeldistill.tasks import task_of
+from pixeldistill.tasks.base import Taught
+from pixeldistill.networks.adapter import Adapter
+from pixeldistill.networks.weights.load import state_bytes
+from pixeldistill.recipe.recipe import Recipe
+from pixeldistill.recipe.stage import Stage
+from pixeldistill.storage.run_folder import DONE
+from pixeldistill.runs.build import Context, build_objective, build_stream, check_stage, teacher_network
+from pixeldistill.training.engine import fit
+from pixeldistill.runs.equal_compute import settle
+from pixeldistill.evaluation.evaluate import answer, evaluate
+from pixeldistill.training.fabric import Fabric, make_fabric
+from pixeldistill.training.objective import Objective
+from pixeldistill.runs.outcome import Outcome, Result, alone_on_val, measure_trained, seen, single_figures
+from pixeldistill.runs.passes import Training, first_folders, passes
+from pixeldistill.training.progress import Progress
+from pixeldistill.runs.provenance import stage_record
+from pixeldistill.storage.claims import begun, check_record, claim
+from pixeldistill.storage.run_folder import renumber, stages_of
+from pixeldistill.training.stream import Stream
+from pixeldistill.training.trainee import Job
+from pixeldistill.display.text import reasons
+
+
+@dataclass(frozen=True)
+class Work:
+    """A recipe that was checked and can be trained: all that its trainings share, and which go side by side."""
+
+    context: Context
+    stages: Sequence[Stage]
+    passes: Sequence[Sequence[Training]]
+
+
+def run_recipe(
+    recipe: Recipe,
+    *,
+    supervised_only: bool = False,
+    workers: int | None = None,
+    accelerator: str = "auto",
+    console: Console | None = None,
+) -> list[Result]:
+    """Train all stages of a recipe, with every seed; what is done already is skipped, what was begun goes on.
+
+    Args:
+        recipe: what to train.
+        supervised_only: leave out the stages that have a teacher, and those that start from one of them.
+        workers: loader processes; by default the cores but one, four at most.
+        accelerator: as Lightning Fabric names it: auto, cpu, cuda, mps.
+        console: where progress is written.
+
+    Raises:
+        PixelDistillError: see the errors of recipes, data, networks, weights and runs; all that can be checked is
+            checked before the first step. GivenUp: a training diverged; it is raised when all others are done, and has their
+            results.
+    """
+    names: set[str] = set()
+    for stage in expand(recipe):  # in order: a stage comes after what it starts from
+        if not supervised_only or (stage.teacher is None and names.issuperset(stage.sources)):
+            names.add(stage.name)
+    if not names:
+        raise RecipeError("nothing to train from labels alone: use `pixeldistill distill`")
+    work = prepare(recipe, names, workers=workers, accelerator=accelerator, console=console)
+    with taken(work, names):
+        outcomes = train(work, names)
+    results = [outcome for _, outcome in outcomes if isinstance(outcome, Result)]
+    if failures := [str(outcome) for _, outcome in outcomes if isinstance(outcome, RunError)]:
+        raise GivenUp(reasons(failures), results)
+    return results
+
+
+def prepare(
+    recipe: Recipe, names: Collection[str] | None = None, *, workers: int | None = None, accelerator: str = "auto",
+    console: Console | None = None,
+) -> Work:  # fmt: skip
+    """Check the data, and the stages that are to be trained (by default all): what cannot work is said now.
+
+    Raises:
+        PixelDistillError: see `run_recipe`.
+    """
+    fabric = make_fabric(accelerator=accelerator)
+    console = console or Console()
+    console.quiet = console.quiet or not fabric.is_global_zero
+    workers = default_workers() if workers is None else workers
+    splits = check_images(load_splits(recipe.data), recipe.data, workers)
+    stages = settle(expand(recipe), len(splits.classes), len(splits.train))
+    context = Context(recipe, splits, first_folders(recipe, stages), workers, accelerator, console)
+    for line in describe_data(splits):
+        context.say(line)
+    for stage in stages:
+        if names is None or stage.name in names:
+            check_stage(stage, {s.name: s for s in stages}, context, fabric)
+    batch = max((stage.schedule.batch_size * 3 * stage.crop_side**2 for stage in stages), default=0)
+    for note in shared_memory_notes(batch * AHEAD * workers):
+        context.say(note)
+    return Work(context, stages, passes(recipe, stages))
+
+
+@contextmanager
+def taken(work: Work, names: Collection[str]) -> Iterator[None]:
+    """Hold the run's folder, so that no other run writes there, and give its stages the numbers that they have now.
+
+    Raises:
+        RunError: another run holds it, or another recipe has begun a stage of these names; then nothing is changed.
+    """
+    run, fabric = work.context.recipe.run, make_fabric(accelerator=work.context.accelerator)
+    busy = f"{run} is in use by another run: wait for it, or choose another `run`"
+    with locked(run, busy) if fabric.is_global_zero else nullcontext():
+        if fabric.is_global_zero:
+            _check_begun(work, names)
+            remove_litter(run.rglob(f".*{PARTIAL}"), held=True)  # of a process that was killed while it wrote
+            renumber(run, [stage.name for stage in work.stages])
+        fabric.barrier()
+        yield
+
+
+def _check_begun(work: Work, names: Collection[str]) -> None:
+    """Raise RunError if another recipe has begun these stages, wherever their folders are now."""
+    context, stand = work.context, dict(stages_of(work.context.recipe.run))
+    first = {stage.name: stand[stage.name] / f"seed-{stage.seeds[0]}" for stage in work.stages if stage.name in stand}
+    for _, stage, seed, _ in chain.from_iterable(work.passes):
+        told = stage.name in names and stage.name in stand  # what starts from something that is to be trained anew is not
+        if told and all(source in first and (first[source] / DONE).is_file() for source in stage.sources):
+            record = stage_record(stage, seed, context.recipe, context.splits, first)
+            check_record(stand[stage.name] / f"seed-{seed}", record)
+
+
+def train(work: Work, names: Collection[str], until: int | None = None) -> list[tuple[Training, Outcome]]:
+    """Train the stages of these names, in a run that is `taken`, by default to their end.
+
+    Args:
+        work: what was prepared.
+        names: of stages.
+        until: the epoch after which trainings stop for now.
+
+    Returns:
+        What came of the trainings that are over, in the recipe's order.
+    """
+    outcomes: list[tuple[Training, Outcome]] = []
+    folders, fabric = work.context.folders, make_fabric(accelerator=work.context.accelerator)
+    for group in work.passes:
+        chosen = [training for training in group if training.stage.name in names]
+        # The first process has written what the others may not see yet.
+        can = fabric.broadcast([all((folders[s] / DONE).is_file() for s in training.stage.sources) for training in chosen])
+        ready = [training for training, able in zip(chosen, can, strict=True) if able]
+        for training in (training for training, able in zip(chosen, can, strict=True) if not able):
+            outcomes.append((training, RunError(f"{training.title} was not trained: what it starts from was given up")))
+        outcomes += _run_pass(ready, work.context, until)
+    return sorted(outcomes, key=lambda pair: pair[0].order)
+
+
+def failures_of(outcomes: Sequence[tuple[Training, Outcome]]) -> dict[str, str]:
+    """Return the reasons of trainings that came to nothing, by their stages' names."""
+    return {training.stage.name: str(outcome) for training, outcome in outcomes if isinstance(outcome, RunError)}
+
+
+def fill_banks(work: Work, names: Collection[str]) -> None:
+    """Make the image store, and ask the teachers of these stages for all that their bank is to hold."""
+    for group in work.passes:
+        if trainings := [training for training in group if training.stage.name in names]:
+            _build_pass(trainings, work.context)
+
+
+def _run_pass(trainings: Sequence[Training], context: Context, until: int | None) -> list[tuple[Training, Outcome]]:
+    """Train side by side what is to be trained of a pass; returns what came of each that is over."""
+    outcomes: list[tuple[Training, Outcome]] = []
+    left = []
+    for training in trainings:
+        stage, seed, folder = training.stage, training.seed, training.folder
+        record = stage_record(stage, seed, context.recipe, context.splits, context.folders)
+        fabric = make_fabric(accelerator=context.accelerator)
+        done = fabric.broadcast(claim(folder, record) if fabric.is_global_zero else None)
+        if done:
+            context.say(f"{training.title}: done before, {folder}")
+            outcomes.append((training, Result(stage, seed, folder, done)))
+        else:
+            left.append(training)
+    if not left:
+        return outcomes
+    fabric, objectives, stream = _build_pass(left, context)
+    jobs = [_job(training, objective, context, fabric) for training, objective in zip(left, objectives, strict=True)]
+    title = left[0].title if len(left) == 1 else f"{len(left)} networks side by side"
+    held = Held(context.recipe.run)
+    with Progress(context.console, title) as progress:
+        states = fit(fabric, jobs, stream, left[0].stage.schedule, len(context.splits.train), progress, until)
+    for training, objective, state in zip(left, objectives, states, strict=True):
+        if isinstance(state, RunError):
+            outcomes.append((training, state))
+        elif state.epoch == training.stage.schedule.epochs:
+            record = {
+                "epochs": state.epoch,
+                "best_epoch": state.best_epoch,
+                "seconds": sum(row["seconds"] for row in state.history),
+                "side_by_side": len(left),
+            } | measure_trained(training, objective, context, fabric)
+            if fabric.is_global_zero:
+                held.check()
+                write_json(training.folder / DONE, record)
+            outcomes.append((training, Result(training.stage, training.seed, training.folder, record)))
+    return outcomes
+
+
+def _build_pass(trainings: Sequence[Training], context: Context) -> tuple[Fabric, list[Objective], Stream]:
+    """Build students, terms, teacher and batches of a pass; fills its bank."""
+    fabric = make_fabric(trainings[0].stage.schedule.precision, context.accelerator)
+    network = teacher_network(trainings, context)
+    taught = [training for training in trainings if training.stage.teacher and not begun(training.folder)]
+    if network and taught:
+        for line in _describe_teacher(network.to(fabric.device), taught, context, fabric):
+            context.say(line)
+    objectives = [build_objective(training, network, context, fabric) for training in trainings]
+    stream = build_stream(trainings, network, [objective.wanted for objective in objectives], context, fabric)
+    return fabric, objectives, stream
+
+
+def _describe_teacher(
+    network: Adapter, taught: Sequence[Training], context: Context, fabric: Fabric
+) -> list[str]:  # fmt: skip
+    """Measure a frozen teacher on val before it teaches for the first time; returns lines that say what it knows."""
+    teacher = taught[0].stage.teacher
+    assert teacher is not None
+    images = seen("val", teacher.camera, context, fabric)
+    stages = expand(context.recipe)
+    students = [
+        Taught(t.stage.name, t.stage.student, teacher, alone_on_val(t.stage, stages, context.folders)) for t in taught
+    ]
+    return task_of(network).describe_teacher(
+        f"{teacher.network} at {teacher.side}",
+        lambda levels: answer(network, images, fabric, levels),
+        [sample.label for sample in images.samples],
+        context.splits.classes,
+        students,
+    )
+
+
+def _job(training: Training, objective: Objective, context: Context, fabric: Fabric) -> Job:
+    student = objective.student
+    validation = seen("val", training.stage.student.camera, context, fabric)
+    return Job(
+        name=training.title,
+        objective=objective,
+        validate=lambda: single_figures(evaluate(student, validation, fabric)),
+        select_by=context.recipe.rules.headline,
+        serialise=lambda: state_bytes(student.net),
+        seed=training.seed,
+        folder=training.folder,
+    )

@@ -1,0 +1,73 @@
+"""Which trainings are done side by side: those that see the same batches and the same teacher."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pixeldistill.recipe.recipe import Recipe
+from pixeldistill.recipe.stage import Stage
+from pixeldistill.storage.run_folder import stage_folder
+
+
+class Training(NamedTuple):
+    """One stage with one seed."""
+
+    order: int  # among all trainings of the recipe
+    stage: Stage
+    seed: int
+    folder: Path
+
+    @property
+    def title(self) -> str:
+        """What the user reads of it."""
+        return f"{self.folder.parent.name} seed {self.seed}"
+
+    @property
+    def order_seed(self) -> int:
+        """Seed of the order of its images."""
+        return self.seed if self.stage.order_seed is None else self.stage.order_seed
+
+
+def passes(recipe: Recipe, stages: Sequence[Stage]) -> list[list[Training]]:
+    """Group all trainings of a recipe into passes over the data, none before what it starts from.
+
+    Side by side go trainings with the same schedule, crops and order of images, and with the same teacher or none; those in half
+    precision go alone, as the scale of their gradients is one training's.
+    """
+    groups: list[list[Training]] = []
+    pass_of: dict[str, int] = {}  # the last pass in which a stage is trained
+    order = 0
+    for number, stage in enumerate(stages, start=1):
+        earliest = max((pass_of[source] + 1 for source in stage.sources), default=0)
+        for seed in stage.seeds:
+            training = Training(order, stage, seed, stage_folder(recipe.run, number, stage.name, seed))
+            order += 1
+            place = next((i for i in range(earliest, len(groups)) if recipe.one_pass and _together(groups[i], training)), None)
+            if place is None:
+                place = len(groups)
+                groups.append([])
+            groups[place].append(training)
+            pass_of[stage.name] = max(place, pass_of.get(stage.name, 0))
+    return groups
+
+
+def first_folders(recipe: Recipe, stages: Sequence[Stage]) -> dict[str, Path]:
+    """Name the folder of every stage's first seed: what later stages mean by the stage."""
+    return {s.name: stage_folder(recipe.run, number, s.name, s.seeds[0]) for number, s in enumerate(stages, start=1)}
+
+
+def _together(group: Sequence[Training], training: Training) -> bool:
+    if _stream(group[0]) != _stream(training) or training.stage.schedule.precision == "16":
+        return False
+    return all(
+        t.stage.teacher is None or training.stage.teacher is None or _teacher(t.stage) == _teacher(training.stage) for t in group
+    )
+
+
+def _stream(training: Training) -> tuple[Any, ...]:
+    stage = training.stage
+    return stage.schedule, stage.crop_side, stage.distinct_views, training.order_seed
+
+
+def _teacher(stage: Stage) -> tuple[Any, ...]:
+    return stage.teacher, stage.bank

@@ -1,0 +1,132 @@
+"""What a training's folder says of it: the record that decides whether it may be gone on with, and the network's card."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pixeldistill.recipe.card import NetworkCard
+from pixeldistill.storage.records import read_done
+from pixeldistill.data.splits import Splits
+from pixeldistill.recipe.expand import expand
+from pixeldistill.networks.adapter import Adapter
+from pixeldistill.networks.weights.load import packaged_weights, weights_file
+from pixeldistill.recipe.stage import Stage
+from pixeldistill.recipe.network import Network
+from pixeldistill.recipe.base import StageRef
+from pixeldistill.recipe.recipe import Recipe
+from pixeldistill.storage.run_folder import DONE, find_run
+from pixeldistill.storage.claims import file_digest
+from pixeldistill.storage.run_folder import stage_folder
+
+
+def finished(recipe: Recipe) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Return the figures of every finished training of a recipe, with its stage's name."""
+    for number, stage in enumerate(expand(recipe), start=1):
+        for seed in stage.seeds:
+            done = stage_folder(recipe.run, number, stage.name, seed) / DONE
+            if done.is_file():
+                yield stage.name, read_done(done)
+
+
+def stage_record(stage: Stage, seed: int, recipe: Recipe, splits: Splits, folders: Mapping[str, Path]) -> dict[str, Any]:
+    """Name all that decides a training's result: a folder is gone on with only by the same."""
+    networks = {role: network for role, network in (("student", stage.student), ("teacher", stage.teacher)) if network}
+    return stage_settings(stage, seed, recipe) | {
+        "data_digest": splits.digest(),
+        "weights_digest": {role: weights_digest(network, folders) for role, network in networks.items()},
+    }
+
+
+def stage_settings(stage: Stage, seed: int, recipe: Recipe) -> dict[str, Any]:
+    """Return the part of a training's record that the recipe alone decides."""
+    return {
+        "stage": stage.model_dump(mode="json", exclude={"seeds": True, "bank": {"folder"}}),
+        "seed": seed,
+        "data": recipe.data.model_dump(mode="json", exclude={"root", "store_folder"}),
+        "views": recipe.views.model_dump(mode="json"),
+        "kernel": recipe.imaging.kernel,  # of the large view; the networks' cameras are theirs
+    }
+
+
+def bank_key(stage: Stage, recipe: Recipe, splits: Splits, folders: Mapping[str, Path]) -> dict[str, Any]:
+    """Name all that decides what a stage's teacher says of the training views."""
+    assert stage.teacher is not None
+    return bank_settings(stage, recipe) | {
+        "weights": weights_digest(stage.teacher, folders),
+        "images": splits.identity("train"),
+    }
+
+
+def bank_settings(stage: Stage, recipe: Recipe) -> dict[str, Any]:
+    """Return the part of a bank's key that the recipe alone decides."""
+    assert stage.teacher is not None
+    return {
+        "teacher": stage.teacher.model_dump(mode="json", exclude={"weights"}),
+        "views": recipe.views.model_dump(mode="json"),
+        "crop_side": stage.crop_side,
+        "kernel": recipe.imaging.kernel,
+        "decode": recipe.data.decode,
+        "bits": recipe.data.bits,
+        "store": recipe.data.store,
+    }
+
+
+def used_views(stage: Stage) -> int:
+    """Return for how many views of an image a stage's teacher is asked: each epoch's, unless they repeat before."""
+    return min(stage.distinct_views or stage.schedule.epochs, stage.schedule.epochs)
+
+
+def bank_folder(stage: Stage, recipe: Recipe, folders: Mapping[str, Path]) -> Path:
+    """Name the folder of a stage's bank: in the recipe's, one for each teacher.
+
+    It is called after the teacher's network, side and weights, so that the recipe which trains it and those that are given it
+    find the same one.
+    """
+    assert stage.teacher is not None
+    assert stage.bank is not None
+    network, digest = stage.teacher.network.rsplit("/", maxsplit=1)[-1], weights_digest(stage.teacher, folders)[:8]
+    return (stage.bank.folder or recipe.run / "bank") / f"{network}-{stage.teacher.side}-{digest}"
+
+
+def network_card(stage: Stage, student: Adapter, seed: int, recipe: Recipe, splits: Splits) -> dict[str, Any]:
+    """Describe the deployed network: see `cards.NetworkCard`."""
+    network, root = stage.student, recipe.data.root
+    card = {
+        "network": network.network,
+        "side": network.side,
+        "patch": network.patch,
+        "options": network.options,
+        "enlarge": network.enlarge,
+        "stem_stride": network.stem_stride,
+        **network.model_dump(mode="json", include={"detector"}),
+        "classes": list(splits.classes),
+        "mean": list(student.mean),
+        "std": list(student.std),
+        # A detector is shown whole images.
+        "bits": splits.bits,
+        "imaging": network.camera.imaging.model_dump(mode="json", exclude=set(recipe.rules.unused_imaging)),
+        "data": recipe.data.model_dump(mode="json") | ({"root": str(root.resolve())} if root else {}),
+        "stage": stage.name,
+        "seed": seed,
+    }
+    NetworkCard.model_validate(card)
+    return card
+
+
+def resolve(weights: str | StageRef, folders: Mapping[str, Path]) -> str:
+    """Name the folder that a reference to an earlier stage means; anything else as it is."""
+    if isinstance(weights, StageRef):
+        return str(folders[weights.name])
+    return weights
+
+
+def weights_digest(network: Network, folders: Mapping[str, Path]) -> str:
+    """Identify the weights that a network starts from."""
+    weights = resolve(network.weights, folders)
+    if weights == "pretrained":
+        package = packaged_weights(network.network)
+        return file_digest(Path(package)) if package else "timm"
+    if weights == "none":
+        return weights
+    path = Path(weights)
+    return file_digest(weights_file(find_run(path)) if path.is_dir() else path)

@@ -1,0 +1,103 @@
+"""What a training leaves about itself, checked when it is read: the network's card, its figures, a sweep's front. No torch."""
+
+import csv
+import io
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, TypeVar
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, model_validator
+
+from pixeldistill.display.metric_names import HEADLINES
+from pixeldistill.display.tables import Sheets
+from pixeldistill.display.text import printable, shown
+from pixeldistill.errors import PixelDistillError, RunError
+from pixeldistill.storage.files import read_json, read_text, write_file, write_json
+
+Figures = dict[str, float | list[float | None] | None]
+
+
+class Done(BaseModel):
+    """What a finished training reached and what its network costs (done.json)."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    network: str
+    side: int
+    encoding: str
+    bytes: float
+    macs: int
+    parameters: int
+    last: dict[Literal["val", "test"], Figures]
+    best: dict[Literal["val", "test"], Figures]
+
+    @model_validator(mode="after")
+    def _measured(self) -> "Done":
+        names = set(HEADLINES)
+        for figures in (*self.last.values(), *self.best.values()):
+            if not names & figures.keys() or any(isinstance(figures.get(name), list) for name in names):
+                raise ValueError(f"figures without {' or '.join(sorted(names))}")
+        if "val" not in self.last or self.last.keys() != self.best.keys():
+            raise ValueError("figures of the last and of the best epoch are not of the same splits")
+        return self
+
+
+def read_done(path: Path) -> dict[str, Any]:
+    """Read a training's done.json. Raises RunError."""
+    return _checked(Done, read_json(path, mend=": remove its folder to begin anew"), path, RunError).model_dump()
+
+
+class FrontRow(NamedTuple):
+    """A student of a sweep: its folder in the run's, whether it is on the front, and what it reached on val."""
+
+    folder: str
+    front: bool
+    val: float | None
+
+
+def read_front(path: Path, error: type[PixelDistillError]) -> list[FrontRow]:
+    """Read a sweep's frontier.csv; raises the error where it is damaged."""
+    try:
+        rows = list(csv.DictReader(io.StringIO(read_text(path, error))))
+        return [FrontRow(row["folder"], row["front"] == "1", float(row["val"]) if row["val"] else None) for row in rows]
+    except (KeyError, TypeError, ValueError, csv.Error) as failure:
+        raise error(f"{path} is damaged ({shown(str(failure))}): give the sweep's command again") from failure
+
+
+def read_history(path: Path) -> list[dict[str, float]]:
+    """Read a training's log (metrics.csv), a row an epoch. Raises RunError where it is damaged."""
+    try:
+        rows = list(csv.DictReader(io.StringIO(read_text(path)), strict=True))
+        return [{name: float(value) for name, value in row.items()} for row in rows]
+    except (ValueError, TypeError, csv.Error) as error:
+        raise RunError(f"{path} is damaged ({shown(str(error))}): remove its folder to begin anew") from error
+
+
+def write_sheets(path: Path, sheets: Sheets) -> None:
+    """Write tables as Markdown, for people, and beside it as JSON, for the report."""
+    write_file(path, sheets.markdown())
+    write_json(path.with_suffix(".json"), asdict(sheets))
+
+
+def read_sheets(path: Path) -> Sheets | None:
+    """Read tables by their Markdown's name; None where there are none. Raises RunError where they are damaged."""
+    told = path.with_suffix(".json")
+    if not told.is_file():
+        return None
+    try:
+        return TypeAdapter(Sheets).validate_python(read_json(told))
+    except ValidationError as error:
+        raise RunError(f"{told} is damaged: give the command that wrote it again") from error
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def _checked(model: type[Model], content: object, path: Path, error: type[PixelDistillError]) -> Model:
+    try:
+        return model.model_validate(content)
+    except ValidationError as failure:
+        first = failure.errors()[0]
+        place = printable(".".join(map(str, first["loc"])))[:80]
+        what = printable(first["msg"].removeprefix("Value error, "))[:120]
+        raise error(f"{path} is damaged, or of another version: {place}{': ' if place else ''}{what}") from failure

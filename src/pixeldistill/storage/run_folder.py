@@ -1,0 +1,81 @@
+"""Which training a run folder, `<run>/<n>-<stage>/seed-<s>/`, stands for. No torch."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from pixeldistill.errors import WeightsError
+
+CARD = "network.json"
+RECORD = "stage.json"
+CHECKPOINT = "last.ckpt"
+BEST = "best.safetensors"
+DONE = "done.json"
+LAST = "last.safetensors"
+ANSWERS = "answers.json"  # to every test image
+METRICS = "metrics.csv"  # a row an epoch
+FIGURES = "results.md"  # of a run: what each stage costs, and all its figures
+COMPARISON, FRONTIER = "comparison.md", "frontier.md"  # tables of a comparison and of a sweep; beside each the same as JSON
+FRONT = "frontier.csv"  # what a sweep leaves: its students' costs and figures, and which are on the front
+
+
+def find_run(path: Path) -> Path:
+    """Find the finished or saved training below a run folder: the last stage's first seed, where several are.
+
+    Raises:
+        WeightsError: there is none, or the run is a sweep.
+    """
+    if (path / CARD).is_file():
+        return path
+    if (path / FRONT).is_file():
+        from pixeldistill.storage.records import read_front  # which needs the names above
+
+        best = [str(path / row.folder) for row in read_front(path / FRONT, WeightsError) if row.front]
+        raise WeightsError(f"{path} is a sweep with several students: name one, of its front {', '.join(best) or 'none is left'}")
+    cards = sorted([*path.glob(f"*/{CARD}")] or [*path.glob(f"*/*/{CARD}")], key=lambda card: seed_number(card.parent))
+    if not cards:
+        if not path.exists():
+            raise WeightsError(f"{path} is not there: name a run folder, or an exported file")
+        if not path.is_dir():
+            raise WeightsError(
+                f"{path} is a file: name the run folder that it lies in; an exported file (.onnx) is for predict alone"
+            )
+        raise WeightsError(f"{path} is no run folder: nothing was trained in it; train it first, or name the run that did")
+    stage = max(cards, key=lambda card: stage_number(path / card.relative_to(path).parts[0])).relative_to(path).parts[0]
+    return next(card for card in cards if card.relative_to(path).parts[0] == stage).parent
+
+
+def stage_number(folder: Path) -> int:
+    """Return the number of a stage's folder, 0 where it has none."""
+    number = folder.name.partition("-")[0]
+    return int(number) if number.isdigit() else 0
+
+
+def seed_number(folder: Path) -> int:
+    """Return the seed of a training's folder, 0 where it has none."""
+    number = folder.name.removeprefix("seed-")
+    return int(number) if number.isdigit() else 0
+
+
+def stage_folder(run: Path, number: int, name: str, seed: int) -> Path:
+    """Name the folder of a stage's training with a seed."""
+    return run / f"{number}-{name}" / f"seed-{seed}"
+
+
+def stages_of(run: Path) -> Iterator[tuple[str, Path]]:
+    """Return the stages that have a folder in a run, with it, whatever its number."""
+    for folder in sorted(run.iterdir()) if run.is_dir() else ():
+        match = re.fullmatch(r"\d+-(.+)", folder.name)
+        if match and any(folder.glob(f"seed-*/{RECORD}")):  # not just a folder of that name
+            yield match[1], folder
+
+
+def renumber(run: Path, names: list[str]) -> None:
+    """Return the stages' folders the numbers that the recipe gives them now: a control that was added moves the others.
+
+    A stage that the recipe does not have any more gets the number 0: it is not to be taken for the last one.
+    """
+    for name, folder in list(stages_of(run)):
+        wanted = run / f"{names.index(name) + 1 if name in names else 0}-{name}"
+        if not wanted.exists():
+            folder.rename(wanted)

@@ -1,0 +1,64 @@
+"""A classifier as it is deployed: no intermediate maps, nothing of the training. What is exported and what is priced."""
+
+import copy
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from pixeldistill.errors import NetworkError
+from pixeldistill.networks.adapter import Adapter
+from pixeldistill.networks.backbone import create_net, one_line, set_stem_stride
+from pixeldistill.networks.classifier import Classifier, build_classifier
+from pixeldistill.recipe.network import Network
+
+META = torch.device("meta")
+
+
+class DeployedClassifier(nn.Module):
+    """A classifier: images uint8 (N, 3, side, side) → logits (N, classes)."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        super().__init__()
+        self.classifier = classifier
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Run the network."""
+        logits: Tensor = self.classifier.net(self.classifier.prepare(image.float() / 255))
+        return logits
+
+
+def deploy(network: Adapter) -> DeployedClassifier:
+    """Return what is deployed of a classifier, a copy in evaluation mode."""
+    network = copy.deepcopy(network).eval().requires_grad_(False)
+    network.tap.remove()
+    return DeployedClassifier(cast(Classifier, network))
+
+
+def without_weights(network: Network, classes: int) -> tuple[nn.Module, Tensor]:
+    """Return what is deployed of a classifier, on the meta device, and an input: see `Task.without_weights`."""
+    image = torch.empty(1, 3, network.side, network.side, dtype=torch.uint8, device=META)
+    try:
+        with META:
+            ghost = _ghost(network, classes)
+            with torch.no_grad():
+                ghost(image)
+            return ghost, image
+    except NetworkError:
+        raise
+    except Exception:  # some networks ask for values while they are built: those are built in earnest
+        built = build_classifier(
+            network.network, classes, network.side, patch=network.patch, options=network.options, enlarge=network.enlarge,
+            stem_stride=network.stem_stride, mean=network.mean, std=network.std,
+        )  # fmt: skip
+        return deploy(built).to(META), image
+
+
+def _ghost(network: Network, classes: int) -> DeployedClassifier:
+    net, config = create_net(network.network, classes, network.built_for, "none", network.patch, dict(network.options))
+    if network.stem_stride:
+        set_stem_stride(net, network.network, network.stem_stride)
+    try:
+        return deploy(Classifier(net, tuple(config["mean"]), tuple(config["std"]), network.enlarge))
+    except NetworkError as error:
+        raise NetworkError(f"{network.network} cannot be served: {one_line(error)}") from error

@@ -1,0 +1,228 @@
+"""Classification as a task: one class for an image."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pixeldistill.data.crops import Crop, cut_long
+from pixeldistill.data.labels import ClassLabel, Label
+from pixeldistill.data.splits import Sample
+from pixeldistill.recipe.camera import Imaging
+from pixeldistill.recipe.network import Network
+from pixeldistill.recipe.tasks.classification import ClassificationRules
+from pixeldistill.tasks.base import Answer, Compared, Pixels, Result, Size, Target, Task, Taught
+from pixeldistill.tasks.results import Prediction
+
+if TYPE_CHECKING:
+    import onnx
+    from torch import Tensor, nn
+
+    from pixeldistill.networks.adapter import Adapter
+    from pixeldistill.types import FeatureSpec, Outputs
+
+
+class Classification(Task):
+    """See `Task`. A target: class indices (N,), or probabilities (N, classes). An answer: logits (classes,)."""
+
+    rules = ClassificationRules()
+    noun = "a classifier"
+    outputs = ("probabilities",)
+    quantised = ("Conv", "Gemm", "MatMul", "Add", "AveragePool", "GlobalAveragePool", "MaxPool", "Relu", "Clip")
+
+    def view(self, image: Pixels, side: int, imaging: Imaging) -> "Tensor":
+        """See `data.views.camera_view`."""
+        from pixeldistill.data.views import camera_view
+
+        return camera_view(image, side, imaging)
+
+    def view_size(self, image: Size, side: int) -> Size:
+        """Return a square."""
+        return side, side
+
+    def describe_input(self, side: int) -> str:
+        """Return the square."""
+        return f"{side}×{side} pixels"
+
+    def together(self, most: int) -> int:
+        """Return `most`: all views have one shape."""
+        return most
+
+    def collate(
+        self, labels: Sequence[Label], crops: Sequence[Crop], sizes: Sequence[Size], side: int, visible: float | None
+    ) -> Target:
+        """Return class indices (N,)."""
+        import torch
+
+        return torch.tensor([_number(label) for label in labels])
+
+    def soften(self, target: Target, classes: int, smoothing: float) -> Target:
+        """See `loss.smooth_labels`."""
+        from pixeldistill.tasks.classification.loss import smooth_labels
+
+        return smooth_labels(target, classes, smoothing)
+
+    def mix(self, target: Target, partner: "Tensor", share: float, classes: int) -> Target:
+        """See `loss.mix_labels`."""
+        from pixeldistill.tasks.classification.loss import mix_labels
+
+        return mix_labels(target, partner, share, classes)
+
+    def placeholder(self, count: int) -> Target:
+        """Return the first class for all."""
+        import torch
+
+        return torch.zeros(count, dtype=torch.int64)
+
+    def caption(self, sample: Sample, classes: Sequence[str]) -> str:
+        """Return the name of the class."""
+        return classes[_number(sample.label)]
+
+    def build(self, network: Network, classes: tuple[str, ...], source: str, *, trained: bool) -> "Adapter":
+        """See `networks.classifier.build_classifier`; brings the rows of trained weights into the data's order of classes."""
+        from pixeldistill.networks.classifier import build_classifier
+        from pixeldistill.networks.heads import class_rows, reorder_heads
+
+        classifier = build_classifier(
+            network.network, len(classes), network.side, weights=source, patch=network.patch, options=network.options,
+            classes=classes, trained=trained, enlarge=network.enlarge, stem_stride=network.stem_stride, mean=network.mean,
+            std=network.std,
+        )  # fmt: skip
+        if trained and network.class_order:
+            reorder_heads(classifier.net, class_rows(network.class_order, classes))
+        return classifier
+
+    def check_trained(self, network: Network, source: str) -> None:
+        """Pass: any weights may be a classifier's."""
+
+    def adopt(self, network: "Adapter", state: Mapping[str, "Tensor"], source: Network, name: str) -> None:
+        """See `networks.weights.load.adopt_weights`."""
+        from pixeldistill.networks.weights.load import adopt_weights
+
+        adopt_weights(network.net, dict(state), source.network, network.spec.classes, name)
+
+    def deploy(self, network: "Adapter") -> "nn.Module":
+        """Return a `deployed.DeployedClassifier`."""
+        from pixeldistill.tasks.classification.deployed import deploy
+
+        return deploy(network)
+
+    def without_weights(self, network: Network, classes: int, view: Size) -> tuple["nn.Module", "Tensor"]:
+        """See `deployed.without_weights`."""
+        from pixeldistill.tasks.classification.deployed import without_weights
+
+        return without_weights(network, classes)
+
+    def answer(
+        self, network: "Adapter", outputs: "Outputs", view: Size, sizes: Sequence[Size], levels: range | None = None
+    ) -> list[Answer]:
+        """Return logits, a row an image."""
+        return list(outputs.logits.float().cpu())
+
+    def metrics(self, answers: Sequence[Answer], labels: Sequence[Label], classes: int) -> dict[str, Any]:
+        """See `metrics.classification_metrics`."""
+        import torch
+
+        from pixeldistill.tasks.classification.metrics import classification_metrics
+
+        return classification_metrics(torch.stack(list(answers)), torch.tensor([_number(label) for label in labels]))
+
+    def record(self, answer: Answer, sample: Sample, classes: Sequence[str]) -> dict[str, Any]:
+        """Return `file`, `label`, `predicted`, `probability`."""
+        probability, number = answer.softmax(dim=0).max(dim=0)
+        return {
+            "file": str(sample.path.resolve()), "label": self.caption(sample, classes), "predicted": classes[int(number)],
+            "probability": round(float(probability), 4),
+        }  # fmt: skip
+
+    def result(self, path: Path, answer: Answer, classes: Sequence[str], top: int, min_score: float) -> Result:
+        """Return the likeliest classes."""
+        values = np.asarray(answer, np.float32)
+        shares = np.exp(values - values.max())
+        shares /= shares.sum()
+        best = np.argsort(-shares, kind="stable")[:top]
+        return Prediction(path, tuple((classes[i], float(shares[i])) for i in best))
+
+    def unreadable(self, path: Path, error: str) -> Result:
+        """Return no class, and why."""
+        return Prediction(path, (), error)
+
+    def describe_teacher(
+        self, title: str, ask: Callable[[range | None], Sequence[Answer]], labels: Sequence[Label], classes: Sequence[str],
+        students: Sequence[Taught],
+    ) -> list[str]:  # fmt: skip
+        """See `teacher.describe_classifier`."""
+        import torch
+
+        from pixeldistill.tasks.classification.teacher import describe_classifier
+
+        named = f"{title}, which teaches {', '.join(student.name for student in students)}"
+        return describe_classifier(named, torch.stack(list(ask(None))), [_number(label) for label in labels], classes)
+
+    def describe_network(self, role: str, network: Network, spec: "FeatureSpec", origin: str) -> list[str]:
+        """Name its maps."""
+        maps = ", ".join(str(m) for m in spec.features)
+        return [
+            f"{role}: {network.network} (weights: {origin}) on 3×{network.side}×{network.side}{network.received}",
+            f"  input feature {spec.input_feature} · maps {maps} · prediction {spec.classes}",
+        ]
+
+    def example(self, network: "Adapter", deployed: "nn.Module") -> tuple["Tensor", dict[int, Any], list[str]]:
+        """Return two square images; any number may come."""
+        import torch
+
+        images = torch.zeros(2, 3, *network.spec.image_size, dtype=torch.uint8)
+        return images, {0: torch.export.Dim("batch", min=1, max=65536)}, ["scores"]
+
+    def feed(self, network: "Adapter", images: "Tensor") -> "Tensor":
+        """Return the 8-bit images: the network does the rest."""
+        return images
+
+    def assemble(self, converted: "onnx.ModelProto", network: "Adapter", imaging: Imaging, prefix: str) -> "onnx.ModelProto":
+        """See `export.assemble`."""
+        from pixeldistill.tasks.classification.export import assemble
+
+        return assemble(converted, network, imaging, prefix)
+
+    def compare(
+        self, session: Any, prefix: str, network: "Adapter", deployed: "nn.Module", view: "Tensor", image: Pixels  # noqa: ANN401
+    ) -> Compared:  # fmt: skip
+        """See `export.compare`."""
+        from pixeldistill.tasks.classification.export import compare
+
+        return compare(session, prefix, network, view, self.prepare_image(image))
+
+    def check_outputs(self, outputs: Sequence[NDArray[Any]], images: int, classes: int) -> bool:
+        """Expect probabilities (images, classes)."""
+        return outputs[0].shape == (images, classes) and outputs[0].dtype == np.float32
+
+    def split_outputs(self, outputs: Sequence[NDArray[Any]], images: int) -> list[Any]:
+        """Return logarithms of the probabilities, whose softmax they are."""
+        with np.errstate(divide="ignore"):
+            return list(np.log(outputs[0]))
+
+    def from_arrays(self, answer: Any, view: Size, size: Size) -> Answer:  # noqa: ANN401
+        """Return them as a tensor."""
+        import torch
+
+        return torch.from_numpy(answer)
+
+    def prepare_image(self, image: Pixels) -> Pixels:
+        """Cut the middle out of an image that is far too long: only that is seen."""
+        return np.ascontiguousarray(cut_long(image))
+
+    def to_json(self, result: Result) -> dict[str, Any]:
+        """Return `file` and `classes`."""
+        found = cast(Prediction, result)
+        return {"file": str(found.path), "classes": [{"class": c, "probability": round(q, 6)} for c, q in found.classes]}
+
+    def columns(self, results: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
+        """Make a row an image: the likeliest class, the second, and so on."""
+        rows = [[str(p.path), *(f"{c} {100 * q:.1f} %" for c, q in p.classes)] for p in results]
+        return ["file", *(f"{i}." for i in range(1, len(rows[0]) if rows else 1))], rows
+
+
+def _number(label: Label) -> int:
+    return cast(ClassLabel, label).number

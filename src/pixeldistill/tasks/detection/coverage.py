@@ -1,0 +1,85 @@
+"""Which of the training boxes a detector's anchors or points can be matched with: said before anything is trained."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pixeldistill.data.boxes import Annotation
+from pixeldistill.data.splits import Sample, load_splits
+from pixeldistill.data.views import whole_size
+from pixeldistill.errors import DataError
+from pixeldistill.recipe.base import StageRef
+from pixeldistill.recipe.detector import DetectorSettings
+from pixeldistill.recipe.heads import heads
+from pixeldistill.recipe.levels import pair_levels
+from pixeldistill.recipe.losses import SupervisedTerm
+from pixeldistill.recipe.recipe import Recipe
+from pixeldistill.recipe.stage import Stage
+from pixeldistill.tasks.detection.anchors import coverage
+
+LOW = 0.5
+
+
+def describe_coverage(recipe: Recipe, stages: Sequence[Stage]) -> list[str]:
+    """Return which share of the training boxes some anchor (or point) of every detector covers, at its side and on its levels.
+
+    Of an assistant, also on the levels that it exposes to its students. Objects that no anchor covers can hardly be learned.
+    """
+    try:
+        samples = load_splits(recipe.data).train
+    except DataError:
+        return []
+    alike: dict[_Covering, list[str]] = {}
+    for stage in stages:
+        for name, covering in _exposed(stage, {s.name: s for s in stages}):
+            if covering.levels:
+                alike.setdefault(covering, []).append(name)
+    lines = []
+    for covering, names in alike.items():
+        share = coverage(*view_boxes(samples, covering.side), covering.settings, covering.levels, covering.ends)
+        anchored = heads()[covering.settings.head].anchored
+        other = "`levels` or `anchor`" if anchored else "`levels`"
+        low = f" (low: the others are too small or too large; choose other {other})" if share < LOW else ""
+        where = f"{', '.join(dict.fromkeys(names))} at {covering.side}, P{covering.levels[0]}–P{covering.levels[-1]}"
+        lines.append(f"{where}: {'anchors cover' if anchored else 'points answer for'} {share:.0%} of train's boxes{low}")
+    return lines
+
+
+class _Covering(NamedTuple):
+    """Levels of a detector whose anchors may cover boxes.
+
+    `ends`: of the levels that it was told of as if it had no others, if it is trained here and was.
+    """
+
+    side: int
+    settings: DetectorSettings
+    levels: tuple[int, ...]
+    ends: tuple[int, int] | None
+
+
+def _exposed(stage: Stage, stages: Mapping[str, Stage]) -> Iterator[tuple[str, _Covering]]:
+    """Name a stage's detectors with their levels; of its teacher, those that the student's correspond to."""
+    student, teacher = stage.student, stage.teacher
+    yield stage.name, _Covering(student.side, student.seen, student.seen.numbers, None)
+    if teacher:
+        numbers = teacher.seen.numbers
+        pairs = pair_levels(student.seen.numbers, student.side, numbers, teacher.side)
+        trained = stages.get(teacher.weights.name) if isinstance(teacher.weights, StageRef) else None
+        told = next((term.exposed for term in trained.terms if isinstance(term, SupervisedTerm)), None) if trained else None
+        met = tuple(numbers[pair.teacher] for pair in pairs)
+        yield f"{stage.name}'s teacher", _Covering(teacher.side, teacher.seen, met, told)
+
+
+def view_boxes(samples: Sequence[Sample], side: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Return all boxes (M, 4) of some images, as their views of a side show them, and the size (M, 2) of each one's view."""
+    boxes, sizes = [np.zeros((0, 4), np.float32)], [np.zeros((0, 2), np.int64)]
+    for sample in samples:
+        annotation = cast(Annotation, sample.label)
+        kept = annotation.boxes[~annotation.crowd]
+        view = whole_size(*annotation.size, side)
+        scale = np.array([view[1], view[0]] * 2) / np.array([annotation.size[1], annotation.size[0]] * 2)
+        boxes.append((kept * scale).astype(np.float32))
+        sizes.append(np.tile(np.array(view), (len(kept), 1)))
+    return np.concatenate(boxes), np.concatenate(sizes)

@@ -1,0 +1,1 @@
+"""Heads of detectors: what makes classes and boxes of a pyramid's levels, one file each."""

@@ -1,0 +1,78 @@
+"""A detector's own loss: which anchors are matched with which objects, and what they are told.
+
+Computed without a look at the device; equal to torchvision's.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from pixeldistill.recipe.detector import DetectorSettings
+from pixeldistill.tasks.detection.anchors import level_anchors
+from pixeldistill.tasks.detection.heads.base import IGNORED, head_named
+from pixeldistill.types import BoxMaps, BoxTarget
+
+Grids = tuple[tuple[int, int], ...]
+
+
+@lru_cache(maxsize=8)  # a view of 1024 pixels with P2 has 17 MB of them
+def anchors_of(settings: DetectorSettings, grids: Grids, device: torch.device) -> tuple[Tensor, ...]:
+    """Return the anchors (or points) of all levels, (H·W·A, 4) each, on a device; they are kept there."""
+    return tuple(
+        torch.tensor(level_anchors(settings, number, grid), device=device)
+        for number, grid in zip(settings.numbers, grids, strict=True)
+    )
+
+
+def supervised_loss(
+    prediction: BoxMaps, target: BoxTarget, settings: DetectorSettings, grids: Grids, exposed: tuple[int, int] | None = None
+) -> Tensor:
+    """Compare a detector's prediction with the objects in its view: see the `loss` of its head.
+
+    Args:
+        prediction: of the network.
+        target: objects in pixels of the view.
+        settings: of the detector.
+        grids: height and width of every level.
+        exposed: first and last of the levels that objects are matched with as if there were no others, so that a student on
+            small images, whose levels correspond to these, is told the same at each twin (AFP, ours); the rest as usual.
+    """
+    levels = anchors_of(settings, grids, target.boxes.device)
+    part = None if exposed is None else slice(settings.numbers.index(exposed[0]), settings.numbers.index(exposed[1]) + 1)
+    matched = match(levels, target, settings, part)
+    return head_named(settings.head).loss(prediction, target, torch.cat(levels), matched)
+
+
+def counted(target: BoxTarget, settings: DetectorSettings, grids: Grids) -> tuple[list[Tensor], Tensor]:
+    """Return which anchors (or points) count in a comparison with the objects in a view, and by what its sum is divided.
+
+    Returns:
+        Of every level, (N, H·W·A, 1): 0 of anchors that are neither an object's nor background's. And the head's `weight_sum`.
+
+    Source:
+        The label weights and the averaging factor of CrossKD's code (Wang et al., CVPR 2024).
+    """
+    levels = anchors_of(settings, grids, target.boxes.device)
+    matched = match(levels, target, settings)
+    weights = list(torch.split((matched != IGNORED).float().unsqueeze(2), [len(anchors) for anchors in levels], dim=1))
+    return weights, head_named(settings.head).weight_sum(target, torch.cat(levels), matched)
+
+
+def match(levels: Sequence[Tensor], target: BoxTarget, settings: DetectorSettings, part: slice | None = None) -> Tensor:
+    """Match the anchors or points of all levels with objects: (N, A); see the `match` of the detector's head.
+
+    Args:
+        levels: the anchors (A', 4) of each.
+        target: objects in pixels of the view.
+        settings: of the detector.
+        part: the levels that are matched as if there were no others.
+    """
+    head = head_named(settings.head)
+    matched = torch.cat([head.match(levels, image) for image in target.images()])  # so that a crowded image makes no other pay
+    if part is None:
+        return matched
+    before, own = (sum(map(len, levels[: part.start])), sum(map(len, levels[part])))
+    exposed = match(levels[part], target, settings)
+    return torch.cat([matched[:, :before], exposed, matched[:, before + own :]], dim=1)

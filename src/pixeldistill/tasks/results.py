@@ -1,0 +1,28 @@
+"""What a network says of an image file, whatever runs it. No torch."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Prediction(NamedTuple):
+    """The likeliest classes of an image with their probabilities, best first; or why it could not be read."""
+
+    path: Path
+    classes: tuple[tuple[str, float], ...]
+    error: str | None = None
+
+
+class FoundObject(NamedTuple):
+    """An object: its class, its probability, its box x0, y0, x1, y1 in pixels of the upright original."""
+
+    name: str
+    probability: float
+    box: tuple[float, float, float, float]
+
+
+class Detection(NamedTuple):
+    """The objects found in an image, the likeliest first; or why it could not be read."""
+
+    path: Path
+    objects: tuple[FoundObject, ...]
+    error: str | None = None

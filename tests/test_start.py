@@ -1,0 +1,131 @@
+"""A first run without a recipe."""
+
+import json
+import shutil
+
+import pytest
+from PIL import Image
+
+from pixeldistill.errors import DataError
+from pixeldistill.recipe.load import load_recipe
+from pixeldistill.recipe.starter import starter
+from pixeldistill.runs.execute import run_recipe
+from tests.conftest import make_images
+
+TINY = ("--student", "test_resnet", "--teacher", "test_resnet", "--weights", "none", "--epochs", 1, "--workers", 0)
+
+
+def voc(images, root):
+    """Write Pascal VOC's folders: every image shows one thing."""
+    for name in ("Annotations", "JPEGImages"):
+        (root / name).mkdir(parents=True)
+    for path in images.glob("*/*.png"):
+        name, (width, height) = f"{path.parent.name}-{path.stem}", Image.open(path).size
+        shutil.copy(path, root / "JPEGImages" / f"{name}.png")
+        (root / "Annotations" / f"{name}.xml").write_text(
+            f"<annotation><filename>{name}.png</filename><size><width>{width}</width><height>{height}</height></size>"
+            f"<object><name>{path.parent.name}</name><bndbox><xmin>5</xmin><ymin>5</ymin><xmax>30</xmax><ymax>30</ymax></bndbox>"
+            "</object></annotation>"
+        )
+    return root
+
+
+def coco(images, root):
+    """Write a COCO file beside the images."""
+    listed, annotations = [], []
+    (root / "images").mkdir(parents=True)
+    for number, path in enumerate(sorted(images.glob("*/*.png"))):
+        name, (width, height) = f"{path.parent.name}-{path.name}", Image.open(path).size
+        shutil.copy(path, root / "images" / name)
+        listed.append({"id": number, "file_name": name, "width": width, "height": height})
+        category = 1 + (path.parent.name == "down")
+        annotations.append({"id": number, "image_id": number, "category_id": category, "bbox": [5, 5, 25, 25]})
+    categories = [{"id": 1, "name": "across"}, {"id": 2, "name": "down"}]
+    told = {"images": listed, "annotations": annotations, "categories": categories}
+    (root / "annotations.json").write_text(json.dumps(told))
+    return root
+
+
+def with_list(images, root):
+    """Write a list beside the images."""
+    root.mkdir()
+    paths = sorted(images.glob("*/*.png"))
+    for path in paths:
+        shutil.copy(path, root / f"{path.parent.name}-{path.name}")
+    (root / "labels.csv").write_text("".join(f"{p.parent.name}-{p.name},{p.parent.name}\n" for p in paths))
+    return root
+
+
+@pytest.mark.parametrize(("make", "format_"), [(None, "folder"), (voc, "voc"), (coco, "coco"), (with_list, "list")])
+def test_a_folder_becomes_a_recipe_that_trains(images, program, tmp_path, make, format_):
+    folder = make(images, tmp_path / "photos") if make else images
+    told = program("init", folder, *TINY)
+    assert told.returncode == 0, told.stderr
+    assert "time: about" in told.stdout and "median is 46×40 pixels" in told.stdout
+    written = (tmp_path / "recipe.yaml").read_text()
+    assert (written.startswith("# Written by `pixeldistill init") and "# the teacher is asked once" in written) or make
+    recipe = load_recipe(tmp_path / "recipe.yaml", [f"run={tmp_path / 'run'}"])
+    assert recipe.data.format == format_
+    results = run_recipe(recipe, workers=0, accelerator="cpu")
+    assert {result.stage.name for result in results} == {"teacher", "alone", "distilled"}
+    again = program("init", folder, *TINY)
+    assert again.returncode == 2 and "is there already" in again.stderr
+
+
+def test_a_folder_is_trained_at_once(images, program, tmp_path):
+    told = program("distill", images, *TINY, "--image-size", 16, "--set", "run=here")
+    assert told.returncode == 0, told.stderr
+    assert next((tmp_path / "here").glob("*-distilled/seed-0/done.json"))
+    (tmp_path / "recipe.yaml").write_text("run: a\n")
+    told = program("distill", tmp_path / "recipe.yaml", "--image-size", 16)
+    assert told.returncode == 2 and "--image-size is for a folder of images" in told.stderr
+
+
+def test_folders_that_cannot_be_trained_on_end_in_a_line(images, program, tmp_path):
+    flat, empty = tmp_path / "flat", tmp_path / "empty"
+    for folder in (flat, empty):
+        folder.mkdir()
+    for path in images.glob("across/*.png"):
+        shutil.copy(path, flat)
+    one, three = make_images(tmp_path / "one", {"cat": 8}), make_images(tmp_path / "three", {"a": 2, "b": 1})
+    for folder, words in (
+        (flat, "put them into a folder for each class"), (empty, "holds no image"), (one, "only one class ('cat')"),
+        (three, "add images"), (tmp_path / "none", "is no folder"),
+    ):  # fmt: skip
+        told = program("init", folder, *TINY)
+        assert told.returncode == 2 and words in told.stderr and len(told.stderr.strip().splitlines()) == 1, told.stderr
+    assert not (tmp_path / "recipe.yaml").exists()
+
+
+def test_broken_images_are_left_out_and_told(images, program, tmp_path):
+    shutil.copytree(images, tmp_path / "photos")
+    (tmp_path / "photos/across/000.png").write_bytes(b"no image")
+    told = program("init", tmp_path / "photos", *TINY)
+    assert "skipped 1 bad images" in told.stdout, told.stderr
+    assert load_recipe(tmp_path / "recipe.yaml").data.on_bad_image == "skip"
+
+
+def test_files_of_splits_are_told_apart_by_their_names(images, tmp_path):
+    from pixeldistill.data.survey import recognise
+
+    root = with_list(images, tmp_path / "photos")
+    for name in ("train.csv", "valid.csv", "test.csv"):
+        shutil.copy(root / "labels.csv", root / name)
+    (root / "labels.csv").unlink()
+    assert recognise(root) == {"format": "list", "train": "train.csv", "val": "valid.csv", "test": "test.csv"}
+    shutil.copy(root / "train.csv", root / "train2.csv")
+    with pytest.raises(DataError, match="several files of train"):
+        recognise(root)
+
+
+def test_settings_in_place_of_a_recipe(images, tmp_path):
+    import pixeldistill
+
+    results = pixeldistill.distill(
+        data=images, student="test_resnet", teacher="test_resnet", image_size=16, teacher_image_size=32, weights="none", epochs=1,
+        batch_size=8, run=tmp_path / "run", workers=0, accelerator="cpu",
+    )  # fmt: skip
+    assert [result.stage.name for result in results] == ["teacher", "alone", "distilled"]
+    with pytest.raises(pixeldistill.RecipeError, match="student is missing"):
+        pixeldistill.distill(data=images)
+    assert starter("photos", "resnet18", 56, task="detection")["schedule"]["optimizer"] == "adamw"
