@@ -329,7 +329,7 @@ def test_wrong_questions(classified, images, tmp_path):
 BLOCKED = """
 import sys
 for name in ("torch", "torchvision", "timm", "onnx", "onnxscript", "scipy", "safetensors", "matplotlib", "lightning_fabric",
-             "torchmetrics", "faster_coco_eval", "tensorboard", "optuna", "jinja2"):
+             "torchmetrics", "faster_coco_eval", "tensorboard", "jinja2"):
     sys.modules[name] = None  # as if it were not installed
 from pixeldistill.cli.app import app, run_command
 sys.exit(run_command(app))

@@ -1,9 +1,7 @@
-"""Which students of a sweep are given up, and when: successive halving by Optuna, of what is dominated."""
+"""Which students of a sweep are given up, and when: successive halving, of what is dominated."""
 
 import math
 from collections.abc import Mapping, Sequence
-
-import optuna
 
 from pixeldistill.recipe.search import Halving
 
@@ -61,24 +59,14 @@ def lost_students(
         images: of val.
 
     Source:
-        Successive halving (Jamieson and Talwalkar, AISTATS 2016), by Optuna's pruner; that margins below the front are compared,
+        Successive halving (Jamieson and Talwalkar, AISTATS 2016); that margins below the front are compared,
         not accuracies, is ours: by accuracy alone only the dearest would be left.
     """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     lost: dict[str, int] = {}
     for epoch in rungs(halving, epochs):
         scores = {name: own[epoch - 1] for name, own in histories.items() if len(own) >= epoch and name not in lost}
         behind = {name: margin for name, margin in margins(scores, costs, images).items() if margin < 0}
-        lost |= {name: epoch for name in behind if not _goes_on(name, behind, halving, epoch)}
+        kept = max(1, len(behind) // halving.reduction)
+        least = sorted(behind.values(), reverse=True)[:kept]
+        lost |= {name: epoch for name, margin in behind.items() if margin < least[-1]}
     return lost
-
-
-def _goes_on(name: str, margins: Mapping[str, float], halving: Halving, epoch: int) -> bool:
-    """Ask Optuna whether a student goes on, when all others of the rung are known: its own rule depends on who comes first."""
-    pruner = optuna.pruners.SuccessiveHalvingPruner(min_resource=epoch, reduction_factor=halving.reduction)
-    study = optuna.create_study(direction="maximize", pruner=pruner)
-    for other in [*(other for other in margins if other != name), name]:
-        trial = study.ask()
-        trial.report(margins[other], epoch)
-        pruned = trial.should_prune()
-    return not pruned

@@ -1,0 +1,1 @@
+"""Run: from a recipe to trained networks in a folder."""

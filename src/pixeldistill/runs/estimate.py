@@ -1,0 +1,79 @@
+"""How long a recipe's trainings will take on this machine: some steps are timed, nothing is trained."""
+
+import time
+from collections.abc import Callable, Sequence
+
+import torch
+
+from pixeldistill.data.splits import Splits
+from pixeldistill.data.views import to_tensor
+from pixeldistill.networks.adapter import Adapter
+from pixeldistill.recipe.network import Network
+from pixeldistill.recipe.stage import Stage
+from pixeldistill.runs.provenance import used_views
+from pixeldistill.statistics import spread
+from pixeldistill.tasks.networks import build_fresh
+from pixeldistill.types import Outputs
+
+BATCH, SECONDS, DECODED = 8, 1.5, 16
+BACKWARD = 3.0  # a step of learning in forward passes
+
+
+def estimate(stages: Sequence[Stage], splits: Splits, workers: int) -> float:
+    """Return the seconds that a recipe's trainings take, all seeds together: to a factor of about 1.5 where nothing else runs.
+
+    Args:
+        stages: of the recipe.
+        splits: of its data.
+        workers: loader processes, which decode while the networks learn.
+    """
+    forward: dict[str, float] = {}
+
+    def cost(network: Network | None) -> float:
+        if network is None:
+            return 0.0
+        key = network.plain.model_dump_json()
+        if key not in forward:
+            forward[key] = _forward(build_fresh(network, len(splits.classes)), network.side)
+        return forward[key]
+
+    decoding = _decoding(splits) / max(1, workers)
+    total = 0.0
+    for stage in stages:
+        epochs = len(stage.seeds) * stage.schedule.epochs
+        asked = used_views(stage) if stage.bank else epochs
+        total += len(splits.train) * (epochs * max(BACKWARD * cost(stage.student), decoding) + asked * cost(stage.teacher))
+    return total
+
+
+def _forward(network: Adapter, side: int) -> float:
+    """Time a forward pass with gradients, in seconds for an image."""
+    images = torch.rand(BATCH, 3, side, side).contiguous(memory_format=torch.channels_last)
+    network.train().to(memory_format=torch.channels_last)
+
+    def run() -> Outputs:
+        outputs: Outputs = network(images)
+        return outputs
+
+    return _timed(run) / BATCH
+
+
+def _decoding(splits: Splits) -> float:
+    """Time the decoding of an image, in seconds."""
+    samples = spread(splits.train, DECODED)
+    start = time.perf_counter()
+    for sample in samples:
+        to_tensor(sample.read())
+    return (time.perf_counter() - start) / len(samples)
+
+
+def _timed(call: Callable[[], object]) -> float:
+    """Return the least of the times of some calls, in seconds."""
+    call()
+    times: list[float] = []
+    began = time.perf_counter()
+    while len(times) < 2 or time.perf_counter() - began < SECONDS:
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return min(times)
