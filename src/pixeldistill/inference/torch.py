@@ -14,7 +14,7 @@ from pixeldistill.networks.adapter import Adapter
 from pixeldistill.recipe.card import read_card
 from pixeldistill.storage.run_folder import find_run
 from pixeldistill.tasks import task_of
-from pixeldistill.tasks.base import Pixels, Result
+from pixeldistill.tasks.base import Result
 from pixeldistill.tasks.networks import load_trained
 
 BATCH = 64
@@ -65,24 +65,32 @@ class Predictor:
         return results
 
     def _results(self, paths: Sequence[Path], top: int, min_score: float) -> Iterator[Result]:
-        read = list(read_images(paths, self.bits))
-        answers = iter(self._answers([image for _, image, _ in read if image is not None]))
-        for path, image, error in read:
+        views: list[Tensor] = []  # photographs are large, so that only these are kept
+        sizes: list[tuple[int, int]] = []
+        errors: dict[Path, str | None] = {}
+        for path, image, error in read_images(paths, self.bits):
             if image is None:
-                yield self.task.unreadable(path, error or "")
+                errors[path] = error
+            else:
+                views.append(self._received(self.task.view(image, self.side, self.imaging)))
+                sizes.append((image.shape[0], image.shape[1]))
+        answers = iter(self._answers(views, sizes))
+        for path in paths:
+            if path in errors:
+                yield self.task.unreadable(path, errors[path] or "")
             else:
                 yield self.task.result(path, next(answers), self.classes, top, min_score)
 
     @torch.inference_mode()
-    def _answers(self, images: Sequence[Pixels]) -> list[Any]:
-        """Return an answer for each image (H, W, 3)."""
+    def _answers(self, views: Sequence[Tensor], sizes: Sequence[tuple[int, int]]) -> list[Any]:
+        """Return an answer for each view of an image of a size."""
         answers: list[Any] = []
-        size = self.task.together(BATCH)
-        for start in range(0, len(images), size):
-            part = images[start : start + size]
-            views = torch.stack([self._received(self.task.view(image, self.side, self.imaging)) for image in part])
-            view, sizes = (views.shape[2], views.shape[3]), [(image.shape[0], image.shape[1]) for image in part]
-            answers += self.task.answer(self.network, self.network(to_unit(views)), view, sizes)
+        together = self.task.together(BATCH)
+        for start in range(0, len(views), together):
+            part = torch.stack(list(views[start : start + together]))
+            view = (part.shape[2], part.shape[3])
+            outputs = self.network(to_unit(part))
+            answers += self.task.answer(self.network, outputs, view, sizes[start : start + together])
         return answers
 
     def _received(self, view: Tensor) -> Tensor:

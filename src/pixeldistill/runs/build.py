@@ -12,25 +12,25 @@ from pixeldistill.data.dataset import TrainingViews
 from pixeldistill.data.sampler import Key
 from pixeldistill.data.splits import Splits
 from pixeldistill.data.store import ImageStore, open_store
-from pixeldistill.storage.files import write_json
+from pixeldistill.display.tables import write_line
+from pixeldistill.evaluation.evaluate import TestImages
+from pixeldistill.networks.adapter import Adapter
 from pixeldistill.recipe.base import StageRef
 from pixeldistill.recipe.camera import Camera
-from pixeldistill.tasks import task_of
-from pixeldistill.tasks.networks import adopt, build_fresh, build_network
-from pixeldistill.networks.adapter import Adapter
-from pixeldistill.recipe.stage import Stage
 from pixeldistill.recipe.network import Network
 from pixeldistill.recipe.recipe import Recipe
+from pixeldistill.recipe.stage import Stage
+from pixeldistill.runs.passes import Training
+from pixeldistill.runs.provenance import bank_folder, bank_key, network_card, resolve
+from pixeldistill.storage.files import write_json
 from pixeldistill.storage.run_folder import CARD
-from pixeldistill.display.tables import write_line
+from pixeldistill.tasks import task_of
+from pixeldistill.tasks.networks import adopt, build_fresh, build_network
 from pixeldistill.training.bank import open_bank
 from pixeldistill.training.engine import check_batch
-from pixeldistill.evaluation.evaluate import TestImages
 from pixeldistill.training.fabric import Fabric, first_machine, make_fabric
 from pixeldistill.training.objective import Objective
-from pixeldistill.runs.passes import Training
 from pixeldistill.training.progress import counting
-from pixeldistill.runs.provenance import bank_folder, bank_key, network_card, resolve
 from pixeldistill.training.stream import Stream, altering, image_at, large_views
 from pixeldistill.training.teacher import LiveTeacher, Teacher
 from pixeldistill.types import WantedMap
@@ -103,8 +103,8 @@ def build_stream(
     recipe, splits = context.recipe, context.splits
     first = trainings[0].stage
     dataset = TrainingViews(
-        splits.train, recipe.views, first.crop_side, recipe.imaging.kernel, task_of(recipe).collate, distinct=first.distinct_views,
-        reduced=recipe.data.decode == "reduced", store=_open_images(context, fabric),
+        splits.train, recipe.views, first.crop_side, recipe.imaging.kernel, task_of(recipe).collate,
+        distinct=first.distinct_views, reduced=recipe.data.decode == "reduced", store=_open_images(context, fabric),
         finished=recipe.data.store is None or fabric.device.type != "cuda", cameras=altering(t.stage for t in trainings),
     )  # fmt: skip
     teacher = None

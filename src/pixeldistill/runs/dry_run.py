@@ -1,43 +1,34 @@
 """The dry run: every shape that will meet in a stage, found by building it and running it once."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from pixeldistill.storage.archive import KEY
-from pixeldistill.data.boxes import Annotation
 from pixeldistill.data.describe import describe_data
 from pixeldistill.data.images import image_size
-from pixeldistill.data.splits import Sample, Splits, load_splits
+from pixeldistill.data.splits import Splits, load_splits
 from pixeldistill.data.store import store_settings, stored_size
-from pixeldistill.data.views import whole_size
-from pixeldistill.recipe.detector import DetectorSettings
+from pixeldistill.display.text import in_bytes, in_words
 from pixeldistill.errors import DataError, WeightsError
-from pixeldistill.storage.files import differences
-from pixeldistill.recipe.data import Data
-from pixeldistill.recipe.losses import SupervisedTerm, name_terms
-from pixeldistill.tasks.detection.anchors import coverage
-from pixeldistill.recipe.levels import pair_levels
-from pixeldistill.tasks import task_of
-from pixeldistill.recipe.base import StageRef
-from pixeldistill.recipe.formats import formats
-from pixeldistill.tasks.networks import Outline, check_trained, outline
 from pixeldistill.networks.weights.load import check_card, missing_weights
-from pixeldistill.recipe.stage import Stage
+from pixeldistill.recipe.base import StageRef
+from pixeldistill.recipe.data import Data
+from pixeldistill.recipe.formats import formats
+from pixeldistill.recipe.losses import name_terms
 from pixeldistill.recipe.network import Network
 from pixeldistill.recipe.recipe import Recipe
-from pixeldistill.storage.run_folder import RECORD
 from pixeldistill.recipe.schedule import Schedule
-from pixeldistill.terms import build_term, wanted_maps
-from pixeldistill.training.bank_layout import bank_bytes
+from pixeldistill.recipe.stage import Stage
 from pixeldistill.runs.passes import first_folders, passes
 from pixeldistill.runs.provenance import bank_folder, bank_settings, stage_settings, used_views
+from pixeldistill.storage.archive import KEY
 from pixeldistill.storage.claims import begun, read_record
-from pixeldistill.storage.run_folder import stage_folder
-from pixeldistill.display.text import in_bytes, in_words
+from pixeldistill.storage.files import differences
+from pixeldistill.storage.run_folder import RECORD, stage_folder
+from pixeldistill.tasks import task_of
+from pixeldistill.tasks.networks import Outline, check_trained, outline
+from pixeldistill.terms import build_term, wanted_maps
+from pixeldistill.training.bank_layout import bank_bytes
 
 ANY = 10  # classes are shown where nobody knows how many there are
 

@@ -15,13 +15,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pixeldistill.cost.measure import macs
 from pixeldistill.errors import RecipeError
-from pixeldistill.tasks import task_of
-from pixeldistill.tasks.networks import build_fresh
 from pixeldistill.recipe.network import Network
 from pixeldistill.recipe.stage import Stage
-from pixeldistill.training.objective import Objective
 from pixeldistill.runs.provenance import used_views
-from pixeldistill.types import Batch, BoxTarget, Outputs, View
+from pixeldistill.tasks import task_of
+from pixeldistill.tasks.networks import build_fresh
+from pixeldistill.training.objective import Objective
+from pixeldistill.types import Batch, Outputs, View
 
 SAMPLE = 2  # images for which the terms' own arithmetic is counted
 

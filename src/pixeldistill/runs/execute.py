@@ -11,31 +11,30 @@ from pixeldistill.data.check import check_images
 from pixeldistill.data.describe import describe_data
 from pixeldistill.data.loading import AHEAD, default_workers, shared_memory_notes
 from pixeldistill.data.splits import load_splits
+from pixeldistill.display.text import reasons
 from pixeldistill.errors import GivenUp, RecipeError, RunError
-from pixeldistill.recipe.expand import expand
-from pixeldistill.storage.files import PARTIAL, Held, locked, remove_litter, write_json
-from pixeldistill.tasks import task_of
-from pixeldistill.tasks.base import Taught
+from pixeldistill.evaluation.evaluate import answer, evaluate
 from pixeldistill.networks.adapter import Adapter
 from pixeldistill.networks.weights.load import state_bytes
+from pixeldistill.recipe.expand import expand
 from pixeldistill.recipe.recipe import Recipe
 from pixeldistill.recipe.stage import Stage
-from pixeldistill.storage.run_folder import DONE
 from pixeldistill.runs.build import Context, build_objective, build_stream, check_stage, teacher_network
-from pixeldistill.training.engine import fit
 from pixeldistill.runs.equal_compute import settle
-from pixeldistill.evaluation.evaluate import answer, evaluate
-from pixeldistill.training.fabric import Fabric, make_fabric
-from pixeldistill.training.objective import Objective
 from pixeldistill.runs.outcome import Outcome, Result, alone_on_val, measure_trained, seen, single_figures
 from pixeldistill.runs.passes import Training, first_folders, passes
-from pixeldistill.training.progress import Progress
 from pixeldistill.runs.provenance import stage_record
 from pixeldistill.storage.claims import begun, check_record, claim
-from pixeldistill.storage.run_folder import renumber, stages_of
+from pixeldistill.storage.files import PARTIAL, Held, locked, remove_litter, write_json
+from pixeldistill.storage.run_folder import DONE, renumber, stages_of
+from pixeldistill.tasks import task_of
+from pixeldistill.tasks.base import Taught
+from pixeldistill.training.engine import fit
+from pixeldistill.training.fabric import Fabric, make_fabric
+from pixeldistill.training.objective import Objective
+from pixeldistill.training.progress import Progress
 from pixeldistill.training.stream import Stream
 from pixeldistill.training.trainee import Job
-from pixeldistill.display.text import reasons
 
 
 @dataclass(frozen=True)
@@ -236,9 +235,7 @@ def _describe_teacher(
     assert teacher is not None
     images = seen("val", teacher.camera, context, fabric)
     stages = expand(context.recipe)
-    students = [
-        Taught(t.stage.name, t.stage.student, teacher, alone_on_val(t.stage, stages, context.folders)) for t in taught
-    ]
+    students = [Taught(t.stage.name, t.stage.student, teacher, alone_on_val(t.stage, stages, context.folders)) for t in taught]
     return task_of(network).describe_teacher(
         f"{teacher.network} at {teacher.side}",
         lambda levels: answer(network, images, fabric, levels),

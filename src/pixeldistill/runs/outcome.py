@@ -13,24 +13,23 @@ from pixeldistill.cost.measure import macs, parameters
 from pixeldistill.cost.transmission import bytes_per_image, typical_view
 from pixeldistill.data.dataset import CameraImages
 from pixeldistill.data.views import camera_view, to_unit
+from pixeldistill.display.metric_names import decisive, headline
 from pixeldistill.errors import PixelDistillError, RunError
-from pixeldistill.storage.files import write_file, write_json
+from pixeldistill.evaluation.evaluate import TestImages, answer, evaluate, figures
+from pixeldistill.networks.weights.load import state_bytes
 from pixeldistill.recipe.camera import Camera
+from pixeldistill.recipe.stage import Stage
+from pixeldistill.runs.build import Context
+from pixeldistill.runs.passes import Training
+from pixeldistill.runs.pictures import save_reconstructions
+from pixeldistill.storage.files import write_file, write_json
+from pixeldistill.storage.records import read_done
+from pixeldistill.storage.run_folder import ANSWERS, BEST, DONE, LAST
 from pixeldistill.tasks import task_of
 from pixeldistill.tasks.networks import build_network
-from pixeldistill.networks.weights.load import state_bytes
-from pixeldistill.storage.run_folder import LAST
-from pixeldistill.recipe.stage import Stage
-from pixeldistill.runs.pictures import save_reconstructions
-from pixeldistill.storage.records import read_done
-from pixeldistill.storage.run_folder import ANSWERS, BEST, DONE
-from pixeldistill.display.metric_names import decisive, headline
 from pixeldistill.terms.isrd import ISRD
-from pixeldistill.runs.build import Context
-from pixeldistill.evaluation.evaluate import TestImages, answer, evaluate, figures
 from pixeldistill.training.fabric import Fabric
 from pixeldistill.training.objective import Objective
-from pixeldistill.runs.passes import Training
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from pixeldistill.storage.files import write_file
 from pixeldistill.functional.reconstruction import IMAGENET_MEAN, IMAGENET_STD
+from pixeldistill.storage.files import write_file
 
 
 def save_reconstructions(path: Path, large: Any, small: Any, rebuilt: Any, names: Sequence[str]) -> None:  # noqa: ANN401

@@ -4,19 +4,18 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pixeldistill.recipe.card import NetworkCard
-from pixeldistill.storage.records import read_done
 from pixeldistill.data.splits import Splits
-from pixeldistill.recipe.expand import expand
 from pixeldistill.networks.adapter import Adapter
 from pixeldistill.networks.weights.load import packaged_weights, weights_file
-from pixeldistill.recipe.stage import Stage
-from pixeldistill.recipe.network import Network
 from pixeldistill.recipe.base import StageRef
+from pixeldistill.recipe.card import NetworkCard
+from pixeldistill.recipe.expand import expand
+from pixeldistill.recipe.network import Network
 from pixeldistill.recipe.recipe import Recipe
-from pixeldistill.storage.run_folder import DONE, find_run
+from pixeldistill.recipe.stage import Stage
 from pixeldistill.storage.claims import file_digest
-from pixeldistill.storage.run_folder import stage_folder
+from pixeldistill.storage.records import read_done
+from pixeldistill.storage.run_folder import DONE, find_run, stage_folder
 
 
 def finished(recipe: Recipe) -> Iterator[tuple[str, dict[str, Any]]]:
