@@ -112,6 +112,11 @@ def test_dominance():
     assert not dominates(replace(ONE, side=60, bytes=1200), ONE, set())
 
 
+def test_cameras_whose_kind_is_not_said_are_not_compared():
+    better, worse = (Costs("net", 56, f"jpeg {q}", params=1, macs=1, memory=1, pixels=1, bytes=q) for q in (85, 50))
+    assert not dominates(better, worse, set()) and not dominates(worse, better, set())
+
+
 def test_a_budget_that_nothing_meets_names_the_nearest():
     with pytest.raises(RecipeError, match=r"nearest is net at 56, jpeg 50: bytes 1\.1 kB, 10% over 1 kB"):
         plan([ONE, replace(ONE, side=80, bytes=2000)], {"bytes": 1000})

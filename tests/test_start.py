@@ -129,3 +129,49 @@ def test_settings_in_place_of_a_recipe(images, tmp_path):
     with pytest.raises(pixeldistill.RecipeError, match="student is missing"):
         pixeldistill.distill(data=images)
     assert starter("photos", "resnet18", 56, task="detection")["schedule"]["optimizer"] == "adamw"
+
+
+def test_long_paths_and_folders_where_one_stands(images, program, tmp_path):
+    """A folded scalar would take the comment into itself; a run among the images would be a class."""
+    folder = tmp_path / "My Drive" / ("quality inspection of the second line " * 3).strip() / "photos of parts"
+    shutil.copytree(images, folder)
+    assert program("init", folder, *TINY).returncode == 0
+    assert load_recipe(tmp_path / "recipe.yaml").data.root == folder
+    assert starter(".", "resnet18", 56)["run"].startswith("../runs/")
+    told = program("distill", "photoz", "--student", "resnet18")
+    assert told.returncode == 2 and "photoz is not there" in told.stderr
+
+
+def test_files_of_somebody_else_do_not_matter(images, tmp_path):
+    from pixeldistill.data.survey import recognise
+
+    root = tmp_path / "photos"
+    shutil.copytree(images, root)
+    (root / "notes.json").write_text("no JSON")
+    (root / "list.json").write_text("[1]")
+    (root / "x.json").mkdir()
+    (root / "dangling.json").symlink_to("none")
+    (root / "odd.json").write_text(json.dumps({"images": 3, "annotations": [], "categories": []}))
+    (root / "classes.txt").write_text("across down")
+    assert recognise(root) == {"format": "folder"}
+    one = tmp_path / "one"
+    (one / "img").mkdir(parents=True)
+    for path in images.glob("across/*.png"):
+        shutil.copy(path, one / "img")
+    (one / "labels.csv").write_text("img/000.png,a")
+    assert recognise(one) == {"format": "list", "train": "labels.csv"}
+    (one / "latest.csv").write_text("img/000.png,a")
+    with pytest.raises(DataError, match="none says `train`"):
+        recognise(one)
+
+
+def test_wrong_settings_are_named():
+    import pixeldistill
+
+    for settings, words in (
+        ({"student": "resnet18", "image_size": 56}, "data is missing"),
+        ({"data": "photos", "studnet": "a"}, "did you mean student"),
+        ({"data": "photos", "student": "a", "image_size": 56, "task": "x"}, "valid: classification, detection"),
+    ):  # fmt: skip
+        with pytest.raises(pixeldistill.RecipeError, match=words):
+            pixeldistill.distill(**settings)

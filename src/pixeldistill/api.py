@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pixeldistill.errors import MissingExtraError, RecipeError
+from pixeldistill.errors import MissingExtraError, RecipeError, nearest
 from pixeldistill.recipe.budget import parse_limit
 from pixeldistill.recipe.load import load_recipe, parse_recipe
 from pixeldistill.recipe.recipe import Recipe
@@ -62,6 +63,8 @@ def distill(
     if (recipe is None) == (not settings):
         told = f"settings such as {next(iter(settings))}, not both" if settings else "settings: data=…, student=…, image_size=…"
         raise RecipeError(f"give a recipe, or {told}")
+    if unknown := next((name for name in settings if name not in signature(starter).parameters), None):
+        raise RecipeError(f"unknown setting {unknown!r}, {nearest(unknown, signature(starter).parameters)}")
     meant = parse_recipe(starter(**settings)) if recipe is None else _recipe(recipe)
     with needing("train"):
         from pixeldistill.runs.execute import run_recipe
@@ -218,7 +221,9 @@ def load_model(path: str | Path, weights: str = "last") -> "Asked":
     return Predictor(path, weights)
 
 
-def predict(model: "Asked | str | Path", files: Sequence[str | Path], *, top: int = 5, min_score: float = 0.3) -> "list[Answer]":
+def predict(
+    model: "Asked | str | Path", files: Sequence[str | Path] | str | Path, *, top: int = 5, min_score: float = 0.3
+) -> "list[Answer]":
     """Ask a network about images of any size: their classes, or the objects in them.
 
     Args:
@@ -238,12 +243,12 @@ def predict(model: "Asked | str | Path", files: Sequence[str | Path], *, top: in
     pixeldistill.errors.WeightsError: none is not there: name a run folder, or an exported file
     """
     asked = load_model(model) if isinstance(model, str | Path) else model
-    return asked.predict(files, top, min_score)
+    return asked.predict([files] if isinstance(files, str | Path) else files, top, min_score)
 
 
 @contextmanager
 def needing(extra: str) -> Iterator[None]:
-    """Name the extra to install, in one line, if an import fails.
+    """Turn a failed import into an error that names the extra to install.
 
     Raises:
         MissingExtraError: a package is not installed.

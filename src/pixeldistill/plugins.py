@@ -66,4 +66,11 @@ def load(place: str) -> Any:  # noqa: ANN401
     3.0
     """
     module, _, name = place.partition(":")
-    return getattr(import_module(module), name)
+    try:
+        return getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        if place.startswith("pixeldistill."):
+            raise
+        raise PluginError(
+            f"{place}, which an installed package names, cannot be imported ({error}): mend or uninstall it"
+        ) from error

@@ -51,9 +51,10 @@ def importing() -> Iterator[None]:
 
 
 def release_memory() -> None:
-    """Return back what is kept but not in use. A forked process shares its parent's pages until the parent writes to them.
+    """Give memory that is kept but not in use back to the system.
 
-    From then on it holds a copy of its own: without this, a loader's worker comes to hold all that the parent had kept.
+    A forked process shares its parent's pages until the parent writes to them. From then on it holds a copy of its own: without
+    this, a loader's worker comes to hold all that the parent had kept.
     """
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
         libc.malloc_trim(0)

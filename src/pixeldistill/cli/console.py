@@ -60,7 +60,7 @@ def say_json(value: Any) -> None:  # noqa: ANN401
 
 
 def table(title: str, columns: list[str], rows: list[list[str]], *, close: bool = False) -> None:
-    """Print a table; see `terminal.make_table`."""
+    """Print a table; see `display.tables.make_table`."""
     show_table(Console(), make_table(title, columns, rows, close=close))
 
 

@@ -1,5 +1,6 @@
 """A first run without a recipe: a folder is looked at, and a recipe made for it."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,7 +19,16 @@ Student = Annotated[str | None, typer.Option(help="Of a folder: the student, a t
 ImageSize = Annotated[int | None, typer.Option(min=8, help="Of a folder: side of the student's images in pixels.")]
 Teacher = Annotated[str | None, typer.Option(help="Of a folder: the teacher, a timm name; by default resnet50.")]
 Epochs = Annotated[int | None, typer.Option(min=1, help="Of a folder: epochs of the student.")]
-Start = Annotated[str | None, typer.Option("--weights", help="Of a folder: what the networks start from, pretrained or none.")]
+
+
+class Origin(StrEnum):
+    """What networks start from."""
+
+    pretrained = "pretrained"
+    none = "none"
+
+
+Start = Annotated[Origin | None, typer.Option("--weights", help="Of a folder: what the networks start from.")]
 
 
 def init(
@@ -67,18 +77,29 @@ def first_recipe(folder: Path, workers: int | None, **said: str | int | None) ->
     found = survey(folder, default_workers() if workers is None else workers)
     task = next(rules.name for rules in RULES.values() if rules.labels == found.labels)
     sizes = suited(min(found.size), len(found.splits.train), task)
-    settings = {"student": "resnet18", "image_size": sizes.student, **{name: v for name, v in said.items() if v is not None}}
-    return found, starter(found.data, task=task, teacher_image_size=sizes.teacher, batch_size=sizes.batch, **settings)  # type: ignore[arg-type]
+    settings: dict[str, Any] = {"student": "resnet18", "image_size": sizes.student}
+    settings |= {name: value.value if isinstance(value, Origin) else value for name, value in said.items() if value is not None}
+    large = max(sizes.teacher, settings["image_size"])
+    return found, starter(found.data, task=task, teacher_image_size=large, batch_size=sizes.batch, **settings)
 
 
 def recipe_for(path: Path, overrides: list[str] | None, workers: int | None, **said: str | int | None) -> "Recipe":
     """Load the recipe of a file, or make one for a folder; options that only a folder has are refused with a file."""
     from pixeldistill.recipe.load import load_recipe, parse_recipe, with_overrides
+    from pixeldistill.recipe.starter import to_yaml
+    from pixeldistill.storage.files import write_file
 
+    if not path.exists():
+        raise RecipeError(f"{path} is not there: name a recipe, or a folder of images")
     if path.is_dir():
         need_torch()
-        _, content = first_recipe(path, workers, **said)
-        return parse_recipe(with_overrides(content, overrides or []))
+        found, content = first_recipe(path, workers, **said)
+        say(_size_line(found))
+        recipe = parse_recipe(with_overrides(content, overrides or []))
+        written = recipe.run / "recipe.yaml"
+        write_file(written, to_yaml(content, [f"Made by `pixeldistill distill {shell_word(str(path))}`."]))
+        say(f"recipe: {written}")
+        return recipe
     if given := next((name for name, value in said.items() if value is not None), None):
         raise RecipeError(f"--{given.replace('_', '-')} is for a folder of images; a recipe says it itself: use --set")
     return load_recipe(path, overrides or [])

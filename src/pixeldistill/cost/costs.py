@@ -40,6 +40,11 @@ class Costs:
     kind: str = ""
     quality: float = 100.0
 
+    def __post_init__(self) -> None:
+        """Without a kind, a camera is like none but itself."""
+        if not self.kind:
+            object.__setattr__(self, "kind", self.camera)
+
     @property
     def label(self) -> str:
         """What the pair is called: network, side and camera."""
@@ -106,9 +111,10 @@ def read_costs(path: Path) -> list[Costs]:
 
 def _read_row(row: dict[str, Any]) -> Costs:
     kinds: dict[str, Callable[[Any], Any]] = {"network": str, "camera": str, "side": int, "threads": int}
-    found = {name: row[name] for name in (field.name for field in fields(Costs)) if name not in ("built", "kind")}
+    found = {name: row[name] for name in (field.name for field in fields(Costs)) if name not in ("built", "kind", "quality")}
     read: dict[str, Any] = {n: None if value in (None, "") else kinds.get(n, float)(value) for n, value in found.items()}
     read |= {name: str(row.get(name) or "") for name in ("built", "kind")}
+    read["quality"] = float(row.get("quality") or 100)
     for field in fields(Costs):
         value = read[field.name]
         if value is None and field.default is not None:

@@ -103,9 +103,9 @@ def worst_excess(cost: Costs, budget: Mapping[str, float]) -> Excess | None:
 
 
 def dominates(one: Costs, other: Costs, limited: set[str]) -> bool:
-    """Return whether one pair gives a network no less to work with than another, for no more.
+    """Return whether one pair is at least as good as another in every respect, and costs no more.
 
-    It is of the same family and built likewise, sees as many pixels through the same camera, sent no worse, and has as many
+    The first is of the same family and built likewise, sees as many pixels through the same camera, sent no worse, has as many
     parameters, and costs no more in anything that was measured; and it is better in one of these. That more pixels and
     parameters of a family do no harm is an expectation, not a measurement. Source: ours. Parameters are what a network works
     with, unless the budget limits them: then they are a cost.

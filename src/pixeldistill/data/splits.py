@@ -21,6 +21,7 @@ from pixeldistill.data.formats.located import locate
 from pixeldistill.data.formats.named import Named, Pair
 from pixeldistill.data.images import read_image
 from pixeldistill.data.labels import ClassLabel, Label
+from pixeldistill.display.text import in_words
 from pixeldistill.errors import DataError
 from pixeldistill.plugins import load
 from pixeldistill.recipe.data import Data
@@ -172,7 +173,7 @@ def _cut_missing(
 
 
 def _cut_note(name: str, source: str, cut: Sequence[Any], data: Data) -> str:
-    return f"no {name} split: {len(cut)} images cut from {source} by split_seed {data.split_seed}"
+    return f"no {name} split: {in_words(len(cut), 'image')} cut from {source} by split_seed {data.split_seed}"
 
 
 def _cut(

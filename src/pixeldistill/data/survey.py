@@ -1,12 +1,14 @@
-"""What lies in a folder: the format of its labels, found by looking. No torch."""
+"""What lies in a folder: the format of its labels, found by looking."""
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from pixeldistill.data.check import check_images
 from pixeldistill.data.describe import describe_data
-from pixeldistill.data.folders import class_folders, find_images
+from pixeldistill.data.folders import find_images
 from pixeldistill.data.formats.base import SPLITS
 from pixeldistill.data.images import image_size
 from pixeldistill.data.splits import Splits, load_splits
@@ -16,10 +18,12 @@ from pixeldistill.recipe.data import Data
 from pixeldistill.statistics import spread
 from pixeldistill.storage.files import read_json
 
-_YOLO = ("data.yaml", "data.yml", "dataset.yaml", "classes.txt", "obj.names")
+_YOLO = ("data.yaml", "data.yml", "dataset.yaml")
+_YOLO_LISTS = ("classes.txt", "obj.names")
 _LISTS = (".csv", ".tsv")
-_SPLIT_WORDS = {"train": ("train",), "val": ("val", "valid"), "test": ("test",)}
+_SPLIT_WORDS = {"train": {"train", "training"}, "val": {"val", "valid", "validation", "dev"}, "test": {"test", "testing"}}
 MEASURED = 64  # images whose size is looked at
+MOST_FILES = 20  # JSON files that are looked at
 
 
 class Survey(NamedTuple):
@@ -59,51 +63,77 @@ def recognise(root: Path) -> dict[str, Any]:
     Raises:
         DataError: there is no image, or no label that is known.
     """
-    if any((root / name).is_file() for name in _YOLO):
-        return {"format": "yolo"}
-    documents = dict(_json_files(root))
-    if coco := {path: told for path, told in documents.items() if {"images", "annotations", "categories"} <= told.keys()}:
-        return {"format": "coco", **_by_split(root, coco)}
-    if any(root.glob("[Aa]nnotations/*.xml")) or any(root.glob("*.xml")):
-        sets = [split for split in SPLITS if (root / "ImageSets" / "Main" / f"{split}.txt").is_file()]
-        return {"format": "voc", **({split: split for split in sets} if "train" in sets else {})}
-    if any("shapes" in told for told in documents.values()):
-        return {"format": "labelme"}
-    if any(find_images(folder).images for folder in class_folders(root)):
+    if known := _with_boxes(root):
+        return known
+    found = find_images(root).images
+    folders = {path.relative_to(root).parts[0] for path in found if path.parent != root}
+    lists = [path for path in _files(root) if path.suffix.lower() in _LISTS]
+    if (root / "image_class_labels.txt").is_file():
+        return {"format": "cub"}
+    if lists and len(folders) < 2:
+        return {"format": "list", **_by_split(root, lists)}
+    if folders:
         return {"format": "folder"}
-    lists = [path for path in sorted(root.iterdir()) if path.suffix.lower() in _LISTS]
-    if lists:
-        return {"format": "list", **_by_split(root, dict.fromkeys(lists))}
-    images = len(find_images(root).images)
-    if not images:
+    if not found:
         raise DataError(f"{root} holds no image: name the folder that holds yours")
     raise DataError(
-        f"{root} holds {in_words(images, 'image')} and nothing that says what they show: put them into a folder for each class, "
-        f"as in {root}/cat/1.jpg, or add annotations (COCO, VOC, YOLO, labelme) or a list (path,label lines in a .csv)"
+        f"{root} holds {in_words(len(found), 'image')} and nothing that says what they show: put them into a folder for each "
+        f"class, as in {root}/cat/1.jpg, or add annotations (COCO, VOC, YOLO, labelme) or a list (path,label lines in a .csv)"
     )
 
 
-def _json_files(root: Path) -> Iterator[tuple[Path, Mapping[str, Any]]]:
-    """Read the JSON files in a folder and in its folders, as far as they are mappings."""
-    for path in sorted([*root.glob("*.json"), *root.glob("*/*.json")]):
-        told = read_json(path, DataError)
-        if isinstance(told, dict):
-            yield path, told
+def _with_boxes(root: Path) -> dict[str, Any] | None:
+    """Return a recipe's `data`, but for the root, of a folder with annotations of boxes; None where there are none."""
+    if any((root / name).is_file() for name in _YOLO) or _is_yolo_list(root):
+        return {"format": "yolo"}
+    documents = dict(_json_files(root))
+    if coco := [path for path, lists in documents.items() if {"images", "annotations", "categories"} <= lists]:
+        return {"format": "coco", **_by_split(root, [p for p in coco if p.name.startswith("instances")] or coco)}
+    if any(root.glob("[Aa]nnotations/*.xml")) or any(root.glob("*.xml")):
+        sets = [split for split in SPLITS if (root / "ImageSets" / "Main" / f"{split}.txt").is_file()]
+        return {"format": "voc", **({split: split for split in sets} if "train" in sets else {})}
+    return {"format": "labelme"} if any("shapes" in lists for lists in documents.values()) else None
 
 
-def _by_split(root: Path, files: Mapping[Path, object]) -> dict[str, str]:
+def _files(folder: Path) -> list[Path]:
+    """List the regular files in a folder, but for hidden ones."""
+    return [path for path in sorted(folder.iterdir()) if not path.name.startswith(".") and path.is_file()]
+
+
+def _is_yolo_list(root: Path) -> bool:
+    """Tell whether the classes are listed as labelImg does, with a text file beside some image."""
+    listed = any((root / name).is_file() for name in _YOLO_LISTS)
+    return listed and any(path.name not in _YOLO_LISTS for path in root.rglob("*.txt"))
+
+
+def _json_files(root: Path) -> Iterator[tuple[Path, set[str]]]:
+    """Name the lists in each JSON file of a folder and of its folders; of many files the first are looked at."""
+    folders = [root, *(path for path in sorted(root.iterdir()) if path.is_dir() and not path.name.startswith("."))]
+    paths = [path for folder in folders for path in _files(folder) if path.suffix.lower() == ".json"]
+    for path in paths[:MOST_FILES]:
+        with suppress(DataError):  # a file that cannot be read is somebody else's
+            told = read_json(path, DataError)
+            yield path, {str(key) for key, value in told.items() if isinstance(value, list)} if isinstance(told, dict) else set()
+
+
+def _by_split(root: Path, files: Sequence[Path]) -> dict[str, str]:
     """Tell files of splits apart by the words in their names; a single one is train."""
     names = {path: str(path.relative_to(root)) for path in files}
-    if len(names) == 1:
-        return {"train": next(iter(names.values()))}
+    if len(files) == 1:
+        return {"train": names[files[0]]}
     found: dict[str, str] = {}
     for split, words in _SPLIT_WORDS.items():
-        alike = [name for name in names.values() if any(word in name.lower() for word in words)]
+        alike = [names[path] for path in files if words & _words(path.stem)] or [
+            names[path] for path in files if words & _words(path.parent.name) and path.parent != root
+        ]
         if len(alike) > 1:
             raise DataError(f"{root} has several files of {split} ({', '.join(alike)}): write a recipe that names one")
         found |= dict.fromkeys([split] if alike else [], alike[0] if alike else "")
     if "train" not in found:
-        raise DataError(
-            f"{root} has {', '.join(names.values())}, and none says `train` in its name: write a recipe that names them"
-        )
+        listed = ", ".join(names.values())
+        raise DataError(f"{root} has {listed}, and none says `train` in its name: write a recipe that names them")
     return found
+
+
+def _words(name: str) -> set[str]:
+    return set(re.split(r"[^a-z]+", name.lower()))

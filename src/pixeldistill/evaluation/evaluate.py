@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from pixeldistill.data.dataset import CameraImages, Raw
 from pixeldistill.data.loading import at_once, copied, load
@@ -84,11 +85,23 @@ def answer(network: Adapter, images: TestImages, fabric: Fabric, levels: range |
             found.update(zip(indices, task.answer(network, outputs, view, sizes, levels), strict=True))
     finally:
         network.train(was_training)
-    if fabric.world_size > 1:
-        shares: list[Any] = [None] * fabric.world_size
-        torch.distributed.all_gather_object(shares, found)
-        found = {index: one for share in shares for index, one in share.items()}
+    found = _gathered(found, fabric)
     return [found[i] for i in range(images.total)]
+
+
+def _gathered(found: dict[int, Any], fabric: Fabric) -> dict[int, Any]:
+    """Return the answers of all processes, by their images' numbers; tensors of one shape travel as one."""
+    if fabric.world_size == 1:
+        return found
+    values = list(found.values())
+    alike = all(isinstance(value, Tensor) and value.shape == values[0].shape for value in values)
+    shares: list[Any] = [None] * fabric.world_size
+    torch.distributed.all_gather_object(shares, (list(found), torch.stack(values).numpy() if alike else values))
+    return {
+        index: torch.from_numpy(value) if alike else value
+        for indices, answers in shares
+        for index, value in zip(indices, answers, strict=True)
+    }
 
 
 def figures(answers: Answers, images: TestImages, network: Adapter) -> Metrics:

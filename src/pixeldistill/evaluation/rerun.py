@@ -76,7 +76,7 @@ def splits_of_run(folder: Path, recipe: Recipe | None = None, *, workers: int | 
     wanted = task_of(card).rules.labels
     if data.labels != wanted:
         raise DataError(
-            f"{folder} was trained for {card.task} on {wanted}, and the data has {data.labels}: name a --recipe of its task"
+            f"{folder} was trained on {wanted}, and the data has {data.labels}: name a --recipe whose data has {wanted}"
         )
     splits = check_images(load_splits(data), data, default_workers() if workers is None else workers)
     if began_with not in (None, splits.digest()):

@@ -27,7 +27,7 @@ def on_ray(address: str = "auto", tasks: int | None = None) -> Cluster:
         tasks: how many groups of students are trained at a time; by default one a GPU, without GPUs one a machine.
 
     Returns:
-        Trains the stages of these names until after an epoch (see `stages.train`), and gives the reasons of those that failed.
+        Trains the stages of these names until after an epoch (see `runs.execute.train`); returns why some failed.
 
     Raises:
         RunError: the extra is missing, or no cluster answers.

@@ -25,7 +25,7 @@ def convert(network: Adapter) -> Graph:
     """Convert a network, without what stands before and after it, for any number of images.
 
     A classifier's graph takes uint8 (batch, 3, side, side) and gives its logits as `scores`. A detector's takes float images that
-    are normalised and padded, of any size, and gives `scores` and `boxes` of all anchors: see `tasks.deployed`.
+    are normalised and padded, of any size, and gives `scores` and `boxes` of all anchors: see `tasks.detection.deployed`.
 
     Raises:
         ExportError: PyTorch's exporter cannot.

@@ -51,7 +51,9 @@ def _origin(value: object) -> str | StageRef:
     if isinstance(value, StageRef):
         return value
     if not isinstance(value, str):
-        raise ValueError(f"expected none, pretrained, a weights file or a run folder, not {value!r}")
+        raise ValueError(f"expected none, pretrained, a weights file, a run folder, or in `stages` @ and a stage, not {value!r}")
+    if value == "@":
+        raise ValueError("@ needs the name of a stage, as in @teacher")
     return StageRef(value[1:]) if value.startswith("@") else _name_of_file(value)
 
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, PositiveInt, model_validator
+from pydantic import BeforeValidator, Field, PositiveInt, model_validator
 
 from pixeldistill.errors import nearest
 from pixeldistill.recipe.base import Count, Seed, Side, Strict, UserPath
@@ -11,16 +11,16 @@ from pixeldistill.recipe.formats import formats
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 
-def _known_format(name: str) -> str:
-    if name not in formats():
-        raise ValueError(f"{name!r} is not valid, {nearest(name, formats())}")
+def _known_format(name: object) -> object:
+    if not isinstance(name, str) or name not in formats():
+        raise ValueError(f"{name!r} is not valid, {nearest(str(name), formats())}")
     return name
 
 
 class Data(Strict):
     """Where the images and labels are. `root` is relative to the folder the command runs in."""
 
-    format: Annotated[str, AfterValidator(_known_format)]
+    format: Annotated[str, BeforeValidator(_known_format)]
     root: UserPath | None = Field(None, description="folder of the data; the demo needs none")
     train: str | None = Field(
         None,
@@ -55,8 +55,8 @@ class Data(Strict):
             raise ValueError("`store_folder` needs `store`, the stored images' shorter side in pixels")
         for name in ("train", "val", "test", "label_column", "images"):
             if name not in known.options and getattr(self, name) != type(self).model_fields[name].default:
-                others = " or ".join(other for other, format_ in formats().items() if name in format_.options)
-                raise ValueError(f"format {self.format!r} has no `{name}`, it needs `format: {others}`: leave it out")
+                others = ", ".join(other for other, format_ in formats().items() if name in format_.options)
+                raise ValueError(f"`{name}` is for format {others}, not for {self.format!r}: leave it out, or change `format`")
         return self
 
     @property

@@ -3,7 +3,7 @@
 import math
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, PositiveInt, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, PositiveInt, ValidationError, model_validator
 
 from pixeldistill.errors import RecipeError, nearest
 from pixeldistill.recipe.base import Strict
@@ -14,9 +14,9 @@ MIN_LEVEL, MAX_LEVEL = 1, 12  # a stride of 4096 pixels is more than any image's
 Level = Annotated[int, Field(ge=MIN_LEVEL, le=MAX_LEVEL)]
 
 
-def _known_head(name: str) -> str:
-    if name not in heads():
-        raise ValueError(f"{name!r} is not valid, {nearest(name, heads())}")
+def _known_head(name: object) -> object:
+    if not isinstance(name, str) or name not in heads():
+        raise ValueError(f"{name!r} is not valid, {nearest(str(name), heads())}")
     return name
 
 
@@ -26,7 +26,7 @@ class DetectorSettings(Strict):
     The defaults are the ones of the RetinaNet paper (torchvision's too); `channels: 64, depth: 2` is a light head.
     """
 
-    head: Annotated[str, AfterValidator(_known_head)] = Field("retinanet", description="retinanet (anchors) or fcos (points)")
+    head: Annotated[str, BeforeValidator(_known_head)] = Field("retinanet", description="retinanet (anchors) or fcos (points)")
     levels: tuple[Level, Level] = Field((3, 7), description="the first and the last pyramid level")
     channels: int = Field(256, ge=1, le=4096, description="of every level and of the head")
     depth: PositiveInt = Field(4, le=4, description="convolutions of the head before its last one")

@@ -172,7 +172,7 @@ def resolve(recipe: Recipe, written: Sequence[StageEntry]) -> tuple[Stage, ...]:
 
 
 def _fed(network: Network, imaging: Imaging) -> Network:
-    """Return a network a camera, where it has none of its own."""
+    """Return a network with a camera: its own, or else this one."""
     return network if network.imaging else network.model_copy(update={"imaging": imaging})
 
 

@@ -31,6 +31,7 @@ class Format:
     classes: int | None = None
 
 
+LABELS = ("classes", "boxes")
 _HERE = "pixeldistill.data.formats."
 _SPLITS = ("train", "val", "test")
 _OWN = {
@@ -52,8 +53,9 @@ def formats() -> Mapping[str, Format]:
     """Return all formats by name, those of installed packages too. Raises PluginError."""
     found = with_installed("formats", _OWN)
     for name, format_ in found.items():
-        if not isinstance(format_, Format):
-            raise PluginError(f"the format {name!r} of an installed package must be a pixeldistill Format, and is {format_!r}")
+        if not isinstance(format_, Format) or format_.labels not in LABELS:
+            wanted = f"a pixeldistill Format with {' or '.join(LABELS)}"
+            raise PluginError(f"the format {name!r} of an installed package must be {wanted}, and is {format_!r}")
     return found
 
 

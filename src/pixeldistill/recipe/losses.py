@@ -231,8 +231,8 @@ def kind_of(config: type[Loss]) -> str:
     >>> kind_of(ATTerm)
     'at'
     """
-    (kind,) = get_args(config.model_fields["kind"].annotation)
-    return str(kind)
+    names = get_args(config.model_fields["kind"].annotation) if "kind" in config.model_fields else ()
+    return str(names[0]) if len(names) == 1 else ""
 
 
 @cache
@@ -260,7 +260,7 @@ Term = Annotated[Loss, _Known()]
 
 
 def name_terms(terms: Sequence["Term"]) -> dict[str, "Term"]:
-    """Return every term of a list a name: its kind, with a number where a kind is there again.
+    """Name every term of a list: its kind, with a number where a kind is there again.
 
     >>> list(name_terms([ATTerm(kind="at", maps=(1,)), PKDTerm(kind="pkd"), ATTerm(kind="at", maps=(4,))]))
     ['at', 'pkd', 'at-2']

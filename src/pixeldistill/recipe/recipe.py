@@ -1,4 +1,4 @@
-"""Recipes: what the user writes (YAML), validated strictly; `expansion` says which stages it stands for.
+"""Recipes: what the user writes (YAML), validated strictly; `expand` returns the stages that it stands for.
 
 Pure data: this file knows neither torch nor timm, so that `pixeldistill show` and the planner run on the base install.
 """
@@ -6,7 +6,7 @@ Pure data: this file knows neither torch nor timm, so that `pixeldistill show` a
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from pixeldistill.errors import nearest
 from pixeldistill.recipe.base import Seed, StageRef, Strict, UserPath
@@ -25,16 +25,16 @@ from pixeldistill.recipe.tasks import RULES, TaskRules
 ASSISTANT = "assistant"
 
 
-def _known_task(name: str) -> str:
-    if name not in RULES:
-        raise ValueError(f"{name!r} is not valid, {nearest(name, RULES)}")
+def _known_task(name: object) -> object:
+    if not isinstance(name, str) or name not in RULES:
+        raise ValueError(f"{name!r} is not valid, {nearest(str(name), RULES)}")
     return name
 
 
 class Recipe(Strict):
-    """What the user asks for; `expansion.expand` says which stages that is."""
+    """What the user asks for; `expand.expand` returns the stages that it stands for."""
 
-    task: Annotated[str, AfterValidator(_known_task)] = "classification"
+    task: Annotated[str, BeforeValidator(_known_task)] = "classification"
     data: Data
     detector: DetectorSettings | None = Field(None, description="detection: pyramid and head of all networks")
     teacher: Teacher | None = None

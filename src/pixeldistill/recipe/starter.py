@@ -6,15 +6,17 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from pixeldistill.display.text import one_line
 from pixeldistill.errors import RecipeError, nearest
 from pixeldistill.recipe.tasks import RULES
 
+LONGEST = 2**30  # characters of a line: what is folded could take a comment into itself
 FINE_TUNING = {"epochs": 20, "lr": 0.01, "warmup_epochs": 1}
 DISTILLING = {"epochs": 40, "lr": 0.01, "warmup_epochs": 1}
 
 
 def starter(
-    data: str | Path | Mapping[str, Any],
+    data: str | Path | Mapping[str, Any] | None = None,
     student: str | None = None,
     image_size: int | None = None,
     *,
@@ -52,22 +54,21 @@ def starter(
     >>> starter("photos", "resnet18", 56, epochs=10)["student"]
     {'network': 'resnet18', 'side': 56, 'weights': 'pretrained'}
     """
-    if student is None or image_size is None:
-        missing = "student" if student is None else "image_size"
-        raise RecipeError(f"{missing} is missing: say it, as in student='resnet18', image_size=56")
+    for name, value in (("data", data), ("student", student), ("image_size", image_size)):
+        if value is None:
+            raise RecipeError(f"{name} is missing: say it, as in data='photos', student='resnet18', image_size=56")
     if task not in RULES:
         raise RecipeError(f"task {task!r} is not valid, {nearest(task, RULES)}")
     known = dict(data) if isinstance(data, Mapping) else {"format": "folder", "root": str(data)}
     starting = RULES[task].starting
     of_task = {**starting.schedule, "batch_size": batch_size or starting.batch_size}
-    distilling = DISTILLING | of_task | ({"epochs": epochs} if epochs else {})
-    fine_tuning = FINE_TUNING | of_task | ({"epochs": max(1, epochs // 2)} if epochs else {})
+    distilling = DISTILLING | of_task | ({} if epochs is None else {"epochs": epochs})
+    fine_tuning = FINE_TUNING | of_task | ({} if epochs is None else {"epochs": max(1, epochs // 2)})
     taught: dict[str, Any] = {"network": teacher, "side": teacher_image_size}
     if teacher_weights is None:
         taught |= {"weights": weights, "schedule": _fitting(fine_tuning)}
     else:
         taught |= {"weights": str(teacher_weights)}
-    name = Path(str(known.get("root") or known["format"])).resolve().name
     return {
         "task": task,
         "data": known,
@@ -79,8 +80,18 @@ def starter(
         "schedule": _fitting(distilling),
         **starting.after,
         **({"seeds": list(seeds)} if tuple(seeds) != (0,) else {}),
-        "run": str(run or f"runs/{name}"),
+        "run": str(run or _beside(Path(str(known.get("root") or known["format"])))),
     }
+
+
+def _beside(root: Path) -> Path:
+    """Return a run folder that does not lie among the images.
+
+    >>> _beside(Path("photos"))
+    PosixPath('runs/photos')
+    """
+    run = Path("runs") / root.resolve().name
+    return Path("..") / run if run.resolve().is_relative_to(root.resolve()) else run
 
 
 def _fitting(schedule: dict[str, Any]) -> dict[str, Any]:
@@ -117,9 +128,9 @@ _COMMENTS = {
     "task": "what is asked of an image",
     "data": "root is relative to the folder in which you start pixeldistill",
     "detector": "a light head; levels, anchors, head: see the guide",
-    "teacher": "a timm name; side: pixels. Trained first; a trained one instead of `schedule`: weights: FOLDER or FILE",
-    "student": "the network and the image that you can pay in the end: `pixeldistill cost NETWORK --side PIXELS`",
-    "controls": "the same student without a teacher: what distilling is worth",
+    "teacher": "a timm name; side in pixels. If you have a trained one, replace `schedule` by `weights: FOLDER`",
+    "student": "what you will deploy: the network and its image size; `pixeldistill cost NETWORK --side PIXELS` measures them",
+    "controls": "the same student without a teacher, to see what distilling gains",
     "schedule": "of the student; more epochs are worth most",
     "bank": "the teacher is asked once for so many views of each image, then read from disk",
     "run": "what is made goes there",
@@ -134,10 +145,12 @@ def to_yaml(content: Mapping[str, Any], head: Sequence[str]) -> str:
     <BLANKLINE>
     run: runs/photos  # what is made goes there
     """
-    lines = [f"# {line}" for line in head] + [""]
+    lines = [*(f"# {one_line(line)}" for line in head), ""]
     for name, value in content.items():
         style = None if isinstance(value, Mapping | Sequence) and not isinstance(value, str) else False
-        text = yaml.safe_dump({name: value}, default_flow_style=style, sort_keys=False, allow_unicode=True, width=100).rstrip()
+        text = yaml.safe_dump(
+            {name: value}, default_flow_style=style, sort_keys=False, allow_unicode=True, width=LONGEST
+        ).rstrip()
         comment = _COMMENTS.get(name, "")
         first, *rest = text.split("\n")
         lines += [f"{first}  # {comment}" if comment else first, *rest]

@@ -27,7 +27,7 @@ SAMPLE = 2  # images for which the terms' own arithmetic is counted
 
 
 def settle(stages: Sequence[Stage], classes: int, images: int | None) -> tuple[Stage, ...]:
-    """Return every stage that is to cost as much as another the epochs that it takes.
+    """Set the epochs of every stage that is to cost as much as another.
 
     Args:
         stages: of a recipe.

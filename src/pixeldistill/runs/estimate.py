@@ -48,11 +48,14 @@ def estimate(stages: Sequence[Stage], splits: Splits, workers: int) -> float:
 
 def _forward(network: Adapter, side: int) -> float:
     """Time a forward pass with gradients, in seconds for an image."""
-    images = torch.rand(BATCH, 3, side, side).contiguous(memory_format=torch.channels_last)
-    network.train().to(memory_format=torch.channels_last)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    images = torch.rand(BATCH, 3, side, side, device=device).contiguous(memory_format=torch.channels_last)
+    network.train().to(device).to(memory_format=torch.channels_last)
 
     def run() -> Outputs:
         outputs: Outputs = network(images)
+        if device.type == "cuda":
+            torch.cuda.synchronize()
         return outputs
 
     return _timed(run) / BATCH

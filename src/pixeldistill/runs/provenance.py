@@ -88,7 +88,7 @@ def bank_folder(stage: Stage, recipe: Recipe, folders: Mapping[str, Path]) -> Pa
 
 
 def network_card(stage: Stage, student: Adapter, seed: int, recipe: Recipe, splits: Splits) -> dict[str, Any]:
-    """Describe the deployed network: see `cards.NetworkCard`."""
+    """Describe the deployed network: see `recipe.card.NetworkCard`."""
     network, root = stage.student, recipe.data.root
     card = {
         "network": network.network,
@@ -101,7 +101,6 @@ def network_card(stage: Stage, student: Adapter, seed: int, recipe: Recipe, spli
         "classes": list(splits.classes),
         "mean": list(student.mean),
         "std": list(student.std),
-        # A detector is shown whole images.
         "bits": splits.bits,
         "imaging": network.camera.imaging.model_dump(mode="json", exclude=set(recipe.rules.unused_imaging)),
         "data": recipe.data.model_dump(mode="json") | ({"root": str(root.resolve())} if root else {}),

@@ -71,7 +71,7 @@ def stages_of(run: Path) -> Iterator[tuple[str, Path]]:
 
 
 def renumber(run: Path, names: list[str]) -> None:
-    """Return the stages' folders the numbers that the recipe gives them now: a control that was added moves the others.
+    """Rename the stages' folders to the numbers that the recipe gives them now: a control that was added moves the others.
 
     A stage that the recipe does not have any more gets the number 0: it is not to be taken for the last one.
     """

@@ -142,7 +142,7 @@ class Trainee:
             self.progress.note(f"{job.name}: {warning}")
 
     def _share_buffers(self) -> None:
-        """Return every process the first one's batch statistics: all measure, and the first saves, the same network."""
+        """Copy the first process's batch statistics to all: they measure, and the first saves, the same network."""
         if self.fabric.world_size > 1:
             for buffer in self.job.objective.buffers():
                 torch.distributed.broadcast(buffer, src=0)

@@ -44,7 +44,7 @@ def _taken(split: str, images: list[Listed], found: Mapping[int, Path], how: str
 
 
 def _at(image: Listed, path: Path) -> Listed:
-    """Return a listed image another path."""
+    """Return a listed image with another path."""
     make: Callable[..., Listed] = getattr(image, "_make", type(image))
     return make((path, *image[1:]))
 

@@ -29,7 +29,7 @@ _FIRST_NORM, _SECOND_NORM = "layernorm_before", "layernorm_after"  # whose alpha
 def renamed(
     state: State, own: Mapping[str, Tensor], heads: Iterable[str], source: str, adapt: Callable[[State], State]
 ) -> tuple[State, list[str]]:
-    """Return a state dict the network's names.
+    """Return a state dict under the network's names.
 
     Tried in turn: its names as they are, one prefix below which the whole network lies, prefixes that wrappers add (of
     `torch.compile`, of several GPUs, of Lightning), another library's names, by order and shape.

@@ -118,8 +118,8 @@ class Classification(Task):
     def answer(
         self, network: "Adapter", outputs: "Outputs", view: Size, sizes: Sequence[Size], levels: range | None = None
     ) -> list[Answer]:
-        """Return logits, a row an image; each of its own, as a row of a batch would be sent to other processes with all of it."""
-        return [row.clone() for row in outputs.logits.float().cpu()]
+        """Return logits, a row an image."""
+        return list(outputs.logits.float().cpu())
 
     def metrics(self, answers: Sequence[Answer], labels: Sequence[Label], classes: int) -> dict[str, Any]:
         """See `metrics.classification_metrics`."""

@@ -50,7 +50,7 @@ def describe_coverage(recipe: Recipe, stages: Sequence[Stage]) -> list[str]:
 class _Covering(NamedTuple):
     """Levels of a detector whose anchors may cover boxes.
 
-    `ends`: of the levels that it was told of as if it had no others, if it is trained here and was.
+    `ends`: first and last of the exposed levels that it was trained with, if it was.
     """
 
     side: int
