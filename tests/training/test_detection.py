@@ -384,7 +384,7 @@ def test_the_command_line_shows_evaluates_and_predicts(content, write, tmp_path,
     assert call("predict", tmp_path / "run", picture, "--top", 2)[0] == 2, "an option of classifiers"
     assert code == 2 and (tmp_path / "drawn/0001.boxes.png").read_bytes() == before, "what was asked about is not drawn over"
     named = {"data": {"format": "demo"}, "student": content["student"], "schedule": SCHEDULE, "run": "x"}
-    with pytest.raises(DataError, match="is a detector, and the data has no boxes"):
+    with pytest.raises(DataError, match="was trained on boxes, and the data has classes"):
         measure_run(tmp_path / "run", parse_recipe(named))
     with pytest.raises(RunError, match="ask it to `detect`"):
         Predictor(tmp_path / "run").predict([picture])
