@@ -57,7 +57,7 @@ def main() -> None:
     args = parser.parse_args()
     paths = spread(find_images(args.images).images, args.count)
     models = [ExportedModel(path, args.threads) for path in (args.teacher, args.student)]
-    if any(model.task.has_boxes for model in models):
+    if any(model.task.name != "classification" for model in models):
         parser.error("classifiers are timed: a detector's images are whole, and these are cropped")
     images = [sent(model, paths) for model in models]
     for model, contents in zip(models, images, strict=True):

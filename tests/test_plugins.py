@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from pixeldistill.recipe.formats import Format
+
 PACKAGE = Path(__file__).parent / "plugin"
 
 
@@ -77,6 +79,11 @@ def test_errors_know_them(installed, content, write, program, changes, words):
     told = program("show", write(content | changes), env=installed)
     assert told.returncode == 2
     assert words in told.stderr
+
+
+def test_a_format_has_labels_of_some_task():
+    with pytest.raises(ValueError, match="classes or boxes, not 'masks'"):
+        Format("my_package.formats:read", "masks")
 
 
 def test_a_package_that_is_broken_is_named(installed, content, write, program, tmp_path):

@@ -76,6 +76,10 @@ def test_a_folder_is_trained_at_once(images, program, tmp_path):
     told = program("distill", images, *TINY, "--image-size", 16, "--set", "run=here")
     assert told.returncode == 0, told.stderr
     assert next((tmp_path / "here").glob("*-distilled/seed-0/done.json"))
+    assert load_recipe(tmp_path / "here/recipe.yaml").data.root == images
+    told = program("distill", images, *TINY, "--image-size", 16, "--set", "run=trial", "--quick")
+    assert next((tmp_path / "trial-quick").glob("*-distilled/seed-0/done.json")), told.stderr
+    assert (tmp_path / "trial-quick/recipe.yaml").is_file() and not (tmp_path / "trial").exists()
     (tmp_path / "recipe.yaml").write_text("run: a\n")
     told = program("distill", tmp_path / "recipe.yaml", "--image-size", 16)
     assert told.returncode == 2 and "--image-size is for a folder of images" in told.stderr

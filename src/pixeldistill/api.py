@@ -236,7 +236,7 @@ def predict(
         PixelDistillError: see `load_model`; or a path that is not there.
 
     Example:
-        predict("model.onnx", ["photos/"])[0].classes
+        predict("student.onnx", ["photos/"])[0].classes
 
     >>> predict("none", ["photos/"])
     Traceback (most recent call last):

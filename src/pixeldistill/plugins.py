@@ -12,9 +12,11 @@ from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Any
+from typing import Any, TypeVar
 
 from pixeldistill.errors import PluginError
+
+PartT = TypeVar("PartT")
 
 GROUPS = ("losses", "formats", "heads", "runtimes")
 
@@ -47,13 +49,18 @@ def installed(kind: str) -> Mapping[str, Any]:
     return found
 
 
-def with_installed(kind: str, own: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the project's own parts of a kind and those of installed packages.
+def with_installed(kind: str, own: Mapping[str, PartT], part: type[PartT]) -> dict[str, PartT]:
+    """Return the project's own parts of a kind and those of installed packages, all of one type.
 
     Raises:
-        PluginError: a package gives a name that is taken.
+        PluginError: a package gives a name that is taken, or something of another type.
     """
     others = installed(kind)
+    for name, other in others.items():
+        if not isinstance(other, part):
+            raise PluginError(
+                f"an installed package adds {name!r} to pixeldistill.{kind}, no {part.__name__} but {other!r}: mend it"
+            )
     if taken := own.keys() & others.keys():
         raise PluginError(f"an installed package adds {min(taken)!r} to pixeldistill.{kind}, which is built in: uninstall it")
     return {**own, **others}

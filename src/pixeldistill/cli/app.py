@@ -82,12 +82,9 @@ def distill(
 ) -> None:
     """Train all stages of the recipe: its teacher if need be, the controls, the distilled student."""
     from pixeldistill.recipe.expand import expand
-    from pixeldistill.recipe.quick import trial_of
 
-    loaded = recipe_for(
-        recipe, set_, workers, student=student, image_size=image_size, teacher=teacher, epochs=epochs, weights=weights
-    )
-    loaded = trial_of(loaded) if quick else loaded
+    of_folder = {"student": student, "image_size": image_size, "teacher": teacher, "epochs": epochs, "weights": weights}
+    loaded = recipe_for(recipe, set_, quick=quick, workers=workers, **of_folder)
     if not any(stage.teacher for stage in expand(loaded)):
         raise RecipeError(f"{recipe} has no stage with a teacher: distilling needs teacher and student; use `train`")
     _run(loaded, supervised_only=False, workers=workers, accelerator=accelerator)
@@ -263,7 +260,7 @@ def _run(recipe: "Recipe", *, supervised_only: bool, workers: int | None, accele
     from pixeldistill.runs.execute import run_recipe
     from pixeldistill.runs.provenance import finished
     from pixeldistill.storage.files import write_file
-    from pixeldistill.storage.run_folder import FIGURES
+    from pixeldistill.storage.run_folder import FIGURES, RECONSTRUCTION
 
     console, failure = Console(), None
     try:
@@ -274,7 +271,7 @@ def _run(recipe: "Recipe", *, supervised_only: bool, workers: int | None, accele
         found = by_stage(finished(recipe))  # `train` leaves the lines of what `distill` has trained before
         write_file(recipe.run / FIGURES, to_markdown(found, str(recipe.run)))
         show_table(console, to_rich(found, str(recipe.run)))
-        for picture in (result.folder / "reconstruction.png" for result in results):
+        for picture in (result.folder / RECONSTRUCTION for result in results):
             if picture.is_file():
                 say(f"picture: {picture}")
         say(f"table: {recipe.run / FIGURES}")

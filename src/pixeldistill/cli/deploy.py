@@ -43,18 +43,20 @@ def predict(
     from pixeldistill.inference.results import notes_on
 
     predictor = _open_network(run, weights)
-    others = (
-        {"--draw": draw, "--no-draw": no_draw or None, "--min-score": min_score}
-        if not predictor.task.has_boxes
-        else {"--top": top}
-    )
-    if said := [name for name, value in others.items() if value is not None]:
-        raise RunError(f"{said[0]}: {run} is {predictor.task.noun}, which has no such option: leave it out")
+    own = predictor.task.predict_options
+    said = {
+        "--top": ("top", top),
+        "--min-score": ("min_score", min_score),
+        "--draw": ("draw", draw),
+        "--no-draw": ("draw", no_draw),
+    }
+    if other := next((name for name, (option, value) in said.items() if value not in (None, False) and option not in own), None):
+        raise RunError(f"{other}: {run} is {predictor.task.noun}, which has no such option: leave it out")
     if draw and no_draw:
         raise RunError("--draw and --no-draw: leave one out")
     for note in notes_on(files, predictor.bits):
         print(one_line(note), file=sys.stderr)
-    folder = draw or predictor.pictures if predictor.task.has_boxes and not no_draw else None
+    folder = draw or predictor.pictures if "draw" in own and not no_draw else None
     if folder:
         _check_apart(folder, files)
     least = MIN_SCORE if min_score is None else min_score

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pixeldistill.cli.console import Workers, need_torch, say
+from pixeldistill.cli.console import Workers, first_process, need_torch, say
 from pixeldistill.display.text import in_time, in_words, shell_word
 from pixeldistill.errors import RecipeError
 from pixeldistill.machine import cores
+from pixeldistill.storage.run_folder import RECIPE
 
 if TYPE_CHECKING:
     from pixeldistill.data.survey import Survey
@@ -83,9 +84,16 @@ def first_recipe(folder: Path, workers: int | None, **said: str | int | None) ->
     return found, starter(found.data, task=task, teacher_image_size=large, batch_size=sizes.batch, **settings)
 
 
-def recipe_for(path: Path, overrides: list[str] | None, workers: int | None, **said: str | int | None) -> "Recipe":
-    """Load the recipe of a file, or make one for a folder; options that only a folder has are refused with a file."""
+def recipe_for(
+    path: Path, overrides: list[str] | None, *, quick: bool, workers: int | None, **said: str | int | None
+) -> "Recipe":
+    """Load the recipe of a file, or make one for a folder, and shorten it for a trial; a folder's is written into the run.
+
+    Raises:
+        RecipeError: options that only a folder has are said of a file, too.
+    """
     from pixeldistill.recipe.load import load_recipe, parse_recipe, with_overrides
+    from pixeldistill.recipe.quick import trial_of
     from pixeldistill.recipe.starter import to_yaml
     from pixeldistill.storage.files import write_file
 
@@ -96,13 +104,16 @@ def recipe_for(path: Path, overrides: list[str] | None, workers: int | None, **s
         found, content = first_recipe(path, workers, **said)
         say(_size_line(found))
         recipe = parse_recipe(with_overrides(content, overrides or []))
-        written = recipe.run / "recipe.yaml"
-        write_file(written, to_yaml(content, [f"Made by `pixeldistill distill {shell_word(str(path))}`."]))
+        recipe = trial_of(recipe) if quick else recipe
+        written = recipe.run / RECIPE
+        if first_process():
+            write_file(written, to_yaml(content, [f"Made by `pixeldistill distill {shell_word(str(path))}`."]))
         say(f"recipe: {written}")
         return recipe
     if given := next((name for name, value in said.items() if value is not None), None):
         raise RecipeError(f"--{given.replace('_', '-')} is for a folder of images; a recipe says it itself: use --set")
-    return load_recipe(path, overrides or [])
+    recipe = load_recipe(path, overrides or [])
+    return trial_of(recipe) if quick else recipe
 
 
 def _size_line(found: "Survey") -> str:

@@ -1,7 +1,7 @@
 """What lies in a folder: the format of its labels, found by looking."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -41,7 +41,7 @@ class Survey(NamedTuple):
 
 
 def survey(root: Path, workers: int = 1) -> Survey:
-    """Look at a folder of images and labels, read every image once, and cut the splits that it lacks.
+    """Look at a folder of images and labels, read every image (twice if one is broken), and cut the splits that it lacks.
 
     Raises:
         DataError: no folder, no image, no label that is known, or labels that cannot be trained on; says what to do.
@@ -49,12 +49,18 @@ def survey(root: Path, workers: int = 1) -> Survey:
     if not root.is_dir():
         raise DataError(f"{root} is no folder: name the one that holds your images")
     data: dict[str, Any] = {**recognise(root), "root": str(root)}
-    read = Data.model_validate(data | {"on_bad_image": "skip"})
-    splits = check_images(load_splits(read), read, workers)
-    if any(note.startswith("skipped") for note in splits.notes):
+    try:
+        splits = _checked(data, workers)
+    except DataError:  # of a broken image; without those, whatever else is wrong is said
         data["on_bad_image"] = "skip"
+        splits = _checked(data, workers)
     sizes = sorted((image_size(sample.path) for sample in spread(splits.train, MEASURED)), key=min)
     return Survey(data, splits, sizes[len(sizes) // 2], describe_data(splits))
+
+
+def _checked(data: Mapping[str, Any], workers: int) -> Splits:
+    read = Data.model_validate(data)
+    return check_images(load_splits(read), read, workers)
 
 
 def recognise(root: Path) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -97,11 +98,11 @@ def _gathered(found: dict[int, Any], fabric: Fabric) -> dict[int, Any]:
     alike = all(isinstance(value, Tensor) and value.shape == values[0].shape for value in values)
     shares: list[Any] = [None] * fabric.world_size
     torch.distributed.all_gather_object(shares, (list(found), torch.stack(values).numpy() if alike else values))
-    return {
-        index: torch.from_numpy(value) if alike else value
-        for indices, answers in shares
-        for index, value in zip(indices, answers, strict=True)
-    }
+    gathered: dict[int, Any] = {}
+    for indices, answers in shares:  # each share as its own process has sent it
+        sent = torch.from_numpy(answers) if isinstance(answers, np.ndarray) else answers
+        gathered |= zip(indices, sent, strict=True)
+    return gathered
 
 
 def figures(answers: Answers, images: TestImages, network: Adapter) -> Metrics:

@@ -32,12 +32,10 @@ from pixeldistill.runs.passes import first_folders
 from pixeldistill.runs.provenance import resolve, weights_digest
 from pixeldistill.storage.files import write_file, write_json
 from pixeldistill.storage.records import write_sheets
-from pixeldistill.storage.run_folder import COMPARISON, FIGURES
+from pixeldistill.storage.run_folder import COMPARISON, FIGURES, REFERENCES
 from pixeldistill.tasks import task_of
 from pixeldistill.tasks.networks import build_fresh, build_network
 from pixeldistill.training.fabric import make_fabric
-
-REFERENCES = "references.json"
 
 
 @dataclass(frozen=True)

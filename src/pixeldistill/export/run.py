@@ -27,7 +27,7 @@ from pixeldistill.recipe.card import NetworkCard, read_card
 from pixeldistill.statistics import spread
 from pixeldistill.storage.files import write_file
 from pixeldistill.storage.records import read_done
-from pixeldistill.storage.run_folder import DONE, find_run
+from pixeldistill.storage.run_folder import DONE, EXPORTED, EXPORTED_BEST, find_run
 from pixeldistill.tasks import task_of
 from pixeldistill.tasks.networks import load_trained
 
@@ -73,7 +73,7 @@ def export_run(
     """
     folder = find_run(run)
     card = read_card(folder)
-    out = out or folder / ("model.onnx" if weights == "last" else "model-best.onnx")
+    out = out or folder / (EXPORTED if weights == "last" else EXPORTED_BEST)
     if out.suffix != ".onnx":
         raise ExportError(f"{out} should end in .onnx: that is how `predict` knows an exported file")
     network = load_trained(folder, weights).eval().cpu()

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pixeldistill.errors import ExportError, PluginError, nearest
+from pixeldistill.errors import ExportError, nearest
 from pixeldistill.inference.results import Asked
 from pixeldistill.plugins import load, with_installed
 
@@ -31,11 +31,7 @@ _OWN = {"onnx": Runtime(".onnx", "pixeldistill.inference.onnx:ExportedModel")}
 
 def runtimes() -> Mapping[str, Runtime]:
     """Return all runtimes by name, those of installed packages too. Raises PluginError."""
-    found = with_installed("runtimes", _OWN)
-    for name, runtime in found.items():
-        if not isinstance(runtime, Runtime):
-            raise PluginError(f"the runtime {name!r} of an installed package must be a pixeldistill Runtime, and is {runtime!r}")
-    return found
+    return with_installed("runtimes", _OWN, Runtime)
 
 
 def runtime_named(name: str) -> Runtime:

@@ -12,7 +12,7 @@ from pixeldistill.data.views import to_tensor, to_unit
 from pixeldistill.inference.results import list_images, read_images
 from pixeldistill.networks.adapter import Adapter
 from pixeldistill.recipe.card import read_card
-from pixeldistill.storage.run_folder import find_run
+from pixeldistill.storage.run_folder import PREDICTIONS, find_run
 from pixeldistill.tasks import task_of
 from pixeldistill.tasks.base import Result
 from pixeldistill.tasks.networks import load_trained
@@ -42,7 +42,7 @@ class Predictor:
             card.imaging,
         )
         self.network: Adapter = load_trained(self.folder, weights).eval()
-        self.title, self.pictures = f"{self.folder}, {weights} epoch", self.folder / "predictions"
+        self.title, self.pictures = f"{self.folder}, {weights} epoch", self.folder / PREDICTIONS
 
     def predict(self, files: Sequence[str | Path], top: int = 5, min_score: float = 0.3) -> list[Result]:
         """Ask about image files, and the images in folders, of any size.

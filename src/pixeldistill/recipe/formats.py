@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
-from pixeldistill.errors import PluginError
 from pixeldistill.plugins import with_installed
+
+LABELS = ("classes", "boxes")
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,12 @@ class Format:
     root: str = "needed"
     classes: int | None = None
 
+    def __post_init__(self) -> None:
+        """Raise ValueError for labels that no task has."""
+        if self.labels not in LABELS:
+            raise ValueError(f"labels of a Format are {' or '.join(LABELS)}, not {self.labels!r}")
 
-LABELS = ("classes", "boxes")
+
 _HERE = "pixeldistill.data.formats."
 _SPLITS = ("train", "val", "test")
 _OWN = {
@@ -51,12 +56,7 @@ _OWN = {
 @cache
 def formats() -> Mapping[str, Format]:
     """Return all formats by name, those of installed packages too. Raises PluginError."""
-    found = with_installed("formats", _OWN)
-    for name, format_ in found.items():
-        if not isinstance(format_, Format) or format_.labels not in LABELS:
-            wanted = f"a pixeldistill Format with {' or '.join(LABELS)}"
-            raise PluginError(f"the format {name!r} of an installed package must be {wanted}, and is {format_!r}")
-    return found
+    return with_installed("formats", _OWN, Format)
 
 
 def formats_with(labels: str) -> str:

@@ -238,9 +238,9 @@ def kind_of(config: type[Loss]) -> str:
 @cache
 def losses() -> Mapping[str, type[Loss]]:
     """Return the classes of all losses by their kinds, those of installed packages too. Raises PluginError."""
-    found = with_installed("losses", {kind_of(config): config for config in _OWN})
+    found = with_installed("losses", {kind_of(config): config for config in _OWN}, type)
     for name, config in found.items():
-        if not (isinstance(config, type) and issubclass(config, Loss) and kind_of(config) == name and config.computed_by):
+        if not (issubclass(config, Loss) and kind_of(config) == name and config.computed_by):
             raise PluginError(
                 f"the loss {name!r} of an installed package must be a subclass of pixeldistill's Loss with "
                 f'`kind: Literal["{name}"]` and `computed_by`, and is {config!r}'

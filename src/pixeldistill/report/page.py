@@ -13,6 +13,7 @@ from pixeldistill.report.gallery import Mistake, Overlay, mistakes, overlays, pi
 from pixeldistill.report.plots import curves, fronts
 from pixeldistill.report.summary import by_stage, columns, rows
 from pixeldistill.storage.files import write_file
+from pixeldistill.storage.run_folder import RECONSTRUCTION, REPORT, REPORTS
 from pixeldistill.tasks import task_of
 
 WORST = 8  # classes
@@ -36,7 +37,7 @@ def write_page(folders: Sequence[Path], out: Path | None = None) -> Path:
         lstrip_blocks=True,
     )  # fmt: skip
     page = environment.get_template("page.html.j2").render(runs=[_describe(run) for run in runs], version=version("pixeldistill"))
-    out = out or folders[0] / ("report.html" if len(folders) == 1 else "reports.html")
+    out = out or folders[0] / (REPORT if len(folders) == 1 else REPORTS)
     write_file(out, page)
     return out
 
@@ -67,7 +68,7 @@ def _describe(run: Run) -> dict[str, Any]:
             (f"{stage.name}, seed {t.seed}", picture_uri(path))
             for stage in run.stages
             for t in stage.trained[:1]
-            if (path := t.folder / "reconstruction.png").is_file()
+            if (path := t.folder / RECONSTRUCTION).is_file()
         ],
         "student": student.name,
         "teacher": teacher.card.stage if teacher else "",

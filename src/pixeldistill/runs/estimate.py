@@ -20,7 +20,9 @@ BACKWARD = 3.0  # a step of learning in forward passes
 
 
 def estimate(stages: Sequence[Stage], splits: Splits, workers: int) -> float:
-    """Return the seconds that a recipe's trainings take, all seeds together: to a factor of about 1.5 where nothing else runs.
+    """Return about how many seconds a recipe's trainings take, all seeds together, where nothing else runs.
+
+    It leaves out the optimiser, the views and the figures of val and test.
 
     Args:
         stages: of the recipe.

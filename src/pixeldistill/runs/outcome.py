@@ -24,7 +24,7 @@ from pixeldistill.runs.passes import Training
 from pixeldistill.runs.pictures import save_reconstructions
 from pixeldistill.storage.files import write_file, write_json
 from pixeldistill.storage.records import read_done
-from pixeldistill.storage.run_folder import ANSWERS, BEST, DONE, LAST
+from pixeldistill.storage.run_folder import ANSWERS, BEST, DONE, LAST, RECONSTRUCTION
 from pixeldistill.tasks import task_of
 from pixeldistill.tasks.networks import build_network
 from pixeldistill.terms.isrd import ISRD
@@ -74,7 +74,7 @@ def measure_trained(training: Training, objective: Objective, context: Context, 
     stage, folder, student = training.stage, training.folder, objective.student
     if fabric.is_global_zero:
         write_file(folder / LAST, state_bytes(student.net))
-        save_picture(objective, stage, folder / "reconstruction.png", context, fabric)
+        save_picture(objective, stage, folder / RECONSTRUCTION, context, fabric)
     fabric.barrier()
     best = build_network(stage.student, context.splits.classes, trained=True, weights=str(folder / BEST)).to(fabric.device)
     images = {

@@ -12,10 +12,16 @@ CHECKPOINT = "last.ckpt"
 BEST = "best.safetensors"
 DONE = "done.json"
 LAST = "last.safetensors"
+RECONSTRUCTION = "reconstruction.png"  # what the student's input module rebuilds
 ANSWERS = "answers.json"  # to every test image
 METRICS = "metrics.csv"  # a row an epoch
+EXPORTED, EXPORTED_BEST = "model.onnx", "model-best.onnx"  # the network of the last epoch, of the best
+PREDICTIONS = "predictions"  # folder of pictures with what was found
+RECIPE = "recipe.yaml"  # of a run, where a folder of images was distilled without one
+REPORT, REPORTS = "report.html", "reports.html"  # of a run, of several
 FIGURES = "results.md"  # of a run: what each stage costs, and all its figures
 COMPARISON, FRONTIER = "comparison.md", "frontier.md"  # tables of a comparison and of a sweep; beside each the same as JSON
+REFERENCES = "references.json"  # of a comparison: figures that are of no method
 FRONT = "frontier.csv"  # what a sweep leaves: its students' costs and figures, and which are on the front
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pixeldistill.errors import RecipeError
 from pixeldistill.recipe.tasks import TaskRules
 
 if TYPE_CHECKING:
@@ -67,14 +68,14 @@ class Task(ABC):
     - `noun`: what its networks are called.
     - `outputs`: names of what an exported file answers.
     - `quantised`: ONNX operators that are computed in 8-bit integers.
-    - `has_boxes`: whether results may be drawn into the image.
+    - `predict_options`: those of `predict` that are its own: of `top`, `min_score` and `draw`.
     """
 
     rules: ClassVar[TaskRules]
     noun: ClassVar[str]
     outputs: ClassVar[tuple[str, ...]]
     quantised: ClassVar[tuple[str, ...]]
-    has_boxes: ClassVar[bool] = False
+    predict_options: ClassVar[tuple[str, ...]]
 
     @property
     def name(self) -> str:
@@ -122,8 +123,12 @@ class Task(ABC):
         return target
 
     def mix(self, target: Target, partner: "Tensor", share: float, classes: int) -> Target:
-        """Return the target of views each of which is mixed with its partner, of which it keeps a share."""
-        raise NotImplementedError(f"{self.name} has no mixed images")
+        """Return the target of views each of which is mixed with its partner, of which it keeps a share.
+
+        Raises:
+            RecipeError: the task has no such target.
+        """
+        raise RecipeError(f"views.mixup: labels of {self.name} cannot be mixed: leave it out")
 
     @abstractmethod
     def placeholder(self, count: int) -> Target:

@@ -31,6 +31,7 @@ class Classification(Task):
     noun = "a classifier"
     outputs = ("probabilities",)
     quantised = ("Conv", "Gemm", "MatMul", "Add", "AveragePool", "GlobalAveragePool", "MaxPool", "Relu", "Clip")
+    predict_options = ("top",)
 
     def view(self, image: Pixels, side: int, imaging: Imaging) -> "Tensor":
         """See `data.views.camera_view`."""

@@ -37,7 +37,7 @@ class ObjectDetection(Task):
     noun = "a detector"
     outputs = ("objects", "probabilities", "classes", "images")
     quantised = ("Conv",)
-    has_boxes = True
+    predict_options = ("min_score", "draw")
 
     def view(self, image: Pixels, side: int, imaging: Imaging) -> "Tensor":
         """See `data.views.whole_view`."""
