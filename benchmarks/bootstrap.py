@@ -29,7 +29,7 @@ from pixeldistill.recipe.load import load_recipe
 from pixeldistill.storage.run_folder import find_run
 from pixeldistill.tasks.detection.metrics import average_precision
 from pixeldistill.tasks.detection.results import Detections
-from pixeldistill.evaluation.evaluate import TestImages, answer
+from pixeldistill.evaluation.evaluate import TestImages, predict
 from pixeldistill.training.fabric import Fabric, make_fabric
 from pixeldistill.storage.run_folder import DONE
 from pixeldistill.storage.run_folder import stage_folder
@@ -63,17 +63,19 @@ def main() -> None:
     parser.add_argument("recipe")
     parser.add_argument("--set", dest="settings", action="append", default=[])
     parser.add_argument("--draws", type=int, default=200)
-    parser.add_argument("--base", default="alone", help="the method that others are compared with")
+    parser.add_argument("--base", default="supervised", help="the method that others are compared with")
     args = parser.parse_args()
     warnings.filterwarnings("ignore", category=UserWarning)
     recipe = load_recipe(args.recipe, args.settings)
     splits = check_images(load_splits(recipe.data), recipe.data, default_workers())
     stages, fabric, teacher = expand(recipe), make_fabric(accelerator="cpu"), teacher_of(recipe)
     samples = (*splits.val, *splits.test)
-    trained = {"teacher": (teacher.camera, [find_run(Path(str(teacher.weights)))])} if Path(str(teacher.weights)).exists() else {}
+    trained = (
+        {"teacher": (teacher.input_spec, [find_run(Path(str(teacher.weights)))])} if Path(str(teacher.weights)).exists() else {}
+    )
     for number, stage in enumerate(stages, start=1):
         folders = [stage_folder(recipe.run, number, stage.name, seed) for seed in stage.seeds]
-        trained[stage.name] = stage.student.camera, [folder for folder in folders if (folder / DONE).is_file()]
+        trained[stage.name] = stage.student.input_spec, [folder for folder in folders if (folder / DONE).is_file()]
     known = [name for name, (_, done) in trained.items() if done]
     if "teacher" not in known:
         parser.error(f"the teacher {teacher.weights} is not there: train it first")
@@ -81,9 +83,10 @@ def main() -> None:
         parser.error(f"--base {args.base} is none of what has been trained: {', '.join(known)}")
     found = {
         name: [
-            detections(folder, TestImages(samples, camera, task_of(recipe), default_workers(), fabric), fabric) for folder in done
+            detections(folder, TestImages(samples, input_spec, task_of(recipe), default_workers(), fabric), fabric)
+            for folder in done
         ]
-        for name, (camera, done) in trained.items()
+        for name, (input_spec, done) in trained.items()
         if done
     }
     maps = drawn(found, [cast(Annotation, sample.label) for sample in samples], len(splits.classes), args.draws)
@@ -97,7 +100,7 @@ def main() -> None:
 
 def detections(folder: Path, images: TestImages, fabric: Fabric) -> list[Detections]:
     """Ask a training's last network of all images."""
-    return answer(load_trained(folder).to(fabric.device), images, fabric)
+    return predict(load_trained(folder).to(fabric.device), images, fabric)
 
 
 if __name__ == "__main__":

@@ -21,18 +21,18 @@ from timing import timed
 from pixeldistill.tasks import TASKS
 from pixeldistill.data.dataset import TrainingViews
 from pixeldistill.data.splits import Sample, load_splits
-from pixeldistill.recipe.data import Data, Views
+from pixeldistill.recipe.data import Data, Augmentation
 
 BATCH, ROUNDS, SECONDS = 8, 5, 4.0
 
 
-def enlarged(samples: list[Sample], side: int, folder: Path) -> list[Sample]:
+def enlarged(samples: list[Sample], image_size: int, folder: Path) -> list[Sample]:
     """Write the samples' images at a shorter side."""
     folder.mkdir()
     found = []
     for number, sample in enumerate(samples):
         with Image.open(sample.path) as image:
-            scale = side / min(image.size)
+            scale = image_size / min(image.size)
             size = (round(image.width * scale), round(image.height * scale))
             path = folder / f"{number}.jpg"
             image.convert("RGB").resize(size, Image.Resampling.LANCZOS).save(path, quality=90)
@@ -56,12 +56,13 @@ def main() -> None:
     samples = list(load_splits(data).train)
     print("| shorter side | MB a file | whole, images/s | reduced, of whole: median (range) |\n|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
-        for side in (2048, 4096):
-            large = enlarged(samples, side, Path(folder) / str(side))
+        for image_size in (2048, 4096):
+            large = enlarged(samples, image_size, Path(folder) / str(image_size))
             size = statistics.mean(sample.path.stat().st_size for sample in large) / 1e6
             collate = TASKS["classification"].collate
             ways = {
-                reduced: TrainingViews(large, Views(), 224, "bilinear", collate, reduced=reduced) for reduced in (False, True)
+                reduced: TrainingViews(large, Augmentation(), 224, "bilinear", collate, reduced=reduced)
+                for reduced in (False, True)
             }
             rates: dict[bool, list[float]] = {False: [], True: []}
             for number in range(ROUNDS):
@@ -70,7 +71,7 @@ def main() -> None:
                     rates[reduced].append(timed(step, SECONDS, BATCH))
             ratios = [one / other for one, other in zip(rates[True], rates[False], strict=True)]
             print(
-                f"| {side} | {size:.1f} | {statistics.median(rates[False]):.1f} | "
+                f"| {image_size} | {size:.1f} | {statistics.median(rates[False]):.1f} | "
                 f"{statistics.median(ratios):.1f} ({min(ratios):.1f}–{max(ratios):.1f}) |", flush=True,
             )  # fmt: skip
 

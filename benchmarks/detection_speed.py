@@ -2,7 +2,7 @@
 
     .venv/bin/python benchmarks/detection_speed.py PATH/TO/aquarium
 
-EfficientNet-Lite2 at 512 teaches EfficientNet-Lite0 at 256 live, from the image store, eight images a step, as in
+EfficientNet-Lite2 at 512 teaches EfficientNet-Lite0 at 256 live, from the image cache, eight images a step, as in
 `aquarium_compare.yaml`. Contestants take turns, round after round: the bare networks (forward and backward pass on one batch in
 memory, towards a loss that costs nothing), and whole steps of several methods. Weights are random: they cost the same.
 """
@@ -25,9 +25,9 @@ from pixeldistill.data.check import check_images
 from pixeldistill.data.dataset import TrainingViews
 from pixeldistill.data.loading import default_workers
 from pixeldistill.data.splits import Splits, load_splits
-from pixeldistill.data.store import open_store
+from pixeldistill.data.image_cache import open_image_cache
 from pixeldistill.recipe.detector import DetectorSettings
-from pixeldistill.recipe.data import Data, Views
+from pixeldistill.recipe.data import Data, Augmentation
 from pixeldistill.recipe.losses import FKDTerm, SupervisedTerm, Term
 from pixeldistill.recipe.tasks.detection import SCALE, DetectionRules
 from pixeldistill.tasks import TASKS
@@ -41,15 +41,15 @@ from pixeldistill.training.objective import Objective
 from pixeldistill.training.progress import Progress
 from pixeldistill.training.stream import Stream
 from pixeldistill.training.teacher import LiveTeacher
-from pixeldistill.training.trainee import Job, Trainee
+from pixeldistill.training.trainer import TrainingSpec, Trainer
 
-LARGE, SMALL, STORE, BATCH = 512, 256, 576, 8
+LARGE, SMALL, IMAGE_CACHE, BATCH = 512, 256, 576, 8
 SETTINGS = DetectorSettings(levels=(3, 7), channels=64, depth=2, scales=2)
-TEACHER = Network(network="tf_efficientnet_lite2", side=LARGE, detector=SETTINGS)
-STUDENT = Network(network="tf_efficientnet_lite0", side=SMALL, detector=SETTINGS)
+TEACHER = Network(network="tf_efficientnet_lite2", image_size=LARGE, detector=SETTINGS)
+STUDENT = Network(network="tf_efficientnet_lite0", image_size=SMALL, detector=SETTINGS)
 TS = DetectionRules.default_terms["ts"]
 METHODS: dict[str, tuple[Term, ...]] = {
-    "alone": (SupervisedTerm(kind="supervised"),),
+    "supervised": (SupervisedTerm(kind="supervised"),),
     "pkd": DetectionRules.plain_terms,
     "ts": TS,
     "ts and fkd": (*TS, FKDTerm(kind="fkd")),
@@ -58,7 +58,7 @@ STUDENT_BARE, BOTH_BARE = "bare student", "bare student and teacher"
 
 
 def build(network: Network, classes: int) -> Detector:
-    return build_detector(network.network, classes, network.side, SETTINGS)
+    return build_detector(network.network, classes, network.image_size, SETTINGS)
 
 
 def bare(classes: int, *, taught: bool) -> Turn:
@@ -82,20 +82,20 @@ def training(method: str, splits: Splits, views: TrainingViews, folder: Path, st
     """Train a student, as `pixeldistill distill` does."""
     fabric, classes, terms = make_fabric(), len(splits.classes), METHODS[method]
     schedule = Schedule(epochs=1000, lr=0.001, optimizer="adamw", batch_size=BATCH, clip_grad=10)
-    network = None if method == "alone" else build(TEACHER, classes)
+    network = None if method == "supervised" else build(TEACHER, classes)
     taught = None if network is None else TEACHER
-    stage = Stage(name=method, student=STUDENT, teacher=taught, terms=terms, schedule=schedule, crop_side=LARGE)
+    stage = Stage(name=method, student=STUDENT, teacher=taught, terms=terms, schedule=schedule, crop_size=LARGE)
     objective = Objective(build(STUDENT, classes), network.spec if network else None, terms, schedule.epochs)
     teacher = LiveTeacher(network, fabric, objective.wanted, channels_last=True) if network else None
-    job = Job(method, objective, lambda: {"map": 0.0}, "map", lambda: b"", 0, folder)
+    spec = TrainingSpec(method, objective, lambda: {"map": 0.0}, "map", lambda: b"", 0, folder)
     steps = len(splits.train) // BATCH
-    trainee = Trainee(fabric, job, schedule, steps, schedule.epochs, Progress(Console(quiet=True), method), stack)
+    trainer = Trainer(fabric, spec, schedule, steps, schedule.epochs, Progress(Console(quiet=True), method), stack)
     stream = Stream([stage], [objective.wanted], views, teacher, TASKS["detection"], classes, 0, default_workers(), fabric)
-    loop = Loop(fabric, [trainee], stream, schedule, steps)
+    loop = Loop(fabric, [trainer], stream, schedule, steps)
     loop.end()
 
     def turn(seconds: float) -> float:
-        trainee.state.step = 0
+        trainer.state.step = 0
         loop.go_to(0)
         rate = timed(loop.step, seconds, BATCH)
         loop.end()
@@ -115,18 +115,20 @@ def main() -> None:
         folder = Path(path)
         data = Data(format="coco", root=args.data, train="train.json", val="valid.json", test="test.json")
         splits = check_images(load_splits(data), data, default_workers())
-        store = open_store(
-            folder / "store", splits.train, splits.identity("train"), side=STORE, kernel="bilinear", workers=default_workers(),
-            note=print,
+        image_cache = open_image_cache(
+            folder / "image_cache", splits.train, splits.identity("train"), shorter_side=IMAGE_CACHE, kernel="bilinear",
+            workers=default_workers(), note=print,
         )  # fmt: skip
-        views = TrainingViews(splits.train, Views(scale=SCALE), LARGE, "bilinear", TASKS["detection"].collate, store=store)
+        views = TrainingViews(
+            splits.train, Augmentation(scale=SCALE), LARGE, "bilinear", TASKS["detection"].collate, image_cache=image_cache
+        )
         classes = len(splits.classes)
         turns = {STUDENT_BARE: bare(classes, taught=False), BOTH_BARE: bare(classes, taught=True)}
         turns |= {method: training(method, splits, views, folder, stack) for method in METHODS}
         rates = play(turns, args.rounds, args.seconds)
     print("\n| | images/s, median (range) | time, of the bare networks that it needs |\n|---|---|---|")
     for name, values in rates.items():
-        base = STUDENT_BARE if name == "alone" else BOTH_BARE
+        base = STUDENT_BARE if name == "supervised" else BOTH_BARE
         print(f"| {name} | {spread(values, 1)} | {'' if name in (STUDENT_BARE, BOTH_BARE) else ratio(rates, base, name)} |")
 
 

@@ -42,7 +42,7 @@ LABELME = {
     "shapes": [{"label": "cat", "points": [[2, 3], [20, 30]], "shape_type": "rectangle", "flags": {}, "group_id": None}],
 }  # fmt: skip
 OPERATIONS = ["Relu", "Reshape", "Concat", "NonMaxSuppression", "ConstantOfShape", "Xyz", "Tile", "Range", "Expand", "Pad"]
-OF_A_RUN = ["network.json", "done.json", "stage.json", "metrics.csv", "last.safetensors", "answers.json", "last.ckpt"]
+OF_A_RUN = ["network.json", "done.json", "stage.json", "metrics.csv", "last.safetensors", "test_predictions.json", "last.ckpt"]
 
 
 class Grounds:
@@ -61,9 +61,9 @@ class Grounds:
         plan = {"epochs": 1, "lr": 0.05, "batch_size": 4}
         return {
             "data": {"format": "folder", "root": str(self.images)},
-            "teacher": {"network": "test_resnet", "side": 32, "weights": "none", "schedule": plan},
-            "student": {"network": "test_resnet", "side": 16, "weights": "none"},
-            "controls": ["alone", "pkd"], "views": {"scale": [0.3, 1.0]}, "imaging": {"codec": "jpeg", "quality": 80},
+            "teacher": {"network": "test_resnet", "image_size": 32, "weights": "none", "schedule": plan},
+            "student": {"network": "test_resnet", "image_size": 16, "weights": "none"},
+            "controls": ["supervised", "pkd"], "augmentation": {"scale": [0.3, 1.0]}, "camera": {"codec": "jpeg", "quality": 80},
             "schedule": plan, "seeds": [0], "run": str(self.root / "run"),
         } | changes  # fmt: skip
 
@@ -174,7 +174,7 @@ def looking_at(data: dict[str, Any], **more: Any) -> Call:  # noqa: ANN401
         from pixeldistill.display.tables import write_line
 
         plan = {"epochs": 1, "lr": 0.1, "batch_size": 2}
-        student = {"network": "test_resnet", "side": 32, "weights": "none"}
+        student = {"network": "test_resnet", "image_size": 32, "weights": "none"}
         recipe = parse_recipe({"data": data, "student": student, "schedule": plan, "run": "run", **more})
         for line in describe_data(check_images(load_splits(recipe.data), recipe.data, 0)):
             write_line(Console(), line)
@@ -193,10 +193,14 @@ def recipe_case(damage: Damage, at: Path, grounds: Grounds) -> Call:
     if damage.rng.random() < 0.2:
         scenes = {"format": "scenes", "root": str(grounds.root / "scenes"), "limit": 8}
         detector = {"levels": [3, 4], "channels": 16, "depth": 1}
-        base |= {"data": scenes, "task": "detection", "detector": detector, "imaging": {}, "views": {}}
-        base["student"] = base["student"] | {"side": 32}
+        base |= {"data": scenes, "task": "detection", "detector": detector, "camera": {}, "augmentation": {}}
+        base["student"] = base["student"] | {"image_size": 32}
     elif damage.now(0.3):
-        base |= {"bank": {"views": 2}, "compare": ["alone", "pkd", "tas"], "candidates": {"networks": ["test_*"], "sides": [16]}}
+        base |= {
+            "teacher_cache": {"views": 2},
+            "compare": ["supervised", "pkd", "tas"],
+            "candidates": {"networks": ["test_*"], "image_sizes": [16]},
+        }
     value = base if damage.now(0.3) else damage.value(base)
     try:
         text = yaml.safe_dump(value, default_flow_style=damage.rng.choice([True, False, None]), allow_unicode=True)
@@ -219,12 +223,12 @@ def image_case(damage: Damage, at: Path, grounds: Grounds) -> Call:
 
     def call() -> None:
         """See that the size which is told is the size that comes, whatever is wrong with the file."""
-        from pixeldistill.data.images import check_image, image_size, read_image
+        from pixeldistill.data.images import check_image, read_size, read_image
         from pixeldistill.errors import DataError
 
         checked = check_image(path)
         try:
-            size, image = image_size(path), read_image(path)
+            size, image = read_size(path), read_image(path)
         except DataError:
             if checked.problem:
                 raise DataError(checked.problem) from None

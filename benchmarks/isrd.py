@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pixeldistill.data.dataset import CameraImages, Raw, TrainingViews
+from pixeldistill.data.dataset import CameraImages, RawBatch, TrainingViews
 from pixeldistill.data.loading import default_workers, load
 from pixeldistill.data.sampler import micro_batches
 from pixeldistill.data.splits import load_splits
@@ -30,8 +30,8 @@ from pixeldistill.functional.reconstruction import normalise, reconstruction_l1
 from pixeldistill.networks.input_tap import input_module
 from pixeldistill.networks.classifier import Classifier, build_classifier
 from pixeldistill.recipe.card import read_card
-from pixeldistill.recipe.camera import Camera, Imaging
-from pixeldistill.recipe.data import Data, Views
+from pixeldistill.recipe.camera import InputSpec, Camera
+from pixeldistill.recipe.data import Data, Augmentation
 from pixeldistill.terms.isrd import InputReconstructor
 from pixeldistill.training.stream import image_at
 
@@ -46,7 +46,9 @@ def patches(convolution: nn.Conv2d, expected: tuple[int, ...]) -> Feature:
 
     def cut(image: Tensor) -> Tensor:
         normalised = normalise(image)
-        total = [(n - 1) * s + k - side for n, s, k, side in zip(expected[1:], stride, size, image.shape[2:], strict=True)]
+        total = [
+            (n - 1) * s + k - image_size for n, s, k, image_size in zip(expected[1:], stride, size, image.shape[2:], strict=True)
+        ]
         top, left = max(0, total[0] // 2), max(0, total[1] // 2)
         padded = F.pad(normalised, (left, max(0, total[1] - left), top, max(0, total[0] - top)))
         columns = F.unfold(padded, size, stride=stride)
@@ -100,15 +102,15 @@ def main() -> None:
     warnings.filterwarnings("ignore", category=UserWarning)
     splits = load_splits(Data(format="list", root=args.data, train="train.txt", val="val.txt", test="test.txt"))
     card = read_card(args.runs[0])
-    name, side, classes = card.network, card.side, len(splits.classes)
+    name, image_size, classes = card.network, card.image_size, len(splits.classes)
 
     def built(weights: str) -> Classifier:
         network = build_classifier(
             name,
             classes,
-            side,
+            image_size,
             weights=weights,
-            patch=card.patch,
+            patch_size=card.patch_size,
             options=card.options,
             trained=weights != "none",
             stem_stride=card.stem_stride,
@@ -121,31 +123,32 @@ def main() -> None:
     fresh = built("none")
     convolution = next(m for m in input_module(fresh.net)[0].modules() if isinstance(m, nn.Conv2d))
     with torch.no_grad():
-        shape = fresh(torch.rand(1, 3, side, side)).input_feature.shape[1:]
+        shape = fresh(torch.rand(1, 3, image_size, image_size)).input_feature.shape[1:]
     features: dict[str, Feature] = {
         "the pixels under it": patches(convolution, tuple(shape)),
         "fresh weights": feature_of(fresh),
     }
     for run in args.runs:
         features[f"{run.parent.name}/{run.name}"] = feature_of(built(str(run)))
-    dataset = TrainingViews(splits.train, Views(), LARGE, "bilinear", TASK.collate)
+    dataset = TrainingViews(splits.train, Augmentation(), LARGE, "bilinear", TASK.collate)
 
     def batches() -> Iterator[tuple[Tensor, Tensor]]:
         keys = micro_batches(
             len(splits.train), batch_size=BATCH, accumulate=1, seed=0, epochs=range(args.epochs), first_step=0, rank=0, world=1
         )
         for raw in load(dataset, keys, default_workers()):
-            yield raw.images, image_at(raw.images, side, "bilinear", channels_last=False)
+            yield raw.images, image_at(raw.images, image_size, "bilinear", channels_last=False)
 
     def test() -> Iterator[tuple[Tensor, Tensor]]:
         for first in range(0, 512, BATCH):
             both = [
-                CameraImages(splits.test, Camera(s, Imaging()), TASK.view)[range(first, first + BATCH)] for s in (LARGE, side)
+                CameraImages(splits.test, InputSpec(s, Camera()), TASK.view)[range(first, first + BATCH)]
+                for s in (LARGE, image_size)
             ]
-            large, small = (to_unit(raw.images) for raw in both if isinstance(raw, Raw))
+            large, small = (to_unit(raw.images) for raw in both if isinstance(raw, RawBatch))
             yield large, small
 
-    print(f"{name} at {side}: {tuple(convolution.weight.shape)} kernel, input feature {tuple(shape)}")
+    print(f"{name} at {image_size}: {tuple(convolution.weight.shape)} kernel, input feature {tuple(shape)}")
     print("| input module | L1 of the rebuilt image, normalised units |\n|---|---|")
     seen, held = list(batches()), list(test())
     enlarged = [F.l1_loss(normalise(F.interpolate(s, (LARGE, LARGE), mode="bicubic")), normalise(b)) for b, s in held]

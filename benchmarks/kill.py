@@ -1,9 +1,9 @@
 """Trainings that are killed again and again: does each go on exactly, and leave nothing behind?
 
-    .venv/bin/python benchmarks/kill.py [--kills 200] [--seed 0] [--only bank,compare] [--keep FOLDER]
+    .venv/bin/python benchmarks/kill.py [--kills 200] [--seed 0] [--only cached,compare] [--keep FOLDER]
 
 Runs of every kind are trained once without a stop. Then they are begun anew and killed (SIGKILL): at random moments, or at a
-counted event (before or after a file is replaced, before one is flushed, before a block of a bank or store is written); all their
+counted event (before or after a file is replaced, before one is flushed, before a block of a cache is written); all their
 processes, the main one alone, or any of them (a loader's, one of several that train together). After one to eight kills each is
 let go on to its end. Then all weights, figures and logs must equal those of the run without a stop, byte for byte but for times,
 and no draft, unfinished archive or process may be left.
@@ -29,7 +29,7 @@ from typing import Any, NamedTuple
 import yaml
 
 EVENTS = ("replaced", "replacing", "flushing", "writing")
-ALONE = 30.0  # seconds within which the processes of one that was killed alone must have ended
+SUPERVISED_ONLY = 30.0  # seconds within which the processes of one that was killed alone must have ended
 LONGEST = 600.0  # of one start
 LAUNCHERS = re.compile(r"^E\d.* torch/distributed/elastic", re.MULTILINE)  # torchrun's own report of a rank that was killed
 MARK = "PIXELDISTILL_KILL"
@@ -49,32 +49,32 @@ def kinds(root: Path) -> dict[str, Kind]:
     """Give a run of every kind, each some seconds long."""
     plan = {"epochs": 3, "lr": 0.01, "batch_size": 8, "clip_grad": 5}
     data = {"format": "folder", "root": str(root / "images")}
-    teacher = {"network": "test_resnet", "side": 32, "weights": "none", "schedule": plan | {"epochs": 2}}
-    student = {"network": "test_vit", "side": 16, "weights": "none", "options": {"drop_rate": 0.1}}
+    teacher = {"network": "test_resnet", "image_size": 32, "weights": "none", "schedule": plan | {"epochs": 2}}
+    student = {"network": "test_vit", "image_size": 16, "weights": "none", "options": {"drop_rate": 0.1}}
     base = {"data": data, "teacher": teacher, "student": student, "schedule": plan}
-    banked = base | {"bank": {"views": 2}, "data": data | {"store": 36}}
-    others = [student | {"name": "one"}, {"network": "test_resnet", "side": 16, "weights": "none", "name": "two"}]
+    cached = base | {"teacher_cache": {"views": 2}, "data": data | {"image_cache": 36}}
+    others = [student | {"name": "one"}, {"network": "test_resnet", "image_size": 16, "weights": "none", "name": "two"}]
     several = {name: value for name, value in base.items() if name != "student"} | {"students": others, "seeds": [0, 1]}
     detector = {"levels": [3, 5], "channels": 16, "depth": 1}
-    seen = {"network": "test_resnet", "side": 32, "weights": "none"}
+    seen = {"network": "test_resnet", "image_size": 32, "weights": "none"}
     boxes = {
         "task": "detection", "data": {"format": "scenes", "root": str(root / "scenes"), "limit": 24}, "detector": detector,
-        "teacher": seen | {"side": 64, "schedule": plan | {"lr": 0.005}}, "student": seen, "method": "tas",
+        "teacher": seen | {"image_size": 64, "schedule": plan | {"lr": 0.005}}, "student": seen, "method": "tas",
         "schedule": plan | {"lr": 0.005},
     }  # fmt: skip
     halved = {name: value for name, value in base.items() if name != "student"} | {
-        "candidates": {"networks": ["test_resnet", "test_vit"], "sides": [16, 24], "weights": "none"}, "budget": {},
+        "candidates": {"networks": ["test_resnet", "test_vit"], "image_sizes": [16, 24], "weights": "none"}, "budget": {},
         "halving": {"first": 1, "reduction": 2},
     }  # fmt: skip
     return {
-        "plain": Kind("distill", base | {"controls": ["alone"]}),
+        "plain": Kind("distill", base | {"controls": ["supervised"]}),
         "chain": Kind("distill", base | {"method": "tas"}),
-        "bank": Kind("distill", banked),
+        "cached": Kind("distill", cached),
         "several": Kind("distill", several),
         "boxes": Kind("distill", boxes),
-        "compare": Kind("compare", base | {"compare": ["alone", "pkd", "tas"], "seeds": [0, 1]}),
+        "compare": Kind("compare", base | {"compare": ["supervised", "pkd", "tas"], "seeds": [0, 1]}),
         "sweep": Kind("sweep", halved),
-        "processes": Kind("distill", banked, processes=2),
+        "processes": Kind("distill", cached, processes=2),
     }
 
 
@@ -175,7 +175,7 @@ class Start:
 
     def left(self) -> list[int]:
         """List its processes that still run, after they had the time to end."""
-        end = time.monotonic() + ALONE
+        end = time.monotonic() + SUPERVISED_ONLY
         while (running := _ours(self.mark)) and time.monotonic() < end:
             time.sleep(0.1)
         return running

@@ -20,25 +20,25 @@ from pixeldistill.data.camera import captured, encode
 from pixeldistill.data.folders import find_images
 from pixeldistill.data.images import read_image
 from pixeldistill.inference.onnx import ExportedModel
-from pixeldistill.recipe.camera import Imaging
+from pixeldistill.recipe.camera import Camera
 from pixeldistill.data.views import to_image
 from pixeldistill.statistics import spread
 
 
-def camera_of(model: ExportedModel) -> Imaging:
+def camera_of(model: ExportedModel) -> Camera:
     """Give the camera of a model; one that sends images raw is taken to send them as JPEG."""
-    imaging = Imaging(**model.card["imaging"])
-    return imaging if imaging.codec != "raw" else imaging.model_copy(update={"codec": "jpeg", "quality": 85})
+    camera = Camera(**model.card["camera"])
+    return camera if camera.codec != "raw" else camera.model_copy(update={"codec": "jpeg", "quality": 85})
 
 
 def sent(model: ExportedModel, paths: list[Path]) -> list[bytes]:
     """Take images as the model's camera does, and encode them."""
-    camera, side = camera_of(model), model.card["side"]
-    views = (to_image(model.task.view(read_image(path), side, camera.optics)) for path in paths)
+    camera, image_size = camera_of(model), model.card["image_size"]
+    views = (to_image(model.task.view(read_image(path), image_size, camera.optics)) for path in paths)
     return [encode(captured(shown, camera, (number,)), camera) for number, shown in enumerate(views)]
 
 
-def answer(model: ExportedModel, content: bytes) -> float:
+def prediction(model: ExportedModel, content: bytes) -> float:
     """Decode and ask; gives the seconds that took."""
     start = time.perf_counter()
     with Image.open(io.BytesIO(content)) as image:
@@ -62,15 +62,15 @@ def main() -> None:
     images = [sent(model, paths) for model in models]
     for model, contents in zip(models, images, strict=True):
         for content in contents[:10]:
-            answer(model, content)
+            prediction(model, content)
     turns = zip(*images, strict=True)
-    times = np.array([[answer(model, content) for model, content in zip(models, turn, strict=True)] for turn in turns])
+    times = np.array([[prediction(model, content) for model, content in zip(models, turn, strict=True)] for turn in turns])
     print(f"{machine()}, {args.threads} threads, {len(paths)} images")
     print("| file | network | side | camera | bytes | median ms | p95 ms |\n|---|---|---|---|---|---|---|")
     for model, contents, own in zip(models, images, times.T, strict=True):
         size = sum(map(len, contents)) / len(contents)
         median, late = 1e3 * np.median(own), 1e3 * np.quantile(own, 0.95)
-        cells = (model.title, model.card["network"], model.card["side"], camera_of(model).words, f"{size:,.0f}")
+        cells = (model.title, model.card["network"], model.card["image_size"], camera_of(model).words, f"{size:,.0f}")
         print(f"| {' | '.join(map(str, cells))} | {median:.2f} | {late:.2f} |")
     print(f"teacher / student, median of the pairs: {np.median(times[:, 0] / times[:, 1]):.1f}")
 

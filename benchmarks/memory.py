@@ -13,7 +13,7 @@ import sys
 
 import torch
 
-from pixeldistill.cost.measure import footprint
+from pixeldistill.cost.footprint import footprint
 from pixeldistill.cost.memory import peak_activations
 from pixeldistill.networks.classifier import build_classifier
 from pixeldistill.tasks.classification.deployed import deploy
@@ -63,8 +63,8 @@ def main() -> None:
         command = [sys.executable, "-c", GROWTH.format(batch=BATCH), name]
         grown = [int(subprocess.run(command, capture_output=True, text=True, check=True).stdout) for _ in range(PROCESSES)]
         figures = (
-            footprint(Network(network=name, side=224), 1000).activations, peak_activations(net, image), allocated(net, image),
-            min(grown) / BATCH,
+            footprint(Network(network=name, image_size=224), 1000).activations, peak_activations(net, image),
+            allocated(net, image), min(grown) / BATCH,
         )  # fmt: skip
         print(f"| {name} | " + " | ".join(f"{value / 1e6:.2f}" for value in figures) + " |", flush=True)
 

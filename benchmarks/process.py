@@ -37,7 +37,7 @@ def child(how: str) -> None:
     from pixeldistill.training.objective import Objective
     from pixeldistill.types import Batch, FeatureSpec, MapSpec, Outputs, View
 
-    small, large = (torch.rand(BATCH, 3, side, side) for side in (56, 224))
+    small, large = (torch.rand(BATCH, 3, image_size, image_size) for image_size in (56, 224))
     target = torch.randint(81, (BATCH,))
     spec = FeatureSpec("classification", (224, 224), 81, MapSpec(64, 112, 112), ())
     says = Outputs(torch.randn(BATCH, 81), torch.empty(0), ())
@@ -46,12 +46,12 @@ def child(how: str) -> None:
     )
     student = build_classifier("resnet18", 81, 56)
     few = Batch({"student": View(torch.rand(8, 3, 128, 128).contiguous(memory_format=torch.channels_last), target[:8])})
-    alone = (SupervisedTerm(kind="supervised"),)
+    supervised = (SupervisedTerm(kind="supervised"),)
     rates = {}
     for name, network, terms, shown in (
-        ("alone", student, alone, batch),
+        ("supervised", student, supervised, batch),
         ("isrd", student, (PKDTerm(kind="pkd"), ISRDTerm(kind="isrd")), batch),
-        ("few", build_classifier("tf_efficientnet_lite0", 81, 128), alone, few),
+        ("few", build_classifier("tf_efficientnet_lite0", 81, 128), supervised, few),
     ):
         objective = Objective(network, spec, terms, 1).to(memory_format=torch.channels_last)
 
@@ -83,7 +83,7 @@ def main() -> None:
         for number in range(ROUNDS):
             for how in ways[number % len(ways) :] + ways[: number % len(ways)]:
                 rates[how].append(measure(how, together))
-        for step in ("alone", "isrd", "few"):
+        for step in ("supervised", "isrd", "few"):
             cells = []
             for how in ways[1:]:
                 ratios = [one[step] / other[step] for one, other in zip(rates[how], rates["natural"], strict=True)]

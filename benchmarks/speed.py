@@ -32,37 +32,39 @@ from rich.console import Console
 from timing import Turn, play, ratio, spread, timed
 
 from pixeldistill.data.check import check_images
-from pixeldistill.data.dataset import Raw, TrainingViews
+from pixeldistill.data.dataset import RawBatch, TrainingViews
 from pixeldistill.storage.files import write_file
 from pixeldistill.functional.reconstruction import normalise
 from pixeldistill.data.images import read_image
 from pixeldistill.data.loading import default_workers
 from pixeldistill.data.splits import Sample, Splits, load_splits
-from pixeldistill.data.store import ImageStore, open_store
+from pixeldistill.data.image_cache import ImageCache, open_image_cache
 from pixeldistill.networks.classifier import build_classifier
 from pixeldistill.networks.folding import fold_norms
 from pixeldistill.networks.weights.load import state_bytes
 from pixeldistill.recipe.losses import ISRDTerm, PKDTerm, SupervisedTerm
-from pixeldistill.recipe.data import Data, Views
+from pixeldistill.recipe.data import Data, Augmentation
 from pixeldistill.recipe.network import Network
 from pixeldistill.recipe.stage import Stage
 from pixeldistill.recipe.schedule import Schedule
-from pixeldistill.training.bank import open_bank
+from pixeldistill.training.teacher_cache import open_teacher_cache
 from pixeldistill.training.engine import Loop
 from pixeldistill.training.fabric import Fabric, make_fabric
 from pixeldistill.training.objective import Objective
 from pixeldistill.training.progress import Progress
 from pixeldistill.training.stream import Stream, image_at, large_views
 from pixeldistill.training.teacher import LiveTeacher, Teacher
-from pixeldistill.training.trainee import Job, Trainee
+from pixeldistill.training.trainer import TrainingSpec, Trainer
 from pixeldistill.types import Batch
 
 TERMS: dict[str, Any] = {
-    "alone": (SupervisedTerm(kind="supervised"),),
+    "supervised": (SupervisedTerm(kind="supervised"),),
     "pkd": (PKDTerm(kind="pkd"),),
     "isrd": (PKDTerm(kind="pkd"), ISRDTerm(kind="isrd", weight=50)),
 }
-STUDENTS = [(name, side) for side in (56, 40) for name in ("resnet18", "tf_efficientnet_lite0", "mobilenetv2_100", "resnet26")]
+STUDENTS = [
+    (name, image_size) for image_size in (56, 40) for name in ("resnet18", "tf_efficientnet_lite0", "mobilenetv2_100", "resnet26")
+]
 LARGE, SMALL, KERNEL, VIEWS = 224, 56, "bilinear", 4
 
 
@@ -76,45 +78,52 @@ class Bench:
         self.splits: Splits = check_images(load_splits(data), data, default_workers())
         self.classes = len(self.splits.classes)
         self.schedule = Schedule(epochs=1000, lr=0.01, batch_size=args.batch, precision=args.precision)
-        self.store: ImageStore = open_store(
-            folder / "store", self.splits.train, self.splits.identity("train"), side=256, kernel=KERNEL,
+        self.image_cache: ImageCache = open_image_cache(
+            folder / "image_cache", self.splits.train, self.splits.identity("train"), shorter_side=256, kernel=KERNEL,
             workers=default_workers(), note=print,
         )  # fmt: skip
         network = build_classifier("resnet50", self.classes, LARGE)
-        self.teacher_network = Network(network="resnet50", side=LARGE)
+        self.teacher_network = Network(network="resnet50", image_size=LARGE)
         self.live = LiveTeacher(network, self.fabric, [], channels_last=True)
-        self.stored = self.views(self.store)
+        self.stored = self.views(self.image_cache)
         began = time.perf_counter()
         alike = LiveTeacher(network, make_fabric("32", args.accelerator), [], channels_last=True)
-        self.bank: Teacher = open_bank(
-            VIEWS, self.schedule.epochs, folder / "bank", {}, alike, len(self.splits.train),
+        self.teacher_cache: Teacher = open_teacher_cache(
+            VIEWS, self.schedule.epochs, folder / "teacher_cache", {}, alike, len(self.splits.train),
             self._teacher_views, self.fabric, print,
         )  # fmt: skip
-        print(f"bank filled in {time.perf_counter() - began:.0f} s")
+        print(f"teacher cache filled in {time.perf_counter() - began:.0f} s")
 
-    def views(self, store: ImageStore | None) -> TrainingViews:
-        finished = store is None or self.fabric.device.type != "cuda"
+    def views(self, image_cache: ImageCache | None) -> TrainingViews:
+        finished = image_cache is None or self.fabric.device.type != "cuda"
         return TrainingViews(
-            self.splits.train, Views(), LARGE, KERNEL, TASK.collate, distinct=VIEWS, store=store, finished=finished
+            self.splits.train,
+            Augmentation(),
+            LARGE,
+            KERNEL,
+            TASK.collate,
+            distinct=VIEWS,
+            image_cache=image_cache,
+            finished=finished,
         )
 
     def _teacher_views(self, batches: Iterable[list[tuple[int, int]]]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         for large, _, keys, _ in large_views(self.stored, batches, default_workers(), self.fabric):
             yield image_at(large, LARGE, KERNEL, channels_last=True), keys
 
-    def trainee(self, terms: str, teacher: Teacher | None, network: str, side: int) -> tuple[Stage, Trainee]:
-        name = f"{terms}-{network}-{side}-{len(list(self.folder.iterdir()))}"
+    def trainer(self, terms: str, teacher: Teacher | None, network: str, image_size: int) -> tuple[Stage, Trainer]:
+        name = f"{terms}-{network}-{image_size}-{len(list(self.folder.iterdir()))}"
         stage = Stage(
-            name=name, student=Network(network=network, side=side), teacher=self.teacher_network if teacher else None,
-            terms=TERMS[terms], schedule=self.schedule, crop_side=LARGE, distinct_views=VIEWS,
+            name=name, student=Network(network=network, image_size=image_size), teacher=self.teacher_network if teacher else None,
+            terms=TERMS[terms], schedule=self.schedule, crop_size=LARGE, distinct_views=VIEWS,
         )  # fmt: skip
-        student = build_classifier(network, self.classes, side)
+        student = build_classifier(network, self.classes, image_size)
         objective = Objective(student, self.live.spec if teacher else None, stage.terms, self.schedule.epochs)
         (self.folder / name).mkdir()
-        job = Job(name, objective, lambda: {"top1": 0.0}, "top1", lambda: b"", 0, self.folder / name)
+        spec = TrainingSpec(name, objective, lambda: {"top1": 0.0}, "top1", lambda: b"", 0, self.folder / name)
         steps = len(self.splits.train) // self.args.batch
         progress = Progress(Console(quiet=True), name)
-        return stage, Trainee(self.fabric, job, self.schedule, steps, self.schedule.epochs, progress, self.stack)
+        return stage, Trainer(self.fabric, spec, self.schedule, steps, self.schedule.epochs, progress, self.stack)
 
     def training(
         self,
@@ -123,17 +132,17 @@ class Bench:
         teacher: Teacher | None,
         students: Sequence[tuple[str, int]] = (("resnet18", SMALL),),
     ) -> Turn:
-        """Train students from files or the store, as `pixeldistill distill` does."""
-        made = [self.trainee(terms, teacher, *student) for student in students]
+        """Train students from files or the image cache, as `pixeldistill distill` does."""
+        made = [self.trainer(terms, teacher, *student) for student in students]
         stream = Stream(
             [s for s, _ in made], [()] * len(made), dataset, teacher, TASK, self.classes, 0, self.args.workers, self.fabric
         )
-        trainees = [trainee for _, trainee in made]
-        loop = Loop(self.fabric, trainees, stream, self.schedule, trainees[0].steps)
+        trainers = [trainer for _, trainer in made]
+        loop = Loop(self.fabric, trainers, stream, self.schedule, trainers[0].steps)
 
         def turn(seconds: float) -> float:
-            for trainee in trainees:
-                trainee.state.step = 0
+            for trainer in trainers:
+                trainer.state.step = 0
             loop.go_to(0)
             rate = self.timed(loop.step, seconds)
             loop.end()
@@ -142,19 +151,19 @@ class Bench:
         loop.end()
         return turn
 
-    def floor(self, terms: str, network: str = "resnet18", side: int = SMALL) -> Turn:
+    def floor(self, terms: str, network: str = "resnet18", image_size: int = SMALL) -> Turn:
         """Do the student's forward and backward pass with its terms, on one batch in memory, and nothing else."""
-        stage, trainee = self.trainee(terms, self.bank if terms != "alone" else None, network, side)
-        teacher = self.bank if terms != "alone" else None
+        stage, trainer = self.trainer(terms, self.teacher_cache if terms != "supervised" else None, network, image_size)
+        teacher = self.teacher_cache if terms != "supervised" else None
         stream = Stream([stage], [()], self.stored, teacher, TASK, self.classes, 0, 0, self.fabric)
         batch: Batch = next(stream(0, 0))[0]
-        module = trainee.module
+        module = trainer.module
 
         def step() -> None:
             module.train()
             loss = module(batch)["loss"]
             self.fabric.backward(loss)
-            trainee.optimizer.zero_grad(set_to_none=True)
+            trainer.optimizer.zero_grad(set_to_none=True)
 
         return lambda seconds: self.timed(step, seconds)
 
@@ -187,8 +196,8 @@ def ours_on_one_core(bench: Bench, dataset: TrainingViews) -> Callable[[], Itera
     def batches() -> Iterator[Any]:
         for indices in batches_of(bench):
             raw = dataset[[(0, i) for i in indices]]
-            assert isinstance(raw, Raw)
-            yield [normalise(image_at(raw.images, side, KERNEL, channels_last=True)) for side in (LARGE, SMALL)]
+            assert isinstance(raw, RawBatch)
+            yield [normalise(image_at(raw.images, image_size, KERNEL, channels_last=True)) for image_size in (LARGE, SMALL)]
 
     return batches
 
@@ -209,16 +218,16 @@ def contestants(bench: Bench) -> dict[str, Turn]:
     args = bench.args
     files = bench.views(None)
     turns: dict[str, Turn] = {
-        "alone, store": bench.training("alone", bench.stored, None),
-        "PKD, bank and store": bench.training("pkd", bench.stored, bench.bank),
-        "PKD + ISRD, bank and store": bench.training("isrd", bench.stored, bench.bank),
+        "supervised, image cache": bench.training("supervised", bench.stored, None),
+        "PKD, both caches": bench.training("pkd", bench.stored, bench.teacher_cache),
+        "PKD + ISRD, both caches": bench.training("isrd", bench.stored, bench.teacher_cache),
         "PKD + ISRD, live, from files": bench.training("isrd", files, bench.live),
-        "floor: alone": bench.floor("alone"),
+        "floor: supervised": bench.floor("supervised"),
         "floor: PKD": bench.floor("pkd"),
         "floor: PKD + ISRD": bench.floor("isrd"),
         "one core: decoding alone": bench.loading(decoding(bench)),
         "one core: views from files": bench.loading(ours_on_one_core(bench, files)),
-        "one core: views from the store": bench.loading(ours_on_one_core(bench, bench.stored)),
+        "one core: views from the image cache": bench.loading(ours_on_one_core(bench, bench.stored)),
     }
     if args.published:
         lay_out_as_cub(bench.folder / "published", [(s.path, label_of(s)) for s in bench.splits.train])
@@ -238,7 +247,12 @@ def report(rates: dict[str, list[float]]) -> None:
     print("\n| | images/s, median (range) |\n|---|---|")
     for name, values in rates.items():
         print(f"| {name} | {spread(values, 1)} |")
-    isrd, pkd, alone, live = "PKD + ISRD, bank and store", "PKD, bank and store", "alone, store", "PKD + ISRD, live, from files"
+    isrd, pkd, supervised, live = (
+        "PKD + ISRD, both caches",
+        "PKD, both caches",
+        "supervised, image cache",
+        "PKD + ISRD, live, from files",
+    )
     pairs = [
         (isrd, "floor: PKD + ISRD", "rate, of its floor"),
         (pkd, "floor: PKD", "rate, of its floor"),
@@ -246,9 +260,9 @@ def report(rates: dict[str, list[float]]) -> None:
         (live, "published", "rate, of the published"),
         (isrd, "published, process tuned as ours", "rate, of the published"),
         (live, "published, process tuned as ours", "rate, of the published"),
-        (alone, pkd, "PKD's time, of the student's alone"),
-        (alone, isrd, "PKD + ISRD's time, of the student's alone"),
-        ("one core: views from the store", "one core: published views", "rate, of the published loader"),
+        (supervised, pkd, "PKD's time, of the supervised student's"),
+        (supervised, isrd, "PKD + ISRD's time, of the supervised student's"),
+        ("one core: views from the image cache", "one core: published views", "rate, of the published loader"),
         ("one core: views from files", "one core: published views", "rate, of the published loader"),
     ]
     print("\n| ratio within a round | of | median (range) |\n|---|---|---|")
@@ -261,14 +275,14 @@ def report(rates: dict[str, list[float]]) -> None:
 def many_students(bench: Bench) -> None:
     """Show how a pass's time grows with its students, against the sum of their floors and one decoding."""
     floors = {student: bench.floor("isrd", *student) for student in STUDENTS}
-    turns: dict[str, Turn] = {f"floor {name} at {side}": floors[name, side] for name, side in STUDENTS}
-    turns |= {f"pass of {n}": bench.training("isrd", bench.stored, bench.bank, STUDENTS[:n]) for n in (1, 2, 4, 8)}
+    turns: dict[str, Turn] = {f"floor {name} at {image_size}": floors[name, image_size] for name, image_size in STUDENTS}
+    turns |= {f"pass of {n}": bench.training("isrd", bench.stored, bench.teacher_cache, STUDENTS[:n]) for n in (1, 2, 4, 8)}
     turns["one decoding"] = bench.loading(decoding(bench))
     rates = play(turns, bench.args.rounds, bench.args.seconds)
     print("\n| students in a pass | ms an image, median (range) | of the sum of their floors and one decoding |\n|---|---|---|")
     for n in (1, 2, 4, 8):
         spent = [1000 / rate for rate in rates[f"pass of {n}"]]
-        parts = [rates[f"floor {name} at {side}"] for name, side in STUDENTS[:n]]
+        parts = [rates[f"floor {name} at {image_size}"] for name, image_size in STUDENTS[:n]]
         least = [1000 * (sum(1 / p[i] for p in parts) + 1 / rates["one decoding"][i]) for i in range(len(spent))]
         print(f"| {n} | {spread(spent, 1)} | {spread([a / b for a, b in zip(spent, least, strict=True)])} |")
 
@@ -280,13 +294,13 @@ def memory(bench: Bench) -> None:
     """
     recipe = bench.folder / "memory.yaml"
     schedule = {"epochs": 5, "lr": 0.01, "batch_size": bench.args.batch}
-    large: dict[str, Any] = {"network": "resnet50", "side": LARGE, "weights": str(bench.folder / "teacher.safetensors")}
+    large: dict[str, Any] = {"network": "resnet50", "image_size": LARGE, "weights": str(bench.folder / "teacher.safetensors")}
     write_file(Path(large["weights"]), state_bytes(build_classifier("resnet50", bench.classes, LARGE).net))
     content = {
         "data": {"format": "list", "root": str(bench.args.data.resolve()), "train": "train.txt", "val": "val.txt",
-                 "test": "test.txt", "limit": bench.args.images, "store": 256},
-        "teacher": large, "student": {"network": "resnet18", "side": SMALL, "weights": "none"}, "schedule": schedule,
-        "bank": {"views": 1}, "seeds": [0], "run": str(bench.folder / "memory"),
+                 "test": "test.txt", "limit": bench.args.images, "image_cache": 256},
+        "teacher": large, "student": {"network": "resnet18", "image_size": SMALL, "weights": "none"}, "schedule": schedule,
+        "teacher_cache": {"views": 1}, "seeds": [0], "run": str(bench.folder / "memory"),
     }  # fmt: skip
     recipe.write_text(json.dumps(content))
     command = [sys.executable, "-W", "ignore", "-c", "from pixeldistill.cli.app import app; app()", "distill", str(recipe)]
@@ -312,9 +326,11 @@ def layouts(bench: Bench) -> None:
     """Compare the memory layouts, and the folded teacher with the plain one: what the defaults were chosen by."""
     turns: dict[str, Turn] = {}
 
-    def learn(network: str, side: int, layout: torch.memory_format) -> Turn:
-        module = build_classifier(network, bench.classes, side).to(bench.fabric.device).to(memory_format=layout)
-        image = torch.rand(bench.args.batch, 3, side, side, device=bench.fabric.device).contiguous(memory_format=layout)
+    def learn(network: str, image_size: int, layout: torch.memory_format) -> Turn:
+        module = build_classifier(network, bench.classes, image_size).to(bench.fabric.device).to(memory_format=layout)
+        image = torch.rand(bench.args.batch, 3, image_size, image_size, device=bench.fabric.device).contiguous(
+            memory_format=layout
+        )
 
         def step() -> None:
             module.zero_grad(set_to_none=True)

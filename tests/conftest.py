@@ -48,11 +48,11 @@ def recipe_content(images, run):
         "data": {"format": "folder", "root": str(images)},
         "teacher": {
             "network": "test_resnet",
-            "side": 32,
+            "image_size": 32,
             "weights": "none",
             "schedule": {"epochs": 1, "lr": 0.05, "batch_size": 8},
         },
-        "student": {"network": "test_resnet", "side": 16, "weights": "none"},
+        "student": {"network": "test_resnet", "image_size": 16, "weights": "none"},
         "schedule": {"epochs": 2, "lr": 0.05, "batch_size": 8},
         "run": str(run),
     }

@@ -148,7 +148,8 @@ def test_outside_the_tasks_nothing_asks_which_task_it_is():
 
 
 def test_every_name_of_a_run_folders_files_is_written_once():
-    for name in ("network.json", "stage.json", "last.ckpt", "best.safetensors", "done.json", "last.safetensors", "answers.json",
+    for name in ("network.json", "stage.json", "last.ckpt", "best.safetensors", "done.json", "last.safetensors",
+                 "test_predictions.json",
                  "metrics.csv", "results.md", "comparison.md", "frontier.md", "frontier.csv",
                  "references.json", "reconstruction.png", "model.onnx", "model-best.onnx", "predictions", "report.html",
                  "reports.html"):  # fmt: skip

@@ -1,4 +1,4 @@
-"""The commands, from the user's side: answers, exit codes, one line an error."""
+"""The commands, from the user's image_size: answers, exit codes, one line an error."""
 
 import json
 import re
@@ -21,7 +21,7 @@ def trained(images, tmp_path_factory):
     """A distilled run with controls and two seeds, on data with classes that can be learned."""
     folder = tmp_path_factory.mktemp("trained")
     content = recipe_content(images, folder / "run")
-    content |= {"controls": ["alone", "pkd"], "seeds": [0, 1]}
+    content |= {"controls": ["supervised", "pkd"], "seeds": [0, 1]}
     content["schedule"]["epochs"] = content["teacher"]["schedule"]["epochs"] = 6
     path = folder / "recipe.yaml"
     path.write_text(yaml.safe_dump(content))
@@ -64,7 +64,7 @@ def test_help_and_import_do_without_torch():
 )
 def test_the_first_answers_wait_for_nothing(tmp_path, call, code, unneeded):
     """Help, a mistyped option, a mistyped key: what they do not need takes most of the time."""
-    (tmp_path / "recipe.yaml").write_text("data: {format: folder, root: .}\nstudnet: {network: resnet18, side: 32}\n")
+    (tmp_path / "recipe.yaml").write_text("data: {format: folder, root: .}\nstudnet: {network: resnet18, image_size: 32}\n")
     script = (
         "import sys, pixeldistill.cli.app as c\n"
         f"try: code = c.run_command(lambda: c.app({call!r}))\n"
@@ -92,7 +92,7 @@ def test_without_torch_a_command_says_what_to_install(monkeypatch, capsys, write
 
 def test_a_run_ends_with_a_table_and_leaves_all_that_is_promised(trained):
     run, _, output = trained
-    for name in ("1-teacher/seed-0", "2-alone/seed-0", "2-alone/seed-1", "3-pkd/seed-1", "4-distilled/seed-1"):
+    for name in ("1-teacher/seed-0", "2-supervised/seed-0", "2-supervised/seed-1", "3-pkd/seed-1", "4-distilled/seed-1"):
         for file in [
             "stage.json",
             "metrics.csv",
@@ -107,7 +107,7 @@ def test_a_run_ends_with_a_table_and_leaves_all_that_is_promised(trained):
     assert "±" in output
     assert output.rstrip().endswith(f"`pixeldistill export {run}`"), "the commands to go on with"
     table = (run / "results.md").read_text().splitlines()[2:]
-    assert [row.split("|")[1].strip() for row in table[2:]] == ["teacher", "alone", "pkd", "distilled"]
+    assert [row.split("|")[1].strip() for row in table[2:]] == ["teacher", "supervised", "pkd", "distilled"]
     assert Image.open(run / "4-distilled/seed-0/reconstruction.png").size[0] > 400
     figures = json.loads((run / "4-distilled/seed-0/done.json").read_text())
     assert figures["macs"] > 0
@@ -135,7 +135,7 @@ def test_evaluate_repeats_the_figures(trained, capsys):
         for split in ("val", "test"):
             for name in ("top1", "top5", "nll", "calibration_error", "per_class"):
                 assert found["figures"][which][split][name] == pytest.approx(recorded[which][split][name], rel=1e-4)
-    assert command("evaluate", run / "2-alone", "--per-class", "--workers", "0") == 0
+    assert command("evaluate", run / "2-supervised", "--per-class", "--workers", "0") == 0
     out = capsys.readouterr().out
     for word in ("top-1", "calibration", "across", "down", "val", "test"):
         assert word in out
@@ -183,7 +183,7 @@ def test_the_api_in_five_lines(trained):
     run, path, _ = trained
     recipe = pixeldistill.load_recipe(path)
     results = pixeldistill.distill(recipe)
-    told = json.loads((run / "4-distilled/seed-0/answers.json").read_text())
+    told = json.loads((run / "4-distilled/seed-0/test_predictions.json").read_text())
     predictions = pixeldistill.Predictor(run).predict([one["file"] for one in told])
     recorded = json.loads((run / "4-distilled/seed-1/done.json").read_text())
     assert results[-1].figures["last"]["test"]["top1"] == recorded["last"]["test"]["top1"]
@@ -194,7 +194,7 @@ def test_the_api_in_five_lines(trained):
 
 def test_a_former_run_teaches_and_its_classes_must_agree(trained, content, write, tmp_path, capsys):
     run, _, _ = trained
-    content["teacher"] = {"network": "test_resnet", "side": 32, "weights": str(run / "1-teacher")}
+    content["teacher"] = {"network": "test_resnet", "image_size": 32, "weights": str(run / "1-teacher")}
     content["schedule"]["epochs"] = 1
     path = write(content)
     assert command("distill", path, "--workers", "0") == 0
@@ -213,7 +213,7 @@ def test_evaluate_refuses_data_that_has_changed(trained, content, write, tmp_pat
 
     data = shutil.copytree(images, tmp_path / "images")
     content["data"]["root"] = str(data)
-    content["controls"], content["schedule"]["epochs"] = ["alone"], 1
+    content["controls"], content["schedule"]["epochs"] = ["supervised"], 1
     assert command("train", write(content), "--workers", "0") == 0
     shutil.copy(next(images.glob("down/*.png")), data / "down" / "new.png")
     capsys.readouterr()
@@ -230,27 +230,31 @@ def test_a_student_goes_with_its_teacher_and_an_added_control_moves_no_result(co
     path = write(content)
     assert command("distill", path, "--workers", "0") == 0
     before = (tmp_path / "run/2-distilled/seed-0/last.safetensors").stat().st_mtime_ns
-    assert command("distill", path, "--set", "controls=[alone]", "--workers", "0") == 0
+    assert command("distill", path, "--set", "controls=[supervised]", "--workers", "0") == 0
     assert (tmp_path / "run/3-distilled/seed-0/last.safetensors").stat().st_mtime_ns == before
     assert not (tmp_path / "run/2-distilled").exists()
     assert "±" not in (tmp_path / "run/results.md").read_text().partition("|")[2]
-    assert command("train", path, "--set", "controls=[alone]", "--workers", "0") == 0
+    assert command("train", path, "--set", "controls=[supervised]", "--workers", "0") == 0
     assert "| distilled |" in (tmp_path / "run/results.md").read_text(), "of what is trained already"
     stand = sorted((tmp_path / "run").glob("*/seed-0"))
     assert command("distill", path, "--set", "schedule.epochs=2", "--workers", "0") == 2
     assert sorted((tmp_path / "run").glob("*/seed-0")) == stand, "what is refused moves nothing"
     assert command("distill", path, "--workers", "0") == 0
-    assert sorted(place.parent.name for place in (tmp_path / "run").glob("*/seed-0")) == ["0-alone", "1-teacher", "2-distilled"]
+    assert sorted(place.parent.name for place in (tmp_path / "run").glob("*/seed-0")) == [
+        "0-supervised",
+        "1-teacher",
+        "2-distilled",
+    ]
     assert find_run(tmp_path / "run").parent.name == "2-distilled"
     (tmp_path / "run/2024-05-cub").mkdir()  # of the user's own
     (tmp_path / "run/2024-05-cub/a.txt").touch()
-    assert command("distill", path, "--set", "controls=[alone]", "--workers", "0") == 0
+    assert command("distill", path, "--set", "controls=[supervised]", "--workers", "0") == 0
     assert (tmp_path / "run/2024-05-cub/a.txt").is_file(), "only stages get other numbers"
     capsys.readouterr()
     import shutil
 
     shutil.rmtree(tmp_path / "run/1-teacher")
-    changed = ["--set", "controls=[alone]", "--set", "teacher.schedule.lr=0.01"]
+    changed = ["--set", "controls=[supervised]", "--set", "teacher.schedule.lr=0.01"]
     assert command("distill", path, "--workers", "0", *changed) == 2
     line = error_line(capsys)
     assert "3-distilled" in line
@@ -273,14 +277,19 @@ def test_an_accelerator_that_is_not_there(content, write, capsys):
 
 
 def test_a_teacher_that_was_built_otherwise_is_refused(trained, content, write, capsys):
-    teacher = {"network": "test_resnet", "side": 32, "weights": str(trained[0] / "1-teacher"), "options": {"drop_path_rate": 0.1}}
+    teacher = {
+        "network": "test_resnet",
+        "image_size": 32,
+        "weights": str(trained[0] / "1-teacher"),
+        "options": {"drop_path_rate": 0.1},
+    }
     assert command("distill", write(content | {"teacher": teacher})) == 2
     line = capsys.readouterr().err.strip()
     assert "was built otherwise" in line and "drop_path_rate" in line and len(line.splitlines()) == 1
     for change, words in (
         ({}, "was built otherwise"),
         ({"options": {}, "network": "test_vit"}, "trained test_resnet, but the recipe says test_vit"),
-        ({"options": {}, "side": 64}, "was trained at side 32, not 64"),
+        ({"options": {}, "image_size": 64}, "was trained at side 32, not 64"),
     ):
         assert command("show", write(content | {"teacher": teacher | change})) == 0
         assert words in capsys.readouterr().out, "the dry run says so too"
@@ -288,13 +297,13 @@ def test_a_teacher_that_was_built_otherwise_is_refused(trained, content, write, 
 
 def test_a_teacher_of_another_side_is_refused(trained, content, write, capsys):
     run, _, _ = trained
-    content["teacher"] = {"network": "test_resnet", "side": 32, "weights": str(run)}
+    content["teacher"] = {"network": "test_resnet", "image_size": 32, "weights": str(run)}
     assert command("distill", write(content), "--workers", "0") == 2
     assert "was trained at side 16, not 32" in error_line(capsys)
 
 
 def test_several_students_from_one_command(trained, content, write, capsys):
-    students = [{"network": "test_resnet", "side": side, "weights": "none"} for side in (16, 24)]
+    students = [{"network": "test_resnet", "image_size": image_size, "weights": "none"} for image_size in (16, 24)]
     content |= {"student": None, "students": students, "controls": ["pkd"]}
     content["teacher"] |= {"weights": str(trained[0] / "1-teacher"), "schedule": None}
     assert command("distill", write(content), "--workers", "0") == 0
@@ -311,35 +320,35 @@ def test_lists_are_trained_and_evaluated_as_recorded(content, write, images, tmp
         (tmp_path / f"{split}.txt").write_text("\n".join(lines))
     content["data"] = {"format": "list", "root": str(images), "label_column": 2, "split_seed": 3}
     content["data"] |= {split: str(tmp_path / f"{split}.txt") for split in rows}
-    content |= {"controls": ["alone"]}
+    content |= {"controls": ["supervised"]}
     content["schedule"]["epochs"] = 1
     assert command("train", write(content), "--workers", "0") == 0
     assert "no val split: 4 images cut from train by split_seed 3" in capsys.readouterr().out
     assert command("evaluate", tmp_path / "run", "--json", "--workers", "0") == 0
     found = json.loads(capsys.readouterr().out)
-    recorded = json.loads((tmp_path / "run/2-alone/seed-0/done.json").read_text())
+    recorded = json.loads((tmp_path / "run/2-supervised/seed-0/done.json").read_text())
     assert found["figures"]["last"]["test"]["nll"] == pytest.approx(recorded["last"]["test"]["nll"], rel=1e-4)
 
 
 def test_train_runs_the_stages_without_a_teacher(content, write, tmp_path, capsys):
-    content["controls"] = ["alone"]
+    content["controls"] = ["supervised"]
     content["schedule"]["epochs"] = 1
     assert command("train", write(content), "--workers", "0") == 0
-    assert sorted(p.name for p in (tmp_path / "run").iterdir() if p.is_dir()) == ["1-teacher", "2-alone"]
+    assert sorted(p.name for p in (tmp_path / "run").iterdir() if p.is_dir()) == ["1-teacher", "2-supervised"]
 
 
 def test_train_leaves_out_what_starts_from_a_stage_with_a_teacher(content, write, tmp_path):
-    recipe = write(content | {"compare": ["alone", "alone-start"], "assistant": {"weights": "none"}})
+    recipe = write(content | {"compare": ["supervised", "supervised-warm-start"], "assistant": {"weights": "none"}})
     assert command("train", recipe, "--workers", "0") == 0
-    assert sorted(path.parent.parent.name for path in (tmp_path / "run").glob("*/*/done.json")) == ["1-teacher", "3-alone"]
+    assert sorted(path.parent.parent.name for path in (tmp_path / "run").glob("*/*/done.json")) == ["1-teacher", "3-supervised"]
 
 
 def test_evaluate_takes_the_images_as_the_network_was_trained_to_see_them(content, write, tmp_path, capsys):
-    grey = content["student"] | {"imaging": {"colour": "grey"}}
+    grey = content["student"] | {"camera": {"colour": "grey"}}
     recipe = write({key: value for key, value in content.items() if key != "teacher"} | {"student": grey})
     assert command("train", recipe, "--workers", "0") == 0
     figures = []
-    for arguments in ((), ("--recipe", recipe), ("--recipe", recipe, "--set", "imaging.crop=0.5")):
+    for arguments in ((), ("--recipe", recipe), ("--recipe", recipe, "--set", "camera.crop=0.5")):
         capsys.readouterr()
         assert command("evaluate", tmp_path / "run", *arguments, "--json", "--workers", "0") == 0
         figures.append(json.loads(capsys.readouterr().out)["figures"])
@@ -355,7 +364,7 @@ def test_quick_is_a_trial_in_a_folder_of_its_own(content, write, tmp_path):
 
 
 def test_show_prints_every_shape(content, write, capsys):
-    content["student"] |= {"network": "vit_tiny_patch16_224", "side": 24, "options": {"depth": 2}}
+    content["student"] |= {"network": "vit_tiny_patch16_224", "image_size": 24, "options": {"depth": 2}}
     assert command("show", write(content)) == 0
     out = capsys.readouterr().out
     for words in (
@@ -389,19 +398,21 @@ def test_show_refuses_data_that_is_there_and_broken(content, write, capsys, tmp_
 
 
 def test_show_looks_at_what_is_there_already(content, write, capsys, tmp_path):
-    content["bank"], content["data"]["store"] = {"views": 1}, 32
+    content["teacher_cache"], content["data"]["image_cache"] = {"views": 1}, 32
     content["schedule"]["epochs"] = 1
     recipe = write(content)
     assert command("distill", recipe, "--workers", "0") == 0
     capsys.readouterr()
     assert command("show", recipe) == 0
     assert "warning" not in capsys.readouterr().out
-    assert command("show", recipe, "--set", "schedule.lr=0.1", "--set", "data.store=36", "--set", "views.seed=1") == 0
+    assert (
+        command("show", recipe, "--set", "schedule.lr=0.1", "--set", "data.image_cache=36", "--set", "augmentation.seed=1") == 0
+    )
     out = capsys.readouterr().out
     for words in (
-        "2-distilled/seed-0 was made with other settings: its data.store was 32, is 36; stage.schedule.lr was 0.05, is 0.1",
-        "/logits/view-0000 was made with other settings: its store was 32, is 36; views.seed was 0, is 1",
-        "run/store was made with other settings: its side was 32, is 36",
+        "2-distilled/seed-0 was made with other settings: its data.image_cache was 32, is 36; stage.schedule.lr was 0.05, is 0.1",
+        "/logits/view-0000 was made with other settings: its image_cache was 32, is 36; augmentation.seed was 0, is 1",
+        "run/image_cache was made with other settings: its side was 32, is 36",
     ):
         assert words in out, words
 
@@ -418,7 +429,7 @@ def test_show_warns_of_what_distill_would_refuse(content, write, capsys):
 def test_show_tells_what_compare_would_train(content, write, capsys):
     assert command("show", write(content), "--compare", "--stages") == 0
     names = [stage["name"] for stage in yaml.safe_load(capsys.readouterr().out)["stages"]]
-    assert {"alone", "pkd", "tas", "alone-long"} < set(names)
+    assert {"supervised", "pkd", "tas", "supervised-equal-compute"} < set(names)
 
 
 def test_show_counts_every_class(content, write, capsys):
@@ -459,7 +470,7 @@ def test_ctrl_c_ends_with_a_line(content, write, capsys, monkeypatch):
 
 
 def test_evaluate_changes_no_recipe_that_is_not_named(tmp_path, capsys):
-    assert command("evaluate", tmp_path, "--set", "imaging.crop=0.5") == 2
+    assert command("evaluate", tmp_path, "--set", "camera.crop=0.5") == 2
     assert "name it by --recipe" in error_line(capsys)
 
 

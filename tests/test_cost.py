@@ -9,17 +9,17 @@ import torch
 import yaml
 from PIL import Image
 
-from pixeldistill.cost.choose import own_students, recipe_of
 from pixeldistill.cost.costs import Costs, read_costs, to_csv
-from pixeldistill.cost.gather import measure_costs, network_names
-from pixeldistill.cost.measure import footprint, macs, parameters
+from pixeldistill.cost.footprint import footprint, macs, parameters
+from pixeldistill.cost.measure import measure_costs, network_names
 from pixeldistill.cost.memory import peak_activations
+from pixeldistill.cost.selection import own_students, recipe_of
 from pixeldistill.cost.transmission import bytes_per_image
 from pixeldistill.data.labels import ClassLabel
 from pixeldistill.data.splits import Sample
 from pixeldistill.errors import DataError, NetworkError, RecipeError
 from pixeldistill.networks import build_classifier
-from pixeldistill.recipe.camera import Camera, Imaging
+from pixeldistill.recipe.camera import Camera, InputSpec
 from pixeldistill.recipe.detector import DetectorSettings
 from pixeldistill.recipe.expand import expand
 from pixeldistill.recipe.load import load_recipe, parse_recipe, write_stages
@@ -44,9 +44,9 @@ def test_bytes_are_those_of_the_encoded_image(tmp_path):
     buffer = io.BytesIO()
     Image.new("RGB", (28, 28), (200, 10, 10)).save(buffer, "JPEG", quality=85)
     samples = [Sample(tmp_path / "a.png", ClassLabel(0))]
-    assert bytes_per_image(samples, Camera(28, Imaging(codec="jpeg")), TASKS["classification"]) == buffer.tell()
-    assert bytes_per_image(samples, Camera(28, Imaging()), TASKS["classification"]) == 28 * 28 * 3
-    assert bytes_per_image(samples, Camera(28, Imaging(colour="grey")), TASKS["classification"]) == 28 * 28
+    assert bytes_per_image(samples, InputSpec(28, Camera(codec="jpeg")), TASKS["classification"]) == buffer.tell()
+    assert bytes_per_image(samples, InputSpec(28, Camera()), TASKS["classification"]) == 28 * 28 * 3
+    assert bytes_per_image(samples, InputSpec(28, Camera(colour="grey")), TASKS["classification"]) == 28 * 28
 
 
 def test_peak_memory_of_a_chain_is_its_widest_place():
@@ -75,14 +75,14 @@ def test_peak_memory_is_the_allocators(tmp_path):
 
 @pytest.mark.parametrize(("name", "giga", "million"), [("resnet18", 1.81, 11.69), ("vit_tiny_patch16_224", 1.25, 5.72)])
 def test_a_footprint_needs_no_weights(name, giga, million):
-    size = footprint(Network(network=name, side=224), 1000)
+    size = footprint(Network(network=name, image_size=224), 1000)
     assert size.macs / 1e9 == pytest.approx(giga, abs=0.01)
     assert size.parameters / 1e6 == pytest.approx(million, abs=0.01)
 
 
 def test_a_footprint_is_that_of_the_network_itself():
     built = build_classifier("resnet10t", 7, 48)
-    size = footprint(Network(network="resnet10t", side=48), 7)
+    size = footprint(Network(network="resnet10t", image_size=48), 7)
     assert size.macs == macs(built)
     assert size.parameters == parameters(built)
     image = torch.zeros(1, 3, 48, 48, dtype=torch.uint8)
@@ -91,7 +91,9 @@ def test_a_footprint_is_that_of_the_network_itself():
 
 def test_a_detectors_footprint():
     settings = DetectorSettings(levels=(3, 4), channels=16, depth=1)
-    small, large = (footprint(Network(network="test_resnet", side=side, detector=settings), 3) for side in (64, 128))
+    small, large = (
+        footprint(Network(network="test_resnet", image_size=image_size, detector=settings), 3) for image_size in (64, 128)
+    )
     assert small.parameters == large.parameters
     assert 3.5 < large.macs / small.macs < 4.5
 
@@ -108,8 +110,8 @@ def test_names_and_globs():
 def test_costs_of_pairs(images, tmp_path):
     samples = [Sample(path, ClassLabel(0)) for path in sorted(images.rglob("*.png"))]
     networks = [
-        Student(network=name, side=side, imaging=Imaging(codec="jpeg", quality=quality), name=f"at-{quality}")
-        for name in ("test_resnet", "inception_v3") for side in (16, 32) for quality in (30, 90)
+        Student(network=name, image_size=image_size, camera=Camera(codec="jpeg", quality=quality), name=f"at-{quality}")
+        for name in ("test_resnet", "inception_v3") for image_size in (16, 32) for quality in (30, 90)
     ]  # fmt: skip
     costs, refused = measure_costs(networks, 2, samples, fps=10, latency=True, threads=1, cache=tmp_path)
     assert [cost is None for cost in costs] == [False] * 4 + [True] * 4
@@ -133,7 +135,7 @@ def test_a_detector_is_priced_at_the_view_that_its_images_have(tmp_path):
         Image.new("RGB", (160, 80), (i, 0, 0)).save(tmp_path / f"{i}.png")
     samples = [Sample(path, ClassLabel(0)) for path in sorted(tmp_path.glob("*.png"))]
     settings = DetectorSettings(levels=(3, 4), channels=16, depth=1)
-    network = Network(network="test_resnet", side=64, detector=settings)
+    network = Network(network="test_resnet", image_size=64, detector=settings)
     (wide,), _ = measure_costs([network], 3, samples)
     (square,), _ = measure_costs([network], 3)
     assert (wide.pixels, square.pixels) == (64 * 128, 64 * 64)
@@ -151,22 +153,28 @@ def test_bytes_are_those_of_images_from_all_over(tmp_path):
         Image.fromarray(content).save(tmp_path / f"{i:03}.png")
     samples = [Sample(path, ClassLabel(0)) for path in sorted(tmp_path.glob("*.png"))]
     few, all_ = (
-        bytes_per_image(samples, Camera(32, Imaging(codec="png")), TASKS["classification"], most=most) for most in (50, 100)
+        bytes_per_image(samples, InputSpec(32, Camera(codec="png")), TASKS["classification"], most=most) for most in (50, 100)
     )
     assert few == pytest.approx(all_, rel=0.03)
 
 
 def test_a_recipes_own_students_are_measured_as_they_are(program, content, write, tmp_path):
-    own = {"network": "test_vit", "side": 32, "patch": 8, "options": {"depth": 1}, "imaging": {"codec": "png", "noise": 4}}
+    own = {
+        "network": "test_vit",
+        "image_size": 32,
+        "patch_size": 8,
+        "options": {"depth": 1},
+        "camera": {"codec": "png", "noise": 4},
+    }
     content["student"] = own
     told = program("cost", "--recipe", write(content), "--out", "own.json", "--cache", tmp_path / "cache")
     assert told.returncode == 0, told.stderr
     (found,) = json.loads((tmp_path / "own.json").read_text())
     size = footprint(Network(**own), 2)
     assert (found["params"], found["macs"], found["camera"]) == (size.parameters, size.macs, "png, noise 4")
-    recipe = write(content | {"imaging": own["imaging"]})
+    recipe = write(content | {"camera": own["camera"]})
     arguments = ("--recipe", recipe, "--codec", "png", "--grey", "--out", "own.json", "--cache", tmp_path / "cache")
-    told = program("cost", "test_resnet", "--side", 16, *arguments)
+    told = program("cost", "test_resnet", "--image-size", 16, *arguments)
     assert told.returncode == 0, told.stderr
     (found,) = json.loads((tmp_path / "own.json").read_text())
     assert found["camera"] == "png grey, noise 4"
@@ -186,8 +194,9 @@ def test_a_written_recipe_trains_the_detector_that_was_measured(tmp_path):
     content = {
         "task": "detection", "data": {"format": "scenes", "root": str(tmp_path)}, "run": str(tmp_path / "run"),
         "detector": {"levels": [2, 6], "channels": 64, "depth": 2}, "schedule": {"epochs": 1, "lr": 0.1},
-        "teacher": {"network": "test_resnet", "side": 64, "schedule": {"epochs": 1, "lr": 0.1}, "detector": {"levels": [3, 7]}},
-        "student": {"network": "test_resnet", "side": 32, "detector": {"levels": [3, 7], "depth": 4}},
+        "teacher": {"network": "test_resnet", "image_size": 64, "schedule": {"epochs": 1, "lr": 0.1},
+                    "detector": {"levels": [3, 7]}},
+        "student": {"network": "test_resnet", "image_size": 32, "detector": {"levels": [3, 7], "depth": 4}},
     }  # fmt: skip
     recipe = parse_recipe(content)
     (student,) = (student for student, _ in own_students(recipe))
@@ -213,7 +222,7 @@ def test_what_a_glob_means_has_weights_where_they_are_wanted():
         ({"params": ""}, "a row without params"),
         ({"macs": "nan"}, "macs nan"),
         ({"macs": "-1"}, "macs -1"),
-        ({"side": "x"}, "int"),
+        ({"image_size": "x"}, "int"),
     ],
 )
 def test_a_damaged_table_of_costs(change, reason, tmp_path):
@@ -226,18 +235,20 @@ def test_a_damaged_table_of_costs(change, reason, tmp_path):
 
 def test_the_commands(program, content, write, images, tmp_path):
     cache = ["--cache", tmp_path / "cache"]
-    told = program("cost", "test_resnet", "--side", 16, "--side", 32, "--images", images, "--out", "costs.json", *cache)
+    told = program(
+        "cost", "test_resnet", "--image-size", 16, "--image-size", 32, "--images", images, "--out", "costs.json", *cache
+    )
     assert told.returncode == 0, told.stderr
     assert "test_resnet" in told.stdout
     assert len(json.loads((tmp_path / "costs.json").read_text())) == 2
-    told = program("cost", "test_resnet", "--side", 16, "--codec", "jpeg:50", *cache)
+    told = program("cost", "test_resnet", "--image-size", 16, "--codec", "jpeg:50", *cache)
     assert told.returncode == 0 and "bytes are not measured without images: name yours by --images" in told.stdout
     told = program("plan", "--costs", "costs.json", "--max", "pixels=500", "--classes", 5)
     assert told.returncode == 2 and "leave out --classes" in told.stderr
     told = program("plan", "--costs", "costs.json", "--max", "pixels=500")
     assert told.returncode == 0, told.stderr
     content.pop("student")
-    content["candidates"] = {"networks": ["test_resnet", "test_vit"], "sides": [16, 32]}
+    content["candidates"] = {"networks": ["test_resnet", "test_vit"], "image_sizes": [16, 32]}
     content["budget"] = {"pixels": "500"}
     recipe = write(content)
     told = program("plan", "--recipe", recipe, "--write", "plans", *cache)
@@ -245,28 +256,28 @@ def test_the_commands(program, content, write, images, tmp_path):
     names = sorted(path.name for path in (tmp_path / "plans").glob("*.yaml"))
     assert names
     for name in names:
-        assert load_recipe(tmp_path / "plans" / name).student.side == 16
-    told = program("plan", "--recipe", recipe, "--set", "candidates.sides=[32]", "--set", "budget.pixels=2000", *cache)
+        assert load_recipe(tmp_path / "plans" / name).student.image_size == 16
+    told = program("plan", "--recipe", recipe, "--set", "candidates.image_sizes=[32]", "--set", "budget.pixels=2000", *cache)
     assert told.returncode == 0 and "2 pairs within the budget (pixels 2 k)" in told.stdout, told.stdout
     other = write(content | {"schedule": content["schedule"] | {"epochs": 5}}, "other.yaml")
     for arguments, reason in (
         (("plan", "--recipe", other, "--write", "plans"), "is there already and says something else"),
         (("plan", "--recipe", recipe, "--max", "pixels=10"), "nothing fits the budget; the nearest is"),
         (("plan", "test_resnet", "--costs", "costs.json", "--max", "pixels=500"), "leave out networks"),
-        (("cost", "test_resnet", "--side", 16, "--fps", -1), "no frame rate"),
+        (("cost", "test_resnet", "--image-size", 16, "--fps", -1), "no frame rate"),
         (("plan", "--costs", "costs.json", "--codec", "png", "--max", "pixels=500"), "leave out --codec"),
         (("plan", "--costs", "costs.json", "--fps", 0, "--max", "pixels=500"), "leave out --fps"),
-        (("cost", "test_resnet", "--side", 16, "--fps", 0), "no frame rate"),
-        (("cost", "test_resnet", "--side", 16, "--threads", 1), "add --latency"),
-        (("plan", "test_resnet", "--side", 16), "a plan needs a budget"),
+        (("cost", "test_resnet", "--image-size", 16, "--fps", 0), "no frame rate"),
+        (("cost", "test_resnet", "--image-size", 16, "--threads", 1), "add --latency"),
+        (("plan", "test_resnet", "--image-size", 16), "a plan needs a budget"),
         (
-            ("cost", "test_resnet", "--side", 16, "--set", "data.limit=9"),
+            ("cost", "test_resnet", "--image-size", 16, "--set", "data.limit=9"),
             "--set data.limit=9 changes a recipe: name it by --recipe",
         ),
-        (("plan", "test_resnet", "--side", 16, "--max", "bytes=1kB"), "measure with --images"),
-        (("cost", "inception_v3", "--side", 16), "inception_v3 cannot be served at 16"),
-        (("cost", "test_resnet", "--side", 16, "--codec", "jpeg:0"), "is none: write jpeg:QUALITY"),
-        (("cost", "test_resnet", "--side", 16, "--out", "x.txt"), "name a .csv or a .json"),
+        (("plan", "test_resnet", "--image-size", 16, "--max", "bytes=1kB"), "measure with --images"),
+        (("cost", "inception_v3", "--image-size", 16), "inception_v3 cannot be served at 16"),
+        (("cost", "test_resnet", "--image-size", 16, "--codec", "jpeg:0"), "is none: write jpeg:QUALITY"),
+        (("cost", "test_resnet", "--image-size", 16, "--out", "x.txt"), "name a .csv or a .json"),
         (("distill", recipe), "use `pixeldistill sweep`"),
     ):
         told = program(*arguments, *(cache if arguments[0] != "distill" else ()))

@@ -48,10 +48,10 @@ def detector(side, **changes):
     return build_detector("test_resnet", 3, side, DetectorSettings(**(LIGHT | changes)))
 
 
-def batch_of(student_side, teacher, teacher_side):
+def batch_of(student_size, teacher, teacher_size):
     generator = torch.Generator().manual_seed(1)
-    image = torch.rand(2, 3, teacher_side, teacher_side, generator=generator)
-    small = F.interpolate(image, (student_side, student_side), mode="bilinear", antialias=True)
+    image = torch.rand(2, 3, teacher_size, teacher_size, generator=generator)
+    small = F.interpolate(image, (student_size, student_size), mode="bilinear", antialias=True)
     target = BoxTarget(torch.tensor([[[4.0, 4, 20, 24]], [[2, 2, 12, 30]]]), torch.tensor([[0], [2]]))
     with torch.no_grad():
         said = teacher.eval()(image)
@@ -290,12 +290,12 @@ def test_a_head_hands_over_before_an_activation(head, depth, handed):
 def test_levels_that_are_told_on_their_own_must_be_there():
     from pixeldistill.networks import build_classifier
 
-    exposing = SupervisedTerm(kind="supervised", exposed=(4, 6))
-    with pytest.raises(RecipeError, match=r"exposed \[4, 6\] are not among the levels P3–P5"):
-        build_term(exposing, detector(32).spec, detector(64).spec)
+    shared = SupervisedTerm(kind="supervised", shared_levels=(4, 6))
+    with pytest.raises(RecipeError, match=r"shared_levels \[4, 6\] are not among the levels P3–P5"):
+        build_term(shared, detector(32).spec, detector(64).spec)
     classifier = build_classifier("test_resnet", 3, 32).spec
     with pytest.raises(RecipeError, match="names levels of a detector, and this is a classifier"):
-        build_term(exposing, classifier, classifier)
+        build_term(shared, classifier, classifier)
 
 
 def test_levels_without_a_partner_are_named():
@@ -365,10 +365,10 @@ def test_centerness_is_weighed_as_boxes_are():
     weight = confidence(said.logits[0])
     same = (torch.ones_like(said.deltas[0]),)
     alignment = Alignment("x", student.spec, teacher.spec)
-    alone = mimic_boxes(alignment, own._replace(deltas=same), said._replace(deltas=same), weight)
+    supervised = mimic_boxes(alignment, own._replace(deltas=same), said._replace(deltas=same), weight)
     entropy = F.binary_cross_entropy_with_logits(own.centerness[0], said.centerness[0].sigmoid(), reduction="none")[..., 0]
     assert weight.sum() > 2
-    assert alone.item() == pytest.approx(((weight * entropy).sum() / weight.sum()).item(), rel=1e-5)
+    assert supervised.item() == pytest.approx(((weight * entropy).sum() / weight.sum()).item(), rel=1e-5)
 
 
 def test_losses_of_equals_are_zero_and_their_bounds_hold():

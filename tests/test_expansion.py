@@ -14,14 +14,14 @@ def tas(content):
 
 def chain(stages):
     return [
-        (s.name, s.student.side, s.student.weights, s.teacher and str(s.teacher.weights), [t.kind for t in s.terms])
+        (s.name, s.student.image_size, s.student.weights, s.teacher and str(s.teacher.weights), [t.kind for t in s.terms])
         for s in stages
     ]
 
 
 def test_two_stages_by_default(tas):
-    stages = expand(parse_recipe(tas | {"seeds": [4, 5], "bank": {"views": 2}}))
-    assert [s.bank is not None for s in stages] == [False, False, True], "an assistant is taught live"
+    stages = expand(parse_recipe(tas | {"seeds": [4, 5], "teacher_cache": {"views": 2}}))
+    assert [s.teacher_cache is not None for s in stages] == [False, False, True], "an assistant is taught live"
     assert chain(stages) == [
         ("teacher", 32, "none", None, ["supervised"]),
         ("assistant", 32, "none", "@teacher", ["pkd", "at"]),
@@ -31,7 +31,7 @@ def test_two_stages_by_default(tas):
     assert known[1].student.weights == "pretrained", "an assistant starts as its student does"
     assert [s.seeds for s in stages] == [(4,), (4,), (4, 5)], "one teacher and one assistant for all seeds"
     assert stages[1].student.network == stages[2].student.network
-    assert {s.crop_side for s in stages} == {32}
+    assert {s.crop_size for s in stages} == {32}
 
 
 def test_a_teacher_is_trained_with_one_seed_whoever_learns_from_it(content):
@@ -42,13 +42,13 @@ def test_a_teacher_is_trained_with_one_seed_whoever_learns_from_it(content):
 
 def test_the_student_may_start_from_the_assistant_and_its_controls_do_not(tas):
     tas["student"] |= {"weights": "assistant"}
-    stages = {s.name: s for s in expand(parse_recipe(tas | {"controls": ["alone", "pkd"]}))}
+    stages = {s.name: s for s in expand(parse_recipe(tas | {"controls": ["supervised", "pkd"]}))}
     assert str(stages["distilled"].student.weights) == "@assistant"
-    assert stages["alone"].student.weights == stages["pkd"].student.weights == "pretrained"
+    assert stages["supervised"].student.weights == stages["pkd"].student.weights == "pretrained"
 
 
 def test_one_assistant_for_several_students_of_its_architecture_and_one_for_each_other(tas):
-    tas |= {"student": None, "students": [{"network": n, "side": s} for n, s in (("a", 16), ("a", 8), ("b", 16))]}
+    tas |= {"student": None, "students": [{"network": n, "image_size": s} for n, s in (("a", 16), ("a", 8), ("b", 16))]}
     assert [(s.name, s.teacher and str(s.teacher.weights)) for s in expand(parse_recipe(tas))] == [
         ("teacher", None), ("assistant-a", "@teacher"), ("assistant-b", "@teacher"),
         ("distilled-a-16", "@assistant-a"), ("distilled-a-8", "@assistant-a"), ("distilled-b-16", "@assistant-b"),
@@ -70,16 +70,16 @@ def test_a_given_assistant_is_not_trained(tas):
 
 def test_what_a_recipe_stands_for_may_be_written_out(tas):
     """The entries of a recipe, as `stages` of another, give the same stages."""
-    short = parse_recipe(tas | {"controls": ["alone", "pkd"], "bank": {"views": "exact"}, "seeds": [0, 1]})
+    short = parse_recipe(tas | {"controls": ["supervised", "pkd"], "teacher_cache": {"views": "exact"}, "seeds": [0, 1]})
     written = [entry.model_dump(mode="json", exclude_none=True) for entry in entries(short)]
     kept = {key: tas[key] for key in ("data", "schedule", "run")}
-    long = parse_recipe(kept | {"stages": written, "bank": {"views": "exact"}, "seeds": [0, 1]})
+    long = parse_recipe(kept | {"stages": written, "teacher_cache": {"views": "exact"}, "seeds": [0, 1]})
     assert expand(long) == expand(short)
 
 
-def stage(name, side, teacher=None, weights="none", **more):
+def stage(name, image_size, teacher=None, weights="none", **more):
     terms = [{"kind": "pkd"}] if teacher else [{"kind": "supervised"}]
-    found = {"name": name, "student": {"network": "a", "side": side, "weights": weights}, "terms": terms, **more}
+    found = {"name": name, "student": {"network": "a", "image_size": image_size, "weights": weights}, "terms": terms, **more}
     return found | ({"teacher": teacher} if teacher else {})
 
 
@@ -91,13 +91,13 @@ def test_any_chain_may_be_written(content):
     """Here the image shrinks in two steps, each student starting from the one before."""
     recipe = parse(
         content, stage("large", 64, schedule={"epochs": 7, "lr": 1}), stage("half", 32, "large", "@large"),
-        stage("quarter", 16, "half", "@half"), seeds=[2, 3], bank={"views": 5},
+        stage("quarter", 16, "half", "@half"), seeds=[2, 3], teacher_cache={"views": 5},
     )  # fmt: skip
     stages = expand(recipe)
-    assert [(s.name, s.seeds, s.schedule.epochs, s.distinct_views, s.bank is not None) for s in stages] == [
+    assert [(s.name, s.seeds, s.schedule.epochs, s.distinct_views, s.teacher_cache is not None) for s in stages] == [
         ("large", (2,), 7, None, False), ("half", (2,), 2, 5, True), ("quarter", (2, 3), 2, 5, True),
     ]  # fmt: skip
-    assert {s.crop_side for s in stages} == {64}
+    assert {s.crop_size for s in stages} == {64}
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_any_chain_may_be_written(content):
         ([stage("b", 16, weights="@b")], r"stage b starts from stage 'b'"),
         ([stage("a", 16), stage("b", 32, "a")], r"stage b: its student reads 32 pixels, its teacher 16"),
         ([stage("a", 16), stage("a", 16)], r"stages names one thing twice"),
-        ([stage("b", 16, {"network": "a", "side": 32})], r"stage b: its teacher's weights 'pretrained' have not seen"),
+        ([stage("b", 16, {"network": "a", "image_size": 32})], r"stage b: its teacher's weights 'pretrained' have not seen"),
         ([stage("a/b", 16)], r"stages.0.name"),
         ([stage("a", 16) | {"terms": [{"kind": "pkd"}]}], r"stage a: term pkd compares the student with a teacher"),
         ([stage("a", 16) | {"terms": []}], r"stages.0.terms"),
@@ -124,10 +124,13 @@ def test_a_chain_that_cannot_be_trained(content, stages, words):
     ("changes", "words"),
     [
         ({"method": "ts", "assistant": {}}, r"`assistant` is the middle of two stages: it needs `method: tas`"),
-        ({"method": "ts", "student": {"network": "a", "side": 16, "weights": "assistant"}}, r"needs `method: tas`"),
+        ({"method": "ts", "student": {"network": "a", "image_size": 16, "weights": "assistant"}}, r"needs `method: tas`"),
         ({"assistant": {"weights": "@teacher"}}, r"assistant.weights '@teacher': @ is reserved for `stages`"),
-        ({"assistant": {"side": 64}}, r"stage assistant: its student reads 64 pixels, its teacher 32"),
-        ({"terms": [{"kind": "pkd"}, {"kind": "dkd"}], "views": {"mixup": 0.2}}, r"stage distilled: dkd .* views.mixup"),
+        ({"assistant": {"image_size": 64}}, r"stage assistant: its student reads 64 pixels, its teacher 32"),
+        (
+            {"terms": [{"kind": "pkd"}, {"kind": "dkd"}], "augmentation": {"mixup": 0.2}},
+            r"stage distilled: dkd .* augmentation.mixup",
+        ),
         ({"terms": [{"kind": "pkd", "warmup_epochs": 3}]}, r"term pkd rises and falls over more than the stage's 2 epochs"),
         ({"assistant": {"weights": "runs/a", "terms": [{"kind": "pkd"}]}}, r"assistant.terms would train it"),
         ({"stages": [stage("a", 16)]}, r"`stages` say all that `teacher` says"),
@@ -146,50 +149,50 @@ def compared(content):
 
 
 def test_a_comparison_is_stages_too(compared):
-    compare = dict.fromkeys(["alone", "at", "dkd", "tas", "tas-start", "ts-long", "stem", "enlarged"])
-    compare |= {"alone": {"seeds": [0, 1, 2]}, "mine": {"terms": [{"kind": "pkd"}, {"kind": "hint"}]}}
+    compare = dict.fromkeys(["supervised", "at", "dkd", "tas", "tas-warm-start", "ts-equal-compute", "stem", "enlarged"])
+    compare |= {"supervised": {"seeds": [0, 1, 2]}, "mine": {"terms": [{"kind": "pkd"}, {"kind": "hint"}]}}
     stages = {s.name: s for s in expand(parse_recipe(compared | {"compare": compare}))}
     assert list(stages) == ["teacher", "assistant", *compare]
-    assert stages["alone"].seeds == (0, 1, 2)
+    assert stages["supervised"].seeds == (0, 1, 2)
     assert stages["assistant"].seeds == stages["teacher"].seeds == (0,)
     assert [(t.kind, t.weight) for t in stages["at"].terms] == [("supervised", 1), ("at", 1000)]
     assert stages["dkd"].terms[1].warmup_epochs == 2, "a sixth of the schedule"
     assert stages["tas"].student.weights == "pretrained"
-    assert str(stages["tas-start"].student.weights) == "@assistant"
-    assert stages["tas"].teacher == stages["tas-start"].teacher
-    assert stages["ts-long"].cost_as == "tas"
+    assert str(stages["tas-warm-start"].student.weights) == "@assistant"
+    assert stages["tas"].teacher == stages["tas-warm-start"].teacher
+    assert stages["ts-equal-compute"].match_compute_of == "tas"
     assert stages["stem"].student.stem_stride == 1
     assert stages["enlarged"].student.enlarge == 32
-    assert stages["enlarged"].student.side == 16
+    assert stages["enlarged"].student.image_size == 16
     assert [t.kind for t in stages["mine"].terms] == ["pkd", "hint"]
 
 
 def test_a_list_of_methods_is_enough(compared):
-    names = [s.name for s in expand(parse_recipe(compared | {"compare": ["alone", "pkd"]}))]
-    assert names == ["teacher", "alone", "pkd"]
-    several = compared | {"student": None, "students": [{"network": "a", "side": s} for s in (8, 16)]}
-    several |= {"compare": ["alone", "tas", "ts-long"]}
+    names = [s.name for s in expand(parse_recipe(compared | {"compare": ["supervised", "pkd"]}))]
+    assert names == ["teacher", "supervised", "pkd"]
+    several = compared | {"student": None, "students": [{"network": "a", "image_size": s} for s in (8, 16)]}
+    several |= {"compare": ["supervised", "tas", "ts-equal-compute"]}
     stages = {s.name: s for s in expand(parse_recipe(several))}
-    assert stages["ts-long-a-8"].cost_as == "tas-a-8"
+    assert stages["ts-equal-compute-a-8"].match_compute_of == "tas-a-8"
     assert list(stages)[1] == "assistant-a", "one for both sides"
 
 
 def test_what_the_start_alone_is_worth_is_a_control(compared):
-    stages = {s.name: s for s in expand(parse_recipe(compared | {"compare": ["alone-start", "pkd-start"]}))}
-    assert list(stages) == ["teacher", "assistant", "alone-start", "pkd-start"]
-    assert {str(stages[name].student.weights) for name in ("alone-start", "pkd-start")} == {"@assistant"}
-    assert stages["alone-start"].teacher is None
-    assert stages["pkd-start"].teacher == stages["assistant"].teacher
+    stages = {s.name: s for s in expand(parse_recipe(compared | {"compare": ["supervised-warm-start", "pkd-warm-start"]}))}
+    assert list(stages) == ["teacher", "assistant", "supervised-warm-start", "pkd-warm-start"]
+    assert {str(stages[name].student.weights) for name in ("supervised-warm-start", "pkd-warm-start")} == {"@assistant"}
+    assert stages["supervised-warm-start"].teacher is None
+    assert stages["pkd-warm-start"].teacher == stages["assistant"].teacher
 
 
 @pytest.mark.parametrize(
     ("compare", "words"),
     [
-        (["allone"], r"compare: unknown method 'allone', did you mean alone"),
-        (["ts-long"], r"compare.ts-long lasts as long as 'tas', which is not compared"),
-        ({"alone": {"terms": [{"kind": "pkd"}]}}, r"compare.alone: `terms` compare the student with a teacher"),
+        (["supervized"], r"compare: unknown method 'supervized', did you mean supervised"),
+        (["ts-equal-compute"], r"compare.ts-equal-compute lasts as long as 'tas', which is not compared"),
+        ({"supervised": {"terms": [{"kind": "pkd"}]}}, r"compare.supervised: `terms` compare the student with a teacher"),
         ({"pkd": {"epoch": 3}}, r"compare.pkd.epoch: unknown key, did you mean epochs"),
-        ({"tas": {"epochs": 3, "cost_as": "ts"}, "ts": None}, r"give one of the two"),
+        ({"tas": {"epochs": 3, "match_compute_of": "ts"}, "ts": None}, r"give one of the two"),
         ([], r"compare"),
     ],
 )
@@ -208,10 +211,10 @@ def test_a_method_that_lasts_longer_keeps_the_shape_of_its_terms(compared):
 
 def test_an_assistant_sees_the_undisturbed_image_whatever_else_is_compared(compared):
     camera = {"codec": "jpeg", "quality": 30, "colour": "grey", "kernel": "bicubic"}
-    for methods in (["alone-start"], ["alone-start", "tas"]):
-        stages = {s.name: s for s in expand(parse_recipe(compared | {"imaging": camera, "compare": methods}))}
-        assert stages["assistant"].student.camera.imaging.words == "raw, bicubic"
-        assert stages["alone-start"].student.camera.imaging.words == "jpeg 30 grey, bicubic"
+    for methods in (["supervised-warm-start"], ["supervised-warm-start", "tas"]):
+        stages = {s.name: s for s in expand(parse_recipe(compared | {"camera": camera, "compare": methods}))}
+        assert stages["assistant"].student.input_spec.camera.words == "raw, bicubic"
+        assert stages["supervised-warm-start"].student.input_spec.camera.words == "jpeg 30 grey, bicubic"
 
 
 def test_seeds_are_a_set(content):
@@ -233,38 +236,38 @@ def test_a_longer_schedule_keeps_its_shape():
 
 def test_a_teacher_decides_the_crop_whoever_is_taught(compared):
     """So that a method may be added to controls that are trained already."""
-    given = compared | {"teacher": {"network": "a", "side": 32, "weights": "runs/t"}}
-    for methods in (["alone"], ["alone", "pkd"]):
-        assert {s.crop_side for s in expand(parse_recipe(given | {"compare": methods}))} == {32}
+    given = compared | {"teacher": {"network": "a", "image_size": 32, "weights": "runs/t"}}
+    for methods in (["supervised"], ["supervised", "pkd"]):
+        assert {s.crop_size for s in expand(parse_recipe(given | {"compare": methods}))} == {32}
 
 
 def test_a_student_that_is_added_leaves_the_others_their_assistant(compared):
     several = compared | {"student": None, "compare": ["tas"]}
-    one = [{"network": "a", "side": 16, "patch": 4}]
+    one = [{"network": "a", "image_size": 16, "patch_size": 4}]
     before = expand(parse_recipe(several | {"students": one}))
-    more = [{"network": "b", "side": 16}, {"network": "a", "side": 16, "patch": 8, "name": "c"}]
+    more = [{"network": "b", "image_size": 16}, {"network": "a", "image_size": 16, "patch_size": 8, "name": "c"}]
     after = expand(parse_recipe(several | {"students": [*one, *more]}))
     assert {s.name for s in before} <= {s.name for s in after}
     assert {s.name: s for s in before}["tas-a-16"] == {s.name: s for s in after}["tas-a-16"]
-    patches = {s.name: s.student.patch for s in after if s.name.startswith("assistant")}
+    patches = {s.name: s.student.patch_size for s in after if s.name.startswith("assistant")}
     assert patches == {"assistant-a": 4, "assistant-b": None, "assistant-c": 8}, "each student's own architecture"
 
 
 def test_controls_start_as_the_assistant_does(tas):
     tas["student"] |= {"weights": "assistant"}
     for weights, expected in (("none", "none"), ("pretrained", "pretrained")):
-        stages = {s.name: s for s in expand(parse_recipe(tas | {"controls": ["alone"], "assistant": {"weights": weights}}))}
-        assert stages["alone"].student.weights == expected
+        stages = {s.name: s for s in expand(parse_recipe(tas | {"controls": ["supervised"], "assistant": {"weights": weights}}))}
+        assert stages["supervised"].student.weights == expected
 
 
 def test_in_a_comparison_methods_say_themselves_what_the_student_starts_from(compared):
-    """Else `tas` and `tas-start` would be one training, twice."""
+    """Else `tas` and `tas-warm-start` would be one training, twice."""
     compared["student"] |= {"weights": "assistant"}
-    stages = {s.name: s for s in expand(parse_recipe(compared | {"compare": ["alone", "tas", "tas-start"]}))}
-    starts = {name: str(stages[name].student.weights) for name in ("alone", "tas", "tas-start")}
-    assert starts == {"alone": "pretrained", "tas": "pretrained", "tas-start": "@assistant"}
+    stages = {s.name: s for s in expand(parse_recipe(compared | {"compare": ["supervised", "tas", "tas-warm-start"]}))}
+    starts = {name: str(stages[name].student.weights) for name in ("supervised", "tas", "tas-warm-start")}
+    assert starts == {"supervised": "pretrained", "tas": "pretrained", "tas-warm-start": "@assistant"}
 
 
 def test_a_start_of_another_architecture_is_refused(compared):
     with pytest.raises(RecipeError, match="test_resnet cannot start from the weights of stage assistant, which is a b"):
-        expand(parse_recipe(compared | {"compare": ["pkd-start"], "assistant": {"network": "b"}}))
+        expand(parse_recipe(compared | {"compare": ["pkd-warm-start"], "assistant": {"network": "b"}}))

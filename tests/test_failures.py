@@ -98,10 +98,10 @@ def test_a_recipe_that_is_none(tmp_path, capsys, text, words):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"student": {"network": "test_resnet", "side": 10**7, "weights": "none"}}, "student.side"),
+        ({"student": {"network": "test_resnet", "image_size": 10**7, "weights": "none"}}, "student.image_size"),
         ({"seeds": [2**70]}, "seeds.0"),
         ({"seeds": 2**70}, "seeds"),
-        ({"bank": {"views": 10**9}}, "bank.views"),
+        ({"teacher_cache": {"views": 10**9}}, "teacher_cache.views"),
         ({"schedule": {"epochs": 10**12, "lr": 0.1}}, "schedule.epochs"),
         ({"schedule": {"epochs": 1, "lr": float("nan")}}, "schedule.lr"),
         ({"schedule": {"epochs": 1, "lr": 0.1, "batch_size": 10**9}}, "schedule.batch_size"),
@@ -110,8 +110,8 @@ def test_a_recipe_that_is_none(tmp_path, capsys, text, words):
         ({"data": {"format": "folder", "root": "x" * 5000}}, "data.root"),
         ({"data": {"format": "folder", "root": "a\0b"}}, "data.root"),
         ({"k" * 5000: 1}, "unknown key"),
-        ({"student": {"network": "n" * 5000, "side": 32}}, "unknown network"),
-        ({"student": {"network": "test_resnet", "side": 32, "weights": "w" * 5000}}, "weights"),
+        ({"student": {"network": "n" * 5000, "image_size": 32}}, "unknown network"),
+        ({"student": {"network": "test_resnet", "image_size": 32, "weights": "w" * 5000}}, "weights"),
     ],
 )
 def test_values_beyond_all_measure(images, tmp_path, capsys, changes, words):

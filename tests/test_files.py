@@ -7,7 +7,17 @@ import sys
 import pytest
 
 from pixeldistill.errors import DataError, RunError
-from pixeldistill.storage.files import PARTIAL, Held, _host, differences, locked, read_json, read_text, remove_litter, write_file
+from pixeldistill.storage.files import (
+    PARTIAL,
+    WatchedFolder,
+    _host,
+    differences,
+    locked,
+    read_json,
+    read_text,
+    remove_litter,
+    write_file,
+)
 
 POSIX = pytest.mark.skipif(os.name == "nt", reason="of POSIX file systems")
 
@@ -77,7 +87,7 @@ def test_what_a_killed_process_left_is_swept_at_the_next_writing(tmp_path):
 def test_a_folder_that_is_another_is_not_written_to(tmp_path):
     folder = tmp_path / "run"
     folder.mkdir()
-    held = Held(folder)
+    held = WatchedFolder(folder)
     held.check()
     folder.rename(tmp_path / "moved")
     with pytest.raises(RunError, match="was moved or deleted"):

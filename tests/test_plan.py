@@ -10,16 +10,16 @@ from pixeldistill.cost.costs import Costs, read_costs, to_csv, to_json, write_qu
 from pixeldistill.cost.plan import dominates, plan
 from pixeldistill.errors import DataError, RecipeError
 from pixeldistill.recipe.budget import parse_limit
-from pixeldistill.recipe.camera import Imaging
+from pixeldistill.recipe.camera import Camera
 
 ONE = Costs(
     "net", 56, "jpeg 50", params=3e6, macs=30e6, memory=9e5, pixels=56**2, bytes=1100, bitrate=None, kind="jpeg", quality=50
 )  # fmt: skip
 
 
-def behind(**imaging):
+def behind(**camera):
     """Put the network behind another camera."""
-    camera = Imaging(**imaging)
+    camera = Camera(**camera)
     return replace(ONE, camera=camera.words, kind=camera.kind, quality=camera.sent_quality)
 
 
@@ -49,7 +49,7 @@ def test_limits_that_mean_nothing(name, text, reason):
 
 @pytest.mark.parametrize(("path", "write"), [("costs.csv", to_csv), ("costs.json", to_json)])
 def test_costs_survive_a_file(tmp_path, path, write):
-    costs = [ONE, replace(ONE, side=80, latency=0.002, p95=0.0031, threads=2, bytes=None)]
+    costs = [ONE, replace(ONE, image_size=80, latency=0.002, p95=0.0031, threads=2, bytes=None)]
     (tmp_path / path).write_text(write(costs))
     assert read_costs(tmp_path / path) == costs
 
@@ -65,8 +65,8 @@ def test_what_is_built_otherwise_is_not_compared():
     fine = replace(ONE, network="vit_tiny_patch16_224", macs=8e6, params=5e6)
     coarse = replace(ONE, network="vit_tiny_patch32_224", macs=2e6, params=6e6)
     assert not dominates(coarse, fine, set()) and dominates(replace(coarse, network=fine.network), fine, set())
-    assert not dominates(replace(coarse, network=fine.network, built="patch 32"), fine, set())
-    assert replace(fine, built="patch 8").label == "vit_tiny_patch16_224 (patch 8) at 56, jpeg 50"
+    assert not dominates(replace(coarse, network=fine.network, built="patch_size 32"), fine, set())
+    assert replace(fine, built="patch_size 8").label == "vit_tiny_patch16_224 (patch_size 8) at 56, jpeg 50"
 
 
 def test_a_file_without_costs(tmp_path):
@@ -80,8 +80,8 @@ def test_a_file_without_costs(tmp_path):
 
 
 def test_a_plan_sorts_by_what_fits():
-    larger = replace(ONE, side=80, bytes=1400, macs=60e6, memory=1.8e6, pixels=6400)
-    huge = replace(ONE, side=224, bytes=9000, macs=400e6, memory=14e6, pixels=224**2)
+    larger = replace(ONE, image_size=80, bytes=1400, macs=60e6, memory=1.8e6, pixels=6400)
+    huge = replace(ONE, image_size=224, bytes=9000, macs=400e6, memory=14e6, pixels=224**2)
     found = plan([ONE, larger, huge], {"bytes": 1300, "macs": 50e6}, near=0.25)
     assert found.fitting == (ONE,)
     ((near, excess),) = found.near
@@ -109,7 +109,7 @@ def test_dominance():
     assert not dominates(behind(codec="jpeg", quality=80, kernel="bicubic"), ONE, set()), "nor can two kernels"
     assert not dominates(behind(codec="jpeg", quality=80, noise=2), ONE, set())
     assert not dominates(replace(ONE, network="other18"), replace(ONE, params=2e6), set()), "nor two families by parameters"
-    assert not dominates(replace(ONE, side=60, bytes=1200), ONE, set())
+    assert not dominates(replace(ONE, image_size=60, bytes=1200), ONE, set())
 
 
 def test_cameras_whose_kind_is_not_said_are_not_compared():
@@ -119,7 +119,7 @@ def test_cameras_whose_kind_is_not_said_are_not_compared():
 
 def test_a_budget_that_nothing_meets_names_the_nearest():
     with pytest.raises(RecipeError, match=r"nearest is net at 56, jpeg 50: bytes 1\.1 kB, 10% over 1 kB"):
-        plan([ONE, replace(ONE, side=80, bytes=2000)], {"bytes": 1000})
+        plan([ONE, replace(ONE, image_size=80, bytes=2000)], {"bytes": 1000})
 
 
 def test_a_limit_on_what_was_not_measured():

@@ -54,11 +54,11 @@ def test_a_loss_a_format_and_a_runtime_of_another_package(installed, named, cont
 
 
 def test_a_head_of_another_package(installed, write, program, tmp_path):
-    network = {"network": "test_resnet", "side": 32, "weights": "none"}
+    network = {"network": "test_resnet", "image_size": 32, "weights": "none"}
     content = {
         "task": "detection", "data": {"format": "scenes", "root": str(tmp_path / "scenes"), "limit": 8},
         "detector": {"head": "shared", "levels": [3, 4], "channels": 8, "depth": 1},
-        "teacher": network | {"side": 64, "schedule": {"epochs": 1, "lr": 0.01, "batch_size": 4}}, "student": network,
+        "teacher": network | {"image_size": 64, "schedule": {"epochs": 1, "lr": 0.01, "batch_size": 4}}, "student": network,
         "schedule": {"epochs": 1, "lr": 0.01, "batch_size": 4}, "run": str(tmp_path / "run"),
     }  # fmt: skip
     told = program("distill", write(content), "--workers", 0, env=installed)

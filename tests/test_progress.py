@@ -12,11 +12,11 @@ def test_a_log_gets_a_line_now_and_then(monkeypatch):
     clock = iter([0, 30, 61, 90, 122])
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
     log = io.StringIO()
-    with progress.counting(Console(file=log, width=100), "teacher's bank", "blocks") as tell:
+    with progress.counting(Console(file=log, width=100), "teacher cache", "blocks") as tell:
         for done in range(1, 5):
             tell(done, 8)
     assert log.getvalue().splitlines() == [
-        "teacher's bank: 2 of 8 blocks, 3 min left", "teacher's bank: 4 of 8 blocks, 2 min left",
+        "teacher cache: 2 of 8 blocks, 3 min left", "teacher cache: 4 of 8 blocks, 2 min left",
     ]  # fmt: skip
 
 
@@ -35,7 +35,7 @@ def test_a_table_warns_of_two_seeds():
     metrics = {"val": {"top1": 0.5}, "test": {"top1": 0.5}}
     figures = {
         "network": "n",
-        "side": 8,
+        "image_size": 8,
         "parameters": 1,
         "macs": 1,
         "encoding": "raw",
@@ -43,5 +43,5 @@ def test_a_table_warns_of_two_seeds():
         "last": metrics,
         "best": metrics,
     }
-    captions = [str(to_rich({"alone": [figures] * seeds}, "run").caption) for seeds in (1, 2, 3)]
+    captions = [str(to_rich({"supervised": [figures] * seeds}, "run").caption) for seeds in (1, 2, 3)]
     assert ["two seeds leave very wide" in caption for caption in captions] == [False, True, False]

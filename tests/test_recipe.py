@@ -19,11 +19,11 @@ def test_every_recipe_is_valid_and_short(path):
 
 
 def test_stages_of_a_recipe_with_controls(content):
-    stages = expand(parse_recipe(content | {"controls": ["alone", "pkd"], "seeds": [3, 4]}))
-    assert [s.name for s in stages] == ["teacher", "alone", "pkd", "distilled"]
+    stages = expand(parse_recipe(content | {"controls": ["supervised", "pkd"], "seeds": [3, 4]}))
+    assert [s.name for s in stages] == ["teacher", "supervised", "pkd", "distilled"]
     assert [s.seeds for s in stages] == [(3,), (3, 4), (3, 4), (3, 4)]
     assert [[t.kind for t in s.terms] for s in stages] == [["supervised"], ["supervised"], ["pkd"], ["pkd", "isrd"]]
-    assert {s.crop_side for s in stages} == {32}, "a control must see the distilled student's crops"
+    assert {s.crop_size for s in stages} == {32}, "a control must see the distilled student's crops"
     assert stages[1].schedule == stages[2].schedule == stages[3].schedule
     assert stages[3].teacher.weights == StageRef("teacher")
 
@@ -31,7 +31,7 @@ def test_stages_of_a_recipe_with_controls(content):
 def test_a_student_alone_is_one_stage(content):
     content.pop("teacher")
     (stage,) = expand(parse_recipe(content))
-    assert (stage.name, stage.teacher, stage.crop_side) == ("alone", None, 16)
+    assert (stage.name, stage.teacher, stage.crop_size) == ("supervised", None, 16)
 
 
 def test_a_tilde_is_the_users_home(content):
@@ -39,7 +39,7 @@ def test_a_tilde_is_the_users_home(content):
 
     recipe = parse_recipe(content | {"run": "~/runs/x", "data": content["data"] | {"root": "~"}})
     assert (recipe.run, recipe.data.root) == (Path.home() / "runs/x", Path.home())
-    given = parse_recipe(content | {"teacher": {"network": "test_resnet", "side": 32, "weights": "~/runs/t"}})
+    given = parse_recipe(content | {"teacher": {"network": "test_resnet", "image_size": 32, "weights": "~/runs/t"}})
     assert given.teacher.weights == str(Path.home() / "runs/t")
     assert parse_recipe(content | {"run": "~nobody-of-that-name/x"}).run == Path("~nobody-of-that-name/x")
 
@@ -64,10 +64,10 @@ def test_a_tilde_is_the_users_home(content):
         ("terms", [{"kind": "pkd", "weight": 0}, {"kind": "at"}], ["no term trains the prediction"]),
         ("data.split_seed", -1, ["data.split_seed", "must be at least 0"]),
         ("data.label_column", 2, ["`label_column` is for format list, not for 'folder'"]),
-        ("views.visible", 0.5, ["views.visible is of boxes"]),
+        ("augmentation.visible", 0.5, ["augmentation.visible is of boxes"]),
         ("halving.first", 3, ["`halving` gives up `candidates`"]),
         ("terms", [{"kind": "isrd"}], ["stage distilled", "no term trains the prediction", "pkd"]),
-        ("student.side", 64, ["student.side 64", "larger", "teacher.side 32"]),
+        ("student.image_size", 64, ["student.image_size 64", "larger", "teacher.image_size 32"]),
         ("data.format", "folders", ["data.format", "did you mean folder?"]),
         ("data.root", None, ["data", "root"]),
         ("data.train", "a.txt", ["format list"]),
@@ -76,10 +76,10 @@ def test_a_tilde_is_the_users_home(content):
         ("seeds", 3, ["seeds", "expected a list"]),
         ("schedule.epochs", True, ["schedule", "epochs is true"]),
         ("schedule.lr", float("inf"), ["schedule.lr", "finite"]),
-        ("student.side", 4, ["student.side", "8"]),
+        ("student.image_size", 4, ["student.image_size", "8"]),
         ("student.options", {"num_classes": 7}, ["options.num_classes", "classes come from the data"]),
-        ("teacher.weights", "@alone", ["teacher.weights", "reserved"]),
-        ("views", {"scale": [0.5, 0.2]}, ["scale", "low <= high"]),
+        ("teacher.weights", "@supervised", ["teacher.weights", "reserved"]),
+        ("augmentation", {"scale": [0.5, 0.2]}, ["scale", "low <= high"]),
     ],
 )
 def test_a_wrong_recipe_is_an_error_that_names_place_and_fix(content, write, setting, value, words):
@@ -96,11 +96,11 @@ def test_a_wrong_recipe_is_an_error_that_names_place_and_fix(content, write, set
 
 def test_overrides_reach_mappings_lists_and_new_keys(content, write):
     content["terms"] = [{"kind": "pkd"}, {"kind": "isrd", "weight": 1}]
-    recipe = load_recipe(write(content), ["terms.1.weight=20", "schedule.lr=0.5", "views.flip=0", "student.patch=8"])
+    recipe = load_recipe(write(content), ["terms.1.weight=20", "schedule.lr=0.5", "augmentation.flip=0", "student.patch_size=8"])
     assert recipe.terms[1].weight == 20
     assert recipe.schedule.lr == 0.5
-    assert recipe.views.flip == 0
-    assert recipe.student.patch == 8
+    assert recipe.augmentation.flip == 0
+    assert recipe.student.patch_size == 8
 
 
 def test_precision_may_be_written_as_a_number(content):
@@ -136,9 +136,12 @@ def test_a_missing_file_is_refused(tmp_path):
 
 
 def test_run_bank_and_store_have_folders_of_their_own(content, write):
-    content["bank"] = {"views": 1, "folder": "elsewhere"}
-    content["data"] |= {"store": 36}
+    content["teacher_cache"] = {"views": 1, "folder": "elsewhere"}
+    content["data"] |= {"image_cache": 36}
     recipe = write(content)
-    for setting, words in (("data.store_folder", "bank.folder and data.store_folder"), ("run", "run and bank.folder")):
+    for setting, words in (
+        ("data.image_cache_folder", "teacher_cache.folder and data.image_cache_folder"),
+        ("run", "run and teacher_cache.folder"),
+    ):
         with pytest.raises(RecipeError, match=f"{words} are one folder"):
             load_recipe(recipe, [f"{setting}=./elsewhere"])

@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 import pytest
 
-from pixeldistill.display.tables import Sheet, Sheets
+from pixeldistill.display.tables import TableData, Tables
 from pixeldistill.errors import RunError
 from pixeldistill.report.collect import collect, given
 from pixeldistill.report.gallery import mistakes
@@ -23,15 +23,15 @@ def runs(images, tmp_path_factory):
     """A distilled classifier behind a JPEG camera with two seeds, and a detector with its teacher."""
     folder = tmp_path_factory.mktemp("report")
     content = recipe_content(images, folder) | {
-        "controls": ["alone"], "seeds": [0, 1], "imaging": {"codec": "jpeg", "quality": 30}
+        "controls": ["supervised"], "seeds": [0, 1], "camera": {"codec": "jpeg", "quality": 30}
     }  # fmt: skip
     run_here(content, folder / "classified")
     schedule = {"epochs": 1, "lr": 0.05, "batch_size": 8}
     detection = {
         "task": "detection",
         "data": {"format": "scenes", "root": str(folder / "scenes"), "limit": 12},
-        "teacher": {"network": "test_resnet", "side": 64, "weights": "none", "schedule": schedule},
-        "student": {"network": "test_resnet", "side": 32, "weights": "none", "detector": {"levels": [2, 3]}},
+        "teacher": {"network": "test_resnet", "image_size": 64, "weights": "none", "schedule": schedule},
+        "student": {"network": "test_resnet", "image_size": 32, "weights": "none", "detector": {"levels": [2, 3]}},
         "detector": {"levels": [3, 4], "channels": 16, "depth": 2, "anchor": 2, "scales": 1},
         "schedule": schedule,
     }
@@ -46,7 +46,7 @@ def test_damaged_files_are_named(runs, tmp_path):
     with pytest.raises(RunError, match=r"reconstruction\.png cannot be read"):
         write_page([tmp_path / "run"])
     picture.unlink()
-    (picture.parent / "answers.json").write_text('[{"file": "a.png"}]')
+    (picture.parent / "test_predictions.json").write_text('[{"file": "a.png"}]')
     with pytest.raises(RunError, match=r"answers\.json is damaged"):
         write_page([tmp_path / "run"])
 
@@ -71,14 +71,14 @@ def test_labels_of_boxes_at_one_place_do_not_cover_each_other():
 
 def test_what_was_said_of_every_image_is_kept(runs):
     (run,) = collect([runs / "classified"])
-    assert [stage.name for stage in run.stages] == ["teacher", "alone", "distilled"]
+    assert [stage.name for stage in run.stages] == ["teacher", "supervised", "distilled"]
     assert [len(stage.trained) for stage in run.stages] == [1, 2, 2]
     for stage in run.stages:
         for trained in stage.trained:
-            right = sum(told["predicted"] == told["label"] for told in trained.answers) / len(trained.answers)
+            right = sum(told["predicted"] == told["label"] for told in trained.predictions) / len(trained.predictions)
             assert right == pytest.approx(trained.figure("test")), "the answers are those that were measured"
     (run,) = collect([runs / "detected"])
-    told = run.stages[-1].first.answers[0]
+    told = run.stages[-1].first.predictions[0]
     assert {"file", "truth", "objects"} == told.keys()
     assert {"class", "box"} == told["truth"][0].keys()
 
@@ -103,8 +103,10 @@ def test_a_page_is_one_file_that_needs_nothing_else(runs):
 
 
 def test_tables_keep_their_titles_and_remarks(runs, tmp_path):
-    sheets = Sheets([Sheet("", ["reference"], [["teacher"]]), Sheet("one-56", ["method"], [["alone"]])], ["vs: paired"])
-    text = "| reference |\n|---|\n| teacher |\n\n**one-56**\n\n| method |\n|---|\n| alone |\n\n- vs: paired\n"
+    sheets = Tables(
+        [TableData("", ["reference"], [["teacher"]]), TableData("one-56", ["method"], [["supervised"]])], ["vs: paired"]
+    )
+    text = "| reference |\n|---|\n| teacher |\n\n**one-56**\n\n| method |\n|---|\n| supervised |\n\n- vs: paired\n"
     assert sheets.markdown() == text
     shutil.copytree(runs / "classified", tmp_path / "run")
     write_sheets(tmp_path / "run/comparison.md", sheets)
@@ -122,26 +124,26 @@ def test_tables_keep_their_titles_and_remarks(runs, tmp_path):
 def test_mistakes_are_what_the_student_gets_wrong_and_the_teacher_right(runs, images):
     (run,) = collect([runs / "classified"])
     student, teacher = run.stages[-1].first, run.stages[0].first
-    names = {told["file"] for told in student.answers}
-    for told in teacher.answers:
+    names = {told["file"] for told in student.predictions}
+    for told in teacher.predictions:
         told["predicted"] = told["label"]
-    for place, told in enumerate(student.answers):
+    for place, told in enumerate(student.predictions):
         told["predicted"], told["probability"] = ("nothing" if place < 3 else told["label"]), 0.5 + place / 100
     found, count = mistakes(student, teacher, shown=2)
     assert count == 3
     assert [m.probability for m in found] == [0.52, 0.51], "the surest first"
     assert all(m.predicted == "nothing" and m.label in ("across", "down") for m in found)
     assert names
-    student.answers[0]["file"] = student.answers[1]["file"] = student.answers[2]["file"] = "gone.png"
-    teacher.answers[0]["file"] = "gone.png"
+    student.predictions[0]["file"] = student.predictions[1]["file"] = student.predictions[2]["file"] = "gone.png"
+    teacher.predictions[0]["file"] = "gone.png"
     assert mistakes(student, teacher)[0] == [], "images that are gone are left out"
 
 
 def test_a_given_teacher_is_the_measure_too(runs, images, tmp_path):
     place = runs / "classified" / "1-teacher"
-    content = recipe_content(images, tmp_path) | {"teacher": {"network": "test_resnet", "side": 32, "weights": str(place)}}
-    answers = run_here(content, tmp_path / "run")["distilled", 0].folder / "answers.json"
-    answers.write_text(json.dumps([told | {"predicted": "nothing"} for told in json.loads(answers.read_text())]))
+    content = recipe_content(images, tmp_path) | {"teacher": {"network": "test_resnet", "image_size": 32, "weights": str(place)}}
+    predictions = run_here(content, tmp_path / "run")["distilled", 0].folder / "test_predictions.json"
+    predictions.write_text(json.dumps([told | {"predicted": "nothing"} for told in json.loads(predictions.read_text())]))
     assert "and teacher is right" in write_page([tmp_path / "run"]).read_text()
     for weights in (place, place / "seed-0"):
         assert given(str(weights)).folder == place / "seed-0"

@@ -67,7 +67,7 @@ def test_a_folder_becomes_a_recipe_that_trains(images, program, tmp_path, make, 
     recipe = load_recipe(tmp_path / "recipe.yaml", [f"run={tmp_path / 'run'}"])
     assert recipe.data.format == format_
     results = run_recipe(recipe, workers=0, accelerator="cpu")
-    assert {result.stage.name for result in results} == {"teacher", "alone", "distilled"}
+    assert {result.stage.name for result in results} == {"teacher", "supervised", "distilled"}
     again = program("init", folder, *TINY)
     assert again.returncode == 2 and "is there already" in again.stderr
 
@@ -129,7 +129,7 @@ def test_settings_in_place_of_a_recipe(images, tmp_path):
         data=images, student="test_resnet", teacher="test_resnet", image_size=16, teacher_image_size=32, weights="none", epochs=1,
         batch_size=8, run=tmp_path / "run", workers=0, accelerator="cpu",
     )  # fmt: skip
-    assert [result.stage.name for result in results] == ["teacher", "alone", "distilled"]
+    assert [result.stage.name for result in results] == ["teacher", "supervised", "distilled"]
     with pytest.raises(pixeldistill.RecipeError, match="student is missing"):
         pixeldistill.distill(data=images)
     assert starter("photos", "resnet18", 56, task="detection")["schedule"]["optimizer"] == "adamw"

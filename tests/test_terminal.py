@@ -90,7 +90,7 @@ def test_output_in_any_encoding(images, tmp_path, encoding):
     """Redirected on Windows, or in a bare container: what cannot be written is written otherwise, and nothing fails."""
     content = recipe_content(images, tmp_path / "lauf→ü")
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(content))
-    for call in (["show", "recipe.yaml"], ["show", "recipe.yaml", "--set", "teacher.side=→"], ["--help"]):
+    for call in (["show", "recipe.yaml"], ["show", "recipe.yaml", "--set", "teacher.image_size=→"], ["--help"]):
         ended = subprocess.run(
             [sys.executable, "-m", "pixeldistill", *call], cwd=tmp_path, capture_output=True, check=False,
             env={**__import__("os").environ, "PYTHONIOENCODING": encoding, "COLUMNS": "200"},

@@ -31,30 +31,30 @@ TWO_STAGES = [["pkd", "at", "hint"], ["pkd", "upsampled", "isrd"]]
 
 def objective_of(kinds, student, teacher):
     content = {
-        "data": {"format": "demo"}, "teacher": {"network": "resnet18", "side": 224, "weights": "x"},
-        "student": {"network": "resnet18", "side": 56}, "schedule": {"epochs": 1, "lr": 0.1}, "run": "x",
+        "data": {"format": "demo"}, "teacher": {"network": "resnet18", "image_size": 224, "weights": "x"},
+        "student": {"network": "resnet18", "image_size": 56}, "schedule": {"epochs": 1, "lr": 0.1}, "run": "x",
         "terms": [{"kind": kind} for kind in kinds],
     }  # fmt: skip
     return Objective(student, teacher.spec, parse_recipe(content).terms, epochs=1)
 
 
-def step(objective, teacher, side):
+def step(objective, teacher, image_size):
     """Do a step on random images; gives the losses."""
     live = LiveTeacher(teacher, make_fabric(accelerator="cpu"), objective.wanted, channels_last=False)
     target = torch.tensor([0, 1, 2])
     large = torch.rand(3, 3, 224, 224)
-    small = torch.nn.functional.interpolate(large, side, mode="bilinear", antialias=True)
-    answer = live(large, torch.zeros(3, 2)).outputs(objective.wanted)
-    losses = objective(Batch({"student": View(small, target), "teacher": View(large, target)}, answer))
+    small = torch.nn.functional.interpolate(large, image_size, mode="bilinear", antialias=True)
+    outputs = live(large, torch.zeros(3, 2)).outputs(objective.wanted)
+    losses = objective(Batch({"student": View(small, target), "teacher": View(large, target)}, outputs))
     losses["loss"].backward()
     return losses
 
 
 @pytest.mark.parametrize("kinds", [["pkd", "dkd", "dist", "exits", "isrd", "at", "sp", "ickd", "hint"], ["pkd", "upsampled"]])
 def test_terms_in_mixed_precision_are_nearly_those_in_full(kinds):
-    """Whether the teacher is live, and rounded as the student is, or read from a bank, and is not."""
+    """Whether the teacher is live, and rounded as the student is, or read from a teacher cache, and is not."""
     torch.manual_seed(3)
-    teacher, student = (build_classifier("resnet18", 5, side, options=CNN) for side in (224, 112))
+    teacher, student = (build_classifier("resnet18", 5, image_size, options=CNN) for image_size in (224, 112))
     objective = objective_of(kinds, student, teacher).eval()
     full = step(objective, teacher, 112)
     images = torch.rand(3, 3, 224, 224)
@@ -85,19 +85,19 @@ def teachers():
     return {name: build_classifier(name, 5, 224, options=options) for name, options in FAMILIES.items()}
 
 
-@pytest.mark.parametrize("side", [112, 56, 80])
+@pytest.mark.parametrize("image_size", [112, 56, 80])
 @pytest.mark.parametrize("student", FAMILIES)
 @pytest.mark.parametrize("teacher", FAMILIES)
-def test_every_term_on_every_pairing_in_one_stage(teachers, teacher, student, side):
+def test_every_term_on_every_pairing_in_one_stage(teachers, teacher, student, image_size):
     torch.manual_seed(1)
-    network = build_classifier(student, 5, side, options=FAMILIES[student])
+    network = build_classifier(student, 5, image_size, options=FAMILIES[student])
     objective = objective_of(ONE_STAGE, network, teachers[teacher])
-    check(objective, teachers[teacher], step(objective, teachers[teacher], side))
+    check(objective, teachers[teacher], step(objective, teachers[teacher], image_size))
 
 
-@pytest.mark.parametrize("side", [112, 56, 80])
+@pytest.mark.parametrize("image_size", [112, 56, 80])
 @pytest.mark.parametrize("student", FAMILIES)
-def test_two_stages(teachers, student, side):
+def test_two_stages(teachers, student, image_size):
     """Any teacher for the assistant at the large side; then the assistant for its own architecture."""
     torch.manual_seed(1)
     teacher = teachers["vit_tiny_patch16_224" if student == "resnet18" else "resnet18"]
@@ -105,12 +105,14 @@ def test_two_stages(teachers, student, side):
     objective = objective_of(TWO_STAGES[0], assistant, teacher)
     check(objective, teacher, step(objective, teacher, 224))
     assistant.zero_grad(set_to_none=True)
-    objective = objective_of(TWO_STAGES[1], build_classifier(student, 5, side, options=FAMILIES[student]), assistant)
-    check(objective, assistant, step(objective, assistant, side))
+    objective = objective_of(TWO_STAGES[1], build_classifier(student, 5, image_size, options=FAMILIES[student]), assistant)
+    check(objective, assistant, step(objective, assistant, image_size))
 
 
-def spec(side, *maps):
-    return FeatureSpec("classification", (side, side), 5, MapSpec(3, side, side), tuple(MapSpec(8, m, m) for m in maps))
+def spec(image_size, *maps):
+    return FeatureSpec(
+        "classification", (image_size, image_size), 5, MapSpec(3, image_size, image_size), tuple(MapSpec(8, m, m) for m in maps)
+    )
 
 
 RESNET, RESNET_56, VIT, SHORT = (

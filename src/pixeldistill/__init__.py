@@ -2,7 +2,7 @@
 
 >>> import pixeldistill
 >>> recipe = pixeldistill.load_recipe("recipes/demo.yaml")
->>> recipe.student.side
+>>> recipe.student.image_size
 40
 """
 

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from pixeldistill.experiments.compare import Comparison
     from pixeldistill.experiments.sweep import Sweep
     from pixeldistill.export.run import Exported
-    from pixeldistill.inference.results import Asked
-    from pixeldistill.runs.outcome import Result
-    from pixeldistill.tasks.base import Result as Answer
+    from pixeldistill.inference.results import ImagePredictor
+    from pixeldistill.runs.results import TrainingResult
+    from pixeldistill.tasks.base import Result as Prediction
 
 RecipeLike = Recipe | str | Path | Mapping[str, Any]
 
@@ -36,7 +36,7 @@ def distill(
     accelerator: str = "auto",
     console: "Console | None" = None,
     **settings: Any,  # noqa: ANN401
-) -> "list[Result]":
+) -> "list[TrainingResult]":
     """Train a recipe's stages with all seeds; what is done already is skipped, what was begun goes on.
 
     Args:
@@ -88,7 +88,7 @@ def compare(
     Example:
         compare("comparison.yaml").students
 
-    >>> compare({"student": {"network": "resnet18", "side": 56}})  # doctest: +ELLIPSIS
+    >>> compare({"student": {"network": "resnet18", "image_size": 56}})  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     pixeldistill.errors.RecipeError: recipe: data: missing; it must be given; schedule: missing; it must be given; run: ...
     """
@@ -138,7 +138,7 @@ def plan(costs: "Sequence[Costs] | str | Path", **budget: str | float) -> "Plan"
 
     >>> from pixeldistill.cost.costs import Costs
     >>> small, large = (Costs("net", side, "raw", params=1, macs=side**2, memory=1, pixels=side**2) for side in (32, 64))
-    >>> [cost.side for cost in plan([small, large], macs="2k").fitting]
+    >>> [cost.image_size for cost in plan([small, large], macs="2k").fitting]
     [32]
     """
     from pixeldistill.cost.costs import read_costs
@@ -198,7 +198,7 @@ def export(run: str | Path, out: str | Path | None = None, **options: Any) -> "l
     return export_run(Path(run), None if out is None else Path(out), **options)
 
 
-def load_model(path: str | Path, weights: str = "last") -> "Asked":
+def load_model(path: str | Path, weights: str = "last") -> "ImagePredictor":
     """Open a trained network, ready to be asked. An exported file needs no PyTorch.
 
     Args:
@@ -222,8 +222,8 @@ def load_model(path: str | Path, weights: str = "last") -> "Asked":
 
 
 def predict(
-    model: "Asked | str | Path", files: Sequence[str | Path] | str | Path, *, top: int = 5, min_score: float = 0.3
-) -> "list[Answer]":
+    model: "ImagePredictor | str | Path", files: Sequence[str | Path] | str | Path, *, top: int = 5, min_score: float = 0.3
+) -> "list[Prediction]":
     """Ask a network about images of any size: their classes, or the objects in them.
 
     Args:

@@ -17,7 +17,7 @@ _LOST_PROCESS = (
 )
 _NO_MEMORY = (
     "memory ran out: choose smaller images or networks, a smaller schedule.batch_size or a larger schedule.accumulate, or "
-    "one_pass: false"
+    "train_together: false"
 )
 _DISTRIBUTED = ("DistBackendError", "DistNetworkError", "DistStoreError", "DistError", "DistQueueEmptyError")
 _LOST_PEER = ("closed by peer", "Connection reset", "Broken pipe", "gloo", "NCCL", "Socket Timeout", "recvValue failed")

@@ -92,9 +92,9 @@ class Outputs(NamedTuple):
 class Batch(NamedTuple):
     """One student's share of a step.
 
-    `views`: keyed by role ("teacher", "student"), since two roles may share a side; a role that no term looks at is left out.
-    `teacher`: what the teacher says of its view, computed once for all students of a pass, or read from a bank: its prediction,
-    and of its maps those that the student's terms want; the others, and its input feature, are empty.
+    `views`: keyed by role ("teacher", "student"), since two roles may share a size; a role that no term looks at is left out.
+    `teacher`: what the teacher says of its view, computed once for all students of a pass, or read from its cache: its
+    prediction, and of its maps those that the student's terms want; the others, and its input feature, are empty.
     `epoch`: how far the training is, counted in epochs from 0, with its fraction.
     `teacher_head`: of a detector that is asked live, what finishes its head from a level's towers: (classes, boxes) → its maps.
     """
@@ -143,7 +143,7 @@ class FeatureSpec:
     nominal: int | None = None
 
     @property
-    def nominal_side(self) -> int:
+    def nominal_size(self) -> int:
         """See `nominal`."""
         return self.nominal or self.image_size[0]
 

@@ -11,7 +11,7 @@ from pixeldistill.data.check import check_images
 from pixeldistill.data.crops import Crop, draw_crop
 from pixeldistill.data.splits import load_splits
 from pixeldistill.errors import DataError
-from pixeldistill.recipe.data import Data, Views
+from pixeldistill.recipe.data import Augmentation, Data
 
 CATEGORIES = [{"id": 7, "name": "cat"}, {"id": 3, "name": "dog"}]
 
@@ -257,7 +257,7 @@ def test_boxes_of_two_sides_agree():
     corners = rng.uniform(0, 40, (30, 2))
     boxes = np.concatenate([corners, corners + rng.uniform(2, 20, (30, 2))], axis=1)
     for index in range(20):
-        crop = draw_crop(Views(scale=(0.3, 1)), 0, index, 60, 80)
+        crop = draw_crop(Augmentation(scale=(0.3, 1)), 0, index, 60, 80)
         large, labels = through_crop(annotated(boxes), crop, (60, 80), 224)
         other, same = through_crop(annotated(boxes), crop, (60, 80), 448)
         assert labels.tolist() == same.tolist() and np.allclose(other, 2 * large, atol=1e-3)
@@ -270,7 +270,7 @@ def test_boxes_follow_the_pixels():
     picture = np.zeros((60, 80, 3), np.uint8)
     picture[20:40, 30:60] = 255
     for index in range(20):
-        crop = draw_crop(Views(scale=(0.5, 1), flip=0.5), 0, index, 60, 80)
+        crop = draw_crop(Augmentation(scale=(0.5, 1), flip=0.5), 0, index, 60, 80)
         boxes, _ = through_crop(annotated([[30, 20, 60, 40]]), crop, (60, 80), 96)
         part = picture[crop.top : crop.top + crop.height, crop.left : crop.left + crop.width]
         view = resize_image(part, 96, 96, "bilinear")

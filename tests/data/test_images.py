@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, TiffImagePlugin
 
 from pixeldistill.data.folders import describe_passed, find_images
-from pixeldistill.data.images import check_image, image_size, read_image
+from pixeldistill.data.images import check_image, read_image, read_size
 from pixeldistill.errors import DataError
 
 RED = (200, 30, 10)
@@ -59,7 +59,7 @@ def test_exif_orientation_is_honoured(tmp_path, orientation, turned, kind):
     Image.fromarray(pixels).save(path, exif=exif)
     upright = np.asarray(Image.fromarray(pixels).transpose(turned))
     np.testing.assert_array_equal(read_image(path), upright)
-    assert image_size(path) == upright.shape[:2], "from the header alone"
+    assert read_size(path) == upright.shape[:2], "from the header alone"
 
 
 def bad_files(folder):
@@ -159,7 +159,7 @@ def test_the_size_that_is_told_is_the_size_that_is_read(tmp_path, kind, orientat
         pytest.skip(f"Pillow writes no such file: {type(error).__name__}")
     checked = check_image(path)
     if checked.problem is None:
-        assert read_image(path).shape[:2] == image_size(path) == checked.size
+        assert read_image(path).shape[:2] == read_size(path) == checked.size
         if orientation == "short" and kind in ("jpg", "png", "webp"):
             assert checked.size == (12, 8) and checked.turned
     else:
@@ -186,7 +186,7 @@ def test_a_turned_tiff_is_read_as_it_was_seen(tmp_path, mode, orientation, compr
     tags = TiffImagePlugin.ImageFileDirectory_v2()
     tags[274] = orientation
     stored.save(path, tiffinfo=tags, compression=compression)
-    assert image_size(path) == check_image(path).size == (6, 9)
+    assert read_size(path) == check_image(path).size == (6, 9)
     bright = read_image(path)[..., 0] > 120
     assert bright.shape == (6, 9) and bright[1:3, 2:6].all() and bright.sum() == 8
 
@@ -322,4 +322,4 @@ def test_a_png_with_broken_pixels_is_found_whatever_is_asked_first(tmp_path, mod
     for ask in (read_image, lambda p: read_image(p, lambda height, width: 1)):
         with pytest.raises(DataError, match="is broken"):
             ask(path)
-    assert image_size(path) == (40, 46)
+    assert read_size(path) == (40, 46)

@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from pixeldistill.data import loading
-from pixeldistill.data.loading import Prepared, _packed, _Sent, _unpacked, copied, load, shared_memory_notes
+from pixeldistill.data.loading import BatchDataset, _packed, _Sent, _unpacked, copied, load, shared_memory_notes
 from pixeldistill.errors import DataError, RunError
 from tests.conftest import running
 
 
-class Numbers(Prepared):
+class Numbers(BatchDataset):
     """Batches of one tensor each; `odd` is called with the number that is to be odd."""
 
     def __init__(self, odd=None):

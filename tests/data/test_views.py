@@ -10,8 +10,8 @@ from pixeldistill.data.loading import load
 from pixeldistill.data.sampler import micro_batches
 from pixeldistill.data.splits import Sample
 from pixeldistill.data.views import camera_view, resize_batch, resize_image
-from pixeldistill.recipe.camera import Imaging
-from pixeldistill.recipe.data import Views
+from pixeldistill.recipe.camera import Camera
+from pixeldistill.recipe.data import Augmentation
 from pixeldistill.tasks import TASKS
 from pixeldistill.training.stream import image_at, mixing
 
@@ -25,7 +25,7 @@ def test_a_view_is_a_function_of_seed_epoch_and_index_alone(tmp_path):
     samples = [Sample(tmp_path / "a.png", ClassLabel(0))] * 3
 
     def view(epoch, index, seed=0):
-        return TrainingViews(samples, Views(seed=seed), 32, "bilinear", COLLATE)[[(epoch, index)]].images[0]
+        return TrainingViews(samples, Augmentation(seed=seed), 32, "bilinear", COLLATE)[[(epoch, index)]].images[0]
 
     reference = view(1, 2)
     torch.manual_seed(99)
@@ -39,7 +39,7 @@ def test_a_view_is_a_function_of_seed_epoch_and_index_alone(tmp_path):
 def test_all_of_a_long_image_is_seen():
     """No crop of a usual shape and area fits into it: the largest one that does is cut anywhere, not from the middle alone."""
     for height, width in ((20, 1000), (1000, 20)):
-        crops = [draw_crop(Views(scale=(0.4, 1)), 0, index, height, width) for index in range(200)]
+        crops = [draw_crop(Augmentation(scale=(0.4, 1)), 0, index, height, width) for index in range(200)]
         assert all(min(c.height, c.width) == 20 and max(c.height, c.width) < 30 for c in crops)
         places = [max(c.top, c.left) for c in crops]
         assert min(places) < 100 and max(places) > 850
@@ -48,7 +48,9 @@ def test_all_of_a_long_image_is_seen():
 def test_views_do_not_depend_on_the_number_of_workers(tmp_path):
     for i in range(6):
         Image.fromarray(np.roll(PIXELS, 7 * i, 1)).save(tmp_path / f"{i}.png")
-    dataset = TrainingViews([Sample(tmp_path / f"{i}.png", ClassLabel(i)) for i in range(6)], Views(), 24, "bilinear", COLLATE)
+    dataset = TrainingViews(
+        [Sample(tmp_path / f"{i}.png", ClassLabel(i)) for i in range(6)], Augmentation(), 24, "bilinear", COLLATE
+    )
     keys = [[(0, 3), (0, 1)], [(1, 0), (1, 5)]]
     for one, two in zip(load(dataset, keys, 0), load(dataset, keys, 2), strict=True):
         assert torch.equal(one.images, two.images)
@@ -57,7 +59,7 @@ def test_views_do_not_depend_on_the_number_of_workers(tmp_path):
 
 
 def test_crops_follow_their_settings():
-    crops = [draw_crop(Views(scale=(0.25, 0.5), ratio=(0.8, 1.25), flip=0.3), 0, i, 200, 300) for i in range(2000)]
+    crops = [draw_crop(Augmentation(scale=(0.25, 0.5), ratio=(0.8, 1.25), flip=0.3), 0, i, 200, 300) for i in range(2000)]
     areas = np.array([c.height * c.width / 60_000 for c in crops])
     ratios = np.array([c.width / c.height for c in crops])
     assert 0.245 < areas.min() < 0.26
@@ -71,7 +73,7 @@ def test_crops_follow_their_settings():
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 500), (500, 1), (3, 2)])
 def test_a_crop_of_an_extreme_image_lies_within_it(height, width):
     for i in range(50):
-        crop = draw_crop(Views(), 0, i, height, width)
+        crop = draw_crop(Augmentation(), 0, i, height, width)
         assert 1 <= crop.height <= height - crop.top
         assert 1 <= crop.width <= width - crop.left
 
@@ -83,7 +85,7 @@ def one_image(tmp_path):
 
 
 def test_the_small_view_is_the_large_view_made_smaller(one_image):
-    large = TrainingViews(one_image, Views(), 48, "bilinear", COLLATE)[[(0, 0)]].images
+    large = TrainingViews(one_image, Augmentation(), 48, "bilinear", COLLATE)[[(0, 0)]].images
     assert torch.equal(image_at(large, 48, "bilinear", channels_last=False), large.float() / 255)
     small = image_at(large, 12, "bilinear", channels_last=True)
     expected = Image.fromarray(large[0].permute(1, 2, 0).numpy()).resize((12, 12), Image.Resampling.BILINEAR)
@@ -92,9 +94,9 @@ def test_the_small_view_is_the_large_view_made_smaller(one_image):
 
 
 def test_the_large_view_is_the_crop_flipped_once(one_image):
-    crop = draw_crop(Views(flip=0), 0, 4, 60, 80)
-    plain = TrainingViews(one_image * 5, Views(flip=0), 32, "bilinear", COLLATE)[[(0, 4)]].images[0]
-    flipped = TrainingViews(one_image * 5, Views(flip=1), 32, "bilinear", COLLATE)[[(0, 4)]].images[0]
+    crop = draw_crop(Augmentation(flip=0), 0, 4, 60, 80)
+    plain = TrainingViews(one_image * 5, Augmentation(flip=0), 32, "bilinear", COLLATE)[[(0, 4)]].images[0]
+    flipped = TrainingViews(one_image * 5, Augmentation(flip=1), 32, "bilinear", COLLATE)[[(0, 4)]].images[0]
     assert torch.equal(flipped, plain.flip(-1))
     box = (crop.left, crop.top, crop.left + crop.width, crop.top + crop.height)
     expected = Image.fromarray(PIXELS).crop(box).resize((32, 32), Image.Resampling.BILINEAR)
@@ -110,8 +112,8 @@ def test_views_that_the_device_finishes_are_the_workers(tmp_path, kernel):
         Image.fromarray(rng.integers(0, 255, (height, width, 3), dtype=np.uint8)).save(tmp_path / f"{i}.png")
         samples.append(Sample(tmp_path / f"{i}.png", ClassLabel(i)))
     keys = [(epoch, i) for epoch in range(5) for i in range(4)]
-    worker = TrainingViews(samples, Views(), 32, kernel, COLLATE)[keys]
-    raw = TrainingViews(samples, Views(), 32, kernel, COLLATE, finished=False)[keys]
+    worker = TrainingViews(samples, Augmentation(), 32, kernel, COLLATE)[keys]
+    raw = TrainingViews(samples, Augmentation(), 32, kernel, COLLATE, finished=False)[keys]
     device = resize_batch(raw.images, raw.windows, 32, kernel)
     difference = (device.int() - worker.images.int()).abs()
     assert difference.max() <= 1
@@ -120,7 +122,7 @@ def test_views_that_the_device_finishes_are_the_workers(tmp_path, kernel):
 
 
 def test_views_repeat_after_the_distinct_ones(one_image):
-    dataset = TrainingViews(one_image, Views(), 32, "bilinear", COLLATE, distinct=3)
+    dataset = TrainingViews(one_image, Augmentation(), 32, "bilinear", COLLATE, distinct=3)
     views = [dataset[[(epoch, 0)]].images for epoch in range(6)]
     assert torch.equal(views[1], views[4])
     assert not torch.equal(views[0], views[1])
@@ -136,8 +138,8 @@ def test_a_jpeg_decoded_at_the_scale_that_the_crop_needs(tmp_path):
     image.save(tmp_path / "a.jpg", quality=95, exif=exif)
     samples = [Sample(tmp_path / "a.jpg", ClassLabel(0))]
     keys = [(epoch, 0) for epoch in range(12)]
-    whole = TrainingViews(samples, Views(), 48, "bilinear", COLLATE, reduced=False)[keys].images.float()
-    reduced = TrainingViews(samples, Views(), 48, "bilinear", COLLATE)[keys].images.float()
+    whole = TrainingViews(samples, Augmentation(), 48, "bilinear", COLLATE, reduced=False)[keys].images.float()
+    reduced = TrainingViews(samples, Augmentation(), 48, "bilinear", COLLATE)[keys].images.float()
     assert not torch.equal(whole, reduced), "some crops are large enough to be reduced"
     assert (whole - reduced).abs().mean() < 1.5
     assert (whole - reduced).abs().amax() < 20
@@ -162,7 +164,7 @@ def test_resizing_to_the_size_it_has_changes_nothing():
 @pytest.mark.parametrize("kernel", ["bilinear", "bicubic"])
 def test_the_cheap_camera_equals_pillow(height, width, kernel):
     pixels = np.random.default_rng(1).integers(0, 255, (height, width, 3), dtype=np.uint8)
-    got = camera_view(pixels, 28, Imaging(kernel=kernel)).permute(1, 2, 0).numpy()
+    got = camera_view(pixels, 28, Camera(kernel=kernel)).permute(1, 2, 0).numpy()
     scale = 32 / min(height, width)
     w, h = max(32, round(width * scale)), max(32, round(height * scale))
     resized = Image.fromarray(pixels).resize((w, h), getattr(Image.Resampling, kernel.upper()))
@@ -177,12 +179,12 @@ def test_every_image_once_an_epoch_and_the_ranks_share_the_batch():
             micro_batches(10, batch_size=4, accumulate=accumulate, seed=3, epochs=range(2), rank=rank, world=world, **more)
         )
 
-    alone = keys(0, 1)
-    assert len(alone) == 4
+    supervised = keys(0, 1)
+    assert len(supervised) == 4
     for epoch in (0, 1):
-        seen = [i for batch in alone[2 * epoch : 2 * epoch + 2] for e, i in batch]
+        seen = [i for batch in supervised[2 * epoch : 2 * epoch + 2] for e, i in batch]
         assert len(set(seen)) == 8
-    for step, batch in enumerate(alone):
+    for step, batch in enumerate(supervised):
         assert {k for rank in (0, 1) for k in keys(rank, 2)[step]} == set(batch)
         assert {k for part in keys(0, 1, accumulate=2)[2 * step : 2 * step + 2] for k in part} == set(batch)
 

@@ -21,11 +21,11 @@ from pixeldistill.data.views import to_unit
 from pixeldistill.errors import DataError, ExportError
 from pixeldistill.export.convert import PREFIX, convert
 from pixeldistill.export.integers import outer_layers
-from pixeldistill.export.parity import Parity, check_parity, compare_answers, received_view
+from pixeldistill.export.parity import Parity, check_parity, compare_predictions, received_view
 from pixeldistill.export.run import _doubts, export_run
 from pixeldistill.inference.onnx import FORMAT, ExportedModel
 from pixeldistill.inference.torch import Predictor
-from pixeldistill.recipe.camera import Imaging
+from pixeldistill.recipe.camera import Camera
 from pixeldistill.tasks import TASKS, task_of
 from pixeldistill.tasks.networks import load_trained
 from tests.conftest import recipe_content, run_here
@@ -37,7 +37,7 @@ ROOT = Path(__file__).parent.parent.parent
 def classified(images, tmp_path_factory):
     """A trained classifier behind a grey JPEG camera, exported with its integers."""
     folder = tmp_path_factory.mktemp("classified")
-    content = recipe_content(images, folder) | {"imaging": {"colour": "grey", "codec": "jpeg", "quality": 60}}
+    content = recipe_content(images, folder) | {"camera": {"colour": "grey", "codec": "jpeg", "quality": 60}}
     run_here(content, folder / "run")
     return folder / "run", export_run(folder / "run", int8=True, workers=0)
 
@@ -49,7 +49,7 @@ def detected(tmp_path_factory):
     content = {
         "task": "detection",
         "data": {"format": "scenes", "root": str(folder / "scenes"), "limit": 16},
-        "student": {"network": "test_resnet", "side": 64, "weights": "none"},
+        "student": {"network": "test_resnet", "image_size": 64, "weights": "none"},
         "detector": {"levels": [3, 4], "channels": 16, "depth": 2, "anchor": 2, "scales": 1},
         "schedule": {"epochs": 1, "lr": 0.05, "batch_size": 8},
     }
@@ -90,7 +90,7 @@ def test_a_batch_is_its_images(classified):
 def test_a_file_says_what_it_is_and_nothing_of_this_machine(classified):
     path = classified[1][0].path
     card = ExportedModel(path).card
-    assert card["imaging"] == Imaging(colour="grey", codec="jpeg", quality=60).model_dump(mode="json")
+    assert card["camera"] == Camera(colour="grey", codec="jpeg", quality=60).model_dump(mode="json")
     assert card["classes"] == ["across", "down"]
     assert card["precision"] == "float32"
     assert {"raw", "answer", "unmatched", "objects", "images"} == card["parity"].keys()
@@ -116,7 +116,7 @@ def test_an_exported_detector_finds_what_pytorch_finds(detected):
 
 def refused(network, model, pictures):
     """Give why a model is refused that is compared with a network on some noise."""
-    parity = compare_answers(model, network, Imaging(), pictures)
+    parity = compare_predictions(model, network, Camera(), pictures)
     with pytest.raises(ExportError) as refusal:
         check_parity(parity)
     return str(refusal.value)
@@ -125,7 +125,7 @@ def refused(network, model, pictures):
 def test_a_file_that_answers_nonsense_is_refused(classified, detected, images):
     pictures = sorted(images.rglob("*.png"))[:3]
     network = load_trained(next((classified[0]).glob("*/seed-0")))
-    model = task_of(network).assemble(convert(network), network, Imaging(), PREFIX)
+    model = task_of(network).assemble(convert(network), network, Camera(), PREFIX)
     for tensor in model.graph.initializer:
         if len(tensor.dims) == 4 and tensor.data_type == onnx.TensorProto.FLOAT:
             values = np.full(onnx.numpy_helper.to_array(tensor).shape, np.nan, np.float32)
@@ -136,10 +136,10 @@ def test_a_file_that_answers_nonsense_is_refused(classified, detected, images):
     with torch.no_grad():
         blind.net["head"].classification_head.cls_logits.bias -= 99
     assert "differs from PyTorch's by" in refused(
-        network, task_of(blind).assemble(convert(blind), blind, Imaging(), PREFIX), pictures
+        network, task_of(blind).assemble(convert(blind), blind, Camera(), PREFIX), pictures
     )
     assert "differs from PyTorch's by" in refused(
-        blind, task_of(network).assemble(convert(network), network, Imaging(), PREFIX), pictures
+        blind, task_of(network).assemble(convert(network), network, Camera(), PREFIX), pictures
     )
 
 
@@ -147,7 +147,7 @@ def test_a_probability_next_to_nothing_is_none(detected):
     """ONNX Runtime's sigmoid is 0 from -18 on, PyTorch's is not: a detector that is sure of the background is no other for it."""
     network = load_trained(next((detected[0]).glob("*/seed-0")))
     pictures = sorted((detected[2] / "test").glob("*.jpg"))[:4]
-    view = to_unit(received_view(read_image(pictures[0]), 64, Imaging(), TASKS["detection"]))[None]
+    view = to_unit(received_view(read_image(pictures[0]), 64, Camera(), TASKS["detection"]))[None]
     head = network.net["head"].classification_head.cls_logits
     with torch.no_grad():
         logits = torch.cat([maps.flatten() for maps in network(view).boxes.logits])
@@ -156,13 +156,17 @@ def test_a_probability_next_to_nothing_is_none(detected):
         logits = torch.cat([maps.flatten() for maps in network(view).boxes.logits])
     assert 0.2 < (logits < -18).float().mean() < 0.8
     check_parity(
-        compare_answers(task_of(network).assemble(convert(network), network, Imaging(), PREFIX), network, Imaging(), pictures)
+        compare_predictions(task_of(network).assemble(convert(network), network, Camera(), PREFIX), network, Camera(), pictures)
     )
 
 
 @pytest.mark.parametrize(
     ("head", "backbone", "changes"),
-    [("fcos", "test_efficientnet", {}), ("retinanet", "test_vit", {"patch": 16}), ("retinanet", "test_resnet", {"enlarge": 128})],
+    [
+        ("fcos", "test_efficientnet", {}),
+        ("retinanet", "test_vit", {"patch_size": 16}),
+        ("retinanet", "test_resnet", {"enlarge": 128}),
+    ],
 )
 def test_detectors_of_every_kind(head, backbone, changes, tmp_path):
     from pixeldistill.recipe.detector import DetectorSettings
@@ -173,7 +177,9 @@ def test_detectors_of_every_kind(head, backbone, changes, tmp_path):
     scene = tmp_path / "scene.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (70, 100, 3), np.uint8)).save(scene)
     check_parity(
-        compare_answers(task_of(detector).assemble(convert(detector), detector, Imaging(), PREFIX), detector, Imaging(), [scene])
+        compare_predictions(
+            task_of(detector).assemble(convert(detector), detector, Camera(), PREFIX), detector, Camera(), [scene]
+        )
     )
 
 
@@ -187,10 +193,10 @@ def test_the_best_epoch_has_a_file_of_its_own(classified, images):
 
 def test_a_file_that_says_something_else_is_refused(classified, images):
     network = load_trained(classified[0] / "2-distilled" / "seed-0")
-    model = task_of(network).assemble(convert(network), network, Imaging(), PREFIX)
+    model = task_of(network).assemble(convert(network), network, Camera(), PREFIX)
     with torch.no_grad():
         next(network.net.parameters()).mul_(1.05)
-    parity = compare_answers(model, network, Imaging(), sorted(images.rglob("*.png"))[:2])
+    parity = compare_predictions(model, network, Camera(), sorted(images.rglob("*.png"))[:2])
     with pytest.raises(ExportError, match="differs from PyTorch's"):
         check_parity(parity)
 
@@ -232,7 +238,7 @@ def test_what_a_file_does_must_be_what_its_card_says(tmp_path, takes, gives, bod
     constants = " ".join(f"{name} = Constant <value_ints = [{value}]> ()" for name, value in (("a", 0), ("b", 1), ("c", 2)))
     header = '<ir_version: 10, opset_import: ["" : 20]>'
     model = onnx.parser.parse_model(f"{header} fake ({takes} image) => ({gives} probabilities) {{ {constants} {body} }}")
-    card = {"format": FORMAT, "task": "classification", "classes": ["a", "b"], "side": 8}
+    card = {"format": FORMAT, "task": "classification", "classes": ["a", "b"], "image_size": 8}
     onnx.helper.set_model_props(model, {"pixeldistill": json.dumps(card)})
     onnx.save(model, str(tmp_path / "model.onnx"))
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
@@ -246,8 +252,8 @@ def test_what_a_file_does_must_be_what_its_card_says(tmp_path, takes, gives, bod
         ("classes", []),
         ("classes", 3),
         ("classes", [1]),
-        ("side", -1),
-        ("side", "x"),
+        ("image_size", -1),
+        ("image_size", "x"),
         ("task", "other"),
         ("bits", 99),
         ("format", 1),
@@ -320,8 +326,8 @@ def test_wrong_questions(classified, images, tmp_path):
     with pytest.raises(DataError, match="is not there"):
         exported.predict([tmp_path / "none.png"])
     (tmp_path / "broken.png").write_bytes(b"no image")
-    (answer,) = exported.predict([tmp_path / "broken.png"])
-    assert "broken.png" in answer.error
+    (prediction,) = exported.predict([tmp_path / "broken.png"])
+    assert "broken.png" in prediction.error
     with pytest.raises(ExportError, match=r"should end in \.onnx"):
         export_run(classified[0], tmp_path / "model.pb")
 

@@ -9,10 +9,10 @@ from pixeldistill.data.camera import photograph
 from pixeldistill.data.views import camera_view, to_unit, whole_view
 from pixeldistill.functional.reconstruction import normalise
 from pixeldistill.inference.onnx import open_session
-from pixeldistill.recipe.camera import Imaging
+from pixeldistill.recipe.camera import Camera
 from pixeldistill.recipe.detector import DetectorSettings
 from pixeldistill.tasks.classification.export import classifier_view
-from pixeldistill.tasks.detection.export import detector_answer, detector_view
+from pixeldistill.tasks.detection.export import detector_postprocess, detector_view
 from pixeldistill.tasks.detection.results import MIN_SCORE, MOST, find_objects
 from pixeldistill.types import BoxMaps, Outputs
 
@@ -27,9 +27,9 @@ def picture(height, width, seed=0):
     return np.clip(shapes + noise, 0, 255).astype(np.uint8)
 
 
-def expected_view(image, side, imaging, view):
-    made = view(image, side, imaging).permute(1, 2, 0).contiguous().numpy()
-    return photograph(made, imaging.received, ()).transpose(2, 0, 1)
+def expected_view(image, image_size, camera, view):
+    made = view(image, image_size, camera).permute(1, 2, 0).contiguous().numpy()
+    return photograph(made, camera.received, ()).transpose(2, 0, 1)
 
 
 def close(ours, theirs):
@@ -41,29 +41,29 @@ def close(ours, theirs):
     assert (difference > 0).mean() < 0.06
 
 
-@pytest.mark.parametrize("imaging", [Imaging(), Imaging(kernel="bicubic", crop=1), Imaging(colour="grey", codec="jpeg")])
+@pytest.mark.parametrize("camera", [Camera(), Camera(kernel="bicubic", crop=1), Camera(colour="grey", codec="jpeg")])
 @pytest.mark.parametrize("size", SIZES)
-def test_a_classifiers_view(size, imaging):
-    session = open_session(classifier_view(56, imaging).SerializeToString())
+def test_a_classifiers_view(size, camera):
+    session = open_session(classifier_view(56, camera).SerializeToString())
     images = np.stack([picture(*size), picture(*size, seed=1)])
     (views,) = session.run(None, {"image": images})
     for image, view in zip(images, views, strict=True):
-        close(view, expected_view(image, 56, imaging, camera_view))
+        close(view, expected_view(image, 56, camera, camera_view))
 
 
 def test_what_a_camera_has_sent_is_taken_as_it_is():
     image = picture(56, 56)
-    (view,) = open_session(classifier_view(56, Imaging()).SerializeToString()).run(None, {"image": image[None]})
+    (view,) = open_session(classifier_view(56, Camera()).SerializeToString()).run(None, {"image": image[None]})
     assert np.array_equal(view[0], image.transpose(2, 0, 1))
-    assert np.array_equal(camera_view(image, 56, Imaging()).numpy(), view[0])
+    assert np.array_equal(camera_view(image, 56, Camera()).numpy(), view[0])
 
 
 @pytest.mark.parametrize("size", [(64, 64), (100, 70), (70, 203), (20, 31), (30, 400)])
 def test_a_detectors_view(size):
     mean, std, image = (0.5, 0.4, 0.3), (0.2, 0.3, 0.4), picture(*size)
-    session = open_session(detector_view(48, Imaging(), mean, std, longest=4, multiple=32).SerializeToString())
+    session = open_session(detector_view(48, Camera(), mean, std, longest=4, multiple=32).SerializeToString())
     view, new_sides, sides = session.run(None, {"image": image[None]})
-    whole = whole_view(image, 48, Imaging())
+    whole = whole_view(image, 48, Camera())
     assert tuple(new_sides) == whole.shape[1:]
     assert tuple(sides) == size
     height, width = whole.shape[1:]
@@ -84,7 +84,7 @@ def test_a_detectors_answer():
     from pixeldistill.tasks.detection.loss import anchors_of
 
     boxes = decode_boxes(deltas, anchors_of(settings, ((12, 12),), torch.device("cpu"))[0])
-    session = open_session(detector_answer(3, MIN_SCORE, 0.5, MOST).SerializeToString())
+    session = open_session(detector_postprocess(3, MIN_SCORE, 0.5, MOST).SerializeToString())
     feed = {"scores": logits.sigmoid().numpy(), "boxes": boxes.numpy()}
     sides = {"new_sides": np.array([90, 96]), "sides": np.array([180, 96])}
     objects, probabilities, classes, images = session.run(None, feed | sides)
@@ -97,7 +97,7 @@ def test_a_detectors_answer():
 
 
 def test_what_lies_in_the_padding_alone_is_no_object():
-    session = open_session(detector_answer(3, MIN_SCORE, 0.5, MOST).SerializeToString())
+    session = open_session(detector_postprocess(3, MIN_SCORE, 0.5, MOST).SerializeToString())
     sides = {"new_sides": np.array([32, 40]), "sides": np.array([32, 40])}
     boxes = np.array([[[41, 2, 60, 20], [2, 33, 20, 60], [30, 20, 60, 60]]], np.float32)
     scores = np.full((1, 3, 3), 0.9, np.float32)
@@ -106,7 +106,7 @@ def test_what_lies_in_the_padding_alone_is_no_object():
 
 
 def test_an_image_without_objects():
-    session = open_session(detector_answer(3, MIN_SCORE, 0.5, MOST).SerializeToString())
+    session = open_session(detector_postprocess(3, MIN_SCORE, 0.5, MOST).SerializeToString())
     sides = {"new_sides": np.array([32, 32]), "sides": np.array([32, 32])}
     found = session.run(None, {"scores": np.zeros((1, 5, 3), np.float32), "boxes": np.zeros((1, 5, 4), np.float32)} | sides)
     assert [part.shape for part in found] == [(0, 4), (0,), (0,), (0,)]

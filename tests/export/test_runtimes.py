@@ -26,8 +26,8 @@ def classified(images, tmp_path_factory):
     """A classifier behind a colour camera, one behind a grey one: their images are far larger than they are."""
     folder = tmp_path_factory.mktemp("classified")
     files = []
-    for name, imaging in (("rgb", {}), ("grey", {"colour": "grey", "kernel": "bicubic"})):
-        content = recipe_content(images, folder / name) | {"imaging": imaging}
+    for name, camera in (("rgb", {}), ("grey", {"colour": "grey", "kernel": "bicubic"})):
+        content = recipe_content(images, folder / name) | {"camera": camera}
         content["schedule"]["epochs"] = 4
         run_here(content, folder / name)
         files += [file.path for file in export_run(folder / name, int8=True, workers=0)]
@@ -74,6 +74,6 @@ def test_other_runtimes_answer_alike(classified, detected, tmp_path, request, ru
     for path in files:
         ours = [ExportedModel(path).run(image) for image in images]
         theirs, compared = told(runtime, path, images, tmp_path, node=node)
-        same, apart = compared([[np.asarray(part, np.float64) for part in answer] for answer in ours], theirs, 0.05)
+        same, apart = compared([[np.asarray(part, np.float64) for part in outputs] for outputs in ours], theirs, 0.05)
         exact = "int8" not in path.name
         assert same >= (0.97 if exact else 0.8) and apart < (0.02 if exact else 0.3), f"{path}: {same}, {apart}"

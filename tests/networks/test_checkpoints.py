@@ -17,7 +17,7 @@ import torch
 import torchvision
 from torch import nn
 
-from pixeldistill.cost.gather import network_names
+from pixeldistill.cost.measure import network_names
 from pixeldistill.errors import NetworkError, WeightsError
 from pixeldistill.functional.reconstruction import normalise
 from pixeldistill.networks import build_classifier
@@ -36,8 +36,8 @@ def net():
     return network.eval()
 
 
-def loaded(path, name="resnet18", classes=4, side=32, **settings):
-    return build_classifier(name, classes, side, weights=str(path), **settings).eval()
+def loaded(path, name="resnet18", classes=4, image_size=32, **settings):
+    return build_classifier(name, classes, image_size, weights=str(path), **settings).eval()
 
 
 def same(one, other):
@@ -124,11 +124,11 @@ TORCHVISION = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("theirs", "ours", "side"), TORCHVISION)
-def test_torchvisions_names(tmp_path, theirs, ours, side):
+@pytest.mark.parametrize(("theirs", "ours", "image_size"), TORCHVISION)
+def test_torchvisions_names(tmp_path, theirs, ours, image_size):
     """The same figures come out; where the two differ by a constant of the architecture (an epsilon), nearly."""
     torch.manual_seed(0)
-    kind = {"image_size": side} if theirs.startswith("vit") else {}
+    kind = {"image_size": image_size} if theirs.startswith("vit") else {}
     model = getattr(torchvision.models, theirs)(num_classes=4, **kind).eval()
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -145,9 +145,9 @@ def test_torchvisions_names(tmp_path, theirs, ours, side):
     torch.save(dict(reversed(state.items())), tmp_path / "reversed.pth")
     safetensors.torch.save_file(state, tmp_path / "weights.safetensors")
     safetensors.torch.save_file(halves, tmp_path / "halves.safetensors")
-    image = torch.rand(2, 3, side, side, generator=generator)
+    image = torch.rand(2, 3, image_size, image_size, generator=generator)
     for name in ("weights.pth", "reversed.pth", "weights.safetensors", "halves.safetensors"):
-        network = loaded(tmp_path / name, ours, 4, side, trained=True)
+        network = loaded(tmp_path / name, ours, 4, image_size, trained=True)
         with torch.no_grad():
             expected, found = model(normalise(image, network.mean, network.std)), network(image).logits
         assert torch.allclose(expected, found, rtol=2e-2, atol=2e-2 * expected.abs().max().item()), name
@@ -200,10 +200,10 @@ def hugging_face_vit(state):
 
 def test_hugging_faces_vit(tmp_path):
     torch.manual_seed(0)
-    network = build_classifier("vit_tiny_patch16_224", 4, 32, patch=8).eval()
+    network = build_classifier("vit_tiny_patch16_224", 4, 32, patch_size=8).eval()
     state = hugging_face_vit(network.net.state_dict())
     safetensors.torch.save_file({key: value.contiguous() for key, value in state.items()}, tmp_path / "model.safetensors")
-    assert same(network, loaded(tmp_path / "model.safetensors", "vit_tiny_patch16_224", patch=8, trained=True))
+    assert same(network, loaded(tmp_path / "model.safetensors", "vit_tiny_patch16_224", patch_size=8, trained=True))
 
 
 def saved(content):
@@ -304,7 +304,7 @@ def test_nothing_is_unpickled_beyond_tensors(tmp_path, capsys):
 def test_names_as_the_hub_has_them(name):
     from pixeldistill.recipe.network import Network
 
-    assert Network(network=name, side=32).network in ("resnet18.a1_in1k", "resnet18")
+    assert Network(network=name, image_size=32).network in ("resnet18.a1_in1k", "resnet18")
     assert next(iter(network_names([name]))) in ("resnet18.a1_in1k", "resnet18")
 
 

@@ -1,4 +1,4 @@
-"""Every family that is promised, at every side: forward, backward and ISRD."""
+"""Every family that is promised, at every image_size: forward, backward and ISRD."""
 
 import math
 
@@ -30,16 +30,19 @@ NETWORKS = [
 SIDES = [224, 112, 56, 80]
 
 
-@pytest.mark.parametrize("side", SIDES)
-@pytest.mark.parametrize(("name", "patch", "options"), NETWORKS, ids=[f"{n}-{p}" if p else n for n, p, _ in NETWORKS])
-def test_forward_backward_and_isrd(name, patch, options, side):
+@pytest.mark.parametrize("image_size", SIDES)
+@pytest.mark.parametrize(("name", "patch_size", "options"), NETWORKS, ids=[f"{n}-{p}" if p else n for n, p, _ in NETWORKS])
+def test_forward_backward_and_isrd(name, patch_size, options, image_size):
     torch.manual_seed(0)
-    student = build_classifier(name, 5, side, patch=patch, options=options)
+    student = build_classifier(name, 5, image_size, patch_size=patch_size, options=options)
     teacher = build_classifier("test_resnet", 5, 224)
     objective = Objective(student, teacher.spec, (PKDTerm(kind="pkd"), ISRDTerm(kind="isrd", weight=10)), epochs=1)
     objective.train()
     target = torch.tensor([0, 1, 2])
-    views = {"student": View(torch.rand(3, 3, side, side), target), "teacher": View(torch.rand(3, 3, 224, 224), target)}
+    views = {
+        "student": View(torch.rand(3, 3, image_size, image_size), target),
+        "teacher": View(torch.rand(3, 3, 224, 224), target),
+    }
     with torch.no_grad():
         outputs = teacher(views["teacher"].image)
     losses = objective(Batch(views, outputs))
@@ -52,7 +55,7 @@ def test_forward_backward_and_isrd(name, patch, options, side):
 
 
 @pytest.mark.parametrize(
-    ("name", "side", "patch", "feature"),
+    ("name", "image_size", "patch_size", "feature"),
     [
         ("resnet18", 56, None, (64, 28, 28)),
         ("vit_tiny_patch16_224", 56, None, (192, 3, 3)),
@@ -63,8 +66,8 @@ def test_forward_backward_and_isrd(name, patch, options, side):
         ("torchvision/shufflenet_v2_x1_0", 80, None, (24, 40, 40)),
     ],
 )
-def test_input_feature(name, side, patch, feature):
-    assert build_classifier(name, 5, side, patch=patch).spec.input_feature == feature
+def test_input_feature(name, image_size, patch_size, feature):
+    assert build_classifier(name, 5, image_size, patch_size=patch_size).spec.input_feature == feature
 
 
 def test_the_input_feature_is_the_convolution_before_norm_and_activation():
@@ -102,7 +105,7 @@ def test_each_network_normalises_for_itself():
 
 
 @pytest.mark.parametrize(
-    ("name", "side", "words"),
+    ("name", "image_size", "words"),
     [
         ("resnet19", 56, ["unknown network", "resnet18"]),
         ("torchvision/resnet18", 56, ["torchvision", "shufflenet_v2"]),
@@ -112,9 +115,9 @@ def test_each_network_normalises_for_itself():
         ("vit_tiny_patch16_224", 8, ["8"]),
     ],
 )
-def test_what_cannot_be_served_is_refused_with_the_reason(name, side, words):
+def test_what_cannot_be_served_is_refused_with_the_reason(name, image_size, words):
     with pytest.raises(NetworkError) as caught:
-        build_classifier(name, 5, side)
+        build_classifier(name, 5, image_size)
     message = str(caught.value)
     assert "\n" not in message
     for word in words:

@@ -4,12 +4,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pixeldistill.cost.measure import macs
+from pixeldistill.cost.footprint import macs
 from pixeldistill.errors import NetworkError, WeightsError
 from pixeldistill.networks.folding import fold_norms
 from pixeldistill.recipe.detector import DetectorSettings
-from pixeldistill.tasks.detection.adoption import adopt_detector
 from pixeldistill.tasks.detection.detector import build_detector
+from pixeldistill.tasks.detection.load_state import load_detector_state
 from pixeldistill.tasks.detection.results import find_objects
 
 LIGHT = {"channels": 64, "depth": 2, "scales": 1}
@@ -62,7 +62,7 @@ def test_the_head_is_torchvisions(head):
             {"levels": (1, 5)},
             r"strides 4, 8, 16, 32, so it has no level 1 \(stride 2\): choose `levels` from 2 on",
         ),
-        ("vit_tiny_patch16_224", {"patch": 14}, "patches of 14 do not divide 32 pixels: choose `patch` 8 or 16"),
+        ("vit_tiny_patch16_224", {"patch_size": 14}, "patches of 14 do not divide 32 pixels: choose `patch_size` 8 or 16"),
         ("no_such_network", {}, "unknown network"),
         ("coatnet_pico_rw_224", {}, "it takes square images of its side alone"),
         ("maxvit_pico_rw_256", {}, "it takes square images of its side alone"),
@@ -70,9 +70,9 @@ def test_the_head_is_torchvisions(head):
     ],
 )
 def test_what_cannot_detect_is_refused(name, changes, words):
-    patch = changes.pop("patch", None)
+    patch_size = changes.pop("patch_size", None)
     with pytest.raises(NetworkError, match=words):
-        build_detector(name, 3, 56 if patch else 64, light(**changes), patch=patch)
+        build_detector(name, 3, 56 if patch_size else 64, light(**changes), patch_size=patch_size)
 
 
 def test_coarse_and_fine_levels():
@@ -88,7 +88,7 @@ def test_a_student_starts_from_the_levels_that_it_shares():
     for levels in ((3, 7), (2, 6), (4, 9)):
         student = build_detector("test_resnet", 3, 32, light(levels=levels))
         before = {key: value.clone() for key, value in student.net.state_dict().items()}
-        adopt_detector(student, source.net.state_dict(), source.built, "x", trained=False)
+        load_detector_state(student, source.net.state_dict(), source.built, "x", trained=False)
         after, theirs = student.net.state_dict(), source.net.state_dict()
         for level in (3, 4, 5):
             if level >= levels[0]:
@@ -103,7 +103,7 @@ def test_a_student_starts_from_the_levels_that_it_shares():
 def test_a_teachers_levels_must_be_its_own():
     source, other = (build_detector("test_resnet", 3, 64, light(levels=levels)) for levels in ((3, 8), (3, 7)))
     with pytest.raises(WeightsError, match="has the levels P3–P8, not P3–P7"):
-        adopt_detector(other, source.net.state_dict(), source.built, "runs/a", trained=True)
+        load_detector_state(other, source.net.state_dict(), source.built, "runs/a", trained=True)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_a_start_of_another_head_or_of_other_anchors_is_refused(changes, words):
     """Boxes are told by the anchors, which no weight's shape shows."""
     source, other = build_detector("test_resnet", 3, 64, light()), build_detector("test_resnet", 3, 64, light(**changes))
     with pytest.raises(WeightsError, match=words):
-        adopt_detector(other, source.net.state_dict(), source.built, "runs/a", trained=False)
+        load_detector_state(other, source.net.state_dict(), source.built, "runs/a", trained=False)
 
 
 @pytest.mark.parametrize("levels", [(2, 4), (1, 3)])
@@ -128,10 +128,10 @@ def test_a_shallower_student_starts_from_a_deeper_backbone(levels):
     student = build_detector("tf_efficientnet_lite0", 3, 32, light(levels=levels))
     theirs, own = source.net.state_dict(), student.net.state_dict()
     assert {key for key in theirs if key.startswith("backbone.")} > {key for key in own if key.startswith("backbone.")}
-    adopt_detector(student, theirs, source.built, "x", trained=False)
+    load_detector_state(student, theirs, source.built, "x", trained=False)
     assert all(torch.equal(value, theirs[key]) for key, value in student.net.state_dict().items() if key.startswith("backbone."))
     with pytest.raises(WeightsError, match=r"do not fit its backbone: \d+ of \d+ keys missing"):
-        adopt_detector(source, own, student.built, "x", trained=False)
+        load_detector_state(source, own, student.built, "x", trained=False)
 
 
 @pytest.mark.parametrize("head", ["retinanet", "fcos"])
@@ -164,10 +164,12 @@ def test_images_are_enlarged_by_powers_of_two_alone(enlarge):
         build_detector("test_resnet", 3, 32, light(), enlarge=enlarge)
 
 
-@pytest.mark.parametrize(("name", "side"), [("test_resnet", 16), ("test_resnet", 48), ("test_vit", 48)])
-def test_an_enlarged_image_costs_what_the_large_one_does(name, side):
+@pytest.mark.parametrize(("name", "image_size"), [("test_resnet", 16), ("test_resnet", 48), ("test_vit", 48)])
+def test_an_enlarged_image_costs_what_the_large_one_does(name, image_size):
     """Nothing is padded that the large image would not have; a map of the input module covers the same image."""
-    small, large = (build_detector(name, 3, s, light(), enlarge=e) for s, e in ((side, 2 * side), (2 * side, None)))
+    small, large = (
+        build_detector(name, 3, s, light(), enlarge=e) for s, e in ((image_size, 2 * image_size), (2 * image_size, None))
+    )
     assert macs(small) == macs(large)
     assert small.spec.input_feature == large.spec.input_feature
     assert small.spec.grids == large.spec.grids
@@ -204,7 +206,7 @@ def test_what_no_level_needs_is_no_part_of_it():
 def test_a_start_of_other_classes_leaves_that_layer_fresh():
     source, student = (build_detector("test_resnet", classes, 64, light()) for classes in (5, 3))
     before = student.net.state_dict()["head.classification_head.cls_logits.weight"].clone()
-    adopt_detector(student, source.net.state_dict(), source.built, "x", trained=False)
+    load_detector_state(student, source.net.state_dict(), source.built, "x", trained=False)
     after, theirs = student.net.state_dict(), source.net.state_dict()
     assert torch.equal(after["head.classification_head.cls_logits.weight"], before)
     assert torch.equal(after["head.regression_head.bbox_reg.weight"], theirs["head.regression_head.bbox_reg.weight"])

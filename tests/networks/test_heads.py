@@ -17,12 +17,12 @@ FAMILIES = [
 
 
 @pytest.mark.parametrize("classes", [2, 6, 81, 1000])
-@pytest.mark.parametrize(("name", "side", "patch"), FAMILIES, ids=str)
-def test_the_first_loss_is_that_of_chance(name, side, patch, classes):
+@pytest.mark.parametrize(("name", "image_size", "patch_size"), FAMILIES, ids=str)
+def test_the_first_loss_is_that_of_chance(name, image_size, patch_size, classes):
     """Within 2 %, in evaluation and in training: a rule of the architecture's own may draw huge logits for few classes."""
     torch.manual_seed(0)
-    network = build_classifier(name, classes, side, patch=patch)
-    images, target = torch.rand(64, 3, side, side), torch.arange(64) % classes
+    network = build_classifier(name, classes, image_size, patch_size=patch_size)
+    images, target = torch.rand(64, 3, image_size, image_size), torch.arange(64) % classes
     for mode in (False, True):
         network.train(mode)
         with torch.no_grad():
@@ -52,7 +52,7 @@ def test_trained_weights_keep_their_prediction(tmp_path):
 @pytest.mark.parametrize("name", ["resnet18", "tf_efficientnet_lite0", "vit_tiny_patch16_224"])
 def test_classes_in_another_order(name):
     torch.manual_seed(0)
-    network = build_classifier(name, 3, 32, patch=8 if "vit" in name else None).eval()
+    network = build_classifier(name, 3, 32, patch_size=8 if "vit" in name else None).eval()
     assert head_names(network.net)
     image = torch.rand(2, 3, 32, 32)
     with torch.no_grad():

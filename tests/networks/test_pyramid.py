@@ -13,25 +13,25 @@ from pixeldistill.tasks.detection.heads.base import head_named
 RNG = np.random.default_rng(5)
 
 
-def fractions(settings, number, side):
+def fractions(settings, number, image_size):
     """Give a level's anchors as fractions of an image that is padded to whole cells of 32 pixels."""
-    padded = -(-side // 32) * 32
+    padded = -(-image_size // 32) * 32
     cells = -(-padded // 2**number)
-    return level_anchors(settings, number, (cells, cells)).reshape(cells, cells, -1, 4) / side, cells
+    return level_anchors(settings, number, (cells, cells)).reshape(cells, cells, -1, 4) / image_size, cells
 
 
-@pytest.mark.parametrize("side", [256, 128, 100, 37, 333])
+@pytest.mark.parametrize("image_size", [256, 128, 100, 37, 333])
 @pytest.mark.parametrize("shift", [0, 1, 2, 3])
 @pytest.mark.parametrize("head", ["retinanet", "fcos"])
-def test_twins_are_the_same_fractions_of_the_image(side, shift, head):
+def test_twins_are_the_same_fractions_of_the_image(image_size, shift, head):
     """For every anchor that both grids have, whatever the padding; the grids begin at the same corner."""
     settings = DetectorSettings(head=head, channels=64)
     for number in settings.numbers:
-        small, n = fractions(settings, number, side)
-        large, m = fractions(settings, number + shift, side * 2**shift)
+        small, n = fractions(settings, number, image_size)
+        large, m = fractions(settings, number + shift, image_size * 2**shift)
         common = min(n, m)
         assert np.allclose(small[:common, :common], large[:common, :common], rtol=1e-6, atol=1e-7)
-        assert common * 2**number >= side or n == m, "what is cut off lies beyond the image"
+        assert common * 2**number >= image_size or n == m, "what is cut off lies beyond the image"
 
 
 def test_torchvisions_rounded_anchors_are_no_twins():
@@ -85,7 +85,7 @@ def test_coverage_equals_trying_every_anchor():
 
 
 def test_points_that_were_told_of_as_the_first_take_what_is_small():
-    """The assistant's exposed levels cover what the student's do, of which they are the twins."""
+    """The assistant's shared levels cover what the student's do, of which they are the twins."""
     sizes = np.tile([96, 96], (200, 1))
     corners = RNG.uniform(0, 40, (200, 2))
     small = np.concatenate([corners, corners + RNG.uniform(3, 40, (200, 2))], axis=1).astype(np.float32)

@@ -52,7 +52,7 @@ def test_positions_and_patches_are_resampled(tmp_path):
     torch.manual_seed(0)
     large = build_classifier("vit_tiny_patch16_224", 5, 64, options={"depth": 2})
     path = save(large.net, tmp_path / "w.safetensors")
-    small = build_classifier("vit_tiny_patch16_224", 5, 32, patch=4, weights=str(path), options={"depth": 2})
+    small = build_classifier("vit_tiny_patch16_224", 5, 32, patch_size=4, weights=str(path), options={"depth": 2})
     assert small.net.pos_embed.shape == (1, 1 + 8 * 8, 192)
     assert small.net.patch_embed.proj.weight.shape == (192, 3, 4, 4)
     assert torch.equal(small.net.blocks[0].attn.qkv.weight, large.net.blocks[0].attn.qkv.weight)

@@ -21,7 +21,7 @@ def same(one, other):
 def tas(content):
     content["student"] |= {"weights": "assistant"}
     content["data"] |= {"limit": 24}
-    return {**content, "method": "tas", "assistant": {"weights": "none"}, "controls": ["alone"], "seeds": [0, 1]}
+    return {**content, "method": "tas", "assistant": {"weights": "none"}, "controls": ["supervised"], "seeds": [0, 1]}
 
 
 @pytest.fixture
@@ -36,8 +36,8 @@ def test_tas_is_one_command(tas, tmp_path):
     tas |= {"controls": []}
     results = run_here(tas, tmp_path / "run")
     assert [*results] == [("teacher", 0), ("assistant", 0), ("distilled", 0), ("distilled", 1)]
-    assert results["assistant", 0].figures["side"] == 32
-    assert results["distilled", 0].figures["side"] == 16
+    assert results["assistant", 0].figures["image_size"] == 32
+    assert results["distilled", 0].figures["image_size"] == 16
     header = (results["distilled", 0].folder / "metrics.csv").read_text().splitlines()[0]
     for kind in ("pkd", "upsampled", "isrd"):
         assert kind in header
@@ -59,7 +59,7 @@ def test_the_student_starts_from_the_assistant(tas, tmp_path):
 
 @pytest.mark.parametrize("stop_at", [2, 5, 9, 14])
 def test_a_chain_goes_on_exactly_wherever_it_was_stopped(tas, tmp_path, monkeypatch, stop_at):
-    tas |= {"controls": [], "bank": {"views": "exact"}, "order_seed": 0}
+    tas |= {"controls": [], "teacher_cache": {"views": "exact"}, "shuffle_seed": 0}
     whole = run_here(tas, tmp_path / "whole")
     agree, count = Loop.agree, 0
 
@@ -85,14 +85,17 @@ def test_a_given_assistant_teaches_as_if_it_were_trained_here(tas, tmp_path):
 
 
 def test_each_teacher_has_its_own_bank(tas, tmp_path):
-    run_here(tas | {"controls": ["pkd"], "student": tas["student"] | {"weights": "none"}, "bank": {"views": 2}}, tmp_path / "run")
-    banks = {}
+    run_here(
+        tas | {"controls": ["pkd"], "student": tas["student"] | {"weights": "none"}, "teacher_cache": {"views": 2}},
+        tmp_path / "run",
+    )
+    teacher_caches = {}
     for stage in ("1-teacher", "2-assistant"):
         digest = file_digest(tmp_path / "run" / stage / "seed-0/last.safetensors")[:8]
-        banks[stage] = {child.name for child in (tmp_path / f"run/bank/test_resnet-32-{digest}").iterdir()}
-    assert len(list((tmp_path / "run/bank").iterdir())) == 2
-    assert banks["1-teacher"] == {"logits"}, "the assistant's own terms ask it live"
-    assert any(name.startswith("map-") for name in banks["2-assistant"])
+        teacher_caches[stage] = {child.name for child in (tmp_path / f"run/teacher_cache/test_resnet-32-{digest}").iterdir()}
+    assert len(list((tmp_path / "run/teacher_cache").iterdir())) == 2
+    assert teacher_caches["1-teacher"] == {"logits"}, "the assistant's own terms ask it live"
+    assert any(name.startswith("map-") for name in teacher_caches["2-assistant"])
 
 
 def test_a_chain_in_three_steps(content, tmp_path):
@@ -100,23 +103,23 @@ def test_a_chain_in_three_steps(content, tmp_path):
     content["data"] |= {"limit": 24}
     network = {"network": "test_resnet", "weights": "none"}
     stages = [
-        {"name": "large", "student": network | {"side": 32}, "terms": [{"kind": "supervised"}]},
-        {"name": "half", "student": network | {"side": 24, "weights": "@large"}, "teacher": "large",
+        {"name": "large", "student": network | {"image_size": 32}, "terms": [{"kind": "supervised"}]},
+        {"name": "half", "student": network | {"image_size": 24, "weights": "@large"}, "teacher": "large",
          "terms": [{"kind": "pkd"}, {"kind": "upsampled"}]},
-        {"name": "quarter", "student": network | {"side": 16, "weights": "@half"}, "teacher": "half",
+        {"name": "quarter", "student": network | {"image_size": 16, "weights": "@half"}, "teacher": "half",
          "terms": [{"kind": "pkd"}, {"kind": "upsampled", "weight": 2, "warmup_epochs": 1}]},
     ]  # fmt: skip
     kept = {key: content[key] for key in ("data", "schedule")}
     results = run_here({**kept, "stages": stages}, tmp_path / "run")
-    assert [(name, r.figures["side"]) for (name, _), r in results.items()] == [("large", 32), ("half", 24), ("quarter", 16)]
+    assert [(name, r.figures["image_size"]) for (name, _), r in results.items()] == [("large", 32), ("half", 24), ("quarter", 16)]
 
 
 def test_what_diverges_takes_nothing_along_but_what_starts_from_it(content, tmp_path):
     """The others are measured and recorded; the error names both, and comes last."""
     content["data"] |= {"limit": 24}
-    network = {"network": "test_resnet", "side": 16, "weights": "none"}
+    network = {"network": "test_resnet", "image_size": 16, "weights": "none"}
     stages = [
-        {"name": "large", "student": network | {"side": 32}, "terms": [{"kind": "supervised"}]},
+        {"name": "large", "student": network | {"image_size": 32}, "terms": [{"kind": "supervised"}]},
         {"name": "bad", "student": network, "teacher": "large", "terms": [{"kind": "pkd"}, {"kind": "isrd", "weight": 1e38}]},
         {"name": "good", "student": network, "teacher": "large", "terms": [{"kind": "pkd"}]},
         {"name": "after-bad", "student": network, "teacher": "bad", "terms": [{"kind": "pkd"}]},
@@ -134,7 +137,7 @@ def test_what_diverges_takes_nothing_along_but_what_starts_from_it(content, tmp_
 
 def test_a_stage_means_its_first_seed(content, tmp_path):
     """Whatever the order in which the seeds are trained."""
-    large = {"network": "test_resnet", "side": 32, "weights": "none"}
+    large = {"network": "test_resnet", "image_size": 32, "weights": "none"}
     stages = [
         {"name": "large", "student": large, "terms": [{"kind": "supervised"}], "seeds": [0, 1]},
         {
@@ -143,7 +146,7 @@ def test_a_stage_means_its_first_seed(content, tmp_path):
         },
     ]  # fmt: skip
     kept = {key: content[key] for key in ("data", "schedule")}
-    for name, order in (("own", {}), ("one", {"order_seed": 0})):
+    for name, order in (("own", {}), ("one", {"shuffle_seed": 0})):
         results = run_here(kept, tmp_path / name, stages=stages, **order)
         first, second, started = (last_weights(results[key]) for key in (("large", 0), ("large", 1), ("next", 0)))
         trained = [key for key in first if "running" not in key and "num_batches" not in key]
@@ -165,27 +168,27 @@ def test_a_chain_of_stages_from_the_command_line(content, write, capsys):
     kept = {key: content[key] for key in ("data", "schedule", "run")}
     assert call("distill", write(kept | stages), "--workers", 0) == 0
     assert "distilled" in capsys.readouterr().out
-    alone = kept | {"stages": stages["stages"][:1]}
-    assert call("distill", write(alone | {"run": kept["run"] + "-alone"})) == 2
+    supervised = kept | {"stages": stages["stages"][:1]}
+    assert call("distill", write(supervised | {"run": kept["run"] + "-supervised"})) == 2
     assert "no stage with a teacher" in capsys.readouterr().err
 
 
 def test_given_teacher_and_assistant_have_banks_of_their_own(content, tmp_path):
     teacher = run_here(content, tmp_path / "first", student=None)["teacher", 0]
     other = run_here(content | {"seeds": [3]}, tmp_path / "second", student=None)["teacher", 3]
-    given = content | {"teacher": {"network": "test_resnet", "side": 32, "weights": str(teacher.folder)}}
-    given |= {"method": "tas", "assistant": {"weights": str(other.folder)}, "controls": ["pkd"], "bank": {"views": 2}}
+    given = content | {"teacher": {"network": "test_resnet", "image_size": 32, "weights": str(teacher.folder)}}
+    given |= {"method": "tas", "assistant": {"weights": str(other.folder)}, "controls": ["pkd"], "teacher_cache": {"views": 2}}
     results = run_here(given, tmp_path / "run")
     assert set(results) == {("pkd", 0), ("distilled", 0)}
-    assert len(list((tmp_path / "run" / "bank").iterdir())) == 2
+    assert len(list((tmp_path / "run" / "teacher_cache").iterdir())) == 2
 
 
 def test_a_start_that_cannot_be_loaded_is_refused_before_anything_is_trained(content, tmp_path):
     """CaiT's positions cannot be resampled."""
     from pixeldistill.errors import WeightsError
 
-    content["student"] = {"network": "cait_xxs24_224", "side": 32, "weights": "assistant", "options": {"depth": 1}}
-    content["teacher"] |= {"side": 64}
+    content["student"] = {"network": "cait_xxs24_224", "image_size": 32, "weights": "assistant", "options": {"depth": 1}}
+    content["teacher"] |= {"image_size": 64}
     chain = content | {"method": "tas", "assistant": {"weights": "none"}}
     with pytest.raises(WeightsError, match="stage assistant do not fit"):
         run_here(chain, tmp_path / "run")
@@ -194,6 +197,8 @@ def test_a_start_that_cannot_be_loaded_is_refused_before_anything_is_trained(con
 
 def test_training_with_mixup(content, tmp_path):
     """Patient and consistent: no labels, mixed views, both of them the same mixture."""
-    results = run_here(content, tmp_path / "run", terms=[{"kind": "pkd", "alpha": 1, "temperature": 1}], views={"mixup": 0.2})
+    results = run_here(
+        content, tmp_path / "run", terms=[{"kind": "pkd", "alpha": 1, "temperature": 1}], augmentation={"mixup": 0.2}
+    )
     plain = run_here(content, tmp_path / "plain", terms=[{"kind": "pkd", "alpha": 1, "temperature": 1}])
     assert not same(results["distilled", 0], plain["distilled", 0])

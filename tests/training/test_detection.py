@@ -13,21 +13,21 @@ from pixeldistill import Predictor
 from pixeldistill.cli import app as cli
 from pixeldistill.data.boxes import Annotation
 from pixeldistill.data.dataset import TrainingViews
+from pixeldistill.data.image_cache import open_image_cache
 from pixeldistill.data.splits import Sample
-from pixeldistill.data.store import open_store
 from pixeldistill.errors import DataError, RecipeError
 from pixeldistill.evaluation.rerun import measure_run
-from pixeldistill.recipe.data import Views
+from pixeldistill.recipe.data import Augmentation
 from pixeldistill.recipe.expand import expand
 from pixeldistill.recipe.load import parse_recipe
 from pixeldistill.recipe.network import Network
 from pixeldistill.recipe.schedule import Schedule
 from pixeldistill.recipe.stage import Stage
-from pixeldistill.runs.outcome import alone_on_val
+from pixeldistill.runs.results import supervised_on_val
 from pixeldistill.tasks import TASKS
-from pixeldistill.tasks.base import Taught
+from pixeldistill.tasks.base import TaughtStudent
 from pixeldistill.tasks.detection.coverage import describe_coverage
-from pixeldistill.tasks.detection.teacher import describe_exposed
+from pixeldistill.tasks.detection.teacher import describe_shared_levels
 from pixeldistill.training.fabric import make_fabric
 from pixeldistill.training.stream import Stream
 from tests.conftest import last_weights, recipe_content, run_here
@@ -54,8 +54,8 @@ def content(scenes, tmp_path):
         "task": "detection",
         "data": {"format": "scenes", "root": str(scenes), "limit": 12},
         "detector": {"levels": [3, 5], "channels": 16, "depth": 1, "scales": 1, "anchor": 2},
-        "teacher": {"network": "test_resnet", "side": 64, "weights": "none", "schedule": SCHEDULE},
-        "student": {"network": "test_resnet", "side": 32, "weights": "none"},
+        "teacher": {"network": "test_resnet", "image_size": 64, "weights": "none", "schedule": SCHEDULE},
+        "student": {"network": "test_resnet", "image_size": 32, "weights": "none"},
         "schedule": SCHEDULE,
         "run": str(tmp_path / "run"),
     }
@@ -65,16 +65,16 @@ def test_an_assistant_has_the_levels_of_both_its_partners(content):
     stages = {s.name: s for s in expand(parse_recipe(content | {"method": "tas", "assistant": {"weights": "none"}}))}
     assert [stages[n].student.detector.levels for n in ("teacher", "assistant", "distilled")] == [(3, 5), (3, 6), (3, 5)]
     assert stages["distilled"].teacher.detector.levels == (3, 6)
-    assert stages["assistant"].terms[0].exposed == (4, 6), "of which it is told what its student is told"
+    assert stages["assistant"].terms[0].shared_levels == (4, 6), "of which it is told what its student is told"
     finer = content | {"student": content["student"] | {"detector": {"levels": [2, 4]}}}
     stages = {s.name: s for s in expand(parse_recipe(finer | {"method": "tas"}))}
     assert stages["assistant"].student.detector.levels == (3, 5), "shifted levels need no others of the assistant"
-    assert stages["assistant"].terms[0].exposed is None
+    assert stages["assistant"].terms[0].shared_levels is None
     assert stages["distilled"].student.detector.channels == 16, "what a network does not say is the recipe's"
     both = {"student": None, "students": [content["student"], finer["student"] | {"name": "finer"}], "method": "tas"}
     stages = {s.name: s for s in expand(parse_recipe(content | both))}
     assert [stages[f"distilled-{n}"].teacher.detector.levels for n in ("test_resnet-32", "finer")] == [(3, 6), (3, 5)]
-    small = {s.name: s for s in expand(parse_recipe(content | {"method": "tas", "assistant": {"side": 32}}))}
+    small = {s.name: s for s in expand(parse_recipe(content | {"method": "tas", "assistant": {"image_size": 32}}))}
     assert small["assistant"].student.detector.levels == (2, 5), "the teacher's P3–P5 are P2–P4 of half the side"
     said = {"assistant": {"detector": {"levels": [3, 7]}}, "method": "tas"}
     assert {s.name: s for s in expand(parse_recipe(content | said))}["assistant"].student.detector.levels == (3, 7)
@@ -85,28 +85,31 @@ def test_an_assistant_has_the_levels_of_both_its_partners(content):
     [
         ({"data": {"format": "demo"}}, "has classes: it needs `task: classification`; `task: detection` needs format coco, voc"),
         ({"task": "classification"}, "needs `task: detection`"),
-        ({"bank": {"views": 2}}, "detectors are asked at every step"),
-        ({"views": {"mixup": 0.2}}, "mixes classes, not boxes"),
+        ({"teacher_cache": {"views": 2}}, "detectors are asked at every step"),
+        ({"augmentation": {"mixup": 0.2}}, "mixes classes, not boxes"),
         ({"terms": [{"kind": "pkd"}]}, "no term trains the prediction: add supervised"),
         ({"terms": [{"kind": "supervised"}, {"kind": "dkd"}]}, "term dkd is one of classification"),
         ({"detector": {"levels": [5, 3]}}, "first <= last"),
         ({"detector": {"levels": [3, 40]}}, "levels.*at most 12"),
         ({"detector": {"levels": [3, 4, 5]}}, "detector.levels: takes at most 2, not 3"),
         ({"detector": {"head": "fcos", "channels": 48}}, "choose 64, or more by 32"),
-        ({"terms": [{"kind": "supervised", "exposed": [5, 4]}]}, "exposed is .first, last. with first <= last"),
+        ({"terms": [{"kind": "supervised", "shared_levels": [5, 4]}]}, "shared_levels is .first, last. with first <= last"),
         ({"compare": {"tas": {"enlarge": True}}}, "compare.tas: an enlarged student meets other levels"),
         ({"method": "tas", "detector": {"levels": [3, 12]}}, "the assistant at 64 would need P3–P13"),
         ({"detector": {"haed": "fcos"}}, "detector.haed: unknown key, did you mean head"),
-        ({"imaging": {"crop": 0.5}}, "imaging.crop is of classifiers"),
+        ({"camera": {"crop": 0.5}}, "camera.crop is of classifiers"),
         (
-            {"student": {"network": "test_resnet", "side": 32, "imaging": {"crop": 0.5}}},
-            "imaging.crop is of classifiers",
+            {"student": {"network": "test_resnet", "image_size": 32, "camera": {"crop": 0.5}}},
+            "camera.crop is of classifiers",
         ),
         (
-            {"student": {"network": "test_resnet", "side": 32, "detector": {"head": "fcos"}}},
+            {"student": {"network": "test_resnet", "image_size": 32, "detector": {"head": "fcos"}}},
             "a network's own `detector` {'head': 'fcos'} does not go with the recipe's: the fcos head",
         ),
-        ({"compare": {"big": {"chain": "alone", "stem_stride": 1}}}, "compare.big: `stem_stride` is a control of classification"),
+        (
+            {"compare": {"big": {"chain": "supervised", "stem_stride": 1}}},
+            "compare.big: `stem_stride` is a control of classification",
+        ),
     ],
 )
 def test_recipes_that_mean_nothing(content, changes, words):
@@ -116,19 +119,19 @@ def test_recipes_that_mean_nothing(content, changes, words):
 
 def test_images_are_enlarged_by_powers_of_two(content):
     """Whole levels are what the others' levels can be paired with."""
-    content["student"] |= {"side": 48}
+    content["student"] |= {"image_size": 48}
     with pytest.raises(RecipeError, match="stage enlarged: an image of 48 pixels is to be enlarged to 64"):
         expand(parse_recipe(content | {"compare": ["enlarged"]}))
-    content["student"] |= {"side": 16, "enlarge": 64}
+    content["student"] |= {"image_size": 16, "enlarge": 64}
     stages = {s.name: s for s in expand(parse_recipe(content | {"method": "tas"}))}
-    assert stages["distilled"].student.seen.levels == (1, 3), "as fine as the teacher's"
+    assert stages["distilled"].student.scaled_detector.levels == (1, 3), "as fine as the teacher's"
     assert stages["assistant"].student.detector.levels == (3, 5)
-    assert stages["assistant"].terms[0].exposed is None, "it exposes all that it has"
+    assert stages["assistant"].terms[0].shared_levels is None, "it shares all that it has"
 
 
 @pytest.mark.parametrize("head", ["retinanet", "fcos"])
 def test_twins_cover_the_same_boxes(content, head):
-    """What the assistant exposes to its student covers what the student does; an enlarged student what its teacher does."""
+    """The levels that the assistant shares with its student cover what it does; an enlarged student what its teacher does."""
     content["detector"] |= {"head": head, "channels": 64}
     content["data"] |= {"limit": 60}
 
@@ -153,8 +156,8 @@ def test_twins_cover_the_same_boxes(content, head):
 def test_without_weight_distillation_is_the_plain_detector(content, tmp_path):
     """Step by step: the weights after all of them are the same to the bit."""
     terms = [{"kind": "supervised"}] + [{"kind": k, "weight": 0} for k in ("pkd", "boxes", "fkd", "crosskd", "isrd")]
-    results = run_here(content, tmp_path / "run", terms=terms, controls=["alone"])
-    plain, weightless = (last_weights(results[name, 0]) for name in ("alone", "distilled"))
+    results = run_here(content, tmp_path / "run", terms=terms, controls=["supervised"])
+    plain, weightless = (last_weights(results[name, 0]) for name in ("supervised", "distilled"))
     assert plain.keys() == weightless.keys()
     assert all(torch.equal(plain[key], weightless[key]) for key in plain)
     taught = run_here(content, tmp_path / "taught", terms=[{"kind": "supervised"}, {"kind": "fkd"}])
@@ -166,10 +169,10 @@ def test_a_chain_with_every_term(content, tmp_path, head):
     """Two stages, the student starting from its assistant, then a given assistant, from the command line's view."""
     detector = content["detector"] | {"head": head, "channels": 64}
     terms = [{"kind": "supervised"}] + [{"kind": k} for k in ("pkd", "boxes", "fkd", "crosskd", "isrd", "at")]
-    chain = content | {"detector": detector, "method": "tas", "terms": terms, "controls": ["alone", "pkd"]}
+    chain = content | {"detector": detector, "method": "tas", "terms": terms, "controls": ["supervised", "pkd"]}
     chain["student"] |= {"weights": "assistant"}
     results = run_here(chain, tmp_path / "run", assistant={"weights": "none"})
-    assert {name for name, _ in results} == {"teacher", "assistant", "alone", "pkd", "distilled"}
+    assert {name for name, _ in results} == {"teacher", "assistant", "supervised", "pkd", "distilled"}
     for result in results.values():
         figures = result.figures["last"]["test"]
         assert 0 <= figures["map"] <= figures["ap50"] <= 1 and len(figures["per_class"]) == 4
@@ -187,7 +190,7 @@ def test_a_given_teacher_keeps_its_anchors(content, tmp_path):
     from pixeldistill.errors import WeightsError
 
     teacher = run_here(content, tmp_path / "first", student=None)["teacher", 0]
-    given = content | {"teacher": {"network": "test_resnet", "side": 64, "weights": str(teacher.folder)}}
+    given = content | {"teacher": {"network": "test_resnet", "image_size": 64, "weights": str(teacher.folder)}}
     other = content["detector"] | {"anchor": 3}
     with pytest.raises(WeightsError, match=r"is another detector: its anchor was 2\.0, is 3\.0"):
         run_here(given | {"detector": other}, tmp_path / "run")
@@ -201,7 +204,7 @@ def test_a_classifier_cannot_teach_a_detector(content, tmp_path, write, capsys):
 
     path = tmp_path / "backbone.safetensors"
     path.write_bytes(state_bytes(build_classifier("test_resnet", 4, 64).net))
-    for given in ({"teacher": {"network": "test_resnet", "side": 64, "weights": str(path)}},
+    for given in ({"teacher": {"network": "test_resnet", "image_size": 64, "weights": str(path)}},
                   {"method": "tas", "assistant": {"weights": str(path)}}):  # fmt: skip
         with pytest.raises(WeightsError, match="is no training of a detector"):
             run_here(content | given, tmp_path / "run")
@@ -217,12 +220,12 @@ def test_a_teacher_that_is_not_there(content, tmp_path):
     from pixeldistill.errors import WeightsError
 
     with pytest.raises(WeightsError, match="weights runs/gone are not there"):
-        run_here(content | {"teacher": {"network": "test_resnet", "side": 64, "weights": "runs/gone"}}, tmp_path / "run")
+        run_here(content | {"teacher": {"network": "test_resnet", "image_size": 64, "weights": "runs/gone"}}, tmp_path / "run")
 
 
 def test_levels_without_their_like_are_refused_before_training(content, tmp_path):
     """But for terms that need none."""
-    far = content | {"teacher": content["teacher"] | {"side": 128}, "detector": content["detector"] | {"levels": [3, 4]}}
+    far = content | {"teacher": content["teacher"] | {"image_size": 128}, "detector": content["detector"] | {"levels": [3, 4]}}
     far["student"] |= {"detector": {"levels": [4, 5]}}
     with pytest.raises(RecipeError, match="term hint: none of the student's levels"):
         run_here(far, tmp_path / "run", terms=[{"kind": "supervised"}, {"kind": "hint"}])
@@ -238,28 +241,40 @@ def test_each_role_sees_its_own_boxes(tmp_path, stored):
     boxes = np.array([[75, 50, 150, 100]], np.float32)
     annotation = Annotation(boxes, np.array([0]), np.array([3750], np.float32), np.array([False]), (150, 200))
     samples = (Sample(tmp_path / "1.jpg", annotation),) * 16
-    store = stored and open_store(
-        tmp_path / "store", samples, [("1.jpg", 0)] * 16, side=stored, kernel="bilinear", workers=0, note=lambda text: None
+    image_cache = stored and open_image_cache(
+        tmp_path / "image_cache",
+        samples,
+        [("1.jpg", 0)] * 16,
+        image_size=stored,
+        kernel="bilinear",
+        workers=0,
+        note=lambda text: None,
     )
-    views = TrainingViews(samples, Views(scale=(0.5, 1), ratio=(0.8, 1.25)), 96, "bilinear", COLLATE, store=store or None)
+    views = TrainingViews(
+        samples, Augmentation(scale=(0.5, 1), ratio=(0.8, 1.25)), 96, "bilinear", COLLATE, image_cache=image_cache or None
+    )
     schedule = Schedule(epochs=1, lr=0.1, batch_size=16)
     stages = [
-        Stage(name=f"s{side}", student=Network(network="x", side=side), terms=(), schedule=schedule, crop_side=96)
-        for side in (96, 48)
+        Stage(
+            name=f"s{image_size}", student=Network(network="x", image_size=image_size), terms=(), schedule=schedule, crop_size=96
+        )
+        for image_size in (96, 48)
     ]
     fabric = make_fabric(accelerator="cpu")
     (batches,) = Stream(stages, [(), ()], views, None, TASKS["detection"], 1, 0, 0, fabric)(0, 0)
     flips = set()
-    for side, batch in zip((96, 48), batches, strict=True):
+    for image_size, batch in zip((96, 48), batches, strict=True):
         view = batch.views["student"]
         for image, (box,) in zip(view.image, view.objects.boxes.tolist(), strict=True):
             rows, columns = (np.flatnonzero((image[0] > 0.5).any(dim=axis).numpy()) for axis in (1, 0))
-            assert box == pytest.approx([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], abs=1.01 if side == 96 else 0.75)
-            flips.add(round(box[0] / side, 1))
+            assert box == pytest.approx(
+                [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], abs=1.01 if image_size == 96 else 0.75
+            )
+            flips.add(round(box[0] / image_size, 1))
     assert len(flips) > 3, "they are no one crop"
 
 
-def test_what_the_assistant_exposes_is_said(content, tmp_path):
+def test_what_the_assistant_knows_on_the_shared_levels_is_said(content, tmp_path):
     from io import StringIO
 
     from rich.console import Console
@@ -268,12 +283,16 @@ def test_what_the_assistant_exposes_is_said(content, tmp_path):
 
     def said_of(run, **assistant):
         console = Console(file=StringIO(), width=300)
-        chain = {"method": "tas", "assistant": {"weights": "none", **assistant}, "controls": ["alone"]}
+        chain = {"method": "tas", "assistant": {"weights": "none", **assistant}, "controls": ["supervised"]}
         run_recipe(parse_recipe(content | chain | {"run": str(tmp_path / run)}), workers=0, accelerator="cpu", console=console)
         return console.file.getvalue()
 
     said = said_of("run")
-    for part in ("distilled: its teacher has mAP", "with the levels it exposes, P4–P6 (", "with all); the student alone has"):
+    for part in (
+        "distilled: its teacher has mAP",
+        "with the levels the student has too, P4–P6 (",
+        "with all); the supervised student has",
+    ):
         assert part in said
     twin = said_of("twin", detector={"levels": [3, 5]})
     (line,) = (line for line in twin.splitlines() if "assistant: its teacher has mAP" in line)
@@ -282,15 +301,15 @@ def test_what_the_assistant_exposes_is_said(content, tmp_path):
 
 @pytest.mark.parametrize(("own", "warned"), [(0.2, False), (0.3, True), (0.4, True), (0.85, True)])
 def test_a_teacher_with_little_to_teach_is_named(content, tmp_path, own, warned):
-    """What counts is its mAP on the levels that it exposes to each student, not on all."""
+    """What counts is its mAP on the levels that it shares with each student, not on all."""
     students = [content["student"], content["student"] | {"name": "other", "options": {"drop_path_rate": 0.1}}]
     students.append(content["student"] | {"name": "fine", "detector": {"levels": [2, 4]}})
-    recipe = parse_recipe(content | {"student": None, "students": students, "compare": ["alone", "pkd", "ts"]})
+    recipe = parse_recipe(content | {"student": None, "students": students, "compare": ["supervised", "pkd", "ts"]})
     stages = expand(recipe)
     folders = {stage.name: tmp_path / stage.name for stage in stages}
     for stage in stages:
         folders[stage.name].mkdir()
-        cost = {"network": "a", "side": 64, "encoding": "png", "bytes": 1, "macs": 1, "parameters": 1}
+        cost = {"network": "a", "image_size": 64, "encoding": "png", "bytes": 1, "macs": 1, "parameters": 1}
         figures = {"val": {"map": own}}
         (folders[stage.name] / "done.json").write_text(json.dumps(cost | {"last": figures, "best": figures}))
     asked = []
@@ -300,14 +319,14 @@ def test_a_teacher_with_little_to_teach_is_named(content, tmp_path, own, warned)
         return {range(4, 6): 0.3, range(3, 6): 0.9}.get(levels, 0.8)
 
     taught = [
-        Taught(stage.name, stage.student, stage.teacher, alone_on_val(stage, stages, folders))
+        TaughtStudent(stage.name, stage.student, stage.teacher, supervised_on_val(stage, stages, folders))
         for stage in stages
         if stage.teacher
     ]
-    lines = describe_exposed(score, taught)
+    lines = describe_shared_levels(score, taught)
     assert [line.removeprefix("warning: ").partition(":")[0] for line in lines] == ["pkd-test_resnet-32", "pkd-other", "pkd-fine"]
-    assert "has mAP 30.0 on val with the levels it exposes, P4–P5 (80.0 with all)" in lines[0]
-    assert "has mAP 90.0 on val with the levels it exposes, P3–P5; the student" in lines[2]
+    assert "has mAP 30.0 on val with the levels the student has too, P4–P5 (80.0 with all)" in lines[0]
+    assert "has mAP 90.0 on val with the levels the student has too, P3–P5; the student" in lines[2]
     assert [line.startswith("warning") for line in lines] == [warned, warned, False]
     if warned:
         fix = "choose finer levels" if own < 0.8 else "train it longer"  # where it knows little on any level, levels are no cure
@@ -318,7 +337,7 @@ def test_a_teacher_with_little_to_teach_is_named(content, tmp_path, own, warned)
 def test_it_goes_on_exactly(content, tmp_path, monkeypatch):
     from pixeldistill.training import engine
 
-    whole = run_here(content, tmp_path / "whole", controls=["alone"])
+    whole = run_here(content, tmp_path / "whole", controls=["supervised"])
     monkeypatch.setattr(engine, "CHECKPOINT_SECONDS", 0.0)
     steps, step = [0], engine.Loop.step
 
@@ -331,8 +350,8 @@ def test_it_goes_on_exactly(content, tmp_path, monkeypatch):
 
     monkeypatch.setattr(engine.Loop, "step", stopping)
     with pytest.raises(KeyboardInterrupt):
-        run_here(content, tmp_path / "parts", controls=["alone"])
-    parts = run_here(content, tmp_path / "parts", controls=["alone"])
+        run_here(content, tmp_path / "parts", controls=["supervised"])
+    parts = run_here(content, tmp_path / "parts", controls=["supervised"])
     for key, result in whole.items():
         one, other = last_weights(result), last_weights(parts[key])
         assert all(torch.equal(one[name], other[name]) for name in one), key
@@ -362,7 +381,7 @@ def test_the_command_line_shows_evaluates_and_predicts(content, write, tmp_path,
     figures = json.loads(said)["figures"]["last"]["test"]
     done = json.loads(next((tmp_path / "run").glob("3-distilled/seed-0/done.json")).read_text())
     card = json.loads((tmp_path / "run/3-distilled/seed-0/network.json").read_text())
-    assert "crop" not in card["imaging"], "it is shown whole images"
+    assert "crop" not in card["camera"], "it is shown whole images"
     assert figures == done["last"]["test"]
     picture = scenes / "test" / "0001.jpg"
     code, said = call("predict", tmp_path / "run", picture, picture, "--min-score", 0, "--draw", tmp_path / "drawn", "--json")
@@ -419,9 +438,9 @@ def test_a_comparison(content, tmp_path):
 
     every = every_method(parse_recipe(content))
     assert {"fkd", "crosskd", "tas", "enlarged"} <= set(every.compare)
-    odd = every_method(parse_recipe(content | {"student": content["student"] | {"side": 48}}))
+    odd = every_method(parse_recipe(content | {"student": content["student"] | {"image_size": 48}}))
     assert set(every.compare) - set(odd.compare) == {"enlarged"}
-    methods = ["alone", "crosskd", "tas", "alone-long", "enlarged"]
+    methods = ["supervised", "crosskd", "tas", "supervised-equal-compute", "enlarged"]
     recipe = parse_recipe(content | {"compare": methods, "assistant": {"weights": "none"}})
     found = compare(recipe, workers=0, accelerator="cpu", console=Console(quiet=True))
     assert set(found.references) == {"teacher", "assistant test_resnet at 64, P3–P6", "teacher on images of 32, enlarged"}
@@ -439,9 +458,14 @@ def test_a_teacher_whose_images_are_enlarged(content, tmp_path):
 
     from pixeldistill.experiments.compare import compare
 
-    large = {"teacher": content["teacher"] | {"enlarge": 128}, "compare": ["alone", "ts", "enlarged"]}
+    large = {"teacher": content["teacher"] | {"enlarge": 128}, "compare": ["supervised", "ts", "enlarged"]}
     recipe = parse_recipe(content | large)
-    assert {s.name: s.student.enlarge for s in expand(recipe)} == {"teacher": 128, "alone": None, "ts": None, "enlarged": 128}
+    assert {s.name: s.student.enlarge for s in expand(recipe)} == {
+        "teacher": 128,
+        "supervised": None,
+        "ts": None,
+        "enlarged": 128,
+    }
     found = compare(recipe, workers=0, accelerator="cpu", console=Console(quiet=True))
     assert set(found.references) == {"teacher", "teacher on images of 32, enlarged"}
 
@@ -452,23 +476,23 @@ def test_a_detector_learns_ten_images_by_heart(scenes, tmp_path, head):
     """What it was trained on it finds again: mAP above 0.9."""
     from pixeldistill.data.splits import load_splits
     from pixeldistill.evaluation.evaluate import TestImages, evaluate
-    from pixeldistill.recipe.camera import Camera, Imaging
+    from pixeldistill.recipe.camera import Camera, InputSpec
     from pixeldistill.recipe.data import Data
     from pixeldistill.tasks.networks import load_trained
     from pixeldistill.training.fabric import make_fabric
 
     data = {"format": "scenes", "root": str(scenes), "limit": 10}
     content = {
-        "task": "detection", "data": data, "run": str(tmp_path / "run"), "views": {"scale": [0.7, 0.75], "ratio": [1, 1]},
+        "task": "detection", "data": data, "run": str(tmp_path / "run"), "augmentation": {"scale": [0.7, 0.75], "ratio": [1, 1]},
         "detector": {"head": head, "levels": [2, 5], "channels": 64, "depth": 2, "anchor": 4},
-        "student": {"network": "tf_efficientnet_lite0", "side": 160, "options": {"bn_momentum": 0.1}},
+        "student": {"network": "tf_efficientnet_lite0", "image_size": 160, "options": {"bn_momentum": 0.1}},
         "schedule": {"epochs": 250, "lr": 0.001, "optimizer": "adamw", "batch_size": 5, "clip_grad": 10, "warmup_epochs": 2},
     }  # fmt: skip
     (result,) = run_here(content, tmp_path / "run").values()
     fabric = make_fabric(accelerator="cpu")
     train = load_splits(Data(**data)).train
     figures = evaluate(
-        load_trained(result.folder), TestImages(train, Camera(160, Imaging()), TASKS["detection"], 0, fabric), fabric
+        load_trained(result.folder), TestImages(train, InputSpec(160, Camera()), TASKS["detection"], 0, fabric), fabric
     )
     print(f"{head}: mAP {figures['map']:.3f}, AP50 {figures['ap50']:.3f} on what it was trained on")
     assert figures["map"] > 0.9, figures

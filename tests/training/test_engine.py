@@ -37,7 +37,7 @@ from pixeldistill.training.fabric import first_machine, make_fabric
 from pixeldistill.training.objective import Objective
 from pixeldistill.training.progress import Progress
 from pixeldistill.training.teacher import LiveTeacher
-from pixeldistill.training.trainee import Job, Trainee
+from pixeldistill.training.trainer import Trainer, TrainingSpec
 from pixeldistill.types import Batch, View
 
 IMAGES, SIDE = 24, 16
@@ -54,7 +54,7 @@ class Student:
 
     folder: Path
     network: str = "test_vit"
-    side: int = SIDE
+    image_size: int = SIDE
     seed: int = 1
     isrd_weight: float = 2
     dropout: float = 0.0
@@ -87,18 +87,18 @@ def train_all(students, schedule, *, stop_at=None, teacher=None, fail_at=None, a
             (at or {}).get(count, int)()
             large = View(images[index], target[index])
             outputs = live(large.image, torch.tensor(batch)).outputs([])
-            small = {s.side: View(F.interpolate(large.image, s.side, mode="area"), large.target) for s in students}
-            yield [Batch({"student": small[s.side], "teacher": large}, outputs) for s in students]
+            small = {s.image_size: View(F.interpolate(large.image, s.image_size, mode="area"), large.target) for s in students}
+            yield [Batch({"student": small[s.image_size], "teacher": large}, outputs) for s in students]
 
-    jobs = []
+    specs = []
     for student in students:
         torch.manual_seed(student.seed)
         options = {"drop_rate": student.dropout} if student.dropout else {}
-        network = build_classifier(student.network, 3, student.side, options=options)
+        network = build_classifier(student.network, 3, student.image_size, options=options)
         terms = (PKDTerm(kind="pkd"), ISRDTerm(kind="isrd", weight=student.isrd_weight))
         objective = Objective(network, live.spec, terms, schedule.epochs)
-        jobs.append(
-            Job(
+        specs.append(
+            TrainingSpec(
                 name=student.folder.name,
                 objective=objective,
                 validate=lambda: {"top1": float(count % 5)},
@@ -109,8 +109,8 @@ def train_all(students, schedule, *, stop_at=None, teacher=None, fail_at=None, a
             )
         )
     with Progress(Console(quiet=True), "test") as progress:
-        states = fit(fabric, jobs, batches, schedule, IMAGES, progress)
-    return [(state, job.objective) for state, job in zip(states, jobs, strict=True)]
+        states = fit(fabric, specs, batches, schedule, IMAGES, progress)
+    return [(state, spec.objective) for state, spec in zip(states, specs, strict=True)]
 
 
 def train(folder, schedule, *, student="test_vit", dropout=0.0, isrd_weight=2, **more):
@@ -327,14 +327,14 @@ def test_mixed_precision_leaves_pixels_and_prediction_as_they_are():
 
 def test_half_precision_trains_alone(tmp_path):
     """The scale of its gradients is one training's."""
-    alone = Stage(
-        name="a", student=Network(network="test_vit", side=SIDE), terms=(SupervisedTerm(kind="supervised"),),
-        schedule=Schedule(epochs=1, lr=1), crop_side=SIDE, seeds=(0, 1), order_seed=0,
+    supervised = Stage(
+        name="a", student=Network(network="test_vit", image_size=SIDE), terms=(SupervisedTerm(kind="supervised"),),
+        schedule=Schedule(epochs=1, lr=1), crop_size=SIDE, seeds=(0, 1), shuffle_seed=0,
     )  # fmt: skip
-    student, schedule = {"network": "test_vit", "side": SIDE}, {"epochs": 1, "lr": 1}
+    student, schedule = {"network": "test_vit", "image_size": SIDE}, {"epochs": 1, "lr": 1}
     recipe = parse_recipe({"data": {"format": "demo"}, "student": student, "schedule": schedule, "run": str(tmp_path)})
-    half = alone.model_copy(update={"schedule": Schedule(epochs=1, lr=1, precision="16")})
-    assert [len(group) for group in passes(recipe, [alone])] == [2]
+    half = supervised.model_copy(update={"schedule": Schedule(epochs=1, lr=1, precision="16")})
+    assert [len(group) for group in passes(recipe, [supervised])] == [2]
     assert [len(group) for group in passes(recipe, [half])] == [1, 1]
 
 
@@ -346,16 +346,16 @@ def test_weights_that_the_last_update_broke_are_no_result(tmp_path):
 
 def test_processes_that_read_different_checkpoints_are_stopped(tmp_path):
     """As machines that do not share the run's folder would."""
-    trainees = [SimpleNamespace(position=5, job=SimpleNamespace(folder=tmp_path))]
+    trainers = [SimpleNamespace(position=5, spec=SimpleNamespace(folder=tmp_path))]
     for others, alike in ((5, True), (0, False)):
         fabric = SimpleNamespace(
             world_size=2, device="cpu", all_gather=lambda mine, o=others: torch.stack([mine, torch.full_like(mine, o)])
         )
         if alike:
-            check_alike(fabric, trainees)
+            check_alike(fabric, trainers)
         else:
             with pytest.raises(RunError, match="put `run` on a disk that all machines share"):
-                check_alike(fabric, trainees)
+                check_alike(fabric, trainers)
 
 
 def test_a_stop_that_is_asked_for_at_the_end_is_heard():
@@ -386,7 +386,7 @@ STUDENTS = [("a", "test_vit", 16, 1), ("b", "test_resnet", 16, 2), ("c", "test_r
 
 
 def students(folder):
-    return [Student(folder / name, network, side, seed, dropout=0.2) for name, network, side, seed in STUDENTS]
+    return [Student(folder / name, network, image_size, seed, dropout=0.2) for name, network, image_size, seed in STUDENTS]
 
 
 def test_students_side_by_side_equal_their_single_runs(tmp_path):
@@ -394,9 +394,9 @@ def test_students_side_by_side_equal_their_single_runs(tmp_path):
     schedule = Schedule(epochs=2, lr=0.05, batch_size=8, accumulate=2, clip_grad=1.0)
     together = train_all(students(tmp_path / "together"), schedule)
     for student, (state, objective) in zip(students(tmp_path / "single"), together, strict=True):
-        ((alone_state, alone),) = train_all([student], schedule)
-        assert same(alone, objective)
-        assert [row["loss"] for row in state.history] == [row["loss"] for row in alone_state.history]
+        ((supervised_state, supervised),) = train_all([student], schedule)
+        assert same(supervised, objective)
+        assert [row["loss"] for row in state.history] == [row["loss"] for row in supervised_state.history]
 
 
 def test_students_that_are_not_equally_far_meet_again(tmp_path):
@@ -414,23 +414,23 @@ def test_students_that_are_not_equally_far_meet_again(tmp_path):
 
 def test_a_student_that_diverges_does_not_take_the_others_along(tmp_path):
     schedule = Schedule(epochs=2, lr=0.05, batch_size=8)
-    _, alone = train(tmp_path / "alone", schedule)
+    _, supervised = train(tmp_path / "supervised", schedule)
     students = [Student(tmp_path / "bad", isrd_weight=1e38), Student(tmp_path / "good")]
     (failure, _), (state, good) = train_all(students, schedule)
     assert re.search(r"bad is (nan|inf)", str(failure))
     assert state.epoch == 2
-    assert same(good, alone)
+    assert same(good, supervised)
 
 
 def test_a_memory_that_is_full_ends_in_a_line(tmp_path, monkeypatch):
     def full(self, batch, piece):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB")
 
-    monkeypatch.setattr(Trainee, "learn", full)
+    monkeypatch.setattr(Trainer, "learn", full)
     schedule = Schedule(epochs=1, lr=0.05, batch_size=8)
     with pytest.raises(RunError, match=r"too small for 1 network and this batch: raise schedule.accumulate"):
         train(tmp_path / "one", schedule)
-    with pytest.raises(RunError, match=r"3 networks .* set one_pass: false"):
+    with pytest.raises(RunError, match=r"3 networks .* set train_together: false"):
         train_all(students(tmp_path / "three"), schedule)
 
 
@@ -460,21 +460,21 @@ def test_a_stop_while_the_last_epoch_is_finished_is_heard(images, tmp_path, monk
     import signal
 
     from pixeldistill.errors import Interrupted
-    from pixeldistill.training.trainee import Trainee
+    from pixeldistill.training.trainer import Trainer
     from tests.conftest import recipe_content, run_here
 
     content = {key: value for key, value in recipe_content(images, tmp_path).items() if key != "teacher"}
-    whole = run_here(content, tmp_path / "whole")["alone", 0]
-    finish = Trainee.finish_epoch
+    whole = run_here(content, tmp_path / "whole")["supervised", 0]
+    finish = Trainer.finish_epoch
 
     def asked(self):
         finish(self)
         if self.state.epoch == 2:
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(Trainee, "finish_epoch", asked)
+    monkeypatch.setattr(Trainer, "finish_epoch", asked)
     with pytest.raises(Interrupted, match="stopped after epoch 2"):
         run_here(content, tmp_path / "stopped")
-    monkeypatch.setattr(Trainee, "finish_epoch", finish)
-    again = run_here(content, tmp_path / "stopped")["alone", 0]
+    monkeypatch.setattr(Trainer, "finish_epoch", finish)
+    again = run_here(content, tmp_path / "stopped")["supervised", 0]
     assert (again.folder / "last.safetensors").read_bytes() == (whole.folder / "last.safetensors").read_bytes()

@@ -154,10 +154,10 @@ def torchrun(recipe, run, tmp_path, port, timeout=900):
 def test_two_processes_equal_one(content, write, program, tmp_path):
     """On a network without batch statistics and without dropout, whose terms are means over the samples.
 
-    With a bank and a store, which the two fill together.
+    With a teacher cache and an image cache, which the two fill together.
     """
-    content["bank"] = {"views": "exact"}
-    content["data"]["store"] = 36
+    content["teacher_cache"] = {"views": "exact"}
+    content["data"]["image_cache"] = 36
     content["student"]["network"] = content["teacher"]["network"] = "test_vit"
     content["schedule"] |= {"epochs": 2}
     recipe = write(content)
@@ -168,11 +168,11 @@ def test_two_processes_equal_one(content, write, program, tmp_path):
     assert process.returncode == 0, error
     one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
     assert max((one[k] - two[k]).abs().max().item() for k in one) < 1e-5
-    files = [sorted((tmp_path / run / "bank").glob("*/logits/*/values.npy")) for run in ("one", "two")]
-    banks = [np.stack([np.load(file) for file in found]) for found in files]
-    assert np.abs(banks[0]).max(axis=2).all(), "every view was asked for"
-    assert np.allclose(*banks, atol=1e-3)
-    assert np.array_equal(*(np.load(tmp_path / run / "store/pixels.npy") for run in ("one", "two")))
+    files = [sorted((tmp_path / run / "teacher_cache").glob("*/logits/*/values.npy")) for run in ("one", "two")]
+    teacher_caches = [np.stack([np.load(file) for file in found]) for found in files]
+    assert np.abs(teacher_caches[0]).max(axis=2).all(), "every view was asked for"
+    assert np.allclose(*teacher_caches, atol=1e-3)
+    assert np.array_equal(*(np.load(tmp_path / run / "image_cache/pixels.npy") for run in ("one", "two")))
     a, b = figures(tmp_path / "one"), figures(tmp_path / "two")
     for split in ("val", "test"):
         assert a["last"][split]["nll"] == pytest.approx(b["last"][split]["nll"], rel=1e-4)

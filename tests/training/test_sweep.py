@@ -103,12 +103,12 @@ def candidates(images, tmp_path):
     content = recipe_content(images, tmp_path / "run")
     content.pop("student")
     content["candidates"] = {
-        "networks": ["test_resnet"], "sides": [12, 16, 24], "weights": "none",
+        "networks": ["test_resnet"], "image_sizes": [12, 16, 24], "weights": "none",
         "cameras": [{"codec": "jpeg", "quality": 5}, {"codec": "jpeg", "quality": 90, "colour": "grey"}],
     }  # fmt: skip
     content["schedule"] = {"epochs": 4, "lr": 0.05, "batch_size": 8}
     content["halving"] = {"first": 2, "reduction": 2}
-    content["bank"] = {"views": 2}
+    content["teacher_cache"] = {"views": 2}
     return content
 
 
@@ -141,9 +141,9 @@ def test_a_sweep_goes_on_where_it_was_stopped(candidates, tmp_path, monkeypatch)
     assert sum((folder / DONE).is_file() for folder in folders) == 6 - len(given_up)
     assert len(list((tmp_path / "whole").glob("*-teacher"))) == 1
 
-    from pixeldistill.training import trainee
+    from pixeldistill.training import trainer
 
-    finish, count = trainee.Trainee.finish_epoch, iter(range(100))
+    finish, count = trainer.Trainer.finish_epoch, iter(range(100))
 
     def stopping(self):
         if next(count) == 10:  # the teacher's epoch, six first ones, some of the second
@@ -151,10 +151,10 @@ def test_a_sweep_goes_on_where_it_was_stopped(candidates, tmp_path, monkeypatch)
         finish(self)
 
     recipe = parse_recipe(candidates | {"run": str(tmp_path / "broken")})
-    monkeypatch.setattr(trainee.Trainee, "finish_epoch", stopping)
+    monkeypatch.setattr(trainer.Trainer, "finish_epoch", stopping)
     with pytest.raises(KeyboardInterrupt):
         sweep(recipe, workers=0, console=quiet)
-    monkeypatch.setattr(trainee.Trainee, "finish_epoch", finish)
+    monkeypatch.setattr(trainer.Trainer, "finish_epoch", finish)
     again = sweep(recipe, workers=0, console=quiet)
     assert files(tmp_path / "broken") == files(tmp_path / "whole")
     assert [m[:1] + m[2:] for m in again.students] == [m[:1] + m[2:] for m in whole.students]
@@ -172,7 +172,7 @@ def test_a_sweep_without_halving_trains_all_to_the_end(candidates, monkeypatch):
         raise AssertionError("nobody is to be given up")
 
     monkeypatch.setattr("pixeldistill.experiments.sweep.lost_students", decides)
-    candidates["candidates"]["sides"], candidates["halving"] = [12], None
+    candidates["candidates"]["image_sizes"], candidates["halving"] = [12], None
     found = sweep(parse_recipe(candidates), workers=0, console=Console(quiet=True))
     assert [m.test is not None for m in found.students] == [True, True]
 
@@ -186,11 +186,11 @@ def test_a_cluster_trains_the_same_students(candidates, tmp_path):
 
     pytest.importorskip("ray", reason="needs the extra `ray`")
     quiet = Console(quiet=True)
-    alone = sweep(parse_recipe(candidates | {"run": str(tmp_path / "alone")}), workers=0, console=quiet)
+    supervised = sweep(parse_recipe(candidates | {"run": str(tmp_path / "supervised")}), workers=0, console=quiet)
     recipe = parse_recipe(candidates | {"run": str(tmp_path / "spread")})
     spread = sweep(recipe, workers=0, console=quiet, cluster=on_ray("local", tasks=2))
-    assert spread.students == alone.students
-    assert files(tmp_path / "spread") == files(tmp_path / "alone")
+    assert spread.students == supervised.students
+    assert files(tmp_path / "spread") == files(tmp_path / "supervised")
 
 
 def test_a_trial_keeps_the_budget(candidates):
@@ -208,15 +208,18 @@ def test_a_sweep_without_candidates(content):
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"student": {"network": "test_resnet", "side": 16}}, "leave out `student`"),
+        ({"student": {"network": "test_resnet", "image_size": 16}}, "leave out `student`"),
         ({"teacher": None}, "add `teacher`"),
         ({"budget": {"bytes": "4parsec"}}, "unknown unit 'parsec'"),
         ({"budget": {"byts": "4kB"}}, "did you mean bytes"),
-        ({"candidates": {"networks": ["test_resnet"], "sides": [16, 16]}}, "names one thing twice"),
-        ({"candidates": {"networks": [], "sides": [16]}}, "networks"),
+        ({"candidates": {"networks": ["test_resnet"], "image_sizes": [16, 16]}}, "names one thing twice"),
+        ({"candidates": {"networks": [], "image_sizes": [16]}}, "networks"),
         ({"halving": {"first": 1, "reduction": 1}}, "halving.reduction"),
-        ({"candidates": {"networks": ["test_resnet"], "sides": [12, 64]}}, "candidates.sides has 64, more than teacher.side 32"),
-        ({"controls": ["alone"]}, "`controls` are not for a sweep"),
+        (
+            {"candidates": {"networks": ["test_resnet"], "image_sizes": [12, 64]}},
+            "candidates.image_sizes has 64, more than teacher.image_size 32",
+        ),
+        ({"controls": ["supervised"]}, "`controls` are not for a sweep"),
         ({"candidates": None}, "`budget` chooses among `candidates`"),
     ],
 )

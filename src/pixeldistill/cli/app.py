@@ -25,7 +25,7 @@ from pixeldistill.process import tune_process
 
 if TYPE_CHECKING:
     from pixeldistill.recipe.recipe import Recipe
-    from pixeldistill.runs.outcome import Result
+    from pixeldistill.runs.results import TrainingResult
 
 STOPPED = 130
 NEXT = "`pixeldistill report {run}`, `pixeldistill predict {run} {image}`, `pixeldistill export {run}`"
@@ -186,7 +186,7 @@ def show(
         doubts,
         known_classes,
     )
-    from pixeldistill.runs.equal_compute import settle
+    from pixeldistill.runs.equal_compute import match_compute
     from pixeldistill.tasks import task_of
 
     classes, images, data = known_classes(loaded)
@@ -196,7 +196,7 @@ def show(
     else:
         for line in data:
             say(line)
-    stages = settle(expand(loaded), len(classes), images)
+    stages = match_compute(expand(loaded), len(classes), images)
     for number, stage in enumerate(stages, start=1):
         seeds = ", ".join(map(str, stage.seeds))
         say("")
@@ -217,7 +217,7 @@ def show(
 def evaluate(
     run: Annotated[Path, typer.Argument(help="A run folder, or a stage or seed folder in it.", metavar="RUN")],
     recipe: Annotated[
-        Path | None, typer.Option(help="Measure on this recipe's data and imaging instead of the run's own.")
+        Path | None, typer.Option(help="Measure on this recipe's data and camera instead of the run's own.")
     ] = None,
     set_: Overrides = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, per-class accuracy included.")] = False,
@@ -266,7 +266,7 @@ def _run(recipe: "Recipe", *, supervised_only: bool, workers: int | None, accele
     try:
         results = run_recipe(recipe, supervised_only=supervised_only, workers=workers, accelerator=accelerator, console=console)
     except GivenUp as error:
-        results, failure = cast(list["Result"], error.results), error
+        results, failure = cast(list["TrainingResult"], error.results), error
     if first_process() and results:
         found = by_stage(finished(recipe))  # `train` leaves the lines of what `distill` has trained before
         write_file(recipe.run / FIGURES, to_markdown(found, str(recipe.run)))

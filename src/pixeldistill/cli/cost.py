@@ -18,15 +18,15 @@ from pixeldistill.recipe.budget import AXES, parse_limit
 from pixeldistill.storage.files import write_file
 
 if TYPE_CHECKING:
-    from pixeldistill.cost.choose import Choice
-    from pixeldistill.cost.gather import Refused
+    from pixeldistill.cost.measure import Unavailable
+    from pixeldistill.cost.selection import Selection
     from pixeldistill.recipe.network import Student
     from pixeldistill.recipe.recipe import Recipe
 
 SHOWN = 12  # pairs that do not fit, or cannot be had
 
 Networks = Annotated[list[str] | None, typer.Argument(help="Names or globs of timm's architectures.", metavar="NETWORK...")]
-Sides = Annotated[list[int] | None, typer.Option("--side", min=8, help="Side of the image in pixels; again for more.")]
+Sides = Annotated[list[int] | None, typer.Option("--image-size", min=8, help="Side of the image in pixels; again for more.")]
 Codecs = Annotated[list[str] | None, typer.Option("--codec", help="jpeg:85, webp:60, png or raw; again for more.")]
 Grey = Annotated[bool, typer.Option("--grey", help="The camera sees no colour.")]
 RecipeOption = Annotated[Path | None, typer.Option("--recipe", help="Whose images, classes, detector and candidates to take.")]
@@ -40,7 +40,7 @@ Cache = Annotated[Path | None, typer.Option(help="Where measurements are kept; b
 
 def cost(
     networks: Networks = None,
-    side: Sides = None,
+    image_size: Sides = None,
     codec: Codecs = None,
     grey: Grey = False,
     recipe: RecipeOption = None,
@@ -56,7 +56,7 @@ def cost(
     """Measure what networks cost at image sizes: computation, memory, time, sensor, transmission."""
     _check_out(out)
     loaded = optional_recipe(recipe, set_)
-    costed, refused = _measured(networks, side, codec, grey, loaded, images, classes, fps, latency, threads, cache)
+    costed, refused = _measured(networks, image_size, codec, grey, loaded, images, classes, fps, latency, threads, cache)
     costs = [one for _, one in costed]
     _show_costs(costs, "")
     if (codec or fps) and not (images or recipe):
@@ -70,7 +70,7 @@ def cost(
 def plan(
     networks: Networks = None,
     limits: Annotated[list[str] | None, typer.Option("--max", help="bytes=4kB, macs=50M, latency=5ms, params=3M, …")] = None,
-    side: Sides = None,
+    image_size: Sides = None,
     codec: Codecs = None,
     grey: Grey = False,
     recipe: RecipeOption = None,
@@ -94,18 +94,18 @@ def plan(
         raise RecipeError("--write needs --recipe: what it writes are that recipe's variants")
     if costs:
         measuring = {
-            "networks": networks, "--side": side, "--codec": codec, "--grey": grey, "--recipe": recipe, "--images": images,
-            "--classes": classes, "--fps": fps, "--threads": threads, "--cache": cache, "--write": write,
+            "networks": networks, "--image-size": image_size, "--codec": codec, "--grey": grey, "--recipe": recipe,
+            "--images": images, "--classes": classes, "--fps": fps, "--threads": threads, "--cache": cache, "--write": write,
         }  # fmt: skip
         if said := [name for name, value in measuring.items() if value is not None and value is not False]:
             raise RecipeError(f"--costs plans with what that file holds: leave out {said[0]}")
         _show_plan(make_plan(read_costs(costs), budget, near))
         return
     timed = "latency" in budget
-    costed, refused = _measured(networks, side, codec, grey, loaded, images, classes, fps, timed, threads, cache)
-    from pixeldistill.cost.choose import choose
+    costed, refused = _measured(networks, image_size, codec, grey, loaded, images, classes, fps, timed, threads, cache)
+    from pixeldistill.cost.selection import select_students
 
-    choice = choose(costed, refused, budget, near)
+    choice = select_students(costed, refused, budget, near)
     show_choice(choice)
     if write and loaded:
         _write_recipes(choice, loaded, write)
@@ -124,18 +124,18 @@ def _check_out(out: Path | None) -> None:
 
 
 def _measured(
-    networks: list[str] | None, sides: list[int] | None, codecs: list[str] | None, grey: bool, recipe: "Recipe | None",
+    networks: list[str] | None, image_sizes: list[int] | None, codecs: list[str] | None, grey: bool, recipe: "Recipe | None",
     images: Path | None, classes: int | None, fps: float | None, latency: bool, threads: int | None, cache: Path | None,
-) -> "tuple[list[tuple[Student, Costs]], list[Refused]]":  # fmt: skip
+) -> "tuple[list[tuple[Student, Costs]], list[Unavailable]]":  # fmt: skip
     """Measure what the options name; a recipe's candidates complete them."""
     need_torch()
     if threads and not latency:
         raise RecipeError("--threads are of the timing: add --latency, or to a plan --max latency=…")
-    from pixeldistill.cost.choose import cost_of
     from pixeldistill.cost.options import listed, samples_of
+    from pixeldistill.cost.selection import cost_of
     from pixeldistill.training.progress import counting
 
-    wanted = listed(networks, sides, codecs, recipe, grey=grey)
+    wanted = listed(networks, image_sizes, codecs, recipe, grey=grey)
     samples, count = samples_of(recipe, images, classes)
     done = 0
     with counting(Console(stderr=True), "measuring", "pairs") as tell:
@@ -160,11 +160,11 @@ def _show_costs(costs: Sequence[Costs], title: str, notes: Sequence[str] = (), h
         cells = [write_quantity(axis, getattr(cost, axis)) for axis in axes]
         if "latency" in axes and cost.p95 is not None:
             cells[axes.index("latency")] += f" ({write_quantity('latency', cost.p95)})"
-        rows.append([cost.title, str(cost.side), cost.camera, *cells, *(notes[number : number + 1])])
-    table(title, ["network", "side", "camera", *titles, *([heading] if notes else [])], rows, close=True)
+        rows.append([cost.title, str(cost.image_size), cost.camera, *cells, *(notes[number : number + 1])])
+    table(title, ["network", "image_size", "camera", *titles, *([heading] if notes else [])], rows, close=True)
 
 
-def show_choice(choice: "Choice") -> None:
+def show_choice(choice: "Selection") -> None:
     """Print what a budget allows, what it does not, and what cannot be had."""
     if first_process():
         _show_plan(choice.plan)
@@ -185,21 +185,21 @@ def _show_plan(found: Plan) -> None:
         say(f"{in_words(rest, 'pair')} further off")
 
 
-def _tell_refused(refused: "Sequence[Refused]") -> None:
+def _tell_refused(refused: "Sequence[Unavailable]") -> None:
     reasons = list(dict.fromkeys(one.reason for one in refused))  # of a network and a side, whatever the camera
     for reason in reasons[:SHOWN]:
         say(f"left out: {reason}")
     if reasons[SHOWN:]:
         say(
             "left out too: "
-            + ", ".join(dict.fromkeys(f"{one.network} at {one.side}" for one in refused if one.reason in reasons[SHOWN:]))
+            + ", ".join(dict.fromkeys(f"{one.network} at {one.image_size}" for one in refused if one.reason in reasons[SHOWN:]))
         )
 
 
-def _write_recipes(choice: "Choice", recipe: "Recipe", folder: Path) -> None:
+def _write_recipes(choice: "Selection", recipe: "Recipe", folder: Path) -> None:
     import yaml
 
-    from pixeldistill.cost.choose import recipe_of
+    from pixeldistill.cost.selection import recipe_of
 
     written = {
         folder / f"{student.label}.yaml": f"# {costs.label}\n"

@@ -14,13 +14,13 @@ from pixeldistill.display.text import in_words, one_line
 from pixeldistill.errors import DataError, ExportError, RunError
 
 if TYPE_CHECKING:
-    from pixeldistill.inference.results import Asked
+    from pixeldistill.inference.results import ImagePredictor
     from pixeldistill.tasks.base import Result
 
 TOP, MIN_SCORE = 3, 0.3  # what is told of an image
 
 
-class Which(StrEnum):
+class WhichEpoch(StrEnum):
     """Which epoch's weights."""
 
     last = "last"
@@ -31,7 +31,7 @@ def predict(
     run: Annotated[Path, typer.Argument(help="A run folder, a stage or seed folder in it, or an exported file.", metavar="RUN")],
     files: Annotated[list[Path], typer.Argument(help="Images, or folders of them.", metavar="FILES...")],
     top: Annotated[int | None, typer.Option(min=1, help="Classifiers: how many classes to print for an image; 3.")] = None,
-    weights: Annotated[Which | None, typer.Option(help="Of a run: which epoch's weights; by default the last's.")] = None,
+    weights: Annotated[WhichEpoch | None, typer.Option(help="Of a run: which epoch's weights; by default the last's.")] = None,
     min_score: Annotated[
         float | None, typer.Option(min=0, max=1, help="Detectors: least probability, 0.3; under 0.05 none is kept.")
     ] = None,
@@ -82,7 +82,7 @@ def export(
     out: Annotated[
         Path | None, typer.Option(help="The file; by default model.onnx (model-best.onnx) in the training's folder.")
     ] = None,
-    weights: Annotated[Which, typer.Option(help="Which epoch's weights.")] = Which.last,
+    weights: Annotated[WhichEpoch, typer.Option(help="Which epoch's weights.")] = WhichEpoch.last,
     int8: Annotated[bool, typer.Option("--int8", help="Also a file in 8-bit integers, calibrated on training images.")] = False,
     images: Annotated[
         Path | None, typer.Option(help="Folder of images to check with, where the run's data is not at hand.")
@@ -104,7 +104,7 @@ def export(
             lost = f", {100 * parity.unmatched:.1f} % of {in_words(parity.objects, 'object')} unmatched" if parity.objects else ""
             say(
                 f"  against PyTorch on {in_words(parity.images, 'image')}: network {parity.raw:.1e} (relative), "
-                f"probabilities {parity.answer:.1e} from file to answer{lost}"
+                f"probabilities {parity.prediction:.1e} from file to answer{lost}"
             )
         for split, figures in written.figures.items():
             name = next(n for n in TITLES if n in figures)
@@ -130,7 +130,7 @@ def report(
     say(f"page: {write_page(runs, out)}")
 
 
-def _open_network(run: Path, weights: Which | None) -> "Asked":
+def _open_network(run: Path, weights: WhichEpoch | None) -> "ImagePredictor":
     """Open what can be asked: an exported file needs no PyTorch."""
     from pixeldistill.inference.runtimes import open_exported
 
@@ -141,7 +141,7 @@ def _open_network(run: Path, weights: Which | None) -> "Asked":
     need_torch()
     from pixeldistill.inference.torch import Predictor
 
-    return Predictor(run, (weights or Which.last).value)
+    return Predictor(run, (weights or WhichEpoch.last).value)
 
 
 def _check_apart(folder: Path, files: list[Path]) -> None:
@@ -154,7 +154,7 @@ def _check_apart(folder: Path, files: list[Path]) -> None:
         raise DataError(f"the pictures would stand among the images themselves, in {folder}: name another folder as --draw")
 
 
-def _draw(results: "Sequence[Result]", folder: Path, predictor: "Asked") -> None:
+def _draw(results: "Sequence[Result]", folder: Path, predictor: "ImagePredictor") -> None:
     from pixeldistill.data.images import read_image
     from pixeldistill.tasks.detection.drawing import picture_names, save_png
 

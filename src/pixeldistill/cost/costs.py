@@ -17,15 +17,15 @@ from pixeldistill.recipe.budget import AXES
 class Costs:
     """Costs of a network behind a camera, for one image. What was not measured is None.
 
-    camera: in words, see `Imaging.words`; kind: see `Imaging.kind`; quality: of its codec, 100 of one that loses nothing. built:
-    what is not as usual in the network (patch, options, a detector's levels, …).
+    camera: in words, see `Camera.words`; kind: see `Camera.kind`; quality: of its codec, 100 of one that loses nothing. built:
+    what is not as usual in the network (patch_size, options, a detector's levels, …).
     params: of the network. macs: multiply-accumulates. memory: bytes of activations alive at the peak. pixels: of the sensor.
     latency, p95: seconds, median and 95th percentile, with ONNX Runtime on `threads` threads. bytes: of an image as it is sent.
     bitrate: bits a second at the frame rate that was asked for.
     """
 
     network: str
-    side: int
+    image_size: int
     camera: str
     params: float
     macs: float
@@ -48,7 +48,7 @@ class Costs:
     @property
     def label(self) -> str:
         """What the pair is called: network, side and camera."""
-        return f"{self.title} at {self.side}, {self.camera}"
+        return f"{self.title} at {self.image_size}, {self.camera}"
 
     @property
     def title(self) -> str:
@@ -110,7 +110,7 @@ def read_costs(path: Path) -> list[Costs]:
 
 
 def _read_row(row: dict[str, Any]) -> Costs:
-    kinds: dict[str, Callable[[Any], Any]] = {"network": str, "camera": str, "side": int, "threads": int}
+    kinds: dict[str, Callable[[Any], Any]] = {"network": str, "camera": str, "image_size": int, "threads": int}
     found = {name: row[name] for name in (field.name for field in fields(Costs)) if name not in ("built", "kind", "quality")}
     read: dict[str, Any] = {n: None if value in (None, "") else kinds.get(n, float)(value) for n, value in found.items()}
     read |= {name: str(row.get(name) or "") for name in ("built", "kind")}

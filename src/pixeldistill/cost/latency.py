@@ -42,8 +42,8 @@ def measure_latency(
     """
     torch.manual_seed(0)
     built = build_fresh(network, classes).eval()
-    model = task_of(network).assemble(convert(built), built, network.camera.imaging, PREFIX).SerializeToString()
-    image = np.random.default_rng(0).integers(0, 256, (1, *(view or (network.side, network.side)), 3), np.uint8)
+    model = task_of(network).assemble(convert(built), built, network.input_spec.camera, PREFIX).SerializeToString()
+    image = np.random.default_rng(0).integers(0, 256, (1, *(view or (network.image_size, network.image_size)), 3), np.uint8)
     return time_model(model, image, threads)
 
 

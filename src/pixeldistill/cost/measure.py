@@ -1,63 +1,172 @@
-"""Computation and memory of a network at an image size."""
+"""Measuring pairs of network and camera: everything that `pixeldistill cost` tells of them."""
 
-import copy
-from typing import NamedTuple
+import math
+import re
+from collections.abc import Callable, Iterable, Sequence
+from fnmatch import translate
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
 
-import torch
-from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+import timm
 
-from pixeldistill.cost.memory import peak_activations
-from pixeldistill.networks.adapter import Adapter
+from pixeldistill.cost.cache import remembered
+from pixeldistill.cost.costs import Costs
+from pixeldistill.cost.footprint import Footprint, footprint
+from pixeldistill.cost.latency import Latency, measure_latency
+from pixeldistill.cost.transmission import bytes_per_image, typical_view
+from pixeldistill.data.splits import Sample
+from pixeldistill.display.text import in_words
+from pixeldistill.errors import DataError, ExportError, NetworkError, RecipeError, nearest
+from pixeldistill.machine import cores, machine
+from pixeldistill.recipe.architectures import TORCHVISION, by_timms_name, likely_name
+from pixeldistill.recipe.camera import Camera, InputSpec
 from pixeldistill.recipe.network import Network
 from pixeldistill.tasks import task_of
 
-META = torch.device("meta")
+_MEASURED_WITH = ("pixeldistill", "torch", "torchvision", "timm", "onnx", "onnxscript")
+LEAST_IMAGES = 8  # fewer say nothing of how many bytes an image has
 
 
-class Footprint(NamedTuple):
-    """What a network takes at a side, for one image: parameters, multiply-accumulates, bytes of activations at the peak."""
+class Unavailable(NamedTuple):
+    """A pair that cannot be had, and why."""
 
-    parameters: int
-    macs: int
-    activations: int
-
-
-def parameters(network: Adapter) -> int:
-    """Count the parameters of the deployed network."""
-    return sum(p.numel() for p in network.net.parameters())
+    network: str
+    image_size: int
+    reason: str
 
 
-def macs(network: Adapter, view: tuple[int, int] | None = None) -> int:
-    """Count the multiply-accumulates of one image: matrix products and convolutions, as is usual in the literature.
-
-    Counted on the meta device, where fused attention is not missed as it is on the CPU.
+def network_names(patterns: Iterable[str], *, pretrained: bool = False) -> dict[str, bool]:
+    """Resolve names and globs of timm's architectures; returns each name, and whether it was named itself.
 
     Args:
-        network: any.
-        view: height and width of the image; by default a square of the network's side.
-    """
-    return _count(copy.deepcopy(network).to(META).eval(), torch.empty(1, 3, *(view or network.spec.image_size), device=META))
-
-
-def footprint(network: Network, classes: int, view: tuple[int, int] | None = None) -> Footprint:
-    """Measure what a network takes that has not been trained, or even given weights.
-
-    Args:
-        network: as a recipe has it.
-        classes: of its prediction.
-        view: a detector's image, height and width; by default a square of its side.
+        patterns: names and globs.
+        pretrained: a glob means those alone that have ImageNet weights.
 
     Raises:
-        NetworkError: it cannot be served at its side.
+        NetworkError: a name that timm does not have, a glob that matches nothing.
     """
-    deployed, image = task_of(network).without_weights(network, classes, view or (network.side, network.side))
-    total = sum(p.numel() for p in deployed.parameters())
-    return Footprint(total, _count(deployed, image), peak_activations(deployed, image))
+    known = timm.list_models()
+    found: dict[str, bool] = {}
+    for pattern in map(by_timms_name, patterns):
+        if any(sign in pattern for sign in "*?["):
+            matches = [name for name in known if re.match(translate(pattern), name)]
+            if not matches:
+                raise NetworkError(f"no network of timm matches {pattern!r}: `*` stands for any letters, as in 'mobilenetv3_*'")
+            if pretrained and not (matches := [name for name in matches if timm.is_model_pretrained(name)]):
+                raise NetworkError(
+                    f"no network that matches {pattern!r} has pretrained weights: name others, or set weights: none"
+                )
+            found |= {name: found.get(name, False) for name in matches}
+        elif pattern in known or pattern.startswith(TORCHVISION) or timm.is_model(pattern):
+            found[pattern] = True
+        else:
+            raise NetworkError(f"unknown network {pattern!r}: {nearest(likely_name(pattern), known)}")
+    return found
 
 
-def _count(net: nn.Module, image: Tensor) -> int:
-    counter = FlopCounterMode(display=False)
-    with torch.no_grad(), counter:
-        net(image)
-    return int(counter.get_total_flops() // 2)
+def measure_costs(
+    networks: Sequence[Network],
+    classes: int,
+    samples: Sequence[Sample] = (),
+    *,
+    fps: float | None = None,
+    latency: bool = False,
+    threads: int | None = None,
+    cache: Path | None = None,
+    step: Callable[[], None] = lambda: None,
+) -> tuple[list[Costs | None], list[Unavailable]]:
+    """Measure what networks cost behind their cameras.
+
+    Args:
+        networks: with image size, camera, patch size and options; weights are not looked at.
+        classes: of their prediction.
+        samples: images by which the bytes are measured; none leaves them out.
+        fps: images a second, for the bit rate.
+        latency: whether to export and time each network and side, which takes some seconds.
+        threads: of the timing; by default all cores.
+        cache: folder where what was measured is kept.
+        step: called after every pair.
+
+    Returns:
+        The costs of every network, None of those that cannot be had; and why they cannot.
+
+    Raises:
+        DataError: too few images to measure bytes by.
+        RecipeError: no frame rate.
+    """
+    if samples and len(samples) < LEAST_IMAGES:
+        few = in_words(len(samples), "image")
+        raise DataError(f"{few} cannot tell how many bytes one has: name {LEAST_IMAGES} or more")
+    found: list[Costs | None] = []
+    refused: list[Unavailable] = []
+    if fps is not None and not 0 < fps < math.inf:
+        raise RecipeError(f"{fps:g} images a second are no frame rate: it must be more than nothing, and finite")
+    bytes_of: dict[tuple[InputSpec, str], float] = {}
+    speeds: dict[str, Latency] = {}
+    views: dict[int, tuple[int, int]] = {}
+    versions = {name: version(name) for name in _MEASURED_WITH}
+    for network in networks:
+        input_spec, task = network.input_spec, task_of(network)
+        if network.image_size not in views:
+            views[network.image_size] = typical_view(samples, network.image_size, task)
+        view = views[network.image_size]
+        sized, timed = (_anonymous(network, camera) for camera in (input_spec.camera.optics, input_spec.camera.received))
+        key = {"classes": classes, "view": list(view), "versions": versions}
+        try:
+            own = {"kind": "footprint", "network": sized.model_dump(mode="json"), **key}
+            size = Footprint(*_tried(own, cache, partial(footprint, sized, classes, view)))
+            name = timed.model_dump_json()
+            if latency and name not in speeds:
+                own = {"kind": "latency", "network": timed.model_dump(mode="json"), **key}
+                own |= {"machine": machine(), "threads": threads or cores()}
+                speeds[name] = Latency(*_tried(own, cache, partial(measure_latency, timed, classes, threads, view)))
+        except (NetworkError, ExportError) as error:
+            refused.append(Unavailable(network.network, network.image_size, str(error)))
+            found.append(None)
+            step()
+            continue
+        if samples and (input_spec, task.name) not in bytes_of:
+            bytes_of[input_spec, task.name] = bytes_per_image(samples, input_spec, task)
+        sent, speed = bytes_of.get((input_spec, task.name)), speeds.get(name)
+        found.append(
+            Costs(
+                network.network, network.image_size, input_spec.camera.words, size.parameters, size.macs, size.activations,
+                view[0] * view[1], speed and speed.median, speed and speed.p95, speed and speed.threads, sent,
+                8 * sent * fps if sent and fps else None, _unusual(network), input_spec.camera.kind,
+                input_spec.camera.sent_quality,
+            )
+        )  # fmt: skip
+        step()
+    return found, refused
+
+
+def _unusual(network: Network) -> str:
+    """Describe in words what of a network is not as its name alone would be."""
+    told = network.model_dump(mode="json", exclude_defaults=True, exclude={"network", "image_size", "weights", "camera", "name"})
+    parts = told.pop("options", {}), told.pop("detector", {})
+    settings = {name: value for part in (told, *parts) for name, value in part.items()}
+    words = {name: "–".join(map(str, value)) if isinstance(value, list) else value for name, value in settings.items()}
+    return ", ".join(f"{name} {word}" for name, word in words.items())
+
+
+def _anonymous(network: Network, camera: Camera) -> Network:
+    """Return what decides about a measurement: not what a student is called, nor its weights, nor how its images are sent."""
+    told = network.model_dump(include=set(Network.model_fields))
+    return Network.model_validate(told | {"weights": "none", "camera": camera})
+
+
+def _tried(key: dict[str, Any], cache: Path | None, measure: Callable[[], Sequence[float]]) -> Sequence[Any]:
+    """Measure something, or look it up; that a network cannot be had is kept too."""
+
+    def attempt() -> Any:  # noqa: ANN401
+        try:
+            return list(measure())
+        except NetworkError as error:
+            return {"refused": str(error)}
+
+    value = remembered(cache, key, attempt)
+    if isinstance(value, dict):
+        raise NetworkError(value["refused"])
+    return list(value)

@@ -5,13 +5,13 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from pixeldistill.cost.choose import Listed, list_students, own_students
+from pixeldistill.cost.selection import Listed, list_students, own_students
 from pixeldistill.data.check import readable_splits
 from pixeldistill.data.folders import find_images
 from pixeldistill.data.labels import ClassLabel
 from pixeldistill.data.splits import Sample
 from pixeldistill.errors import DataError, RecipeError
-from pixeldistill.recipe.camera import Imaging
+from pixeldistill.recipe.camera import Camera
 from pixeldistill.recipe.recipe import Recipe
 from pixeldistill.recipe.search import Candidates
 
@@ -19,25 +19,28 @@ CLASSES = 1000  # ImageNet's
 
 
 def listed(
-    networks: list[str] | None, sides: list[int] | None, codecs: list[str] | None, recipe: Recipe | None, *, grey: bool
+    networks: list[str] | None, image_sizes: list[int] | None, codecs: list[str] | None, recipe: Recipe | None, *, grey: bool
 ) -> list[Listed]:
     """List the students that are meant; a recipe's candidates complete what is not named. Raises RecipeError."""
     known = recipe.candidates if recipe else None
-    if recipe and not known and not (networks or sides or codecs or grey) and recipe.all_students:
+    if recipe and not known and not (networks or image_sizes or codecs or grey) and recipe.all_students:
         return own_students(recipe)
-    base = recipe.imaging if recipe else Imaging(codec="jpeg")
-    names, wanted = networks or (known and known.networks), sides or (known and known.sides)
+    base = recipe.camera if recipe else Camera(codec="jpeg")
+    names, wanted = networks or (known and known.networks), image_sizes or (known and known.image_sizes)
     if not names or not wanted:
         raise RecipeError(
-            "name networks and sides, as in `cost resnet18 --side 56 --side 112`, or a --recipe with `candidates`; "
-            "the students of another recipe are measured as they are, without --side, --codec and --grey"
+            "name networks and sides, as in `cost resnet18 --image-size 56 --image-size 112`, or a --recipe with `candidates`; "
+            "the students of another recipe are measured as they are, without --image-size, --codec and --grey"
         )
     cameras = [_camera(text, grey, base) for text in codecs or ()]
     cameras = cameras or [_seen_grey(camera, grey) for camera in (known and known.cameras) or (base,)]
-    said = {"patch": known.patch, "options": known.options, "weights": known.weights} if known else {}
+    said = {"patch_size": known.patch_size, "options": known.options, "weights": known.weights} if known else {}
     said |= {} if recipe else {"weights": "none"}
     candidates = Candidates(
-        networks=tuple(dict.fromkeys(names)), sides=tuple(dict.fromkeys(wanted)), cameras=tuple(dict.fromkeys(cameras)), **said
+        networks=tuple(dict.fromkeys(names)),
+        image_sizes=tuple(dict.fromkeys(wanted)),
+        cameras=tuple(dict.fromkeys(cameras)),
+        **said,
     )
     return list_students(candidates, base, recipe.detector if recipe else None)
 
@@ -59,14 +62,14 @@ def samples_of(recipe: Recipe | None, images: Path | None, classes: int | None) 
     return found, classes or CLASSES
 
 
-def _camera(text: str, grey: bool, base: Imaging) -> Imaging:
+def _camera(text: str, grey: bool, base: Camera) -> Camera:
     codec, colon, quality = text.partition(":")
     told = base.model_dump() | {"codec": codec, "quality": quality if colon else None}
     try:
-        return _seen_grey(Imaging.model_validate(told), grey)
+        return _seen_grey(Camera.model_validate(told), grey)
     except ValidationError as error:
         raise RecipeError(f"--codec {text!r} is none: write jpeg:QUALITY, webp:QUALITY (1 to 100), png or raw") from error
 
 
-def _seen_grey(camera: Imaging, grey: bool) -> Imaging:
+def _seen_grey(camera: Camera, grey: bool) -> Camera:
     return camera.model_copy(update={"colour": "grey"}) if grey else camera

@@ -117,7 +117,7 @@ def dominates(one: Costs, other: Costs, limited: set[str]) -> bool:
     """
     if (family(one.network), one.built, one.kind) != (family(other.network), other.built, other.kind):
         return False  # which of two families, or of two codecs, is the better cannot be told from their costs
-    gives = [(one.side, other.side), (one.quality, other.quality)]
+    gives = [(one.image_size, other.image_size), (one.quality, other.quality)]
     takes = [
         (getattr(one, axis), getattr(other, axis)) for axis in AXES if axis not in ("params", "pixels") or axis in limited
     ]  # fmt: skip

@@ -45,7 +45,7 @@ class Annotation(NamedTuple):
 
 
 def through_crop(
-    annotation: Annotation, crop: Crop, of: tuple[int, int], side: int, visible: float = VISIBLE
+    annotation: Annotation, crop: Crop, of: tuple[int, int], crop_size: int, visible: float = VISIBLE
 ) -> tuple[Floats, NDArray[np.int64]]:
     """Return the boxes (K, 4) and labels (K,) that a view of a crop shows, in the view's pixels; crowds are left out.
 
@@ -53,7 +53,7 @@ def through_crop(
         annotation: of the whole image.
         crop: cut out of a copy of the image of the size `of`.
         of: height and width of that copy.
-        side: of the square view that the crop is resized to.
+        crop_size: of the square view that the crop is resized to.
         visible: a box of which less than this share of its area is left is dropped, others are cut at the crop's edge.
 
     >>> box, area = np.array([[0, 0, 20, 10]], np.float32), np.ones(1, np.float32)
@@ -64,13 +64,13 @@ def through_crop(
     kept = ~annotation.crowd
     scale = np.array([of[1], of[0]] * 2) / np.array([annotation.size[1], annotation.size[0]] * 2)
     corner, extent = np.array([crop.left, crop.top] * 2), np.array([crop.width, crop.height] * 2)
-    whole = (annotation.boxes[kept] * scale - corner) / extent * side
-    seen = whole.clip(0, side)
+    whole = (annotation.boxes[kept] * scale - corner) / extent * crop_size
+    seen = whole.clip(0, crop_size)
     areas = [np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) for boxes in (seen, whole)]
     enough = (areas[0] >= visible * areas[1]) & ((seen[:, 2:] - seen[:, :2]) >= MIN_PIXELS).all(axis=1)
     boxes = seen[enough]
     if crop.flip:
-        boxes = np.stack([side - boxes[:, 2], boxes[:, 1], side - boxes[:, 0], boxes[:, 3]], axis=1)
+        boxes = np.stack([crop_size - boxes[:, 2], boxes[:, 1], crop_size - boxes[:, 0], boxes[:, 3]], axis=1)
     return boxes.astype(np.float32), annotation.labels[kept][enough]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pixeldistill.data.depth import FULL, used_bits
 from pixeldistill.data.formats.base import SPLITS
-from pixeldistill.data.images import Checked, check_image, file_stamp
+from pixeldistill.data.images import ImageCheck, check_image, file_stamp
 from pixeldistill.data.loading import default_workers
 from pixeldistill.data.splits import Sample, Splits, check_objects, load_splits
 from pixeldistill.display.text import in_words, printable
@@ -40,7 +40,7 @@ def check_images(splits: Splits, data: Data, workers: int) -> Splits:
     return splits._replace(notes=(*splits.notes, *notes, *_shared(splits), *_turned(turned)))
 
 
-def _used_bits(found: dict[Path, Checked], data: Data) -> tuple[int | None, list[str]]:
+def _used_bits(found: dict[Path, ImageCheck], data: Data) -> tuple[int | None, list[str]]:
     """Return how many bits the images of 16 use, as the recipe does or by their largest value; marks those with larger values."""
     peaks = {path: checked.peak for path, checked in found.items() if checked.peak and not checked.problem}
     if not peaks:
@@ -64,7 +64,7 @@ def readable_splits(data: Data, workers: int | None = None) -> Splits:
     return check_images(splits, data, default_workers() if workers is None else workers)
 
 
-def _check(sample: Sample) -> Checked:
+def _check(sample: Sample) -> ImageCheck:
     """Identify an image by its content, and say what is wrong with it."""
     checked = check_image(sample.path)
     name = str(sample.path)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pixeldistill.recipe.data import Views
+from pixeldistill.recipe.data import Augmentation
 
 MAX_ASPECT = 100
 
@@ -45,21 +45,21 @@ def cut_long(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return image[top : top + most, left : left + most]
 
 
-def draw_crop(views: Views, epoch: int, index: int, height: int, width: int) -> Crop:
+def draw_crop(augmentation: Augmentation, epoch: int, index: int, height: int, width: int) -> Crop:
     """Draw a view's crop: area and aspect ratio at random, ten tries, then the largest crop of a valid ratio, anywhere.
 
     Source: the random resized crop of Szegedy et al., CVPR 2015, as torchvision draws it, but for the last resort, which there is
     the centre: of long images nothing else would ever be seen; seeded per view (ours).
     """
-    rng = np.random.default_rng([views.seed, epoch, index])
-    flip = bool(rng.random() < views.flip)
-    low, high = math.log(views.ratio[0]), math.log(views.ratio[1])
+    rng = np.random.default_rng([augmentation.seed, epoch, index])
+    flip = bool(rng.random() < augmentation.flip)
+    low, high = math.log(augmentation.ratio[0]), math.log(augmentation.ratio[1])
     for _ in range(10):
-        area = height * width * rng.uniform(*views.scale)
+        area = height * width * rng.uniform(*augmentation.scale)
         ratio = math.exp(rng.uniform(low, high))
         w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
         if 0 < w <= width and 0 < h <= height:
             return Crop(int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1)), h, w, flip)
-    ratio = min(max(width / height, views.ratio[0]), views.ratio[1])
+    ratio = min(max(width / height, augmentation.ratio[0]), augmentation.ratio[1])
     w, h = max(1, min(width, round(height * ratio))), max(1, min(height, round(width / ratio)))
     return Crop(int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1)), h, w, flip)

@@ -20,16 +20,16 @@ _LITTER = frozenset({"thumbs.db", "desktop.ini"})
 SHOWN = 5  # kinds of files
 
 
-class Found(NamedTuple):
+class FolderListing(NamedTuple):
     """The images below a folder, sorted, and what else is there: how many files of each kind."""
 
     images: list[Path]
     passed: Counter[str]
 
 
-def find_images(folder: Path) -> Found:
+def find_images(folder: Path) -> FolderListing:
     """Find the files below a folder that have an image's name; folders that are links are followed, each once."""
-    found = Found([], Counter())
+    found = FolderListing([], Counter())
     _check_folder(folder)
     for path in _files(folder):
         inside = path.relative_to(folder).parts

@@ -31,7 +31,7 @@ _BY_A_QUARTER = [turn for orientation, turn in _TURNS.items() if orientation >= 
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
-class Checked(NamedTuple):
+class ImageCheck(NamedTuple):
     """What was found in an image file.
 
     `digest`: of its content. `problem`: what is wrong with it, or None. `size`: upright height and width. `turned`: whether EXIF
@@ -83,7 +83,7 @@ def file_stamp(path: Path) -> int | None:
     return hash((found.st_size, found.st_mtime_ns))
 
 
-def image_size(path: Path) -> tuple[int, int]:
+def read_size(path: Path) -> tuple[int, int]:
     """Return the upright height and width that `read_image` would give, from the file's header alone."""
     with _opened(path) as image:
         return _upright_size(image)
@@ -100,7 +100,7 @@ def unstated_peak(path: Path) -> int:
         return peak_of(_deep_values(image, path, depth)) if depth and not depth.stated else 0
 
 
-def check_image(path: Path) -> Checked:
+def check_image(path: Path) -> ImageCheck:
     """Identify an image file by its content, and look what is in it and what is wrong with it.
 
     Decodes it wholly (JPEG at an eighth) so that truncation is found.
@@ -121,8 +121,8 @@ def check_image(path: Path) -> Checked:
                     image.draft(image.mode, (1, 1))
                     image.load()
     except DataError as error:
-        return Checked(digest, str(error))
-    return Checked(digest, None, size, turned, peak)
+        return ImageCheck(digest, str(error))
+    return ImageCheck(digest, None, size, turned, peak)
 
 
 def _content(path: Path) -> bytes:

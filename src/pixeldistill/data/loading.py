@@ -36,7 +36,7 @@ AHEAD = 2  # batches that a worker prepares
 _at_work: "WeakSet[Any]" = WeakSet()  # iterators that have workers
 
 
-class Prepared(Dataset[T | PixelDistillError], ABC):
+class BatchDataset(Dataset[T | PixelDistillError], ABC):
     """A dataset whose items are batches: `dataset[keys]` is a batch, or the error that kept it from being made."""
 
     @abstractmethod
@@ -44,7 +44,7 @@ class Prepared(Dataset[T | PixelDistillError], ABC):
         """Name the files that a batch is made of, for an error that nobody foresaw."""
 
 
-def load(dataset: Prepared[T], batches: Iterable[Any], workers: int) -> Iterator[T]:
+def load(dataset: BatchDataset[T], batches: Iterable[Any], workers: int) -> Iterator[T]:
     """Iterate over `dataset[batch]` for every batch of keys, prepared ahead by worker processes, in order.
 
     Args:
@@ -134,7 +134,7 @@ def default_workers() -> int:
 class _Guarded(Dataset[Any]):
     """A dataset that hands over whatever goes wrong, and tensors in the way that there is room for."""
 
-    def __init__(self, dataset: Prepared[Any], *, shared: bool) -> None:
+    def __init__(self, dataset: BatchDataset[Any], *, shared: bool) -> None:
         self.dataset, self.shared = dataset, shared
 
     def __getitem__(self, keys: Any) -> Any:  # noqa: ANN401
@@ -243,10 +243,10 @@ def _init_worker(_: int) -> None:
         signal.signal(asked, signal.SIG_IGN)
 
 
-def at_once(images: int, side: int) -> int:
+def at_once(images: int, image_size: int) -> int:
     """Return how many images of a side take no more memory than so many at 224; no more than that.
 
     >>> at_once(128, 112), at_once(128, 448), at_once(128, 8000)
     (128, 32, 1)
     """
-    return max(1, min(images, images * 224**2 // side**2))
+    return max(1, min(images, images * 224**2 // image_size**2))

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pixeldistill.data.formats.annotations import Described, boxed_splits, check_convention, learnable
-from pixeldistill.data.formats.base import SPLITS, Listed, Stated
+from pixeldistill.data.formats.annotations import AnnotatedImage, boxed_splits, check_convention, learnable
+from pixeldistill.data.formats.base import SPLITS, Listed, ListedData
 from pixeldistill.data.formats.boxed import join_entries, read_sizes
 from pixeldistill.data.formats.located import locate
 from pixeldistill.data.formats.named import Named, Pair
@@ -86,15 +86,15 @@ def load_splits(data: Data) -> Splits:
     return _LOADERS[data.labels](data, rng)
 
 
-def _read(data: Data) -> Stated[Any]:
+def _read(data: Data) -> ListedData[Any]:
     """Let the format's reader read what the data states."""
-    reader: Callable[[Data], Stated[Any]] = load(formats()[data.format].reader)
+    reader: Callable[[Data], ListedData[Any]] = load(formats()[data.format].reader)
     return reader(data)
 
 
 def _load_named(data: Data, rng: np.random.Generator) -> Splits:
     """Load images that have one class each."""
-    stated: Stated[Pair] = _read(data)
+    stated: ListedData[Pair] = _read(data)
     named = stated.images
     notes = [*stated.notes, *locate(named, data.root), *_skipped(named, data)]
     if not named.get("train"):
@@ -113,7 +113,7 @@ def _load_named(data: Data, rng: np.random.Generator) -> Splits:
 
 def _load_boxed(data: Data, rng: np.random.Generator) -> Splits:
     """Load images that have boxes."""
-    stated: Stated[Described] = _read(data)
+    stated: ListedData[AnnotatedImage] = _read(data)
     described = stated.images
     notes = [*stated.notes, *locate(described, data.root), *_skipped(described, data), *join_entries(described)]
     _check_files(described, data)

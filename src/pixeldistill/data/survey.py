@@ -10,7 +10,7 @@ from pixeldistill.data.check import check_images
 from pixeldistill.data.describe import describe_data
 from pixeldistill.data.folders import find_images
 from pixeldistill.data.formats.base import SPLITS
-from pixeldistill.data.images import image_size
+from pixeldistill.data.images import read_size
 from pixeldistill.data.splits import Splits, load_splits
 from pixeldistill.display.text import in_words
 from pixeldistill.errors import DataError
@@ -54,7 +54,7 @@ def survey(root: Path, workers: int = 1) -> Survey:
     except DataError:  # of a broken image; without those, whatever else is wrong is said
         data["on_bad_image"] = "skip"
         splits = _checked(data, workers)
-    sizes = sorted((image_size(sample.path) for sample in spread(splits.train, MEASURED)), key=min)
+    sizes = sorted((read_size(sample.path) for sample in spread(splits.train, MEASURED)), key=min)
     return Survey(data, splits, sizes[len(sizes) // 2], describe_data(splits))
 
 

@@ -8,13 +8,13 @@ from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 from pixeldistill.data.crops import cut_long
-from pixeldistill.recipe.camera import Imaging
+from pixeldistill.recipe.camera import Camera
 
 MAX_LENGTH = 4
 MARGIN = 2
 
 
-def jpeg_reduction(height: int, width: int, side: int) -> int:
+def jpeg_reduction(height: int, width: int, image_size: int) -> int:
     """Return by which factor (1, 2, 4, 8) a JPEG may be decoded smaller when this much of it is to become a view of a side.
 
     Twice the side is left in either direction, so that the antialiased resize still decides what the view looks like.
@@ -22,43 +22,43 @@ def jpeg_reduction(height: int, width: int, side: int) -> int:
     >>> jpeg_reduction(1000, 900, 224), jpeg_reduction(800, 3000, 224)
     (2, 1)
     """
-    return next((factor for factor in (8, 4, 2) if min(height, width) >= factor * MARGIN * side), 1)
+    return next((factor for factor in (8, 4, 2) if min(height, width) >= factor * MARGIN * image_size), 1)
 
 
-def camera_view(image: NDArray[np.uint8], side: int, imaging: Imaging) -> Tensor:
+def camera_view(image: NDArray[np.uint8], image_size: int, camera: Camera) -> Tensor:
     """Make the test image as a cheap camera would deliver it, from the whole original (H, W, 3): uint8 (3, side, side).
 
-    The shorter side is resized to `side / imaging.crop` (256 for 224), then the centre is taken. Source: METHOD, schedule.
+    The shorter side is resized to `image_size / camera.crop` (256 for 224), then the centre is taken. Source: METHOD, schedule.
     An image that has the view's size is taken for one that a camera has sent.
     """
-    if image.shape[:2] == (side, side):
+    if image.shape[:2] == (image_size, image_size):
         return to_tensor(image)
-    short = round(side / imaging.crop)
+    short = round(image_size / camera.crop)
     image = cut_long(image)
     height, width = image.shape[:2]
     rows, columns = (max(short, round(length * short / min(height, width))) for length in (height, width))
-    tensor = resize(to_tensor(image), rows, columns, imaging.kernel)
-    view: Tensor = F.center_crop(tensor, [side, side])
+    tensor = resize(to_tensor(image), rows, columns, camera.kernel)
+    view: Tensor = F.center_crop(tensor, [image_size, image_size])
     return view
 
 
-def whole_view(image: NDArray[np.uint8], side: int, imaging: Imaging) -> Tensor:
-    """Make the whole image (H, W, 3) as a camera of a side delivers it for detection: uint8 (3, h, w), the shorter side `side`.
+def whole_view(image: NDArray[np.uint8], image_size: int, camera: Camera) -> Tensor:
+    """Make the whole image (H, W, 3) as a camera delivers it for detection: uint8 (3, h, w), the shorter side `image_size`.
 
     Of very long images the longer side is held to `MAX_LENGTH` times that. Source: ours.
     """
-    height, width = whole_size(image.shape[0], image.shape[1], side)
-    return resize(to_tensor(image), height, width, imaging.kernel)
+    height, width = whole_size(image.shape[0], image.shape[1], image_size)
+    return resize(to_tensor(image), height, width, camera.kernel)
 
 
-def whole_size(height: int, width: int, side: int) -> tuple[int, int]:
+def whole_size(height: int, width: int, image_size: int) -> tuple[int, int]:
     """Return the size of an image's whole view.
 
     >>> whole_size(480, 640, 240), whole_size(100, 2000, 240)
     ((240, 320), (48, 960))
     """
     divisor = max(MAX_LENGTH * min(height, width), height, width)
-    return max(1, round(MAX_LENGTH * side * height / divisor)), max(1, round(MAX_LENGTH * side * width / divisor))
+    return max(1, round(MAX_LENGTH * image_size * height / divisor)), max(1, round(MAX_LENGTH * image_size * width / divisor))
 
 
 def resize(image: Tensor, height: int, width: int, kernel: str) -> Tensor:
@@ -74,7 +74,7 @@ def resize_image(image: NDArray[np.uint8], height: int, width: int, kernel: str)
     return resize(to_tensor(image), height, width, kernel).permute(1, 2, 0).numpy()
 
 
-def resize_batch(images: Tensor, windows: Tensor, side: int, kernel: str) -> Tensor:
+def resize_batch(images: Tensor, windows: Tensor, image_size: int, kernel: str) -> Tensor:
     """Resize and flip many crops of different sizes at once, on the device they are on.
 
     An antialiased resize is a small matrix from the left and one from the right; this is what accelerators are made for. Between
@@ -83,14 +83,14 @@ def resize_batch(images: Tensor, windows: Tensor, side: int, kernel: str) -> Ten
     Args:
         images: uint8 (N, 3, H, W); of each the upper left part of its window's size is looked at.
         windows: (N, 3): height and width of the crop, and whether it is flipped.
-        side: of the result in pixels.
+        image_size: of the result in pixels.
         kernel: bilinear or bicubic.
 
     Returns:
         uint8 (N, 3, side, side).
     """
-    rows = _resize_matrix(windows[:, 0], images.shape[2], side, kernel)
-    columns = _resize_matrix(windows[:, 1], images.shape[3], side, kernel)
+    rows = _resize_matrix(windows[:, 0], images.shape[2], image_size, kernel)
+    columns = _resize_matrix(windows[:, 1], images.shape[3], image_size, kernel)
     columns = torch.where(windows[:, 2, None, None] > 0, columns.flip(1), columns)
     narrow = _to_levels(images.float() @ columns[:, None].transpose(2, 3))
     return _to_levels(rows[:, None] @ narrow).to(torch.uint8)
@@ -101,14 +101,14 @@ def _to_levels(values: Tensor) -> Tensor:
     return values.add_(0.5).floor_().clamp_(0, 255)
 
 
-def _resize_matrix(sizes: Tensor, longest: int, side: int, kernel: str) -> Tensor:
-    """Return what turns the first `size` of `longest` pixels into `side`: (N, side, longest), rows summing to 1.
+def _resize_matrix(sizes: Tensor, longest: int, image_size: int, kernel: str) -> Tensor:
+    """Return what turns the first `size` of `longest` pixels into `image_size`: (N, side, longest), rows summing to 1.
 
     The weights are those of PyTorch's (and Pillow's) antialiased resize: the kernel, stretched by the factor of the reduction.
     """
-    scale = (sizes.double() / side)[:, None, None]
+    scale = (sizes.double() / image_size)[:, None, None]
     stretch = scale.clamp(min=1)
-    centre = (torch.arange(side, device=sizes.device, dtype=torch.float64)[None, :, None] + 0.5) * scale
+    centre = (torch.arange(image_size, device=sizes.device, dtype=torch.float64)[None, :, None] + 0.5) * scale
     pixel = torch.arange(longest, device=sizes.device, dtype=torch.float64)[None, None, :] + 0.5
     x = ((pixel - centre) / stretch).abs()
     if kernel == "bilinear":

@@ -23,7 +23,7 @@ _PLAIN = {"→": "->", "↔": "<->", "·": "-", "–": "-", "×": "x", "…": ".
 
 
 @dataclass(frozen=True)
-class Sheet:
+class TableData:
     """A table as data: its title, its columns' names, a cell for each in every row."""
 
     title: str
@@ -33,7 +33,7 @@ class Sheet:
     def markdown(self) -> str:
         """Write it as Markdown, the title in bold above it.
 
-        >>> print(Sheet("", ["a", "b"], [["1", "2"]]).markdown(), end="")
+        >>> print(TableData("", ["a", "b"], [["1", "2"]]).markdown(), end="")
         | a | b |
         |---|---|
         | 1 | 2 |
@@ -44,10 +44,10 @@ class Sheet:
 
 
 @dataclass(frozen=True)
-class Sheets:
+class Tables:
     """What a command has found: tables, and remarks on them."""
 
-    tables: Sequence[Sheet]
+    tables: Sequence[TableData]
     remarks: Sequence[str] = ()
 
     def markdown(self) -> str:

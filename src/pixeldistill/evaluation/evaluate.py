@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pixeldistill.data.dataset import CameraImages, Raw
+from pixeldistill.data.dataset import CameraImages, RawBatch
 from pixeldistill.data.loading import at_once, copied, load
 from pixeldistill.data.splits import Sample
 from pixeldistill.data.views import to_unit
 from pixeldistill.networks.adapter import Adapter
-from pixeldistill.recipe.camera import Camera
+from pixeldistill.recipe.camera import InputSpec
 from pixeldistill.tasks import Task, task_of
 from pixeldistill.training.fabric import Fabric
 
@@ -21,7 +21,7 @@ BATCH = 128  # of images at 224
 CACHE_BYTES = 2**28
 
 Metrics = dict[str, Any]
-Answers = list[Any]  # of every image, see `Task.answer`
+Predictions = list[Any]  # of every image, see `Task.postprocess`
 
 
 class TestImages:
@@ -29,21 +29,21 @@ class TestImages:
 
     __test__ = False  # no test case, whatever pytest thinks of its name
 
-    def __init__(self, samples: tuple[Sample, ...], camera: Camera, task: Task, workers: int, fabric: Fabric) -> None:
+    def __init__(self, samples: tuple[Sample, ...], input_spec: InputSpec, task: Task, workers: int, fabric: Fabric) -> None:
         self.samples, self.total, self.workers = samples, len(samples), workers
-        self.dataset = CameraImages(samples, camera, task.view)
-        batch = task.together(at_once(BATCH, camera.side))
+        self.dataset = CameraImages(samples, input_spec, task.view)
+        batch = task.together(at_once(BATCH, input_spec.image_size))
         share = -(-len(samples) // fabric.world_size)  # every process the same number: what is too many is cut off again
         mine = [(fabric.global_rank + i * fabric.world_size) % len(samples) for i in range(share)]
         self._batches = [mine[i : i + batch] for i in range(0, share, batch)]
-        pixels = (math.prod(task.view_size(original_size(samples[i]), camera.side)) for i in mine)
+        pixels = (math.prod(task.view_size(original_size(samples[i]), input_spec.image_size)) for i in mine)
         self._small = sum(pixels) * 3 <= CACHE_BYTES
-        self._kept: list[Raw] | None = None
+        self._kept: list[RawBatch] | None = None
 
-    def __iter__(self) -> Iterator[Raw]:
+    def __iter__(self) -> Iterator[RawBatch]:
         if self._kept is not None:
             return iter(self._kept)
-        raws: Iterable[Raw] = load(self.dataset, self._batches, self.workers)
+        raws: Iterable[RawBatch] = load(self.dataset, self._batches, self.workers)
         if self._small:
             raws = self._kept = [copied(raw) for raw in raws]
         return iter(raws)
@@ -56,12 +56,12 @@ def original_size(sample: Sample) -> tuple[int, int]:
 
 @torch.no_grad()
 def evaluate(network: Adapter, images: TestImages, fabric: Fabric, levels: range | None = None) -> Metrics:
-    """Measure a network on a split. All processes get the whole split's figures; see `answer` and `figures`."""
-    return figures(answer(network, images, fabric, levels), images, network)
+    """Measure a network on a split. All processes get the whole split's figures; see `predict` and `figures`."""
+    return figures(predict(network, images, fabric, levels), images, network)
 
 
 @torch.no_grad()
-def answer(network: Adapter, images: TestImages, fabric: Fabric, levels: range | None = None) -> Answers:
+def predict(network: Adapter, images: TestImages, fabric: Fabric, levels: range | None = None) -> Predictions:
     """Ask a network about a split.
 
     Args:
@@ -71,7 +71,7 @@ def answer(network: Adapter, images: TestImages, fabric: Fabric, levels: range |
         levels: of a pyramid, the numbers of those to look at; by default all.
 
     Returns:
-        On every process, an answer for each image in order: see `Task.answer`.
+        On every process, a prediction for each image in order: see `Task.postprocess`.
     """
     was_training, task = network.training, task_of(network)
     network.eval()
@@ -83,7 +83,7 @@ def answer(network: Adapter, images: TestImages, fabric: Fabric, levels: range |
             indices = [int(index) for _, index in raw.keys]
             sizes = [original_size(images.samples[index]) for index in indices]
             view = (raw.images.shape[2], raw.images.shape[3])
-            found.update(zip(indices, task.answer(network, outputs, view, sizes, levels), strict=True))
+            found.update(zip(indices, task.postprocess(network, outputs, view, sizes, levels), strict=True))
     finally:
         network.train(was_training)
     found = _gathered(found, fabric)
@@ -99,12 +99,12 @@ def _gathered(found: dict[int, Any], fabric: Fabric) -> dict[int, Any]:
     shares: list[Any] = [None] * fabric.world_size
     torch.distributed.all_gather_object(shares, (list(found), torch.stack(values).numpy() if alike else values))
     gathered: dict[int, Any] = {}
-    for indices, answers in shares:  # each share as its own process has sent it
-        sent = torch.from_numpy(answers) if isinstance(answers, np.ndarray) else answers
+    for indices, predictions in shares:  # each share as its own process has sent it
+        sent = torch.from_numpy(predictions) if isinstance(predictions, np.ndarray) else predictions
         gathered |= zip(indices, sent, strict=True)
     return gathered
 
 
-def figures(answers: Answers, images: TestImages, network: Adapter) -> Metrics:
+def figures(predictions: Predictions, images: TestImages, network: Adapter) -> Metrics:
     """Measure answers: see the metrics of the network's task."""
-    return task_of(network).metrics(answers, [sample.label for sample in images.samples], network.spec.classes)
+    return task_of(network).metrics(predictions, [sample.label for sample in images.samples], network.spec.classes)

@@ -10,7 +10,7 @@ from pixeldistill.data.loading import default_workers
 from pixeldistill.data.splits import Splits, load_splits
 from pixeldistill.errors import DataError, RunError
 from pixeldistill.evaluation.evaluate import TestImages, evaluate
-from pixeldistill.recipe.camera import Camera
+from pixeldistill.recipe.camera import InputSpec
 from pixeldistill.recipe.card import read_card
 from pixeldistill.recipe.recipe import Recipe
 from pixeldistill.storage.claims import read_record
@@ -33,7 +33,7 @@ class Measured:
 def measure_run(run: Path, recipe: Recipe | None = None, *, workers: int | None = None, accelerator: str = "auto") -> Measured:
     """Measure a run's last and best weights on the val and test split of its own data, or of a recipe's.
 
-    A recipe's `imaging`, if it has one, is what the images are taken with; else it is what the network was trained for.
+    A recipe's `camera`, if it has one, is what the images are taken with; else it is what the network was trained for.
 
     Raises:
         WeightsError: no finished training there.
@@ -43,10 +43,10 @@ def measure_run(run: Path, recipe: Recipe | None = None, *, workers: int | None 
     card = read_card(folder)
     workers = default_workers() if workers is None else workers
     splits = splits_of_run(folder, recipe, workers=workers)
-    imaging = recipe.imaging if recipe and "imaging" in recipe.model_fields_set else card.imaging
+    camera = recipe.camera if recipe and "camera" in recipe.model_fields_set else card.camera
     fabric = make_fabric(accelerator=accelerator)
     images = {
-        name: TestImages(samples, Camera(card.side, imaging), task_of(card), workers, fabric)
+        name: TestImages(samples, InputSpec(card.image_size, camera), task_of(card), workers, fabric)
         for name in ("val", "test")
         if (samples := getattr(splits, name))
     }

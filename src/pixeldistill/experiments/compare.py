@@ -12,24 +12,24 @@ from pixeldistill.data.check import check_images
 from pixeldistill.data.loading import default_workers
 from pixeldistill.data.splits import Splits, load_splits
 from pixeldistill.display.metric_names import TITLES, decisive
-from pixeldistill.display.tables import Sheet, Sheets
+from pixeldistill.display.tables import TableData, Tables
 from pixeldistill.errors import GivenUp, NetworkError, RecipeError
 from pixeldistill.evaluation.evaluate import TestImages, evaluate
 from pixeldistill.recipe.base import StageRef
-from pixeldistill.recipe.camera import Imaging
+from pixeldistill.recipe.camera import Camera
 from pixeldistill.recipe.expand import expand, teacher_of
 from pixeldistill.recipe.load import parse_recipe
 from pixeldistill.recipe.network import Network
 from pixeldistill.recipe.recipe import Recipe
 from pixeldistill.recipe.stage import Stage
-from pixeldistill.report.comparison import Trained, notes, to_sheet
+from pixeldistill.report.comparison import MethodScores, notes, to_sheet
 from pixeldistill.report.summary import by_stage
 from pixeldistill.report.summary import to_markdown as summarise
-from pixeldistill.runs.equal_compute import settle, training_cost
+from pixeldistill.runs.equal_compute import match_compute, training_cost
 from pixeldistill.runs.execute import run_recipe
-from pixeldistill.runs.outcome import Result
 from pixeldistill.runs.passes import first_folders
 from pixeldistill.runs.provenance import resolve, weights_digest
+from pixeldistill.runs.results import TrainingResult
 from pixeldistill.storage.files import write_file, write_json
 from pixeldistill.storage.records import write_sheets
 from pixeldistill.storage.run_folder import COMPARISON, FIGURES, REFERENCES
@@ -47,7 +47,7 @@ class Comparison:
     """
 
     figure: str
-    students: Mapping[str, Sequence[Trained]]
+    students: Mapping[str, Sequence[MethodScores]]
     teacher: float
     references: Mapping[str, float]
     failure: GivenUp | None = None
@@ -67,7 +67,7 @@ def every_method(recipe: Recipe) -> Recipe:
     possible = {
         name
         for name, method in known.items()
-        if not (recipe.views.mixup and any(term.needs_hard_labels for term in method.terms or ()))
+        if not (recipe.augmentation.mixup and any(term.needs_hard_labels for term in method.terms or ()))
         and (not method.enlarge or all(_may_be_enlarged(student, recipe) for student in recipe.all_students))
         and (not method.stem_stride or all(_takes_a_stem(student) for student in recipe.all_students))
     }
@@ -79,7 +79,7 @@ def _may_be_enlarged(student: Network, recipe: Recipe) -> bool:
     """Return whether a student's images can be enlarged to the teacher's side."""
     assert recipe.teacher is not None
     larger = student.model_copy(update={"enlarge": recipe.teacher.built_for})
-    return student.side < recipe.teacher.side and recipe.rules.may_be_enlarged(larger)
+    return student.image_size < recipe.teacher.image_size and recipe.rules.may_be_enlarged(larger)
 
 
 def _takes_a_stem(student: Network) -> bool:
@@ -97,7 +97,7 @@ def compare(
     """Train what a recipe compares, with all seeds, and tabulate it; what is done already is skipped.
 
     Writes `comparison.md` into the run folder. The rule of equal compute: all methods get equally many updates of the student,
-    but for those that say otherwise; `cost_as` gives as many as another method's whole training costs (see `equal`).
+    but for those that say otherwise; `match_compute_of` gives as many as another method's whole training costs (see `equal`).
 
     Raises:
         PixelDistillError: as `run_recipe`.
@@ -109,9 +109,9 @@ def compare(
     try:
         results = run_recipe(recipe, workers=workers, accelerator=accelerator, console=console)
     except GivenUp as error:
-        results, failure = cast(list[Result], error.results), error
+        results, failure = cast(list[TrainingResult], error.results), error
     splits = check_images(load_splits(recipe.data), recipe.data, default_workers() if workers is None else workers)
-    stages = settle(expand(recipe), len(splits.classes), len(splits.train))
+    stages = match_compute(expand(recipe), len(splits.classes), len(splits.train))
     trained = {result.stage.name for result in results}
     if failure and not all(stage.name in trained for stage in stages if stage.name in _sources(stages)):
         raise failure
@@ -124,19 +124,19 @@ def compare(
     return found
 
 
-def describe(comparison: Comparison) -> Sheets:
+def describe(comparison: Comparison) -> Tables:
     """Put a comparison into tables."""
     references = [[name, f"{100 * share:.1f}"] for name, share in comparison.references.items()]
     students = [to_sheet(label, comparison.teacher, methods) for label, methods in comparison.students.items()]
-    return Sheets([Sheet("", ["reference", "test"], references), *students], notes(comparison.figure))
+    return Tables([TableData("", ["reference", "test"], references), *students], notes(comparison.figure))
 
 
 def _students(
-    recipe: Recipe, stages: Sequence[Stage], results: Sequence[Result], splits: Splits
-) -> dict[str, list[Trained]]:  # fmt: skip
+    recipe: Recipe, stages: Sequence[Stage], results: Sequence[TrainingResult], splits: Splits
+) -> dict[str, list[MethodScores]]:  # fmt: skip
     assert recipe.compare is not None
     by_name = {stage.name: stage for stage in stages}
-    found: dict[str, list[Trained]] = {}
+    found: dict[str, list[MethodScores]] = {}
     for student in recipe.all_students:
         for method in recipe.compare:
             name = f"{method}-{student.label}" if recipe.students else method
@@ -147,7 +147,7 @@ def _students(
                 for which, split in (("last", "val"), ("last", "test"), ("best", "test"))
             )
             epochs, single = by_name[name].schedule.epochs, method in recipe.rules.single_losses()
-            found.setdefault(student.label, []).append(Trained(method, epochs, cost, val, test, best, single))
+            found.setdefault(student.label, []).append(MethodScores(method, epochs, cost, val, test, best, single))
     return found
 
 
@@ -180,11 +180,13 @@ def _references(
             name = f"assistant {recipe.rules.title(stage.teacher)}"
             wanted[f"{name} ({len(wanted)})" if name in wanted else name] = stage.teacher
     smaller = [student for student in recipe.all_students if _may_be_enlarged(student, recipe)]
-    for student in sorted(smaller, key=lambda student: student.side):
-        imaging = student.imaging or recipe.imaging
-        sent = f" ({imaging.words})" if imaging != Imaging() else ""
-        name = f"teacher on images of {student.side}{sent}, enlarged"
-        wanted[name] = teacher.model_copy(update={"side": student.side, "imaging": imaging, "enlarge": teacher.built_for})
+    for student in sorted(smaller, key=lambda student: student.image_size):
+        camera = student.camera or recipe.camera
+        sent = f" ({camera.words})" if camera != Camera() else ""
+        name = f"teacher on images of {student.image_size}{sent}, enlarged"
+        wanted[name] = teacher.model_copy(
+            update={"image_size": student.image_size, "camera": camera, "enlarge": teacher.built_for}
+        )
     fabric = make_fabric(accelerator=accelerator)
     path = recipe.run / REFERENCES
     before = _measured_before(path)
@@ -197,7 +199,7 @@ def _references(
         if before.get(name, {}).get("key") != key:
             built = build_network(network, splits.classes, trained=True, weights=resolve(network.weights, folders))
             images = TestImages(
-                splits.test, network.camera, task_of(recipe), default_workers() if workers is None else workers, fabric
+                splits.test, network.input_spec, task_of(recipe), default_workers() if workers is None else workers, fabric
             )
             before[name] = {"key": key, "figure": decisive(evaluate(built.to(fabric.device), images, fabric))}
             write_json(path, before)

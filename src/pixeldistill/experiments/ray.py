@@ -14,9 +14,9 @@ from pixeldistill.errors import PixelDistillError, RunError
 from pixeldistill.process import tune_process
 
 if TYPE_CHECKING:
-    from pixeldistill.runs.execute import Work
+    from pixeldistill.runs.execute import PreparedRun
 
-Cluster = Callable[["Work", Sequence[str], int], dict[str, str]]
+Cluster = Callable[["PreparedRun", Sequence[str], int], dict[str, str]]
 
 
 def on_ray(address: str = "auto", tasks: int | None = None) -> Cluster:
@@ -48,7 +48,7 @@ def on_ray(address: str = "auto", tasks: int | None = None) -> Cluster:
     cores = cores_of([int(node.get("CPU", 1)) for node in nodes], count)
     share = ray.remote(num_cpus=cores, num_gpus=min(1.0, gpus / count), scheduling_strategy="SPREAD")(train_group)
 
-    def train(work: "Work", names: Sequence[str], until: int) -> dict[str, str]:
+    def train(work: "PreparedRun", names: Sequence[str], until: int) -> dict[str, str]:
         if not names:
             return {}
         context = work.context

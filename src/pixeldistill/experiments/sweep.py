@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 
 from rich.console import Console
 
-from pixeldistill.cost.choose import Choice, choose, cost_of, list_students, with_students
 from pixeldistill.cost.costs import Costs
 from pixeldistill.cost.plan import NEAR
+from pixeldistill.cost.selection import Selection, cost_of, list_students, select_students, with_students
 from pixeldistill.data.check import readable_splits
 from pixeldistill.data.splits import Splits
 from pixeldistill.display.metric_names import decisive
-from pixeldistill.display.tables import Sheets
+from pixeldistill.display.tables import Tables
 from pixeldistill.display.text import in_words
 from pixeldistill.errors import RecipeError
 from pixeldistill.experiments.halving import lost_students, rungs
@@ -21,7 +21,7 @@ from pixeldistill.experiments.ray import Cluster
 from pixeldistill.recipe.recipe import Recipe
 from pixeldistill.recipe.search import Halving
 from pixeldistill.report.frontier import Measured, draw_frontiers, front, to_csv, to_sheet
-from pixeldistill.runs.execute import Work, failures_of, fill_banks, prepare, taken, train
+from pixeldistill.runs.execute import PreparedRun, failures_of, fill_teacher_caches, hold_run_folder, prepare, train
 from pixeldistill.storage.files import write_file
 from pixeldistill.storage.records import read_done, write_sheets
 from pixeldistill.storage.run_folder import DONE, FRONT, FRONTIER, METRICS
@@ -42,7 +42,7 @@ class Sweep:
     failures: Sequence[str]
 
 
-class Lost(NamedTuple):
+class StoppedStudent(NamedTuple):
     """A student that was given up: after which epoch, and what it had reached on val."""
 
     epoch: int
@@ -55,12 +55,12 @@ def sweep(
     workers: int | None = None,
     accelerator: str = "auto",
     console: Console | None = None,
-    tell: Callable[[Choice], None] = lambda choice: None,
+    tell: Callable[[Selection], None] = lambda choice: None,
     cluster: Cluster | None = None,
 ) -> Sweep:
     """Train the candidates that a recipe's budget allows, give up early what is dominated, and find the front.
 
-    The teacher, its bank and the assistants are shared and trained first. Then all students go on to an epoch at which some are
+    The teacher, its cache and the assistants are shared and trained first. Then all students go on to an epoch at which some are
     given up, and the rest to the next such epoch; those with one schedule train side by side. Who is given up follows from the
     students' figures alone, so a sweep that was stopped decides as one that was not. The first of the recipe's seeds is trained.
 
@@ -77,7 +77,7 @@ def sweep(
         PixelDistillError: as `run_recipe`.
     """
     if recipe.candidates is None:
-        raise RecipeError("a sweep needs `candidates`: {networks: [...], sides: [...]}")
+        raise RecipeError("a sweep needs `candidates`: {networks: [...], image_sizes: [...]}")
     console = console or Console()
     fabric = make_fabric(accelerator=accelerator)
     choice: Any = None
@@ -90,7 +90,7 @@ def sweep(
     axes = tuple(recipe.budget) or tuple(axis for axis in AXES if all(getattr(c, axis) is not None for c in costs.values()))
     figure = recipe.rules.headline
     work = prepare(chosen, workers=workers, accelerator=accelerator, console=console)
-    with taken(work, {stage.name for stage in work.stages}):
+    with hold_run_folder(work, {stage.name for stage in work.stages}):
         failures = failures_of(train(work, {stage.name for stage in work.stages} - costs.keys()))
         lost, more = _train_students(work, recipe.halving, costs, axes, figure, cluster)
     fabric.barrier()  # the first process writes what all read
@@ -99,20 +99,20 @@ def sweep(
     measured = [_measured(name, cost, done.get(name), lost.get(name), folders[name]) for name, cost in costs.items()]
     pictures: list[Path] = []
     if fabric.is_global_zero:
-        write_sheets(recipe.run / FRONTIER, Sheets([to_sheet(measured, figure, axes)]))
+        write_sheets(recipe.run / FRONTIER, Tables([to_sheet(measured, figure, axes)]))
         write_file(recipe.run / FRONT, to_csv(measured, axes))
         pictures = draw_frontiers(recipe.run, measured, figure)
     return Sweep(measured, front(measured, axes), pictures, list((failures | more).values()))
 
 
 def _train_students(
-    work: Work,
+    work: PreparedRun,
     halving: Halving | None,
     costs: Mapping[str, Costs],
     axes: Sequence[str],
     figure: str,
     cluster: Cluster | None,
-) -> tuple[dict[str, Lost], dict[str, str]]:
+) -> tuple[dict[str, StoppedStudent], dict[str, str]]:
     """Train students from rung to rung; returns those that were given up, and why others failed."""
     context = work.context
     images, epochs = len(context.splits.val), context.recipe.schedule.epochs
@@ -123,11 +123,11 @@ def _train_students(
         logs = {name: context.folders[name] / METRICS for name in costs}
         return {name: read_column(log, f"val_{figure}")[:until] for name, log in logs.items() if log.is_file()}
 
-    lost: dict[str, Lost] = {}
+    lost: dict[str, StoppedStudent] = {}
     failures: dict[str, str] = {}
     going = sorted(costs, key=lambda name: -costs[name].macs)
     if cluster:
-        fill_banks(work, going)  # once, and not in every task
+        fill_teacher_caches(work, going)  # once, and not in every task
     if halving is None or len(costs) == 1:
         return lost, (cluster or _here)(work, going, epochs)
     for epoch in rungs(halving, epochs):
@@ -136,22 +136,22 @@ def _train_students(
         reached = histories(epoch)
         found = fabric.broadcast(lost_students(reached, paid, halving, epochs, images))
         for name in (name for name in going if name in found and name not in failures):
-            lost[name] = Lost(found[name], reached[name][found[name] - 1])
+            lost[name] = StoppedStudent(found[name], reached[name][found[name] - 1])
             context.say(f"{name}: given up after epoch {found[name]} of {epochs}: others are better for no more")
         going = [name for name in going if name not in found and name not in failures]
         context.say(f"after epoch {epoch} of {epochs}: {len(going)} of {in_words(len(costs), 'student')} go on")
     return lost, failures | (cluster or _here)(work, going, epochs)
 
 
-def _here(work: Work, names: Sequence[str], until: int) -> dict[str, str]:
+def _here(work: PreparedRun, names: Sequence[str], until: int) -> dict[str, str]:
     """Train students in this process."""
     return failures_of(train(work, names, until))
 
 
-def choose_students(recipe: Recipe, splits: Splits, console: Console) -> Choice:
+def choose_students(recipe: Recipe, splits: Splits, console: Console) -> Selection:
     """Measure a recipe's candidates and plan with them; what was measured is kept in the run folder."""
     assert recipe.candidates is not None
-    listed = list_students(recipe.candidates, recipe.imaging, recipe.detector)
+    listed = list_students(recipe.candidates, recipe.camera, recipe.detector)
     done = 0
     with counting(console, "measuring", "pairs") as tell:
 
@@ -164,10 +164,10 @@ def choose_students(recipe: Recipe, splits: Splits, console: Console) -> Choice:
             listed, len(splits.classes), splits.train, latency="latency" in recipe.budget,
             fps=recipe.candidates.fps, cache=recipe.run / "costs", step=step,
         )  # fmt: skip
-    return choose(costed, refused, dict(recipe.budget), NEAR)
+    return select_students(costed, refused, dict(recipe.budget), NEAR)
 
 
-def _measured(name: str, cost: Costs, done: Path | None, lost: Lost | None, folder: str) -> Measured:
+def _measured(name: str, cost: Costs, done: Path | None, lost: StoppedStudent | None, folder: str) -> Measured:
     label = name.removeprefix("distilled-")
     if done is None:
         return Measured(label, cost, lost.val if lost else None, None, lost.epoch if lost else None, folder)

@@ -15,7 +15,7 @@ from pixeldistill.data.splits import Sample
 from pixeldistill.errors import ExportError, PixelDistillError
 from pixeldistill.export.convert import PREFIX
 from pixeldistill.networks.adapter import Adapter
-from pixeldistill.recipe.camera import Camera
+from pixeldistill.recipe.camera import InputSpec
 from pixeldistill.statistics import spread
 from pixeldistill.tasks import task_of
 
@@ -25,17 +25,17 @@ from pixeldistill.tasks import task_of
 class _Views(CalibrationDataReader):  # type: ignore[misc]  # ONNX Runtime has no types
     """What a network is fed, image by image: what ONNX Runtime chooses the integers' ranges by."""
 
-    def __init__(self, network: Adapter, camera: Camera, samples: Sequence[Sample]) -> None:
-        self.feeds = _feeds(network, camera, samples)
+    def __init__(self, network: Adapter, input_spec: InputSpec, samples: Sequence[Sample]) -> None:
+        self.feeds = _feeds(network, input_spec, samples)
 
     def get_next(self) -> dict[str, Any] | None:
         """Return the next one, or None."""
         return next(self.feeds, None)
 
 
-def _feeds(network: Adapter, camera: Camera, samples: Sequence[Sample]) -> Iterator[dict[str, Any]]:
+def _feeds(network: Adapter, input_spec: InputSpec, samples: Sequence[Sample]) -> Iterator[dict[str, Any]]:
     task = task_of(network)
-    images = CameraImages(samples, camera, task.view)
+    images = CameraImages(samples, input_spec, task.view)
     for number in range(len(samples)):
         raw = images[[number]]
         if isinstance(raw, PixelDistillError):
@@ -44,7 +44,7 @@ def _feeds(network: Adapter, camera: Camera, samples: Sequence[Sample]) -> Itera
 
 
 def quantise(
-    converted: onnx.ModelProto, network: Adapter, camera: Camera, samples: Sequence[Sample], count: int
+    converted: onnx.ModelProto, network: Adapter, input_spec: InputSpec, samples: Sequence[Sample], count: int
 ) -> onnx.ModelProto:  # fmt: skip
     """Return a converted network in 8 bits: activations unsigned, weights signed, every channel's in their own range.
 
@@ -55,7 +55,7 @@ def quantise(
     Args:
         converted: by `export.convert`.
         network: the same in PyTorch.
-        camera: what feeds it.
+        input_spec: what feeds it.
         samples: training images, of which `count` are looked at, from all over the split.
         count: see there.
 
@@ -73,7 +73,7 @@ def quantise(
             quant_pre_process(str(plain), str(prepared), skip_symbolic_shape=True)
             kept = outer_layers(onnx.load(str(prepared)).graph)
             quantize_static(
-                str(prepared), str(result), _Views(network, camera, chosen), quant_format=QuantFormat.QDQ, per_channel=True,
+                str(prepared), str(result), _Views(network, input_spec, chosen), quant_format=QuantFormat.QDQ, per_channel=True,
                 weight_type=QuantType.QInt8, activation_type=QuantType.QUInt8, reduce_range=True,
                 nodes_to_exclude=kept, op_types_to_quantize=list(task_of(network).quantised),
             )  # fmt: skip

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from pixeldistill.data.dataset import CameraImages, Raw
+from pixeldistill.data.dataset import CameraImages, RawBatch
 from pixeldistill.data.loading import default_workers, load
 from pixeldistill.data.splits import Sample
 from pixeldistill.evaluation.evaluate import original_size
 from pixeldistill.inference.onnx import Pixels, open_session
 from pixeldistill.networks.adapter import Adapter
-from pixeldistill.recipe.camera import Camera
+from pixeldistill.recipe.camera import InputSpec
 from pixeldistill.tasks import task_of
 
 BATCH = 64
@@ -21,22 +21,24 @@ TURNS, WARM_UP = 30, 5
 
 
 def measure_model(
-    model: bytes, samples: Sequence[Sample], camera: Camera, network: Adapter, workers: int | None = None
+    model: bytes, samples: Sequence[Sample], input_spec: InputSpec, network: Adapter, workers: int | None = None
 ) -> dict[str, Any]:
     """Measure an exported model on images as its camera delivers them; returns the figures of `evaluation.evaluate`."""
     task, session = task_of(network), open_session(model)
-    images = CameraImages(samples, camera, task.view)
+    images = CameraImages(samples, input_spec, task.view)
     workers = default_workers() if workers is None else workers
     size = task.together(BATCH)
     batches = [list(range(first, min(first + size, len(samples)))) for first in range(0, len(samples), size)]
-    answers: list[Any] = []
+    predictions: list[Any] = []
     for raw in load(images, batches, workers):
-        assert isinstance(raw, Raw)
+        assert isinstance(raw, RawBatch)
         outputs = session.run(None, {"image": raw.images.permute(0, 2, 3, 1).contiguous().numpy()})
         view = (raw.images.shape[2], raw.images.shape[3])
         sizes = [original_size(samples[int(index)]) for _, index in raw.keys]
-        answers += [task.from_arrays(a, view, of) for a, of in zip(task.split_outputs(outputs, len(sizes)), sizes, strict=True)]
-    return task.metrics(answers, [sample.label for sample in samples], network.spec.classes)
+        predictions += [
+            task.from_arrays(a, view, of) for a, of in zip(task.split_outputs(outputs, len(sizes)), sizes, strict=True)
+        ]
+    return task.metrics(predictions, [sample.label for sample in samples], network.spec.classes)
 
 
 def speed_up(slower: bytes, faster: bytes, image: Pixels) -> float:

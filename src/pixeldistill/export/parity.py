@@ -16,12 +16,12 @@ from pixeldistill.errors import ExportError
 from pixeldistill.export.convert import PREFIX
 from pixeldistill.inference.onnx import Pixels, open_session
 from pixeldistill.networks.adapter import Adapter
-from pixeldistill.recipe.camera import Imaging
+from pixeldistill.recipe.camera import Camera
 from pixeldistill.tasks import Task, task_of
 from pixeldistill.tasks.base import Compared
 
 RAW_BOUND = 1e-3  # of what the network gives, relative to its largest value, or to 1
-ANSWER_BOUND = 0.05  # of a probability, from the file to the answer: the two resize to 8 bits with other roundings
+PREDICTION_BOUND = 0.05  # of a probability, from the file to the answer: the two resize to 8 bits with other roundings
 LOST_BOUND = 0.02  # of a detector's objects: some lie so close to a threshold that a rounding decides
 
 
@@ -37,14 +37,14 @@ class Parity:
     """
 
     raw: float
-    answer: float
+    prediction: float
     unmatched: float
     objects: int
     images: int
 
 
-def compare_answers(
-    model: onnx.ModelProto, network: Adapter, imaging: Imaging, paths: Sequence[Path], bits: int | None = None
+def compare_predictions(
+    model: onnx.ModelProto, network: Adapter, camera: Camera, paths: Sequence[Path], bits: int | None = None
 ) -> Parity:  # fmt: skip
     """Ask an exported model and its network of the same images."""
     task, network = task_of(network), network.eval().cpu()
@@ -57,13 +57,13 @@ def compare_answers(
 
     def compared_on(path: Path) -> Compared:
         image = read_image(path, bits=bits)
-        view = received_view(image, network.spec.image_size[0], imaging, task)
+        view = received_view(image, network.spec.image_size[0], camera, task)
         return task.compare(session, PREFIX, network, deployed, view[None], image)
 
     compared = [compared_on(path) for path in paths]
     lost, sure = (sum(column) for column in zip(*(one[2:] for one in compared), strict=True))
-    raw, answer = (float(np.max(column)) for column in zip(*(one[:2] for one in compared), strict=True))  # NaN where one is
-    return Parity(raw, answer, lost / max(1, sure), sure, len(paths))
+    raw, prediction = (float(np.max(column)) for column in zip(*(one[:2] for one in compared), strict=True))  # NaN where one is
+    return Parity(raw, prediction, lost / max(1, sure), sure, len(paths))
 
 
 def check_parity(parity: Parity, *, force: bool = False) -> list[str]:
@@ -81,10 +81,10 @@ def check_parity(parity: Parity, *, force: bool = False) -> list[str]:
         if not force:
             raise ExportError(f"{told}: export by another version of PyTorch, or keep the file as it is by --force")
         warnings.append(told)
-    if not parity.answer <= ANSWER_BOUND:
+    if not parity.prediction <= PREDICTION_BOUND:
         warnings.append(
-            f"from file to answer its probabilities differ from PyTorch's by up to {parity.answer:.2g}: answers hang on single "
-            "grey levels, by which two resizes differ; `imaging.noise` (8, for example) teaches a network not to"
+            f"from image file to prediction its probabilities differ from PyTorch's by up to {parity.prediction:.2g}: they "
+            "hang on single grey levels, by which two resizes differ; `camera.noise` (8, for example) teaches a network not to"
         )
     if not parity.unmatched <= LOST_BOUND:
         what = f"{parity.unmatched:.1%} of PyTorch's and its {in_words(parity.objects, 'object')} are not found by the other"
@@ -92,7 +92,7 @@ def check_parity(parity: Parity, *, force: bool = False) -> list[str]:
     return warnings
 
 
-def received_view(image: Pixels, side: int, imaging: Imaging, task: Task) -> Tensor:
+def received_view(image: Pixels, image_size: int, camera: Camera, task: Task) -> Tensor:
     """Return the view (3, h, w), uint8, of an image that a camera has sent."""
-    view = task.view(image, side, imaging)
-    return to_tensor(photograph(view.permute(1, 2, 0).contiguous().numpy(), imaging.received, ()))
+    view = task.view(image, image_size, camera)
+    return to_tensor(photograph(view.permute(1, 2, 0).contiguous().numpy(), camera.received, ()))

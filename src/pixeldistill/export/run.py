@@ -19,10 +19,10 @@ from pixeldistill.evaluation.rerun import splits_of_run
 from pixeldistill.export.convert import PREFIX, convert
 from pixeldistill.export.integers import quantise
 from pixeldistill.export.measure import measure_model, speed_up
-from pixeldistill.export.parity import Parity, check_parity, compare_answers, received_view
+from pixeldistill.export.parity import Parity, check_parity, compare_predictions, received_view
 from pixeldistill.inference.onnx import CARD, FORMAT
 from pixeldistill.machine import integer_instructions, machine
-from pixeldistill.recipe.camera import Camera
+from pixeldistill.recipe.camera import InputSpec
 from pixeldistill.recipe.card import NetworkCard, read_card
 from pixeldistill.statistics import spread
 from pixeldistill.storage.files import write_file
@@ -78,14 +78,14 @@ def export_run(
         raise ExportError(f"{out} should end in .onnx: that is how `predict` knows an exported file")
     network = load_trained(folder, weights).eval().cpu()
     splits = None if images and not int8 else splits_of_run(folder, workers=workers)
-    imaging = card.imaging
+    camera = card.camera
     paths = spread(find_images(images).images if images else [sample.path for sample in splits.val] if splits else [], CHECKED)
     if not paths:
         raise ExportError(f"{images} holds no image to check the file with")
     converted = convert(network)
     task = task_of(network)
-    model = task.assemble(converted, network, imaging, PREFIX)
-    parity = compare_answers(model, network, imaging, paths, card.bits)
+    model = task.assemble(converted, network, camera, PREFIX)
+    parity = compare_predictions(model, network, camera, paths, card.bits)
     warnings = check_parity(parity, force=force)
     done = read_done(folder / DONE)[weights]
     figures = {split: _plain(found) for split, found in done.items()}
@@ -93,16 +93,16 @@ def export_run(
     written = [_write(model, out, described | {"precision": "float32", "figures": figures}, parity, warnings)]
     if int8:
         assert splits is not None
-        camera = Camera(card.side, imaging)
-        quantised = quantise(converted, network, camera, splits.train, CALIBRATED)
-        small = task.assemble(quantised, network, imaging, PREFIX)
+        input_spec = InputSpec(card.image_size, camera)
+        quantised = quantise(converted, network, input_spec, splits.train, CALIBRATED)
+        small = task.assemble(quantised, network, camera, PREFIX)
         reached = {
-            name: _plain(measure_model(small.SerializeToString(), samples, camera, network, workers))
+            name: _plain(measure_model(small.SerializeToString(), samples, input_spec, network, workers))
             for name in ("val", "test")
             if (samples := getattr(splits, name))
         }
-        apart = compare_answers(small, network, imaging, paths, card.bits)
-        image = received_view(read_image(paths[0], bits=card.bits), card.side, imaging, task)
+        apart = compare_predictions(small, network, camera, paths, card.bits)
+        image = received_view(read_image(paths[0], bits=card.bits), card.image_size, camera, task)
         pair = (model.SerializeToString(), small.SerializeToString())
         speed = {
             "processor": machine(),
@@ -135,7 +135,7 @@ def _plain(metrics: dict[str, Any]) -> dict[str, Any]:
 
 def _card(card: NetworkCard, folder: Path, weights: str) -> dict[str, Any]:
     """Describe the file: what a user must know of it where no run folder is."""
-    kept = {"network", "side", "classes", "imaging", "bits", "patch", "options", "detector", "stage", "seed"}
+    kept = {"network", "image_size", "classes", "camera", "bits", "patch_size", "options", "detector", "stage", "seed"}
     return {
         "format": FORMAT,
         "task": card.task,

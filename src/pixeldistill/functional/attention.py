@@ -3,7 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor
 
-from pixeldistill.functional.sizes import same_size, widened
+from pixeldistill.functional.sizes import in_float32, same_size
 
 
 def attention_transfer(student_map: Tensor, teacher_map: Tensor) -> Tensor:
@@ -28,4 +28,4 @@ def attention_transfer(student_map: Tensor, teacher_map: Tensor) -> Tensor:
 
 
 def _attention(feature: Tensor) -> Tensor:
-    return F.normalize(widened(feature).square().mean(dim=1).flatten(1))
+    return F.normalize(in_float32(feature).square().mean(dim=1).flatten(1))

@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pixeldistill.errors import ShapeError
-from pixeldistill.functional.sizes import full_precision, widened
+from pixeldistill.functional.sizes import full_precision, in_float32
 
 
 def inter_channel_correlation(student_map: Tensor, teacher_map: Tensor) -> Tensor:
@@ -35,6 +35,6 @@ def inter_channel_correlation(student_map: Tensor, teacher_map: Tensor) -> Tenso
 
 
 def _correlation(feature: Tensor) -> Tensor:
-    channels = widened(feature).flatten(2)
+    channels = in_float32(feature).flatten(2)
     with full_precision(channels):
         return F.normalize(channels @ channels.transpose(1, 2), dim=2)

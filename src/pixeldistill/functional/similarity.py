@@ -3,7 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor
 
-from pixeldistill.functional.sizes import full_precision, widened
+from pixeldistill.functional.sizes import full_precision, in_float32
 
 
 def similarity_preserving(student_map: Tensor, teacher_map: Tensor) -> Tensor:
@@ -30,6 +30,6 @@ def similarity_preserving(student_map: Tensor, teacher_map: Tensor) -> Tensor:
 
 
 def _similarity(feature: Tensor) -> Tensor:
-    rows = widened(feature).flatten(1)
+    rows = in_float32(feature).flatten(1)
     with full_precision(rows):
         return F.normalize(rows @ rows.T)

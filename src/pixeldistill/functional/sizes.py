@@ -14,11 +14,11 @@ def same_size(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def full_precision(feature: Tensor) -> AbstractContextManager[object]:
-    """Switch mixed precision off: sums over a whole map overflow in half precision. See `widened`."""
+    """Switch mixed precision off: sums over a whole map overflow in half precision. See `in_float32`."""
     return torch.autocast(feature.device.type, enabled=False)
 
 
-def widened(feature: Tensor) -> Tensor:
+def in_float32(feature: Tensor) -> Tensor:
     """Return a map in single precision at least."""
     return feature.to(torch.promote_types(feature.dtype, torch.float32))
 

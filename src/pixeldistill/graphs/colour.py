@@ -1,14 +1,14 @@
 """Taking colours away, as an ONNX graph."""
 
-from pixeldistill.recipe.camera import Imaging
+from pixeldistill.recipe.camera import Camera
 
 
-def coloured(imaging: Imaging, before: str, after: str) -> str:
+def coloured(camera: Camera, before: str, after: str) -> str:
     """Take a grey camera's colours away: the luma of ITU-R 601, as Pillow has it, in all three channels.
 
     In whole numbers that floats hold exactly: not every runtime cuts off what a division of integers leaves.
     """
-    if imaging.colour == "rgb":
+    if camera.colour == "rgb":
         return f"    {after} = Identity ({before})\n"
     return f"""
     colours = Cast <to = 1> ({before})

@@ -7,7 +7,7 @@ runtime rounds otherwise, and the weights from fractions of whole numbers.
 import onnx
 import onnx.parser
 
-from pixeldistill.recipe.camera import Imaging
+from pixeldistill.recipe.camera import Camera
 
 OPSET, IR_VERSION = 20, 10
 
@@ -131,14 +131,14 @@ def _matrix(m: str, axis: int, kernel: str, first: str, count: str, *, transpose
 """
 
 
-def resized(imaging: Imaging, first: str, count: str) -> str:
+def resized(camera: Camera, first: str, count: str) -> str:
     """Resize to `new_sides`, antialiased, to 8-bit images, of which a part is wanted: two products with small matrices.
 
     Between the two the image is rounded to 8 bits, as Pillow and PyTorch do.
     """
     return f"""
-{_matrix("across", 1, imaging.kernel, first, count, transposed=True)}
-{_matrix("down", 0, imaging.kernel, first, count, transposed=False)}
+{_matrix("across", 1, camera.kernel, first, count, transposed=True)}
+{_matrix("down", 0, camera.kernel, first, count, transposed=False)}
     darkest = Constant <value = float {{0.0}}> ()
     brightest = Constant <value = float {{255.0}}> ()
     levels_in = Cast <to = 1> (channels_first)

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pixeldistill.display.text import printable, shown
 from pixeldistill.errors import ExportError, nearest
 from pixeldistill.inference.results import read_images
-from pixeldistill.recipe.base import Side
+from pixeldistill.recipe.base import ImageSize
 from pixeldistill.tasks import TASKS
 from pixeldistill.tasks.base import Result
 
@@ -48,7 +48,7 @@ class _Card(BaseModel):
     format: Literal[2]
     task: Annotated[str, AfterValidator(_known_task)]
     classes: tuple[str, ...] = Field(min_length=1)
-    side: Side
+    image_size: ImageSize
     bits: int | None = Field(None, ge=8, le=16)
 
 
@@ -87,9 +87,9 @@ class ExportedModel:
         self.card = read_card(self.session, str(path))
         self.task = TASKS[self.card["task"]]
         takes = [(node.name, node.type, len(node.shape)) for node in self.session.get_inputs()]
-        answers = [node.name for node in self.session.get_outputs()]
-        if takes != [("image", "tensor(uint8)", 4)] or tuple(answers) != self.task.outputs:
-            raise ExportError(f"{path} was not made by `pixeldistill export`: it takes {takes} and answers {answers}")
+        predictions = [node.name for node in self.session.get_outputs()]
+        if takes != [("image", "tensor(uint8)", 4)] or tuple(predictions) != self.task.outputs:
+            raise ExportError(f"{path} was not made by `pixeldistill export`: it takes {takes} and answers {predictions}")
         self.title, self.bits = str(path), self.card.get("bits")
         self.classes: tuple[str, ...] = tuple(self.card["classes"])
         self.pictures = path.with_name(f"{path.stem}-predictions")
@@ -97,12 +97,12 @@ class ExportedModel:
     def run(self, images: Pixels) -> list[NDArray[Any]]:
         """Ask it of images (N, H, W, 3): probabilities (N, classes); or boxes, probabilities, classes, numbers of the images."""
         try:
-            answers = [np.asarray(output) for output in self.session.run(None, {"image": images})]
+            predictions = [np.asarray(output) for output in self.session.run(None, {"image": images})]
         except Exception as error:  # of ONNX Runtime's own
             raise ExportError(f"{self.title} cannot be run: {_first_line(error)}") from error
-        if not self.task.check_outputs(answers, len(images), len(self.classes)):
+        if not self.task.check_outputs(predictions, len(images), len(self.classes)):
             raise ExportError(f"{self.title} does not answer what its card says: it was not made by `pixeldistill export`")
-        return answers
+        return predictions
 
     def predict(self, files: Sequence[str | Path], top: int = 5, min_score: float = 0.3) -> list[Result]:
         """Ask about image files, and the images in folders, of any size; see `torch.Predictor`."""
@@ -111,8 +111,8 @@ class ExportedModel:
             if image is None:
                 results.append(self.task.unreadable(path, error or ""))
                 continue
-            (answer,) = self.task.split_outputs(self.run(self.task.prepare_image(image)[None]), 1)
-            results.append(self.task.result(path, answer, self.classes, top, min_score))
+            (prediction,) = self.task.split_outputs(self.run(self.task.prepare_image(image)[None]), 1)
+            results.append(self.task.result(path, prediction, self.classes, top, min_score))
         return results
 
 

@@ -17,7 +17,7 @@ from pixeldistill.tasks import Task
 from pixeldistill.tasks.base import Result
 
 
-class Asked(Protocol):
+class ImagePredictor(Protocol):
     """A network that can be asked: a run's, by PyTorch, or an exported one."""
 
     title: str

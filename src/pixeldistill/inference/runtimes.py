@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pixeldistill.errors import ExportError, nearest
-from pixeldistill.inference.results import Asked
+from pixeldistill.inference.results import ImagePredictor
 from pixeldistill.plugins import load, with_installed
 
 
@@ -17,7 +17,7 @@ class Runtime:
     """A kind of exported file.
 
     suffix: of its files, with the dot.
-    opener: `module:class`, called with a file's path; asked as `inference.results.Asked` is.
+    opener: `module:class`, called with a file's path; asked as `inference.results.ImagePredictor` is.
     converter: `module:function`, called with the path of a finished ONNX file and the path to write; none of ONNX itself.
     """
 
@@ -46,7 +46,7 @@ def runtime_named(name: str) -> Runtime:
     return known[name]
 
 
-def open_exported(path: Path) -> Asked | None:
+def open_exported(path: Path) -> ImagePredictor | None:
     """Open an exported file by its suffix; None where no runtime has such files.
 
     Raises:
@@ -56,7 +56,7 @@ def open_exported(path: Path) -> Asked | None:
     runtime = next(known, None)
     if runtime is None:
         return None
-    opened: Asked = load(runtime.opener)(path)
+    opened: ImagePredictor = load(runtime.opener)(path)
     return opened
 
 

@@ -34,12 +34,12 @@ class Predictor:
     def __init__(self, run: str | Path, weights: str = "last") -> None:
         self.folder = find_run(Path(run))
         card = read_card(self.folder)
-        self.task, self.classes, self.side, self.bits, self.imaging = (
+        self.task, self.classes, self.image_size, self.bits, self.camera = (
             task_of(card),
             card.classes,
-            card.side,
+            card.image_size,
             card.bits,
-            card.imaging,
+            card.camera,
         )
         self.network: Adapter = load_trained(self.folder, weights).eval()
         self.title, self.pictures = f"{self.folder}, {weights} epoch", self.folder / PREDICTIONS
@@ -53,8 +53,8 @@ class Predictor:
             min_score: of a detector, the probability below which an object is not told; under 0.05 none is kept.
 
         Returns:
-            For each image a `Prediction` with its likeliest classes, or a `Detection` with the objects in it; of one that cannot
-            be read, with its `error` alone.
+            For each image a `ClassificationResult` with its likeliest classes, or a `DetectionResult` with the objects in
+            it; of one that cannot be read, its `error` alone.
 
         Raises:
             DataError: a path that is not there, a folder without images, no path at all.
@@ -72,27 +72,27 @@ class Predictor:
             if image is None:
                 errors[path] = error
             else:
-                views.append(self._received(self.task.view(image, self.side, self.imaging)))
+                views.append(self._received(self.task.view(image, self.image_size, self.camera)))
                 sizes.append((image.shape[0], image.shape[1]))
-        answers = iter(self._answers(views, sizes))
+        predictions = iter(self._predictions(views, sizes))
         for path in paths:
             if path in errors:
                 yield self.task.unreadable(path, errors[path] or "")
             else:
-                yield self.task.result(path, next(answers), self.classes, top, min_score)
+                yield self.task.result(path, next(predictions), self.classes, top, min_score)
 
     @torch.inference_mode()
-    def _answers(self, views: Sequence[Tensor], sizes: Sequence[tuple[int, int]]) -> list[Any]:
+    def _predictions(self, views: Sequence[Tensor], sizes: Sequence[tuple[int, int]]) -> list[Any]:
         """Return an answer for each view of an image of a size."""
-        answers: list[Any] = []
+        predictions: list[Any] = []
         together = self.task.together(BATCH)
         for start in range(0, len(views), together):
             part = torch.stack(list(views[start : start + together]))
             view = (part.shape[2], part.shape[3])
             outputs = self.network(to_unit(part))
-            answers += self.task.answer(self.network, outputs, view, sizes[start : start + together])
-        return answers
+            predictions += self.task.postprocess(self.network, outputs, view, sizes[start : start + together])
+        return predictions
 
     def _received(self, view: Tensor) -> Tensor:
         """Take a file for what the camera has sent: its colours may still go, its noise and its codec have been at work."""
-        return to_tensor(photograph(view.permute(1, 2, 0).contiguous().numpy(), self.imaging.received, ()))
+        return to_tensor(photograph(view.permute(1, 2, 0).contiguous().numpy(), self.camera.received, ()))

@@ -20,16 +20,23 @@ _FLEXIBLE: tuple[dict[str, Any], ...] = ({"dynamic_img_size": True}, {"strict_im
 
 
 def create_net(
-    name: str, num_classes: int, side: int, weights: str, patch: int | None, options: dict[str, Any], *, flexible: bool = False
+    name: str,
+    num_classes: int,
+    image_size: int,
+    weights: str,
+    patch_size: int | None,
+    options: dict[str, Any],
+    *,
+    flexible: bool = False,
 ) -> tuple[nn.Module, dict[str, Any]]:
     """Make the bare network; returns it with its configuration (mean and std).
 
     Args:
         name: of the architecture.
         num_classes: of its prediction.
-        side: of its images in pixels.
+        image_size: of its images in pixels.
         weights: "pretrained" downloads timm's, unless a package has them; anything else leaves them fresh.
-        patch: patch size of a ViT.
+        patch_size: patch size of a ViT.
         options: passed on to the constructor.
         flexible: whether images of other sizes must be taken too.
 
@@ -37,14 +44,14 @@ def create_net(
         NetworkError: an unknown name, a network that cannot be built so, or pretrained weights that cannot be had.
     """
     download = weights == "pretrained" and packaged_weights(name) is None
-    if patch is not None:
-        options["patch_size"] = patch
+    if patch_size is not None:
+        options["patch_size"] = patch_size
     if name.startswith(TORCHVISION):
         if name not in SHUFFLENETS:
             raise NetworkError(f"unknown network {name!r}: of torchvision, {nearest(name, SHUFFLENETS)}; timm has the rest")
         create: Callable[[bool], nn.Module] = partial(_create_torchvision, name, num_classes, options)
     elif timm.is_model(name):
-        create = partial(_create_timm, name, num_classes, side, options, flexible)
+        create = partial(_create_timm, name, num_classes, image_size, options, flexible)
     else:
         raise NetworkError(f"unknown network {name!r}: {nearest(likely_name(name), timm.list_models())}")
     try:
@@ -55,7 +62,7 @@ def create_net(
                 f"the pretrained weights of {name} could not be had ({type(error).__name__}): connect to the network"
                 f"{_installable(name)}, or set the `weights` of {name} to a file, a former run or none"
             ) from error
-        what = f"{name} cannot be built at {side}×{side} with {options or 'no options'}"
+        what = f"{name} cannot be built at {image_size}×{image_size} with {options or 'no options'}"
         raise NetworkError(f"{what}: {one_line(error)}") from error
     return net, getattr(net, "pretrained_cfg", {"mean": IMAGENET_MEAN, "std": IMAGENET_STD})
 
@@ -74,10 +81,12 @@ def _succeeds(create: Callable[[bool], nn.Module]) -> bool:
     return True
 
 
-def _create_timm(name: str, num_classes: int, side: int, options: dict[str, Any], flexible: bool, download: bool) -> nn.Module:
+def _create_timm(
+    name: str, num_classes: int, image_size: int, options: dict[str, Any], flexible: bool, download: bool
+) -> nn.Module:
     """Create a timm network, telling it the image size, and that others will come, if it wants to know."""
     settings = {"pretrained": download, "num_classes": num_classes, **options}
-    for told in [{"img_size": side} | ways for ways in (_FLEXIBLE if flexible else ({},))] + [{}]:
+    for told in [{"img_size": image_size} | ways for ways in (_FLEXIBLE if flexible else ({},))] + [{}]:
         try:
             net = timm.create_model(name, **told, **settings)
         except TypeError as error:
@@ -101,20 +110,27 @@ def set_stem_stride(net: nn.Module, name: str, stride: int) -> int:
     """Set the first convolution's stride; returns the one that it had."""
     module = net.conv1[0] if isinstance(net, torchvision.models.ShuffleNetV2) else input_module(net)[0]
     if not isinstance(module, nn.Conv2d):
-        raise NetworkError(f"{name} has patches, no convolution whose stride could be set: choose `patch` instead")
+        raise NetworkError(f"{name} has patches, no convolution whose stride could be set: choose `patch_size` instead")
     before = int(module.stride[0])
     module.stride = (stride, stride)
     return before
 
 
 def create_backbone(
-    name: str, num_classes: int, side: int, weights: str, patch: int | None, options: dict[str, Any], *, flexible: bool = False
+    name: str,
+    num_classes: int,
+    image_size: int,
+    weights: str,
+    patch_size: int | None,
+    options: dict[str, Any],
+    *,
+    flexible: bool = False,
 ) -> tuple[nn.Module, Any, list[str]]:
     """Make the bare network and load its weights, if they are pretrained or a file; see `create_net` and `load_weights`.
 
     Its prediction, for another number of classes than the weights', is fresh. Returns the network, its configuration, and notes.
     """
-    net, config = create_net(name, num_classes, side, weights, patch, options, flexible=flexible)
+    net, config = create_net(name, num_classes, image_size, weights, patch_size, options, flexible=flexible)
     if weights == "pretrained" and (package := packaged_weights(name)):
         load_weights(net, package, name, num_classes, trained=False)
     elif weights not in ("none", "pretrained"):

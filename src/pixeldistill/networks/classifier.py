@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from pixeldistill.errors import NetworkError
 from pixeldistill.functional.reconstruction import normalise
-from pixeldistill.functional.sizes import widened
+from pixeldistill.functional.sizes import in_float32
 from pixeldistill.networks.adapter import Adapter
 from pixeldistill.networks.backbone import create_net, one_line, set_stem_stride
-from pixeldistill.networks.input_tap import InputTap, input_module, patch_size
+from pixeldistill.networks.input_tap import InputTap, find_patch_size, input_module
 from pixeldistill.networks.weights.load import load_weights, packaged_weights
 from pixeldistill.types import FeatureSpec, MapSpec, Outputs
 
@@ -50,7 +50,9 @@ class Classifier(Adapter):
             net = cast(Any, self.net)
             last, features = net.forward_intermediates(normalised, indices=self._indices, output_fmt="NCHW")
             prediction = net.forward_head(last)
-        return Outputs(widened(prediction), self.tap.take(), tuple(features))  # losses of rounded logits would drown small ones
+        return Outputs(
+            in_float32(prediction), self.tap.take(), tuple(features)
+        )  # losses of rounded logits would drown small ones
 
     @property
     def backbone(self) -> nn.Module:
@@ -70,7 +72,7 @@ def build_classifier(
     image_size: int,
     *,
     weights: str = "none",
-    patch: int | None = None,
+    patch_size: int | None = None,
     options: Mapping[str, Any] | None = None,
     classes: tuple[str, ...] | None = None,
     trained: bool = False,
@@ -86,7 +88,7 @@ def build_classifier(
         num_classes: size of the prediction.
         image_size: side of the square image in pixels; position embeddings are made or resampled for it.
         weights: "none", "pretrained" (an installed weights package, else timm's download), a file, or a run folder.
-        patch: patch size of a ViT; its patch embedding is resampled.
+        patch_size: patch size of a ViT; its patch embedding is resampled.
         options: passed on to the constructor (`drop_path_rate`, ...).
         classes: names of the classes, compared with those of a former run.
         trained: the weights must hold the prediction for these classes (a frozen teacher); otherwise a classifier of
@@ -101,7 +103,7 @@ def build_classifier(
         WeightsError: weights that cannot be read or do not fit.
     """
     built_for = enlarge or image_size
-    net, config = create_net(name, num_classes, built_for, weights, patch, dict(options or {}))
+    net, config = create_net(name, num_classes, built_for, weights, patch_size, dict(options or {}))
     nominal = built_for
     if stem_stride:
         nominal = round(built_for * set_stem_stride(net, name, stem_stride) / stem_stride)
@@ -109,7 +111,7 @@ def build_classifier(
     if weights == "pretrained" and (package := packaged_weights(name)):
         load_weights(net, package, name, num_classes, trained=False)
     elif weights not in ("none", "pretrained"):
-        notes = load_weights(net, weights, name, num_classes, trained=trained, side=built_for, classes=classes)
+        notes = load_weights(net, weights, name, num_classes, trained=trained, image_size=built_for, classes=classes)
     try:
         classifier = Classifier(net, mean or tuple(config["mean"]), std or tuple(config["std"]), enlarge)
         classifier.notes += notes
@@ -128,12 +130,12 @@ def _run_shufflenet(net: torchvision.models.ShuffleNetV2, image: Tensor) -> tupl
 
 
 @torch.no_grad()
-def _check(classifier: Classifier, name: str, side: int, nominal: int) -> None:
+def _check(classifier: Classifier, name: str, image_size: int, nominal: int) -> None:
     """Run the network on noise: sets `spec`, whether the input feature must be copied, and which maps are kept."""
     net = classifier.net
     was_training = classifier.training
     classifier.eval()
-    image = torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(0))
+    image = torch.rand(2, 3, image_size, image_size, generator=torch.Generator().manual_seed(0))
     try:
         outputs = classifier(image)
         if len(outputs.features) > MAX_MAPS:
@@ -155,16 +157,18 @@ def _check(classifier: Classifier, name: str, side: int, nominal: int) -> None:
         raise NetworkError("its maps and its prediction do not come from one forward pass")
     classifier.spec = FeatureSpec(
         "classification",
-        (side, side),
+        (image_size, image_size),
         outputs.logits.shape[1],
         MapSpec(*outputs.input_feature.shape[1:]),
         tuple(MapSpec(*m.shape[1:]) for m in outputs.features),
-        nominal=nominal if nominal != side else None,
+        nominal=nominal if nominal != image_size else None,
     )
-    patch = patch_size(net)
-    side = classifier.enlarge or side
-    if patch and side % patch:
-        classifier.notes.append(f"{name}: patches of {patch} leave {side % patch} of {side} pixels unseen; choose `patch`")
+    patch_size = find_patch_size(net)
+    image_size = classifier.enlarge or image_size
+    if patch_size and image_size % patch_size:
+        classifier.notes.append(
+            f"{name}: patches of {patch_size} leave {image_size % patch_size} of {image_size} pixels unseen; choose `patch_size`"
+        )
     classifier.train(was_training)
 
 

@@ -46,8 +46,10 @@ class InputTap:
             return feature
         if feature.ndim == 4:
             return feature.permute(0, 3, 1, 2)
-        patch = patch_size(self.net)
-        height, width = (size[0] // patch, size[1] // patch) if size and patch else _grid(self.net, feature.shape[1])
+        patch_size = find_patch_size(self.net)
+        height, width = (
+            (size[0] // patch_size, size[1] // patch_size) if size and patch_size else _grid(self.net, feature.shape[1])
+        )
         grid = feature[:, feature.shape[1] - height * width :]
         return grid.transpose(1, 2).reshape(feature.shape[0], -1, height, width)
 
@@ -87,7 +89,7 @@ def _grid(net: nn.Module, tokens: int) -> tuple[int, int]:
     raise NetworkError(f"its {tokens} tokens form no grid")
 
 
-def patch_size(net: nn.Module) -> int | None:
+def find_patch_size(net: nn.Module) -> int | None:
     """Return a ViT's patch size, if images are not padded to it."""
     size = getattr(getattr(net, "patch_embed", None), "patch_size", None)
     flexible = getattr(getattr(net, "patch_embed", None), "dynamic_img_pad", False)

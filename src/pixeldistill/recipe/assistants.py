@@ -12,9 +12,9 @@ NetworkT = TypeVar("NetworkT", bound=Network)
 def assistants_of(recipe: Recipe, teacher: str | Network) -> tuple[list[StageEntry], dict[str, str | Network]]:
     """Return the assistants that are to be trained, and every student's: its name, or the network that is given.
 
-    Students share one of their architecture, or the one that the recipe names; detectors only if it exposes the same levels to
+    Students share one of their architecture, or the one that the recipe names; detectors only if it shares the same levels with
     them, which it is trained for. Assistants are taught live: each is trained once, and the large maps that its terms may want
-    would make a bank large.
+    would make a teacher cache large.
 
     Source:
         TAS of Pixel Distillation (TPAMI 2024): model compression T → A at the large side, then input compression A → S.
@@ -27,11 +27,11 @@ def assistants_of(recipe: Recipe, teacher: str | Network) -> tuple[list[StageEnt
         own = said.network is None
         network = Network(
             network=student.network if said.network is None else said.network,
-            side=said.side or recipe.teacher.side,
+            image_size=said.image_size or recipe.teacher.image_size,
             weights=said.start(student.weights),
-            patch=student.patch if own and said.patch is None else said.patch,
+            patch_size=student.patch_size if own and said.patch_size is None else said.patch_size,
             options=student.options if own and not said.options else said.options,
-            imaging=recipe.imaging.optics if recipe.imaging.alters else None,
+            camera=recipe.camera.optics if recipe.camera.alters else None,
         )
         network = rules.assistant_of(network, said, student, recipe)
         if said.given:

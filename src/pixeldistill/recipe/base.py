@@ -25,7 +25,7 @@ def _name_of_file(text: str) -> str:
 
 
 UserPath = Annotated[Path, AfterValidator(_at_home)]  # `~` is the user's home
-Side = Annotated[int, Field(ge=8, le=8192)]  # of an image, in pixels
+ImageSize = Annotated[int, Field(ge=8, le=8192)]  # of an image, in pixels
 Count = Annotated[int, Field(ge=1, le=1_000_000)]  # of epochs, of images in a batch, …
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Channels = tuple[float, float, float]  # red, green, blue

@@ -9,7 +9,7 @@ from pixeldistill.recipe.base import Strict
 QUALITY = 85
 
 
-class Imaging(Strict):
+class Camera(Strict):
     """The deployed camera: how an image of the network's side comes from the scene, and how it is sent."""
 
     kernel: Literal["bilinear", "bicubic"] = Field("bilinear", description="of the resizing, always antialiased")
@@ -20,7 +20,7 @@ class Imaging(Strict):
     quality: int | None = Field(None, ge=1, le=100, description=f"of jpeg and webp; by default {QUALITY}")
 
     @model_validator(mode="after")
-    def _possible(self) -> "Imaging":
+    def _possible(self) -> "Camera":
         if self.quality is not None and not self.lossy:
             raise ValueError(f"codec {self.codec!r} loses nothing, so it has no `quality`: leave it out, or send jpeg or webp")
         return self
@@ -36,20 +36,20 @@ class Imaging(Strict):
         return self.colour == "grey" or self.noise > 0 or self.lossy
 
     @property
-    def optics(self) -> "Imaging":
+    def optics(self) -> "Camera":
         """The same without sensor and codec: what a network is fed that is not deployed."""
-        return Imaging(kernel=self.kernel, crop=self.crop)
+        return Camera(kernel=self.kernel, crop=self.crop)
 
     @property
-    def received(self) -> "Imaging":
+    def received(self) -> "Camera":
         """What is left to do with an image that such a camera has sent."""
-        return Imaging(kernel=self.kernel, crop=self.crop, colour=self.colour)
+        return Camera(kernel=self.kernel, crop=self.crop, colour=self.colour)
 
     @property
     def encoding(self) -> str:
         """How it sends, in words.
 
-        >>> Imaging(codec="jpeg").encoding, Imaging(colour="grey").encoding
+        >>> Camera(codec="jpeg").encoding, Camera(colour="grey").encoding
         ('jpeg 85', 'raw grey')
         """
         quality = f" {self.quality or QUALITY}" if self.lossy else ""
@@ -64,7 +64,7 @@ class Imaging(Strict):
     def kind(self) -> str:
         """All that is not as usual but the quality, in words: two cameras of one kind differ in nothing else.
 
-        >>> Imaging(codec="jpeg", quality=50, kernel="bicubic").kind
+        >>> Camera(codec="jpeg", quality=50, kernel="bicubic").kind
         'jpeg, bicubic'
         """
         return self.words.replace(self.encoding, self.encoding.replace(f" {self.quality or QUALITY}", "", 1), 1)
@@ -73,18 +73,18 @@ class Imaging(Strict):
     def words(self) -> str:
         """All that is not as usual, in words.
 
-        >>> Imaging(codec="jpeg", kernel="bicubic", noise=2).words, Imaging().words
+        >>> Camera(codec="jpeg", kernel="bicubic", noise=2).words, Camera().words
         ('jpeg 85, bicubic, noise 2', 'raw')
         """
-        usual = Imaging()
+        usual = Camera()
         more: list[str] = [self.kernel] if self.kernel != usual.kernel else []
         more += [f"crop {self.crop:g}"] if self.crop != usual.crop else []
         more += [f"noise {self.noise:g}"] if self.noise else []
         return ", ".join([self.encoding, *more])
 
 
-class Camera(NamedTuple):
+class InputSpec(NamedTuple):
     """What feeds a network: images of a side, made so."""
 
-    side: int
-    imaging: Imaging
+    image_size: int
+    camera: Camera

@@ -6,8 +6,8 @@ from typing import Any
 from pydantic import Field, PositiveInt
 
 from pixeldistill.errors import WeightsError
-from pixeldistill.recipe.base import Channels, Deviations, Side, Strict
-from pixeldistill.recipe.camera import Imaging
+from pixeldistill.recipe.base import Channels, Deviations, ImageSize, Strict
+from pixeldistill.recipe.camera import Camera
 from pixeldistill.recipe.data import Data
 from pixeldistill.recipe.detector import DetectorSettings
 from pixeldistill.storage.files import read_json
@@ -19,17 +19,17 @@ class NetworkCard(Strict):
     """A deployed network: all that it takes to rebuild it and to feed it (network.json)."""
 
     network: str
-    side: Side
-    patch: PositiveInt | None
+    image_size: ImageSize
+    patch_size: PositiveInt | None
     options: dict[str, Any]
-    enlarge: Side | None
+    enlarge: ImageSize | None
     stem_stride: PositiveInt | None
     detector: DetectorSettings | None
     classes: tuple[str, ...] = Field(min_length=1)
     mean: Channels
     std: Deviations
     bits: int | None = Field(ge=8, le=16)
-    imaging: Imaging
+    camera: Camera
     data: Data
     stage: str
     seed: int
@@ -42,7 +42,7 @@ class NetworkCard(Strict):
     @property
     def built_for(self) -> int:
         """Side of the image that the network itself reads."""
-        return self.enlarge or self.side
+        return self.enlarge or self.image_size
 
 
 def read_card(run: Path) -> NetworkCard:

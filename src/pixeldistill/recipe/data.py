@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, PositiveInt, model_validator
 
 from pixeldistill.errors import nearest
-from pixeldistill.recipe.base import Count, Seed, Side, Strict, UserPath
+from pixeldistill.recipe.base import Count, ImageSize, Seed, Strict, UserPath
 from pixeldistill.recipe.formats import formats
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
@@ -41,8 +41,10 @@ class Data(Strict):
     bits: int | None = Field(
         None, ge=8, le=16, description="of 16-bit images: how many the sensor has; by default as their largest value says"
     )
-    store: Side | None = Field(None, description="keep the training images decoded, their shorter side at so many pixels")
-    store_folder: UserPath | None = Field(None, description="where; by default <run>/store")
+    image_cache: ImageSize | None = Field(
+        None, description="keep the training images decoded, their shorter side at so many pixels"
+    )
+    image_cache_folder: UserPath | None = Field(None, description="where; by default <run>/image_cache")
 
     @model_validator(mode="after")
     def _complete(self) -> "Data":
@@ -51,8 +53,8 @@ class Data(Strict):
             raise ValueError(f"format {self.format!r} needs `root`, the folder of the data")
         if known.train and self.train is None:
             raise ValueError(f"format {self.format!r} needs `train`, {known.train}")
-        if self.store_folder and not self.store:
-            raise ValueError("`store_folder` needs `store`, the stored images' shorter side in pixels")
+        if self.image_cache_folder and not self.image_cache:
+            raise ValueError("`image_cache_folder` needs `image_cache`, the stored images' shorter side in pixels")
         for name in ("train", "val", "test", "label_column", "images"):
             if name not in known.options and getattr(self, name) != type(self).model_fields[name].default:
                 others = ", ".join(other for other, format_ in formats().items() if name in format_.options)
@@ -65,7 +67,7 @@ class Data(Strict):
         return formats()[self.format].labels
 
 
-class Views(Strict):
+class Augmentation(Strict):
     """The random view of a training image: a crop and a flip, drawn from (seed, epoch, index) alone."""
 
     scale: tuple[float, float] = Field((0.08, 1.0), description="area of the crop as a share of the image")
@@ -78,7 +80,7 @@ class Views(Strict):
     seed: Seed = 0
 
     @model_validator(mode="after")
-    def _ordered(self) -> "Views":
+    def _ordered(self) -> "Augmentation":
         if not 0 < self.scale[0] <= self.scale[1] <= 1:
             raise ValueError(f"scale must be [low, high] with 0 < low <= high <= 1, not {list(self.scale)}")
         if not 0 < self.ratio[0] <= self.ratio[1]:

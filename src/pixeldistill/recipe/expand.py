@@ -6,7 +6,7 @@ from typing import Any
 from pixeldistill.errors import RecipeError, nearest
 from pixeldistill.recipe.assistants import assistants_of
 from pixeldistill.recipe.base import StageRef
-from pixeldistill.recipe.camera import Imaging
+from pixeldistill.recipe.camera import Camera
 from pixeldistill.recipe.losses import BoxesTerm, PKDTerm, SupervisedTerm, Term, name_terms
 from pixeldistill.recipe.method import Method
 from pixeldistill.recipe.network import Assistant, Network, Student
@@ -39,7 +39,7 @@ def _written(recipe: Recipe) -> tuple[StageEntry, ...]:
         return recipe.stages
     if recipe.teacher is None:
         return tuple(
-            StageEntry(name=_named("alone", student, recipe), student=_network(student), terms=SUPERVISED)
+            StageEntry(name=_named("supervised", student, recipe), student=_network(student), terms=SUPERVISED)
             for student in recipe.all_students
         )
     network = teacher_of(recipe)
@@ -55,7 +55,7 @@ def teacher_of(recipe: Recipe) -> Network:
     """Return a recipe's teacher as a network."""
     assert recipe.teacher is not None
     network = Network(**recipe.teacher.model_dump(exclude={"schedule"}, exclude_unset=True))
-    network = network.model_copy(update={"imaging": network.imaging or recipe.imaging.optics})
+    network = network.model_copy(update={"camera": network.camera or recipe.camera.optics})
     return recipe.rules.complete(network, recipe)
 
 
@@ -63,19 +63,19 @@ def _taught(recipe: Recipe, teacher: str | Network) -> Iterator[StageEntry]:
     """Return the assistants and the students: of each method in turn, all students."""
     methods = _methods(recipe)
     assistants: dict[str, str | Network] = {}
-    if any(method.chain == "tas" or method.from_assistant for method in methods.values()):
+    if any(method.chain == "tas" or method.warm_start for method in methods.values()):
         trained, assistants = assistants_of(recipe, teacher)
         yield from trained
     for name, method in methods.items():
         for student in recipe.all_students:
-            teachers = {"alone": None, "ts": teacher, "tas": assistants.get(student.label)}
+            teachers = {"supervised": None, "ts": teacher, "tas": assistants.get(student.label)}
             yield StageEntry(
                 name=_named(name, student, recipe),
                 student=_prepared(student, method, recipe, assistants.get(student.label)),
                 teacher=teachers[method.chain],
-                terms=SUPERVISED if method.chain == "alone" else method.terms or _last_terms(method, recipe),
+                terms=SUPERVISED if method.chain == "supervised" else method.terms or _last_terms(method, recipe),
                 schedule=recipe.schedule.lasting(method.epochs) if method.epochs else None,
-                cost_as=_named(method.cost_as, student, recipe) if method.cost_as else None,
+                match_compute_of=_named(method.match_compute_of, student, recipe) if method.match_compute_of else None,
                 seeds=method.seeds,
             )
 
@@ -97,11 +97,11 @@ def _methods(recipe: Recipe) -> dict[str, Method]:
     if recipe.compare is not None:
         methods = complete_methods(recipe.compare, recipe.schedule.epochs, recipe.rules)
         for name, method in methods.items():
-            if method.cost_as not in (None, *methods):
-                raise RecipeError(f"compare.{name} lasts as long as {method.cost_as!r}, which is not compared: add it")
+            if method.match_compute_of not in (None, *methods):
+                raise RecipeError(f"compare.{name} lasts as long as {method.match_compute_of!r}, which is not compared: add it")
         return methods
     controls = {
-        "alone": Method(chain="alone"),
+        "supervised": Method(chain="supervised"),
         "pkd": Method(terms=_plain(recipe.terms or recipe.rules.default_terms[recipe.method])),
     }
     chosen = {name: method for name, method in controls.items() if name in recipe.controls}
@@ -123,7 +123,7 @@ def _prepared(student: Student, method: Method, recipe: Recipe, assistant: str |
     if method.enlarge:
         changes["enlarge"] = recipe.teacher.built_for
     said_so = student.weights == ASSISTANT and method.chain == "tas" and not recipe.compare  # there each method says it itself
-    if assistant is not None and (method.from_assistant or said_so):
+    if assistant is not None and (method.warm_start or said_so):
         changes["weights"] = StageRef(assistant) if isinstance(assistant, str) else assistant.weights
     elif student.weights == ASSISTANT:
         said = recipe.assistant or Assistant()  # a control has no assistant to start from: it starts as the assistant does
@@ -134,11 +134,13 @@ def _prepared(student: Student, method: Method, recipe: Recipe, assistant: str |
 def resolve(recipe: Recipe, written: Sequence[StageEntry]) -> tuple[Stage, ...]:
     """Fill in what the entries leave to the recipe, and refuse what cannot be trained."""
     networks = [n for entry in written for n in (entry.student, entry.teacher, recipe.teacher) if isinstance(n, Network)]
-    crop_side = max(network.side for network in networks)
-    if recipe.data.store and recipe.data.store < crop_side:
-        raise RecipeError(f"data.store {recipe.data.store} is smaller than the views, {crop_side}: nothing would be left to crop")
-    if recipe.bank and not any(entry.teacher for entry in written):
-        raise RecipeError("`bank` keeps what a teacher says: no stage has one")
+    crop_size = max(network.image_size for network in networks)
+    if recipe.data.image_cache and recipe.data.image_cache < crop_size:
+        raise RecipeError(
+            f"data.image_cache {recipe.data.image_cache} is smaller than the views, {crop_size}: nothing would be left to crop"
+        )
+    if recipe.teacher_cache and not any(entry.teacher for entry in written):
+        raise RecipeError("`teacher_cache` keeps what a teacher says: no stage has one")
     earlier: dict[str, StageEntry] = {}
     _check_costs(written)
     sources = {name for entry in written for name in _sources(entry)}
@@ -151,41 +153,41 @@ def resolve(recipe: Recipe, written: Sequence[StageEntry]) -> tuple[Stage, ...]:
         teacher = entry.teacher
         if isinstance(teacher, str):
             teacher = earlier[teacher].student.model_copy(update={"weights": StageRef(teacher)})
-        teacher = teacher and _fed(teacher, recipe.imaging.optics)
-        distinct = None if recipe.bank is None or recipe.bank.views == "exact" else recipe.bank.views
+        teacher = teacher and _fed(teacher, recipe.camera.optics)
+        distinct = None if recipe.teacher_cache is None or recipe.teacher_cache.views == "exact" else recipe.teacher_cache.views
         stages.append(
             Stage(
                 name=entry.name,
-                student=_fed(entry.student, recipe.imaging.optics if entry.name in teaching else recipe.imaging),
+                student=_fed(entry.student, recipe.camera.optics if entry.name in teaching else recipe.camera),
                 teacher=teacher,
                 terms=entry.terms,
                 schedule=schedule,
-                crop_side=crop_side,
+                crop_size=crop_size,
                 distinct_views=distinct if entry.teacher or entry.name not in sources else None,
-                bank=recipe.bank if teacher and not entry.live else None,
-                order_seed=recipe.order_seed,
-                cost_as=entry.cost_as,
+                teacher_cache=recipe.teacher_cache if teacher and not entry.live else None,
+                shuffle_seed=recipe.shuffle_seed,
+                match_compute_of=entry.match_compute_of,
                 seeds=entry.seeds or (recipe.seeds[:1] if entry.name in sources else recipe.seeds),
             )
         )
     return tuple(stages)
 
 
-def _fed(network: Network, imaging: Imaging) -> Network:
+def _fed(network: Network, camera: Camera) -> Network:
     """Return a network with a camera: its own, or else this one."""
-    return network if network.imaging else network.model_copy(update={"imaging": imaging})
+    return network if network.camera else network.model_copy(update={"camera": camera})
 
 
 def _check_costs(written: Sequence[StageEntry]) -> None:
-    """Raise RecipeError if `cost_as` names an unknown stage or forms a cycle."""
-    wanted = {entry.name: entry.cost_as for entry in written}
+    """Raise RecipeError if `match_compute_of` names an unknown stage or forms a cycle."""
+    wanted = {entry.name: entry.match_compute_of for entry in written}
     for name in wanted:
         way = [name]
         while (other := wanted[way[-1]]) is not None:
             if other not in wanted:
-                raise RecipeError(f"stage {way[-1]}: cost_as {other!r} is no stage, {nearest(other, wanted)}")
+                raise RecipeError(f"stage {way[-1]}: match_compute_of {other!r} is no stage, {nearest(other, wanted)}")
             if other in way:
-                raise RecipeError(f"stage {name}: cost_as goes in a circle, {' → '.join([*way, other])}")
+                raise RecipeError(f"stage {name}: match_compute_of goes in a circle, {' → '.join([*way, other])}")
             way.append(other)
 
 
@@ -202,9 +204,9 @@ def _check(entry: StageEntry, earlier: dict[str, StageEntry], recipe: Recipe) ->
             f"{earlier[start.name].student.network}"
         )
     teacher = earlier[entry.teacher].student if isinstance(entry.teacher, str) else entry.teacher
-    if teacher and entry.student.side > teacher.side:
+    if teacher and entry.student.image_size > teacher.image_size:
         raise RecipeError(
-            f"{place}: its student reads {entry.student.side} pixels, its teacher {teacher.side}: "
+            f"{place}: its student reads {entry.student.image_size} pixels, its teacher {teacher.image_size}: "
             "pixel distillation goes from large images to small ones"
         )
     if isinstance(entry.teacher, Network) and entry.teacher.weights in ("none", "pretrained"):
@@ -237,9 +239,9 @@ def _check_terms(place: str, terms: Sequence[Term], recipe: Recipe, *, taught: b
         raise RecipeError(f"{place}: no term trains the prediction: add {' or '.join(teachers)}")
     if not taught and (needy := next((term.kind for term in terms if term.needs_teacher), None)):
         raise RecipeError(f"{place}: term {needy} compares the student with a teacher: add `teacher`")
-    if recipe.views.mixup and (exact := next((term.kind for term in terms if term.needs_hard_labels), None)):
+    if recipe.augmentation.mixup and (exact := next((term.kind for term in terms if term.needs_hard_labels), None)):
         raise RecipeError(
-            f"{place}: {exact} tells the true class from the others, and views.mixup leaves no true class: remove one"
+            f"{place}: {exact} tells the true class from the others, and augmentation.mixup leaves no true class: remove one"
         )
 
 

@@ -16,7 +16,7 @@ LABELS = ("classes", "boxes")
 class Format:
     """A format of data.
 
-    reader: `module:function`; it takes the recipe's `data` and returns `data.formats.base.Stated`.
+    reader: `module:function`; it takes the recipe's `data` and returns `data.formats.base.ListedData`.
     labels: what an image has: "classes", one of them, or "boxes".
     options: the keys of `data` that are of this format (`train`, `val`, `test`, `images`, `label_column`).
     train: what `train` names, where it must be given.

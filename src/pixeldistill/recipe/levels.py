@@ -33,7 +33,7 @@ def size_shift(large: int, small: int) -> int:
 
 
 def assistant_levels(teacher: tuple[int, int], student: tuple[int, int], shift: int) -> tuple[int, int]:
-    """Return the levels that an assistant is trained on: the teacher's, and those that it will expose to the student.
+    """Return the levels that an assistant is trained on: the teacher's, and those that the student has too.
 
     Args:
         teacher: first and last level of the teacher, at the assistant's side.
@@ -46,7 +46,7 @@ def assistant_levels(teacher: tuple[int, int], student: tuple[int, int], shift: 
     return min(teacher[0], student[0] + shift), max(teacher[1], student[1] + shift)
 
 
-def pair_levels(student: Sequence[int], student_side: int, teacher: Sequence[int], teacher_side: int) -> list[Pair]:
+def pair_levels(student: Sequence[int], student_size: int, teacher: Sequence[int], teacher_size: int) -> list[Pair]:
     """Pair every level of the student with that of the teacher whose cells are nearest in size as fractions of the image.
 
     A level whose nearest is more than half an octave away has no partner. Levels are given by their numbers.
@@ -56,18 +56,18 @@ def pair_levels(student: Sequence[int], student_side: int, teacher: Sequence[int
     """
     pairs = []
     for place, number in enumerate(student):
-        wanted = number + math.log2(teacher_side / student_side)
+        wanted = number + math.log2(teacher_size / student_size)
         nearest = min(range(len(teacher)), key=lambda i: abs(teacher[i] - wanted))
         if abs(teacher[nearest] - wanted) <= 0.5 + EXACT:
             pairs.append(Pair(place, nearest, 2.0 ** (teacher[nearest] - wanted)))
     return pairs
 
 
-def exposed_levels(student: Sequence[int], student_side: int, teacher: Sequence[int], teacher_side: int) -> range:
+def shared_levels(student: Sequence[int], student_size: int, teacher: Sequence[int], teacher_size: int) -> range:
     """Return the teacher's levels, by number, from the first to the last that a student's level meets; none may.
 
-    >>> exposed_levels(range(3, 8), 256, range(3, 9), 512)
+    >>> shared_levels(range(3, 8), 256, range(3, 9), 512)
     range(4, 9)
     """
-    met = [teacher[pair.teacher] for pair in pair_levels(student, student_side, teacher, teacher_side)]
+    met = [teacher[pair.teacher] for pair in pair_levels(student, student_size, teacher, teacher_size)]
     return range(min(met), max(met) + 1) if met else range(0)

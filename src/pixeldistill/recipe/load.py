@@ -51,7 +51,7 @@ def _with_a_student(content: Mapping[str, Any], candidates: Candidates | None) -
     if candidates is None:
         return content
     rest = {name: value for name, value in content.items() if name not in ("candidates", "budget", "halving")}
-    return rest | {"student": {"network": candidates.networks[0], "side": max(candidates.sides)}}
+    return rest | {"student": {"network": candidates.networks[0], "image_size": max(candidates.image_sizes)}}
 
 
 def parse_recipe(content: Mapping[str, Any], source: str = "recipe") -> Recipe:

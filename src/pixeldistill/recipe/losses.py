@@ -68,14 +68,14 @@ class SupervisedTerm(Loss):
     needs_teacher: ClassVar = False
 
     kind: Literal["supervised"]
-    exposed: tuple[PositiveInt, PositiveInt] | None = Field(
+    shared_levels: tuple[PositiveInt, PositiveInt] | None = Field(
         None, description="detection: first and last of the levels that objects are matched with as if there were no others"
     )
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
-        if self.exposed and self.exposed[0] > self.exposed[1]:
-            raise ValueError(f"exposed is [first, last] with first <= last, not {list(self.exposed)}")
+        if self.shared_levels and self.shared_levels[0] > self.shared_levels[1]:
+            raise ValueError(f"shared_levels is [first, last] with first <= last, not {list(self.shared_levels)}")
         return self
 
 

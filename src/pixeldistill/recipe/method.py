@@ -15,21 +15,23 @@ from pixeldistill.recipe.schedule import Seeds
 class Method(Strict):
     """One way to train a student, among others that are given the same images in the same order."""
 
-    chain: Literal["alone", "ts", "tas"] = Field("ts", description="without a teacher, from the teacher, from an assistant")
+    chain: Literal["supervised", "ts", "tas"] = Field("ts", description="without a teacher, from the teacher, from an assistant")
     terms: tuple[Term, ...] | None = Field(None, min_length=1, description="of the last stage; by default the recipe's")
-    from_assistant: bool = Field(False, description="the student starts from the assistant's weights, whoever teaches it")
+    warm_start: bool = Field(False, description="the student starts from the assistant's weights, whoever teaches it")
     epochs: Count | None = Field(None, description="by default the recipe's: equally many updates")
-    cost_as: str | None = Field(None, description="instead of `epochs`: as many as the whole training of that method costs")
+    match_compute_of: str | None = Field(
+        None, description="instead of `epochs`: as many as the whole training of that method costs"
+    )
     enlarge: bool = Field(False, description="a control: the student is fed its small image enlarged to the teacher's side")
     stem_stride: int | None = Field(None, ge=1, le=64, description="a control: stride of the student's first convolution")
     seeds: Seeds | None = Field(None, min_length=1, description="by default the recipe's")
 
     @model_validator(mode="after")
     def _possible(self) -> "Method":
-        if self.terms and self.chain == "alone":
-            raise ValueError("`terms` compare the student with a teacher: leave them out, or `chain: alone`")
-        if self.epochs and self.cost_as:
-            raise ValueError("`epochs` and `cost_as` both say how long: give one of the two")
+        if self.terms and self.chain == "supervised":
+            raise ValueError("`terms` compare the student with a teacher: leave them out, or `chain: supervised`")
+        if self.epochs and self.match_compute_of:
+            raise ValueError("`epochs` and `match_compute_of` both say how long: give one of the two")
         if self.seeds and len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds names one thing twice: {', '.join(map(str, self.seeds))}")
         return self

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from pixeldistill.recipe.architectures import Architecture
-from pixeldistill.recipe.base import Channels, Deviations, Origin, Side, StageRef, Strict
-from pixeldistill.recipe.camera import Camera, Imaging
+from pixeldistill.recipe.base import Channels, Deviations, ImageSize, Origin, StageRef, Strict
+from pixeldistill.recipe.camera import Camera, InputSpec
 from pixeldistill.recipe.detector import DetectorSettings
 from pixeldistill.recipe.losses import Term
 from pixeldistill.recipe.schedule import Schedule
@@ -18,18 +18,18 @@ Stride = Annotated[int, Field(ge=1, le=64)]
 
 _TAKEN = {"num_classes", "pretrained", "img_size", "patch_size", "in_chans", "features_only", "checkpoint_path"}
 
-_TAKEN_FIX = "the classes come from the data; use `side`, `patch` and `weights` for the rest"
+_TAKEN_FIX = "the classes come from the data; use `image_size`, `patch_size` and `weights` for the rest"
 
 
 class Network(Strict):
     """A network, the side of the square image it reads, and where its weights come from."""
 
     network: Architecture = Field(description="a timm name, or torchvision/shufflenet_v2_x1_0")
-    side: Side = Field(description="pixels; of a detector's images the shorter side")
+    image_size: ImageSize = Field(description="pixels; of a detector's images the shorter side")
     weights: Origin = Field("pretrained", description="none | pretrained | a weights file | a run folder")
-    patch: Patch | None = Field(None, description="patch size of a ViT")
+    patch_size: Patch | None = Field(None, description="patch size of a ViT")
     options: dict[str, Any] = Field(default_factory=dict, description="passed on to timm.create_model")
-    enlarge: Side | None = Field(None, description="a control: the image is enlarged to this side before the network")
+    enlarge: ImageSize | None = Field(None, description="a control: the image is enlarged to this side before the network")
     stem_stride: Stride | None = Field(None, description="a control: stride of the first convolution")
     mean: Channels | None = Field(None, description="of its images in [0, 1], red, green, blue; by default the architecture's")
     std: Deviations | None = Field(None, description="likewise, the deviation")
@@ -37,19 +37,19 @@ class Network(Strict):
         None, description="of trained weights: the order of their classes, where it is not the data's"
     )
     detector: DetectorSettings | None = Field(None, description="detection: what differs from the recipe's `detector`")
-    imaging: Imaging | None = Field(
+    camera: Camera | None = Field(
         None, description="the camera that feeds it: by default the recipe's, or only its optics where it teaches others"
     )
 
     @property
-    def camera(self) -> Camera:
+    def input_spec(self) -> InputSpec:
         """What feeds it."""
-        return Camera(self.side, self.imaging or Imaging())
+        return InputSpec(self.image_size, self.camera or Camera())
 
     @property
     def built_for(self) -> int:
         """Side of the image that the network itself reads."""
-        return self.enlarge or self.side
+        return self.enlarge or self.image_size
 
     @property
     def task(self) -> str:
@@ -64,26 +64,26 @@ class Network(Strict):
     @property
     def received(self) -> str:
         """What is done to an image before the network, in words; nothing where nothing is."""
-        imaging = self.camera.imaging
-        noise = f", noise {imaging.noise:g}" if imaging.noise else ""
+        camera = self.input_spec.camera
+        noise = f", noise {camera.noise:g}" if camera.noise else ""
         enlarged = f", enlarged to {self.enlarge}" if self.enlarge else ""
-        return (f", sent as {imaging.encoding}{noise}" if imaging.alters else "") + enlarged
+        return (f", sent as {camera.encoding}{noise}" if camera.alters else "") + enlarged
 
     @property
-    def seen(self) -> DetectorSettings:
+    def scaled_detector(self) -> DetectorSettings:
         """What a detector is like, its levels counted in pixels of the camera's image: it may be enlarged before the network."""
         assert self.detector is not None
-        return self.detector.enlarged(self.built_for / self.side)
+        return self.detector.enlarged(self.built_for / self.image_size)
 
     @property
     def enlarges_levels(self) -> bool:
         """Whether an image is enlarged, if it is, by a power of two: that shifts a detector's levels by whole numbers."""
-        return math.log2(self.built_for / self.side).is_integer()
+        return math.log2(self.built_for / self.image_size).is_integer()
 
     @model_validator(mode="after")
     def _own_settings(self) -> "Network":
-        if self.enlarge is not None and self.enlarge <= self.side:
-            raise ValueError(f"enlarge {self.enlarge} does not enlarge an image of side {self.side}")
+        if self.enlarge is not None and self.enlarge <= self.image_size:
+            raise ValueError(f"enlarge {self.enlarge} does not enlarge an image of side {self.image_size}")
         if taken := sorted(_TAKEN & self.options.keys()):
             raise ValueError(f"options.{taken[0]} is not for you to set: {_TAKEN_FIX}")
         return self
@@ -97,7 +97,7 @@ class Student(Network):
     @property
     def label(self) -> str:
         """What the student is called among others."""
-        return self.name or f"{self.network.rsplit('/', maxsplit=1)[-1]}-{self.side}"
+        return self.name or f"{self.network.rsplit('/', maxsplit=1)[-1]}-{self.image_size}"
 
 
 class Teacher(Network):
@@ -110,11 +110,11 @@ class Assistant(Strict):
     """The middle of a two-stage chain: large images, the student's architecture."""
 
     network: Architecture | None = Field(None, description="by default each student's own")
-    side: Side | None = Field(None, description="by default the teacher's")
+    image_size: ImageSize | None = Field(None, description="by default the teacher's")
     weights: Origin | None = Field(
         None, description="what it starts from, by default pretrained, or none as its student; without a schedule, a trained one"
     )
-    patch: Patch | None = None
+    patch_size: Patch | None = None
     options: dict[str, Any] = Field(default_factory=dict)
     terms: tuple[Term, ...] | None = Field(None, min_length=1, description="by default PKD and a feature loss")
     schedule: Schedule | None = Field(None, description="by default the recipe's")

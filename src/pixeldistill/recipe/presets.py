@@ -40,7 +40,7 @@ def _completed(name: str, method: Method, presets: Mapping[str, Method]) -> Meth
     if method.chain != known.chain and "chain" in method.model_fields_set:
         raise RecipeError(f"compare.{name} is known with chain {known.chain!r}: with another one, give it another name")
     said = {setting: getattr(method, setting) for setting in method.model_fields_set}
-    said |= {"cost_as": None} if method.epochs else {}
+    said |= {"match_compute_of": None} if method.epochs else {}
     try:
         return Method.model_validate({**dict(known), **said})
     except ValidationError as error:

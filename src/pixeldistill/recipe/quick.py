@@ -16,24 +16,24 @@ def trial_of(recipe: Recipe) -> Recipe:
     content |= {
         "run": str(Path(f"{recipe.run}-quick")),
         "seeds": list(recipe.seeds[:1]),
-        "data": data | {"limit": min(IMAGES, data.get("limit") or IMAGES), "store_folder": None},
+        "data": data | {"limit": min(IMAGES, data.get("limit") or IMAGES), "image_cache_folder": None},
         "schedule": _once(content["schedule"]),
     }
     if recipe.candidates:
         content["halving"] = None
-    if recipe.bank:
-        content["bank"] |= {"folder": None}
+    if recipe.teacher_cache:
+        content["teacher_cache"] |= {"folder": None}
     for part in (content.get("teacher"), content.get("assistant"), *content.get("stages", ())):
         if part and part.get("schedule"):
             part["schedule"] = _once(part["schedule"])
     for entry in content.get("stages", ()):
-        entry |= {"seeds": None, "cost_as": None}
+        entry |= {"seeds": None, "match_compute_of": None}
     for part in (content, content.get("assistant"), *content.get("stages", ()), *(content.get("compare") or {}).values()):
         if part and part.get("terms"):
             part["terms"] = [term | {"warmup_epochs": 0, "cooldown_epochs": 0} for term in part["terms"]]
     if recipe.compare:
         content["compare"] = {
-            name: method | {"epochs": 1, "cost_as": None, "seeds": None} for name, method in content["compare"].items()
+            name: method | {"epochs": 1, "match_compute_of": None, "seeds": None} for name, method in content["compare"].items()
         }
     return parse_recipe(content)
 

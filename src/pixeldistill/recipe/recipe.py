@@ -10,8 +10,8 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from pixeldistill.errors import nearest
 from pixeldistill.recipe.base import Seed, StageRef, Strict, UserPath
-from pixeldistill.recipe.camera import Imaging
-from pixeldistill.recipe.data import Data, Views
+from pixeldistill.recipe.camera import Camera
+from pixeldistill.recipe.data import Augmentation, Data
 from pixeldistill.recipe.detector import DetectorSettings
 from pixeldistill.recipe.formats import formats_with
 from pixeldistill.recipe.losses import Term
@@ -19,7 +19,7 @@ from pixeldistill.recipe.method import Methods
 from pixeldistill.recipe.network import Assistant, Network, Student, Teacher
 from pixeldistill.recipe.schedule import Schedule, Seeds
 from pixeldistill.recipe.search import Budget, Candidates, Halving
-from pixeldistill.recipe.stage import Bank, StageEntry
+from pixeldistill.recipe.stage import StageEntry, TeacherCache
 from pixeldistill.recipe.tasks import RULES, TaskRules
 
 ASSISTANT = "assistant"
@@ -44,20 +44,20 @@ class Recipe(Strict):
     assistant: Assistant | None = Field(None, description="of method tas")
     stages: tuple[StageEntry, ...] = Field((), description="any chain, instead of teacher, student, method, terms and controls")
     terms: tuple[Term, ...] | None = Field(None, min_length=1, description="of the last stage; by default those of its method")
-    controls: tuple[Literal["alone", "pkd"], ...] = Field(
-        (), description="the same student and schedule: trained alone, by plain PKD"
+    controls: tuple[Literal["supervised", "pkd"], ...] = Field(
+        (), description="the same student and schedule: without a teacher, and by plain PKD"
     )
     compare: Methods | None = Field(None, description="methods, instead of one method and its controls")
     candidates: Candidates | None = Field(None, description="students to choose from: for `plan` and `sweep`")
     budget: Budget = Field(default_factory=dict, description="the most that a candidate may cost, such as {bytes: 4kB}")
     halving: Halving | None = Field(Halving(), description="of `sweep`; null trains all to the end")
     schedule: Schedule
-    bank: Bank | None = None
-    views: Views = Views()
-    imaging: Imaging = Imaging()
+    teacher_cache: TeacherCache | None = None
+    augmentation: Augmentation = Augmentation()
+    camera: Camera = Camera()
     seeds: Seeds = Field((0,), min_length=1)
-    order_seed: Seed | None = Field(None, description="one order of the images for all seeds, which then share a pass")
-    one_pass: bool = Field(True, description="train what sees the same views side by side")
+    shuffle_seed: Seed | None = Field(None, description="one order of the images for all seeds, which then share a pass")
+    train_together: bool = Field(True, description="train what sees the same views side by side")
     run: UserPath
 
     @model_validator(mode="before")
@@ -79,12 +79,16 @@ class Recipe(Strict):
             raise ValueError("a recipe needs a `student`, a `teacher`, or both; or `stages`")
         else:
             self._check_networks()
-        if self.bank and self.views.mixup:
+        if self.teacher_cache and self.augmentation.mixup:
             raise ValueError(
-                "`bank` cannot serve views.mixup: it holds what the teacher says of single views, and mixed ones are new in "
-                "every step; remove one of the two"
+                "`teacher_cache` cannot serve augmentation.mixup: it holds the teacher's outputs for single views, and mixed ones "
+                "are new in every step; remove one of the two"
             )
-        folders = {"run": self.run, "bank.folder": self.bank and self.bank.folder, "data.store_folder": self.data.store_folder}
+        folders = {
+            "run": self.run,
+            "teacher_cache.folder": self.teacher_cache and self.teacher_cache.folder,
+            "data.image_cache_folder": self.data.image_cache_folder,
+        }
         taken: dict[Path, str] = {}
         for name, folder in folders.items():
             if folder and (other := taken.setdefault(folder.resolve(), name)) != name:
@@ -107,8 +111,11 @@ class Recipe(Strict):
             raise ValueError("`controls` are not for a sweep: train them of what it finds, by the recipes of `plan --write`")
         if self.candidates and self.teacher is None:
             raise ValueError("`candidates` learn from a teacher: add `teacher`")
-        if self.candidates and self.teacher and max(self.candidates.sides) > self.teacher.side:
-            raise ValueError(f"candidates.sides has {max(self.candidates.sides)}, more than teacher.side {self.teacher.side}")
+        if self.candidates and self.teacher and max(self.candidates.image_sizes) > self.teacher.image_size:
+            raise ValueError(
+                f"candidates.image_sizes has {max(self.candidates.image_sizes)}, more than teacher.image_size "
+                f"{self.teacher.image_size}"
+            )
         if self.budget and not self.candidates:
             raise ValueError("`budget` chooses among `candidates`: add them")
         if self.halving != Halving() and not self.candidates:
@@ -148,9 +155,9 @@ class Recipe(Strict):
 
     def _check_networks(self) -> None:
         for student in self.all_students:
-            if self.teacher and student.side > self.teacher.side:
+            if self.teacher and student.image_size > self.teacher.image_size:
                 raise ValueError(
-                    f"student.side {student.side} is larger than teacher.side {self.teacher.side}: "
+                    f"student.image_size {student.image_size} is larger than teacher.image_size {self.teacher.image_size}: "
                     "pixel distillation goes from large images to small ones; exchange them"
                 )
         if self.teacher and self.teacher.schedule is None and self.teacher.weights in ("none", "pretrained"):
@@ -178,5 +185,5 @@ class Recipe(Strict):
             raise ValueError("`compare` compares students of a teacher: it needs both")
         if self.compare and (self.controls or self.method != "ts"):
             raise ValueError("`compare` names its methods and controls itself: leave out `method` and `controls`")
-        if self.bank and (self.teacher is None or not (self.all_students or self.candidates)):
-            raise ValueError("`bank` keeps the teacher's outputs for a student: it needs both")
+        if self.teacher_cache and (self.teacher is None or not (self.all_students or self.candidates)):
+            raise ValueError("`teacher_cache` keeps the teacher's outputs for a student: it needs both")

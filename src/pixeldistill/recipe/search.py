@@ -6,25 +6,25 @@ from pydantic import BeforeValidator, Field, PlainSerializer, PositiveInt, model
 
 from pixeldistill.errors import RecipeError
 from pixeldistill.recipe.architectures import Architecture
-from pixeldistill.recipe.base import Side, Strict
+from pixeldistill.recipe.base import ImageSize, Strict
 from pixeldistill.recipe.budget import AXES, parse_limit
-from pixeldistill.recipe.camera import Imaging
+from pixeldistill.recipe.camera import Camera
 
 
 class Candidates(Strict):
     """Students to choose from: every network, at every side, behind every camera."""
 
     networks: tuple[Architecture, ...] = Field(min_length=1, description="timm names, or globs such as mobilenetv3_*")
-    sides: tuple[Side, ...] = Field(min_length=1, description="of the student's image, in pixels")
-    cameras: tuple[Imaging, ...] = Field((), description="by default the recipe's `imaging`")
+    image_sizes: tuple[ImageSize, ...] = Field(min_length=1, description="of the student's image, in pixels")
+    cameras: tuple[Camera, ...] = Field((), description="by default the recipe's `camera`")
     weights: str = Field("pretrained", description="what every student starts from")
-    patch: PositiveInt | None = Field(None, description="patch size of ViTs")
+    patch_size: PositiveInt | None = Field(None, description="patch size of ViTs")
     options: dict[str, Any] = Field(default_factory=dict, description="passed on to timm.create_model")
     fps: float | None = Field(None, gt=0, lt=1e6, description="images a second, for a budget of bit rate")
 
     @model_validator(mode="after")
     def _once(self) -> "Candidates":
-        for name in ("networks", "sides", "cameras"):
+        for name in ("networks", "image_sizes", "cameras"):
             values = getattr(self, name)
             if len(set(values)) < len(values):
                 raise ValueError(f"{name} names one thing twice")

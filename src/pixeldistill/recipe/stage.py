@@ -10,11 +10,11 @@ from pixeldistill.recipe.network import Network
 from pixeldistill.recipe.schedule import Schedule, Seeds
 
 
-class Bank(Strict):
+class TeacherCache(Strict):
     """The teacher's outputs for every training view, computed once and kept on disk (half precision)."""
 
     views: Count | Literal["exact"] = Field(description="distinct views of an image, after which they repeat; exact: no repeat")
-    folder: UserPath | None = Field(None, description="where; by default <run>/bank")
+    folder: UserPath | None = Field(None, description="where; by default <run>/teacher_cache")
 
 
 class Stage(Strict):
@@ -25,12 +25,12 @@ class Stage(Strict):
     teacher: Network | None = None
     terms: tuple[Term, ...]
     schedule: Schedule
-    crop_side: PositiveInt = Field(description="side at which every view is cropped before it is made smaller")
+    crop_size: PositiveInt = Field(description="side at which every view is cropped before it is made smaller")
     distinct_views: PositiveInt | None = Field(None, description="epochs after which the views repeat")
-    bank: Bank | None = None
-    order_seed: int | None = Field(None, description="of the order of the images; by default each seed has its own order")
+    teacher_cache: TeacherCache | None = None
+    shuffle_seed: int | None = Field(None, description="of the order of the images; by default each seed has its own order")
     seeds: tuple[int, ...] = (0,)
-    cost_as: str | None = Field(None, description="the stage with whose cost the epochs are still to be settled")
+    match_compute_of: str | None = Field(None, description="the stage with whose cost the epochs are still to be settled")
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -47,6 +47,8 @@ class StageEntry(Strict):
     teacher: str | Network | None = None
     terms: tuple[Term, ...] = Field(min_length=1)
     schedule: Schedule | None = Field(None, description="by default the recipe's")
-    cost_as: str | None = Field(None, description="as many epochs as the training of that stage, and of its assistant, costs")
-    live: bool = Field(False, description="ask the teacher at every step, whatever `bank` says")
+    match_compute_of: str | None = Field(
+        None, description="as many epochs as the training of that stage, and of its assistant, costs"
+    )
+    live: bool = Field(False, description="ask the teacher at every step, whatever `teacher_cache` says")
     seeds: Seeds | None = Field(None, description="by default the recipe's, or its first for what later stages start from")

@@ -52,7 +52,7 @@ def starter(
         RecipeError: no student, no image size, or no such task.
 
     >>> starter("photos", "resnet18", 56, epochs=10)["student"]
-    {'network': 'resnet18', 'side': 56, 'weights': 'pretrained'}
+    {'network': 'resnet18', 'image_size': 56, 'weights': 'pretrained'}
     """
     for name, value in (("data", data), ("student", student), ("image_size", image_size)):
         if value is None:
@@ -64,7 +64,7 @@ def starter(
     of_task = {**starting.schedule, "batch_size": batch_size or starting.batch_size}
     distilling = DISTILLING | of_task | ({} if epochs is None else {"epochs": epochs})
     fine_tuning = FINE_TUNING | of_task | ({} if epochs is None else {"epochs": max(1, epochs // 2)})
-    taught: dict[str, Any] = {"network": teacher, "side": teacher_image_size}
+    taught: dict[str, Any] = {"network": teacher, "image_size": teacher_image_size}
     if teacher_weights is None:
         taught |= {"weights": weights, "schedule": _fitting(fine_tuning)}
     else:
@@ -74,9 +74,9 @@ def starter(
         "data": known,
         **starting.before,
         "teacher": taught,
-        "student": {"network": student, "side": image_size, "weights": weights},
+        "student": {"network": student, "image_size": image_size, "weights": weights},
         **({"method": method} if method != "ts" else {}),
-        "controls": ["alone"],
+        "controls": ["supervised"],
         "schedule": _fitting(distilling),
         **starting.after,
         **({"seeds": list(seeds)} if tuple(seeds) != (0,) else {}),
@@ -128,11 +128,11 @@ _COMMENTS = {
     "task": "what is asked of an image",
     "data": "root is relative to the folder in which you start pixeldistill",
     "detector": "a light head; levels, anchors, head: see the guide",
-    "teacher": "a timm name; side in pixels. If you have a trained one, replace `schedule` by `weights: FOLDER`",
-    "student": "what you will deploy: the network and its image size; `pixeldistill cost NETWORK --side PIXELS` measures them",
+    "teacher": "a timm name; image size in pixels. If you have a trained one, replace `schedule` by `weights: FOLDER`",
+    "student": "what you will deploy; `pixeldistill cost NETWORK --image-size PIXELS` measures what it costs",
     "controls": "the same student without a teacher, to see what distilling gains",
     "schedule": "of the student; more epochs are worth most",
-    "bank": "the teacher is asked once for so many views of each image, then read from disk",
+    "teacher_cache": "the teacher is asked once for so many views of each image, then read from disk",
     "run": "what is made goes there",
 }
 

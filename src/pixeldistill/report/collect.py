@@ -8,20 +8,20 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from pixeldistill.display.metric_names import headline
-from pixeldistill.display.tables import Sheets
+from pixeldistill.display.tables import Tables
 from pixeldistill.errors import RunError, WeightsError
 from pixeldistill.recipe.card import NetworkCard, read_card
 from pixeldistill.recipe.stage import Stage
 from pixeldistill.storage.files import read_json
 from pixeldistill.storage.records import read_done, read_front, read_history, read_sheets
 from pixeldistill.storage.run_folder import (
-    ANSWERS,
     COMPARISON,
     DONE,
     FRONT,
     FRONTIER,
     METRICS,
     RECORD,
+    TEST_PREDICTIONS,
     find_run,
     seed_number,
     stage_number,
@@ -29,7 +29,7 @@ from pixeldistill.storage.run_folder import (
 
 
 @dataclass(frozen=True)
-class Trained:
+class FinishedTraining:
     """One finished training: its folder, its card (network.json), its stage and its data's digest, its figures (done.json)."""
 
     folder: Path
@@ -38,7 +38,7 @@ class Trained:
     data_digest: str
     figures: dict[str, Any]
     history: list[dict[str, float]]  # a row an epoch
-    answers: list[dict[str, Any]]  # of every test image; empty where they were not kept
+    predictions: list[dict[str, Any]]  # of every test image; empty where they were not kept
 
     @property
     def seed(self) -> int:
@@ -59,10 +59,10 @@ class StageOfRun:
     name: str
     number: int
     run: Path
-    trained: list[Trained] = field(default_factory=list)
+    trained: list[FinishedTraining] = field(default_factory=list)
 
     @property
-    def first(self) -> Trained:
+    def first(self) -> FinishedTraining:
         """Its first seed."""
         return self.trained[0]
 
@@ -74,7 +74,7 @@ class Run:
     folder: Path
     stages: list[StageOfRun]
     student: StageOfRun  # whose card is shown: the last one, or the best on val of a sweep's front
-    tables: list[Sheets]
+    tables: list[Tables]
     frontier_pictures: list[Path]
 
     @property
@@ -101,7 +101,7 @@ def collect(folders: Sequence[Path]) -> list[Run]:
     return [_collect(folder) for folder in folders]
 
 
-def given(weights: str) -> Trained | None:
+def given(weights: str) -> FinishedTraining | None:
     """Read the finished training that a recipe names as somebody's weights: a seed's, a stage's or a run's folder.
 
     None where no finished training is there (any more).
@@ -144,22 +144,24 @@ def _student(folder: Path, stages: dict[str, StageOfRun]) -> StageOfRun:
     return stages.get(best.folder.split("/")[0], last) if best else last
 
 
-def _read(folder: Path) -> Trained:
+def _read(folder: Path) -> FinishedTraining:
     card, figures, record = read_card(folder), read_done(folder / DONE), read_json(folder / RECORD)
     try:
         stage, digest = Stage.model_validate(record["stage"]), str(record["data_digest"])
     except (TypeError, KeyError, ValueError) as error:
         raise RunError(f"{folder / RECORD} is damaged, or of another version: train it again, or leave it out") from error
-    return Trained(folder, card, stage, digest, figures, read_history(folder / METRICS), _answers(folder / ANSWERS))
+    return FinishedTraining(
+        folder, card, stage, digest, figures, read_history(folder / METRICS), _predictions(folder / TEST_PREDICTIONS)
+    )
 
 
-def _answers(path: Path) -> list[dict[str, Any]]:
+def _predictions(path: Path) -> list[dict[str, Any]]:
     """Read what a network said of every test image; nothing where it was not kept."""
     if not path.is_file():
         return []
-    answers = read_json(path)
+    predictions = read_json(path)
     try:
-        return [record.model_dump(by_alias=True, exclude_none=True) for record in _RECORDS.validate_python(answers)]
+        return [record.model_dump(by_alias=True, exclude_none=True) for record in _RECORDS.validate_python(predictions)]
     except (TypeError, ValueError) as error:
         raise RunError(f"{path} is damaged: train it again, or remove it") from error
 

@@ -5,16 +5,28 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
-from pixeldistill.display.tables import Sheet, make_table
+from pixeldistill.display.tables import TableData, make_table
 from pixeldistill.statistics import interval
 
-COLUMNS = ("method", "seeds", "epochs", "cost", "val", "test", "test best", "vs alone", "vs pkd", "vs best loss", "gap recovered")
+COLUMNS = (
+    "method",
+    "seeds",
+    "epochs",
+    "cost",
+    "val",
+    "test",
+    "test best",
+    "vs supervised",
+    "vs pkd",
+    "vs best loss",
+    "gap recovered",
+)
 _NOTES = (
     "val, test: {figure} in %, last epoch (test best: best epoch by val), mean ± half of the 95 % interval over seeds",
     "vs: paired difference on test over the seeds that both have, in points, ± half of its 95 % interval",
     "best loss: the single published loss from the teacher with the best mean on test; chosen so, it is favoured by chance",
-    "gap recovered: of the points between the student alone and the teacher",
-    "cost: multiply-accumulates of the training, a trained (not a given) assistant's included, in those of the student alone",
+    "gap recovered: of the points between the supervised student and the teacher",
+    "cost: multiply-accumulates of the training, a trained (not a given) assistant's too, over those of the supervised student",
 )
 
 
@@ -24,7 +36,7 @@ def notes(figure: str) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Trained:
+class MethodScores:
     """A method's trainings of one student: top-1 (or mAP) by seed, as shares.
 
     `single`: whether the method is one published loss in one stage.
@@ -39,23 +51,23 @@ class Trained:
     single: bool = False
 
 
-def rows(teacher: float, methods: Sequence[Trained]) -> list[tuple[str, ...]]:
+def rows(teacher: float, methods: Sequence[MethodScores]) -> list[tuple[str, ...]]:
     """Make a row a method for one student.
 
     Args:
         teacher: its figure on test, at its own side.
-        methods: in the order in which they are shown; "alone" and "pkd" are the controls, where they are there.
+        methods: in the order in which they are shown; "supervised" and "pkd" are the controls, where they are there.
     """
-    controls = {trained.method: trained for trained in methods if trained.method in ("alone", "pkd")}
-    alone = controls.get("alone")
+    controls = {trained.method: trained for trained in methods if trained.method in ("supervised", "pkd")}
+    supervised = controls.get("supervised")
     singles = [trained for trained in methods if trained.single and trained.test]
     best = max(singles, key=lambda trained: sum(trained.test.values()) / len(trained.test), default=None)
     table = []
     for trained in methods:
         gap = None
-        if alone and trained is not alone:
-            shared = [seed for seed in trained.test if seed in alone.test]
-            base = sum(alone.test[seed] for seed in shared) / len(shared) if shared else None
+        if supervised and trained is not supervised:
+            shared = [seed for seed in trained.test if seed in supervised.test]
+            base = sum(supervised.test[seed] for seed in shared) / len(shared) if shared else None
             if base is not None and teacher > base:
                 gap = (sum(trained.test[seed] for seed in shared) / len(shared) - base) / (teacher - base)
         table.append(
@@ -63,24 +75,24 @@ def rows(teacher: float, methods: Sequence[Trained]) -> list[tuple[str, ...]]:
                 trained.method,
                 str(len(trained.test)),
                 str(trained.epochs),
-                f"{trained.cost / alone.cost:.1f}" if alone else "–",
+                f"{trained.cost / supervised.cost:.1f}" if supervised else "–",
                 *(_mean(values) for values in (trained.val, trained.test, trained.test_best)),
-                *(_difference(trained, control) for control in (alone, controls.get("pkd"), best)),
+                *(_difference(trained, control) for control in (supervised, controls.get("pkd"), best)),
                 "–" if gap is None else f"{round(100 * gap)} %",
             )
         )
     return table
 
 
-def to_rich(title: str, teacher: float, methods: Sequence[Trained]) -> Table:
+def to_rich(title: str, teacher: float, methods: Sequence[MethodScores]) -> Table:
     """Make the table for the terminal: what fits into 80 columns."""
-    shown = ("method", "seeds", "epochs", "cost", "test", "vs alone", "vs pkd", "gap recovered")
+    shown = ("method", "seeds", "epochs", "cost", "test", "vs supervised", "vs pkd", "gap recovered")
     return make_table(title, shown, [[row[COLUMNS.index(column)] for column in shown] for row in rows(teacher, methods)])
 
 
-def to_sheet(title: str, teacher: float, methods: Sequence[Trained]) -> Sheet:
+def to_sheet(title: str, teacher: float, methods: Sequence[MethodScores]) -> TableData:
     """Make the whole table, as data."""
-    return Sheet(title, COLUMNS, rows(teacher, methods))
+    return TableData(title, COLUMNS, rows(teacher, methods))
 
 
 def _mean(values: Mapping[int, float]) -> str:
@@ -90,7 +102,7 @@ def _mean(values: Mapping[int, float]) -> str:
     return f"{100 * mean:.1f}" + ("" if half is None else f" ± {100 * half:.1f}")
 
 
-def _difference(trained: Trained, control: Trained | None) -> str:
+def _difference(trained: MethodScores, control: MethodScores | None) -> str:
     if control is None or trained is control:
         return "–"
     pairs = [trained.test[seed] - control.test[seed] for seed in trained.test if seed in control.test]

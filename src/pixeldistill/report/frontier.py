@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from pixeldistill.cost.costs import Costs, write_quantity
 from pixeldistill.display.metric_names import TITLES
-from pixeldistill.display.tables import Sheet
+from pixeldistill.display.tables import TableData
 from pixeldistill.recipe.budget import AXES
 from pixeldistill.storage.files import write_file
 
@@ -46,7 +46,7 @@ def _better(one: Measured, other: Measured, axes: Sequence[str]) -> bool:
     return one.val > other.val or any(a < b for a, b in pairs)
 
 
-def to_sheet(measured: Sequence[Measured], figure: str, axes: Sequence[str]) -> Sheet:
+def to_sheet(measured: Sequence[Measured], figure: str, axes: Sequence[str]) -> TableData:
     """Make a table of the front on all axes together, then of all others."""
     names = [axis for axis in AXES if any(getattr(m.costs, axis) is not None for m in measured)]
     on_front = front(measured, axes)
@@ -58,18 +58,18 @@ def to_sheet(measured: Sequence[Measured], figure: str, axes: Sequence[str]) -> 
         note = f"given up after epoch {one.given_up}" if one.given_up else "" if one.val is not None else "failed"
         sign = "•" if one in on_front else ""
         rows.append([sign, f"{one.label}, {one.costs.camera}", *costs, share(one.val), share(one.test), note])
-    return Sheet(title, ["front", "student", *(AXES[a].title for a in names), "val", "test", ""], rows)
+    return TableData(title, ["front", "student", *(AXES[a].title for a in names), "val", "test", ""], rows)
 
 
 def to_csv(measured: Sequence[Measured], axes: Sequence[str]) -> str:
     """Write all students as CSV, in base units; those on the front first, cheapest first."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["student", "front", "network", "side", "camera", *AXES, "val", "test", "given_up", "folder"])
+    writer.writerow(["student", "front", "network", "image_size", "camera", *AXES, "val", "test", "given_up", "folder"])
     best = front(measured, axes)
     for one in (*best, *(m for m in measured if m not in best)):
         costs = [getattr(one.costs, axis) for axis in AXES]
-        head = [one.label, int(one in best), one.costs.network, one.costs.side, one.costs.camera]
+        head = [one.label, int(one in best), one.costs.network, one.costs.image_size, one.costs.camera]
         writer.writerow([*head, *costs, one.val, one.test, one.given_up, one.folder])
     return buffer.getvalue()
 

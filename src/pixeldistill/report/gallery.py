@@ -13,7 +13,7 @@ from PIL import Image
 from pixeldistill.data.camera import photograph
 from pixeldistill.data.images import read_image
 from pixeldistill.errors import DataError, RunError
-from pixeldistill.report.collect import Trained
+from pixeldistill.report.collect import FinishedTraining
 from pixeldistill.statistics import spread
 from pixeldistill.tasks.detection.drawing import Labelled, draw_boxes
 
@@ -39,22 +39,22 @@ class Overlay(NamedTuple):
     student: str
 
 
-def view(image: NDArray[np.uint8], trained: Trained, number: int) -> Image.Image:
+def view(image: NDArray[np.uint8], trained: FinishedTraining, number: int) -> Image.Image:
     """Return the test view of an image (H, W, 3), as a network's camera delivers it."""
     from pixeldistill.data.views import to_image
     from pixeldistill.tasks import task_of
 
     card = trained.card
-    small = to_image(task_of(card).view(image, card.side, card.imaging))
-    return Image.fromarray(photograph(small, card.imaging, (2, number)))
+    small = to_image(task_of(card).view(image, card.image_size, card.camera))
+    return Image.fromarray(photograph(small, card.camera, (2, number)))
 
 
-def mistakes(student: Trained, teacher: Trained, shown: int = SHOWN) -> tuple[list[Mistake], int]:
+def mistakes(student: FinishedTraining, teacher: FinishedTraining, shown: int = SHOWN) -> tuple[list[Mistake], int]:
     """Draw test images that the student gets wrong and the teacher right, those it is surest of first; and count all of them."""
-    right = {told["file"] for told in teacher.answers if "predicted" in told and told["predicted"] == told["label"]}
+    right = {told["file"] for told in teacher.predictions if "predicted" in told and told["predicted"] == told["label"]}
     wrong = [
         (number, told)
-        for number, told in enumerate(student.answers)
+        for number, told in enumerate(student.predictions)
         if told["file"] in right and told["predicted"] != told["label"]
     ]
     found = []
@@ -69,12 +69,12 @@ def mistakes(student: Trained, teacher: Trained, shown: int = SHOWN) -> tuple[li
     return found, len(wrong)
 
 
-def overlays(student: Trained, teacher: Trained, shown: int = SHOWN // 2) -> list[Overlay]:
+def overlays(student: FinishedTraining, teacher: FinishedTraining, shown: int = SHOWN // 2) -> list[Overlay]:
     """Draw what is there, what the teacher found and what the student found, on test images from all over the split."""
     classes = student.card.classes
-    of_teacher = {told["file"]: told for told in teacher.answers}
+    of_teacher = {told["file"]: told for told in teacher.predictions}
     found = []
-    chosen = [told for told in student.answers if told.get("truth") and told["file"] in of_teacher]
+    chosen = [told for told in student.predictions if told.get("truth") and told["file"] in of_teacher]
     for told in spread(chosen, shown):
         image = _open(told["file"], student.card.bits)
         if image is None:

@@ -8,7 +8,7 @@ from typing import Any
 from pixeldistill.display.metric_names import TITLES
 from pixeldistill.recipe.base import StageRef
 from pixeldistill.recipe.card import NetworkCard
-from pixeldistill.report.collect import Run, StageOfRun, Trained, collect, given
+from pixeldistill.report.collect import FinishedTraining, Run, StageOfRun, collect, given
 from pixeldistill.report.gallery import Mistake, Overlay, mistakes, overlays, picture_uri
 from pixeldistill.report.plots import curves, fronts
 from pixeldistill.report.summary import by_stage, columns, rows
@@ -50,7 +50,7 @@ def _describe(run: Run) -> dict[str, Any]:
     wrong: Sequence[Mistake] = []
     drawn: Sequence[Overlay] = []
     count = 0
-    if teacher and student.first.answers and teacher.answers:
+    if teacher and student.first.predictions and teacher.predictions:
         wrong, count = mistakes(student.first, teacher)
         drawn = overlays(student.first, teacher)
     return {
@@ -80,7 +80,7 @@ def _describe(run: Run) -> dict[str, Any]:
     }
 
 
-def _teacher(run: Run, student: StageOfRun) -> Trained | None:
+def _teacher(run: Run, student: StageOfRun) -> FinishedTraining | None:
     """Find the network whose answers are the measure: the run's first teacher, or what it was given instead."""
     network = student.first.stage.teacher
     origin = network.weights if network else None
@@ -95,15 +95,15 @@ def _card(run: Run, student: StageOfRun) -> dict[str, Any]:
     split = "test" if "test" in told["last"] else "val"
     per_class = told["last"][split].get("per_class") or []
     known = [(name, share) for name, share in zip(card.classes, per_class, strict=False) if share is not None]
-    noise = f", noise of {card.imaging.noise:g} levels" if card.imaging.noise else ""
-    colour = "grey" if card.imaging.colour == "grey" else "RGB"
+    noise = f", noise of {card.camera.noise:g} levels" if card.camera.noise else ""
+    colour = "grey" if card.camera.colour == "grey" else "RGB"
     source = Path(card.data.root or "built in").name
     schedule = stage.schedule
     training = f"{schedule.epochs} epochs of {schedule.optimizer}, lr {schedule.lr:g}, batch {schedule.batch_size}"
     return {
         "facts": [
             ("network", f"{card.network}, {told['parameters']:,} parameters, {told['macs']:,} MACs an image"),
-            ("input", f"{colour}, {_size(card)}, {card.imaging.kernel}, antialiased; {_sent(told)}{noise}"),
+            ("input", f"{colour}, {_size(card)}, {card.camera.kernel}, antialiased; {_sent(told)}{noise}"),
             ("classes", f"{len(card.classes)}: {', '.join(card.classes[:12])}{', …' if len(card.classes) > 12 else ''}"),
             ("data", f"{card.data.format}, {source}; content {first.data_digest}"),
             ("trained", training),
@@ -118,7 +118,7 @@ def _card(run: Run, student: StageOfRun) -> dict[str, Any]:
 
 
 def _size(card: NetworkCard) -> str:
-    return task_of(card).describe_input(card.side)
+    return task_of(card).describe_input(card.image_size)
 
 
 def _sent(figures: dict[str, Any]) -> str:

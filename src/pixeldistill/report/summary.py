@@ -15,8 +15,8 @@ Figures = Mapping[str, Any]
 def by_stage(figures: Iterable[tuple[str, Figures]]) -> dict[str, list[Figures]]:
     """Group the figures of trainings by their stage's name, in the order given.
 
-    >>> by_stage([("alone", {"seed": 0}), ("alone", {"seed": 1})])
-    {'alone': [{'seed': 0}, {'seed': 1}]}
+    >>> by_stage([("supervised", {"seed": 0}), ("supervised", {"seed": 1})])
+    {'supervised': [{'seed': 0}, {'seed': 1}]}
     """
     found: dict[str, list[Figures]] = {}
     for name, training in figures:
@@ -25,7 +25,7 @@ def by_stage(figures: Iterable[tuple[str, Figures]]) -> dict[str, list[Figures]]
 
 
 COLUMNS = (
-    "stage", "network", "side", "sent as", "bytes", "MACs", "parameters", "seeds",
+    "stage", "network", "image_size", "sent as", "bytes", "MACs", "parameters", "seeds",
     "val last", "val best", "test last", "test best",
 )  # fmt: skip
 DETAILS = (
@@ -57,7 +57,7 @@ def rows(found: Mapping[str, Sequence[Figures]]) -> list[tuple[str, ...]]:
         accuracies += [_over_seeds(trainings, "last", split, detail) for detail in DETAILS if name == "map"]
         table.append(
             (
-                stage, first["network"], str(first["side"]), first["encoding"], f"{first['bytes']:,.0f}",
+                stage, first["network"], str(first["image_size"]), first["encoding"], f"{first['bytes']:,.0f}",
                 f"{first['macs'] / 1e6:.1f} M", f"{first['parameters'] / 1e6:.2f} M", str(len(trainings)), *accuracies,
             )
         )  # fmt: skip
@@ -66,7 +66,7 @@ def rows(found: Mapping[str, Sequence[Figures]]) -> list[tuple[str, ...]]:
 
 def to_rich(found: Mapping[str, Sequence[Figures]], title: str) -> Table:
     """Make the table for the terminal: what fits into 80 columns."""
-    shown = ("stage", "side", "bytes", "MACs", "parameters", "val last", "test last", "test best")
+    shown = ("stage", "image_size", "bytes", "MACs", "parameters", "val last", "test last", "test best")
     caption = f"test and val: {TITLES[_headline(found)]} in %, last epoch (best: the best epoch by val)" + _of_seeds(found)
     return make_table(title, shown, [[row[COLUMNS.index(column)] for column in shown] for row in rows(found)], caption)
 

@@ -9,35 +9,35 @@ from rich.console import Console
 from torch import Tensor
 
 from pixeldistill.data.dataset import TrainingViews
+from pixeldistill.data.image_cache import ImageCache, open_image_cache
 from pixeldistill.data.sampler import Key
 from pixeldistill.data.splits import Splits
-from pixeldistill.data.store import ImageStore, open_store
 from pixeldistill.display.tables import write_line
 from pixeldistill.evaluation.evaluate import TestImages
 from pixeldistill.networks.adapter import Adapter
 from pixeldistill.recipe.base import StageRef
-from pixeldistill.recipe.camera import Camera
+from pixeldistill.recipe.camera import InputSpec
 from pixeldistill.recipe.network import Network
 from pixeldistill.recipe.recipe import Recipe
 from pixeldistill.recipe.stage import Stage
 from pixeldistill.runs.passes import Training
-from pixeldistill.runs.provenance import bank_folder, bank_key, network_card, resolve
+from pixeldistill.runs.provenance import network_card, resolve, teacher_cache_folder, teacher_cache_key
 from pixeldistill.storage.files import write_json
 from pixeldistill.storage.run_folder import CARD
 from pixeldistill.tasks import task_of
-from pixeldistill.tasks.networks import adopt, build_fresh, build_network
-from pixeldistill.training.bank import open_bank
+from pixeldistill.tasks.networks import build_fresh, build_network, load_state
 from pixeldistill.training.engine import check_batch
 from pixeldistill.training.fabric import Fabric, first_machine, make_fabric
 from pixeldistill.training.objective import Objective
 from pixeldistill.training.progress import counting
 from pixeldistill.training.stream import Stream, altering, image_at, large_views
 from pixeldistill.training.teacher import LiveTeacher, Teacher
+from pixeldistill.training.teacher_cache import open_teacher_cache
 from pixeldistill.types import WantedMap
 
 
 @dataclass(frozen=True)
-class Context:
+class RunContext:
     """What all stages of a run share."""
 
     recipe: Recipe
@@ -46,15 +46,17 @@ class Context:
     workers: int
     accelerator: str
     console: Console
-    stores: list[ImageStore] = field(default_factory=list)  # the one, once it is open
-    seen: dict[tuple[str, Camera], TestImages] = field(default_factory=dict)  # test images by split and camera, read once
+    image_caches: list[ImageCache] = field(default_factory=list)  # the one, once it is open
+    test_images: dict[tuple[str, InputSpec], TestImages] = field(
+        default_factory=dict
+    )  # test images by split and camera, read once
 
     def say(self, text: str) -> None:
         """Write a line."""
         write_line(self.console, text)
 
 
-def check_stage(stage: Stage, stages: Mapping[str, Stage], context: Context, fabric: Fabric) -> None:
+def check_stage(stage: Stage, stages: Mapping[str, Stage], context: RunContext, fabric: Fabric) -> None:
     """Build everything once, before the first stage is trained: what cannot work is said now.
 
     Args:
@@ -68,7 +70,7 @@ def check_stage(stage: Stage, stages: Mapping[str, Stage], context: Context, fab
     if isinstance(stage.student.weights, StageRef):
         source = stages[stage.student.weights.name]
         state = build_fresh(source.student, len(classes)).net.state_dict()
-        adopt(student, state, source.student, f"stage {source.name}")
+        load_state(student, state, source.student, f"stage {source.name}")
     teacher = None
     if stage.teacher:
         untrained = _before(stage.teacher)
@@ -84,7 +86,7 @@ def _before(network: Network) -> str | None:
     return "none" if isinstance(network.weights, StageRef) else None
 
 
-def teacher_network(trainings: Sequence[Training], context: Context) -> Adapter | None:
+def teacher_network(trainings: Sequence[Training], context: RunContext) -> Adapter | None:
     """Build the network that teaches in a pass."""
     teacher = next((training.stage.teacher for training in trainings if training.stage.teacher), None)
     if teacher is None:
@@ -96,16 +98,17 @@ def build_stream(
     trainings: Sequence[Training],
     network: Adapter | None,
     wanted: Sequence[Sequence[WantedMap]],
-    context: Context,
+    context: RunContext,
     fabric: Fabric,
 ) -> Stream:
-    """Build what the trainings of a pass share: their teacher, live or from a bank, and their batches."""
+    """Build what the trainings of a pass share: their teacher, live or from a teacher cache, and their batches."""
     recipe, splits = context.recipe, context.splits
     first = trainings[0].stage
     dataset = TrainingViews(
-        splits.train, recipe.views, first.crop_side, recipe.imaging.kernel, task_of(recipe).collate,
-        distinct=first.distinct_views, reduced=recipe.data.decode == "reduced", store=_open_images(context, fabric),
-        finished=recipe.data.store is None or fabric.device.type != "cuda", cameras=altering(t.stage for t in trainings),
+        splits.train, recipe.augmentation, first.crop_size, recipe.camera.kernel, task_of(recipe).collate,
+        distinct=first.distinct_views, reduced=recipe.data.decode == "reduced", image_cache=_open_images(context, fabric),
+        finished=recipe.data.image_cache is None or fabric.device.type != "cuda",
+        input_specs=altering(t.stage for t in trainings),
     )  # fmt: skip
     teacher = None
     if network:
@@ -113,52 +116,55 @@ def build_stream(
         teacher = _build_teacher(taught, network, sorted(set().union(*wanted)), dataset, context, fabric)
     return Stream(
         [training.stage for training in trainings], wanted, dataset, teacher, task_of(recipe), len(splits.classes),
-        trainings[0].order_seed, context.workers, fabric,
+        trainings[0].shuffle_seed, context.workers, fabric,
     )  # fmt: skip
 
 
-def _open_images(context: Context, fabric: Fabric) -> ImageStore | None:
-    """Open the image store, if the recipe has one, for the first pass that has something to train."""
+def _open_images(context: RunContext, fabric: Fabric) -> ImageCache | None:
+    """Open the image cache, if the recipe has one, for the first pass that has something to train."""
     data, splits = context.recipe.data, context.splits
-    if data.store is None:
+    if data.image_cache is None:
         return None
-    if context.stores:
-        return context.stores[0]
-    store = open_store(
-        data.store_folder or context.recipe.run / "store", splits.train, splits.identity("train"), side=data.store,
-        kernel=context.recipe.imaging.kernel, workers=context.workers, note=context.say, reduced=data.decode == "reduced",
-        bits=data.bits, rank=fabric.global_rank, world=first_machine(fabric), barrier=fabric.barrier,
+    if context.image_caches:
+        return context.image_caches[0]
+    image_cache = open_image_cache(
+        data.image_cache_folder or context.recipe.run / "image_cache", splits.train, splits.identity("train"),
+        shorter_side=data.image_cache, kernel=context.recipe.camera.kernel, workers=context.workers, note=context.say,
+        reduced=data.decode == "reduced", bits=data.bits, rank=fabric.global_rank, world=first_machine(fabric), barrier=fabric.barrier,
     )  # fmt: skip
-    context.stores.append(store)
-    return store
+    context.image_caches.append(image_cache)
+    return image_cache
 
 
 def _build_teacher(
-    stage: Stage, network: Adapter, wanted: Sequence[WantedMap], dataset: TrainingViews, context: Context, fabric: Fabric
+    stage: Stage, network: Adapter, wanted: Sequence[WantedMap], dataset: TrainingViews, context: RunContext, fabric: Fabric
 ) -> Teacher:
-    """Build a stage's teacher; with a bank it is asked once for every view, in float32, and read from disk ever after."""
+    """Build a stage's teacher; with a cache it sees every view once, in float32, and its outputs are read from disk after."""
     assert stage.teacher is not None
-    if stage.bank is None:
+    if stage.teacher_cache is None:
         return LiveTeacher(network, fabric, wanted, channels_last=stage.schedule.channels_last)
     exact = make_fabric(accelerator=context.accelerator)
     live = LiveTeacher(network, exact, wanted, channels_last=stage.schedule.channels_last)
-    camera = stage.teacher.camera
+    input_spec = stage.teacher.input_spec
 
     def load_views(batches: Iterable[list[Key]]) -> Iterator[tuple[Tensor, Tensor]]:
         for large, _, keys, small in large_views(dataset, batches, context.workers, exact):
-            image = small.get(camera, large)
-            yield image_at(image, camera.side, camera.imaging.kernel, channels_last=stage.schedule.channels_last), keys
+            image = small.get(input_spec, large)
+            yield (
+                image_at(image, input_spec.image_size, input_spec.camera.kernel, channels_last=stage.schedule.channels_last),
+                keys,
+            )
 
-    with counting(context.console, "teacher's bank", "blocks") as progress:
-        return open_bank(
+    with counting(context.console, "teacher cache", "blocks") as progress:
+        return open_teacher_cache(
             stage.distinct_views or stage.schedule.epochs, stage.schedule.epochs,
-            bank_folder(stage, context.recipe, context.folders),
-            bank_key(stage, context.recipe, context.splits, context.folders), live, len(context.splits.train),
+            teacher_cache_folder(stage, context.recipe, context.folders),
+            teacher_cache_key(stage, context.recipe, context.splits, context.folders), live, len(context.splits.train),
             load_views, exact, context.say, progress,
         )  # fmt: skip
 
 
-def build_objective(training: Training, teacher: Adapter | None, context: Context, fabric: Fabric) -> Objective:
+def build_objective(training: Training, teacher: Adapter | None, context: RunContext, fabric: Fabric) -> Objective:
     """Build student and terms; what is fresh in them is drawn from the training's seed."""
     stage = training.stage
     torch.manual_seed(training.seed)

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from pixeldistill.data.describe import describe_data
-from pixeldistill.data.images import image_size
+from pixeldistill.data.image_cache import image_cache_settings, stored_size
+from pixeldistill.data.images import read_size
 from pixeldistill.data.splits import Splits, load_splits
-from pixeldistill.data.store import store_settings, stored_size
 from pixeldistill.display.text import in_bytes, in_words
 from pixeldistill.errors import DataError, WeightsError
 from pixeldistill.networks.weights.load import check_card, missing_weights
@@ -20,7 +20,7 @@ from pixeldistill.recipe.recipe import Recipe
 from pixeldistill.recipe.schedule import Schedule
 from pixeldistill.recipe.stage import Stage
 from pixeldistill.runs.passes import first_folders, passes
-from pixeldistill.runs.provenance import bank_folder, bank_settings, stage_settings, used_views
+from pixeldistill.runs.provenance import stage_settings, teacher_cache_folder, teacher_cache_settings, used_views
 from pixeldistill.storage.archive import KEY
 from pixeldistill.storage.claims import begun, read_record
 from pixeldistill.storage.files import differences
@@ -28,7 +28,7 @@ from pixeldistill.storage.run_folder import RECORD, stage_folder
 from pixeldistill.tasks import task_of
 from pixeldistill.tasks.networks import Outline, check_trained, outline
 from pixeldistill.terms import build_term, wanted_maps
-from pixeldistill.training.bank_layout import bank_bytes
+from pixeldistill.training.cache_layout import cache_bytes
 
 ANY = 10  # classes are shown where nobody knows how many there are
 
@@ -43,7 +43,7 @@ def describe_stage(stage: Stage, classes: int, images: int | None) -> list[str]:
     student = outline(stage.student, classes)
     distinct = stage.distinct_views
     repeat = f"; they repeat after {distinct} epochs" if distinct and distinct < stage.schedule.epochs else ""
-    lines = [f"views: one crop at {stage.crop_side}×{stage.crop_side}, flipped once, then resized for each role{repeat}"]
+    lines = [f"views: one crop at {stage.crop_size}×{stage.crop_size}, flipped once, then resized for each role{repeat}"]
     lines += _describe_network("student" if stage.teacher else "network", stage.student, student)
     spec = None
     if stage.teacher:
@@ -51,12 +51,12 @@ def describe_stage(stage: Stage, classes: int, images: int | None) -> list[str]:
         lines += _describe_network("teacher", stage.teacher, teacher)
         spec = teacher.spec
     terms = [build_term(config, student.spec, spec) for config in stage.terms]
-    if spec and stage.bank:
+    if spec and stage.teacher_cache:
         wanted = wanted_maps(terms)
         maps = "".join(f", map {spec.features[w.number]} as {w.height}×{w.width}" for w in wanted)
         views = used_views(stage)
-        size = in_bytes(bank_bytes(spec, wanted, views, images)) if images else "?"
-        lines.append(f"  asked once: bank of {in_words(views, 'view')} an image, {size} (prediction{maps})")
+        size = in_bytes(cache_bytes(spec, wanted, views, images)) if images else "?"
+        lines.append(f"  asked once: teacher cache of {in_words(views, 'view')} an image, {size} (prediction{maps})")
     for (name, config), term in zip(name_terms(stage.terms).items(), terms, strict=True):
         changes = [
             f", rising over {config.warmup_epochs:g} epochs" if config.warmup_epochs else "",
@@ -95,7 +95,7 @@ def known_classes(recipe: Recipe) -> tuple[tuple[str, ...], int | None, list[str
     """
     try:
         splits = load_splits(recipe.data)
-        return splits.classes, len(splits.train), [*describe_data(splits), *_describe_store(recipe.data, splits)]
+        return splits.classes, len(splits.train), [*describe_data(splits), *_describe_image_cache(recipe.data, splits)]
     except DataError as error:
         if recipe.data.root and recipe.data.root.exists():
             raise
@@ -138,20 +138,20 @@ def disagreements(recipe: Recipe, stages: Sequence[Stage]) -> list[str]:
             folder = stage_folder(recipe.run, number, stage.name, seed)
             if begun(folder):
                 found += _differing(folder / RECORD, stage_settings(stage, seed, recipe))
-        if stage.bank and stage.teacher:
-            for key in _bank_keys(stage, recipe, folders)[:1]:
-                found += _differing(key, bank_settings(stage, recipe))
+        if stage.teacher_cache and stage.teacher:
+            for key in _teacher_cache_keys(stage, recipe, folders)[:1]:
+                found += _differing(key, teacher_cache_settings(stage, recipe))
     data = recipe.data
-    if data.store:
-        settings = store_settings(data.store, recipe.imaging.kernel, reduced=data.decode == "reduced", bits=data.bits)
-        found += _differing((data.store_folder or recipe.run / "store") / KEY, settings)
+    if data.image_cache:
+        settings = image_cache_settings(data.image_cache, recipe.camera.kernel, reduced=data.decode == "reduced", bits=data.bits)
+        found += _differing((data.image_cache_folder or recipe.run / "image_cache") / KEY, settings)
     return found
 
 
-def _bank_keys(stage: Stage, recipe: Recipe, folders: Mapping[str, Path]) -> list[Path]:
-    """List what a stage's bank says of itself; nothing as long as its teacher's weights are not there."""
+def _teacher_cache_keys(stage: Stage, recipe: Recipe, folders: Mapping[str, Path]) -> list[Path]:
+    """List what a stage's teacher cache says of itself; nothing as long as its teacher's weights are not there."""
     try:
-        return sorted(bank_folder(stage, recipe, folders).glob(f"*/view-*/{KEY}"))
+        return sorted(teacher_cache_folder(stage, recipe, folders).glob(f"*/view-*/{KEY}"))
     except (WeightsError, OSError):
         return []
 
@@ -165,14 +165,14 @@ def _differing(path: Path, settings: Mapping[str, Any]) -> list[str]:
     return [f"{path.parent} was made with other settings: its {'; '.join(changes[:3])}"] if changes else []
 
 
-def _describe_store(data: Data, splits: Splits) -> list[str]:
-    """Estimate the image store's size by some of its images."""
-    if data.store is None:
+def _describe_image_cache(data: Data, splits: Splits) -> list[str]:
+    """Estimate the image cache's size by some of its images."""
+    if data.image_cache is None:
         return []
     some = splits.train[:: max(1, len(splits.train) // 64)]
-    sizes = [stored_size(*image_size(sample.path), data.store) for sample in some]
+    sizes = [stored_size(*read_size(sample.path), data.image_cache) for sample in some]
     mean = 3 * sum(height * width for height, width in sizes) / len(sizes)
-    return [f"image store: shorter side {data.store}, about {in_bytes(mean * len(splits.train))}"]
+    return [f"image cache: shorter side {data.image_cache}, about {in_bytes(mean * len(splits.train))}"]
 
 
 def _describe_network(role: str, network: Network, outlined: Outline) -> list[str]:

@@ -1,7 +1,7 @@
 """Equal compute: what a training costs, and how long one must last to cost as much as another.
 
 The unit is a multiply-accumulate. An image costs three forward passes of the student and of what its terms learn (forward,
-and twice as much backward), and one of the teacher: with a bank only once for every view that is distinct. A chain costs its last
+and twice as much backward), and one of the teacher: with a cache only once for every distinct view. A chain costs its last
 stage and the assistants that are trained for it, each once; the first teacher is there before all of them and counts for none.
 
 Source: ours.
@@ -13,7 +13,7 @@ from functools import lru_cache
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from pixeldistill.cost.measure import macs
+from pixeldistill.cost.footprint import macs
 from pixeldistill.errors import RecipeError
 from pixeldistill.recipe.network import Network
 from pixeldistill.recipe.stage import Stage
@@ -26,7 +26,7 @@ from pixeldistill.types import Batch, Outputs, View
 SAMPLE = 2  # images for which the terms' own arithmetic is counted
 
 
-def settle(stages: Sequence[Stage], classes: int, images: int | None) -> tuple[Stage, ...]:
+def match_compute(stages: Sequence[Stage], classes: int, images: int | None) -> tuple[Stage, ...]:
     """Set the epochs of every stage that is to cost as much as another.
 
     Args:
@@ -39,31 +39,34 @@ def settle(stages: Sequence[Stage], classes: int, images: int | None) -> tuple[S
     """
     by_name = {stage.name: stage for stage in stages}
 
-    def settled(name: str) -> Stage:
+    def matched(name: str) -> Stage:
         stage = by_name[name]
-        if stage.cost_as is not None:
-            settled(stage.cost_as)
+        if stage.match_compute_of is not None:
+            matched(stage.match_compute_of)
             by_name[name] = _settled(stage, by_name, classes, images)
         return by_name[name]
 
-    return tuple(settled(stage.name) for stage in stages)
+    return tuple(matched(stage.name) for stage in stages)
 
 
 def _settled(stage: Stage, stages: Mapping[str, Stage], classes: int, images: int | None) -> Stage:
-    assert stage.cost_as is not None
-    left = training_cost(stages[stage.cost_as], stages, classes, images) - _assistants_cost(stage, stages, classes, images)
+    assert stage.match_compute_of is not None
+    left = training_cost(stages[stage.match_compute_of], stages, classes, images) - _assistants_cost(
+        stage, stages, classes, images
+    )
     per_epoch = _seen(stage, images) * _learning(stage, classes)
     asking = _seen(stage, images) * _asking(stage, classes)
     epochs = left / (per_epoch + asking)
-    if stage.bank and stage.distinct_views and epochs > stage.distinct_views:
+    if stage.teacher_cache and stage.distinct_views and epochs > stage.distinct_views:
         epochs = (left - stage.distinct_views * asking) / per_epoch  # views that repeat cost the teacher nothing
     if left <= 0:
         raise RecipeError(
-            f"stage {stage.name} cannot cost as much as {stage.cost_as}: its assistants alone cost more; say its `epochs`"
+            f"stage {stage.name} cannot cost as much as {stage.match_compute_of}: its assistants alone cost more; "
+            "say its `epochs`"
         )
     lasting = max(1, round(epochs))
     terms = tuple(term.stretched(lasting / stage.schedule.epochs) for term in stage.terms)
-    return stage.model_copy(update={"schedule": stage.schedule.lasting(lasting), "terms": terms, "cost_as": None})
+    return stage.model_copy(update={"schedule": stage.schedule.lasting(lasting), "terms": terms, "match_compute_of": None})
 
 
 def training_cost(stage: Stage, stages: Mapping[str, Stage], classes: int, images: int | None) -> float:
@@ -73,7 +76,7 @@ def training_cost(stage: Stage, stages: Mapping[str, Stage], classes: int, image
         stage: what is trained.
         stages: all of the recipe, by name.
         classes: of the data.
-        images: of the training split; see `settle`.
+        images: of the training split; see `match_compute`.
     """
     return _own_cost(stage, classes, images) + _assistants_cost(stage, stages, classes, images)
 
@@ -91,7 +94,7 @@ def _ancestors(stage: Stage, stages: Mapping[str, Stage]) -> Iterator[str]:
 
 def _own_cost(stage: Stage, classes: int, images: int | None) -> float:
     epochs = stage.schedule.epochs
-    asked = used_views(stage) if stage.bank else epochs
+    asked = used_views(stage) if stage.teacher_cache else epochs
     return _seen(stage, images) * (epochs * _learning(stage, classes) + asked * _asking(stage, classes))
 
 

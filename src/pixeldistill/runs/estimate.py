@@ -36,22 +36,22 @@ def estimate(stages: Sequence[Stage], splits: Splits, workers: int) -> float:
             return 0.0
         key = network.plain.model_dump_json()
         if key not in forward:
-            forward[key] = _forward(build_fresh(network, len(splits.classes)), network.side)
+            forward[key] = _forward(build_fresh(network, len(splits.classes)), network.image_size)
         return forward[key]
 
     decoding = _decoding(splits) / max(1, workers)
     total = 0.0
     for stage in stages:
         epochs = len(stage.seeds) * stage.schedule.epochs
-        asked = used_views(stage) if stage.bank else epochs
+        asked = used_views(stage) if stage.teacher_cache else epochs
         total += len(splits.train) * (epochs * max(BACKWARD * cost(stage.student), decoding) + asked * cost(stage.teacher))
     return total
 
 
-def _forward(network: Adapter, side: int) -> float:
+def _forward(network: Adapter, image_size: int) -> float:
     """Time a forward pass with gradients, in seconds for an image."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    images = torch.rand(BATCH, 3, side, side, device=device).contiguous(memory_format=torch.channels_last)
+    images = torch.rand(BATCH, 3, image_size, image_size, device=device).contiguous(memory_format=torch.channels_last)
     network.train().to(device).to(memory_format=torch.channels_last)
 
     def run() -> Outputs:

@@ -13,35 +13,35 @@ from pixeldistill.data.loading import AHEAD, default_workers, shared_memory_note
 from pixeldistill.data.splits import load_splits
 from pixeldistill.display.text import reasons
 from pixeldistill.errors import GivenUp, RecipeError, RunError
-from pixeldistill.evaluation.evaluate import answer, evaluate
+from pixeldistill.evaluation.evaluate import evaluate, predict
 from pixeldistill.networks.adapter import Adapter
 from pixeldistill.networks.weights.load import state_bytes
 from pixeldistill.recipe.expand import expand
 from pixeldistill.recipe.recipe import Recipe
 from pixeldistill.recipe.stage import Stage
-from pixeldistill.runs.build import Context, build_objective, build_stream, check_stage, teacher_network
-from pixeldistill.runs.equal_compute import settle
-from pixeldistill.runs.outcome import Outcome, Result, alone_on_val, measure_trained, seen, single_figures
+from pixeldistill.runs.build import RunContext, build_objective, build_stream, check_stage, teacher_network
+from pixeldistill.runs.equal_compute import match_compute
 from pixeldistill.runs.passes import Training, first_folders, passes
 from pixeldistill.runs.provenance import stage_record
+from pixeldistill.runs.results import TrainingResult, measure_trained, single_figures, supervised_on_val, test_images
 from pixeldistill.storage.claims import begun, check_record, claim
-from pixeldistill.storage.files import PARTIAL, Held, locked, remove_litter, write_json
+from pixeldistill.storage.files import PARTIAL, WatchedFolder, locked, remove_litter, write_json
 from pixeldistill.storage.run_folder import DONE, renumber, stages_of
 from pixeldistill.tasks import task_of
-from pixeldistill.tasks.base import Taught
+from pixeldistill.tasks.base import TaughtStudent
 from pixeldistill.training.engine import fit
 from pixeldistill.training.fabric import Fabric, make_fabric
 from pixeldistill.training.objective import Objective
 from pixeldistill.training.progress import Progress
 from pixeldistill.training.stream import Stream
-from pixeldistill.training.trainee import Job
+from pixeldistill.training.trainer import TrainingSpec
 
 
 @dataclass(frozen=True)
-class Work:
+class PreparedRun:
     """A recipe that was checked and can be trained: all that its trainings share, and which go side by side."""
 
-    context: Context
+    context: RunContext
     stages: Sequence[Stage]
     passes: Sequence[Sequence[Training]]
 
@@ -53,7 +53,7 @@ def run_recipe(
     workers: int | None = None,
     accelerator: str = "auto",
     console: Console | None = None,
-) -> list[Result]:
+) -> list[TrainingResult]:
     """Train all stages of a recipe, with every seed; what is done already is skipped, what was begun goes on.
 
     Args:
@@ -75,10 +75,10 @@ def run_recipe(
     if not names:
         raise RecipeError("nothing to train from labels alone: use `pixeldistill distill`")
     work = prepare(recipe, names, workers=workers, accelerator=accelerator, console=console)
-    with taken(work, names):
-        outcomes = train(work, names)
-    results = [outcome for _, outcome in outcomes if isinstance(outcome, Result)]
-    if failures := [str(outcome) for _, outcome in outcomes if isinstance(outcome, RunError)]:
+    with hold_run_folder(work, names):
+        ended = train(work, names)
+    results = [result for _, result in ended if isinstance(result, TrainingResult)]
+    if failures := [str(result) for _, result in ended if isinstance(result, RunError)]:
         raise GivenUp(reasons(failures), results)
     return results
 
@@ -86,7 +86,7 @@ def run_recipe(
 def prepare(
     recipe: Recipe, names: Collection[str] | None = None, *, workers: int | None = None, accelerator: str = "auto",
     console: Console | None = None,
-) -> Work:  # fmt: skip
+) -> PreparedRun:  # fmt: skip
     """Check the data, and the stages that are to be trained (by default all): what cannot work is said now.
 
     Raises:
@@ -97,21 +97,21 @@ def prepare(
     console.quiet = console.quiet or not fabric.is_global_zero
     workers = default_workers() if workers is None else workers
     splits = check_images(load_splits(recipe.data), recipe.data, workers)
-    stages = settle(expand(recipe), len(splits.classes), len(splits.train))
-    context = Context(recipe, splits, first_folders(recipe, stages), workers, accelerator, console)
+    stages = match_compute(expand(recipe), len(splits.classes), len(splits.train))
+    context = RunContext(recipe, splits, first_folders(recipe, stages), workers, accelerator, console)
     for line in describe_data(splits):
         context.say(line)
     for stage in stages:
         if names is None or stage.name in names:
             check_stage(stage, {s.name: s for s in stages}, context, fabric)
-    batch = max((stage.schedule.batch_size * 3 * stage.crop_side**2 for stage in stages), default=0)
+    batch = max((stage.schedule.batch_size * 3 * stage.crop_size**2 for stage in stages), default=0)
     for note in shared_memory_notes(batch * AHEAD * workers):
         context.say(note)
-    return Work(context, stages, passes(recipe, stages))
+    return PreparedRun(context, stages, passes(recipe, stages))
 
 
 @contextmanager
-def taken(work: Work, names: Collection[str]) -> Iterator[None]:
+def hold_run_folder(work: PreparedRun, names: Collection[str]) -> Iterator[None]:
     """Hold the run's folder, so that no other run writes there, and give its stages the numbers that they have now.
 
     Raises:
@@ -128,7 +128,7 @@ def taken(work: Work, names: Collection[str]) -> Iterator[None]:
         yield
 
 
-def _check_begun(work: Work, names: Collection[str]) -> None:
+def _check_begun(work: PreparedRun, names: Collection[str]) -> None:
     """Raise RunError if another recipe has begun these stages, wherever their folders are now."""
     context, stand = work.context, dict(stages_of(work.context.recipe.run))
     first = {stage.name: stand[stage.name] / f"seed-{stage.seeds[0]}" for stage in work.stages if stage.name in stand}
@@ -139,8 +139,10 @@ def _check_begun(work: Work, names: Collection[str]) -> None:
             check_record(stand[stage.name] / f"seed-{seed}", record)
 
 
-def train(work: Work, names: Collection[str], until: int | None = None) -> list[tuple[Training, Outcome]]:
-    """Train the stages of these names, in a run that is `taken`, by default to their end.
+def train(
+    work: PreparedRun, names: Collection[str], until: int | None = None
+) -> list[tuple[Training, TrainingResult | RunError]]:
+    """Train the stages of these names, in a run that is `hold_run_folder`, by default to their end.
 
     Args:
         work: what was prepared.
@@ -150,7 +152,7 @@ def train(work: Work, names: Collection[str], until: int | None = None) -> list[
     Returns:
         What came of the trainings that are over, in the recipe's order.
     """
-    outcomes: list[tuple[Training, Outcome]] = []
+    ended: list[tuple[Training, TrainingResult | RunError]] = []
     folders, fabric = work.context.folders, make_fabric(accelerator=work.context.accelerator)
     for group in work.passes:
         chosen = [training for training in group if training.stage.name in names]
@@ -158,26 +160,28 @@ def train(work: Work, names: Collection[str], until: int | None = None) -> list[
         can = fabric.broadcast([all((folders[s] / DONE).is_file() for s in training.stage.sources) for training in chosen])
         ready = [training for training, able in zip(chosen, can, strict=True) if able]
         for training in (training for training, able in zip(chosen, can, strict=True) if not able):
-            outcomes.append((training, RunError(f"{training.title} was not trained: what it starts from was given up")))
-        outcomes += _run_pass(ready, work.context, until)
-    return sorted(outcomes, key=lambda pair: pair[0].order)
+            ended.append((training, RunError(f"{training.title} was not trained: what it starts from was given up")))
+        ended += _run_pass(ready, work.context, until)
+    return sorted(ended, key=lambda pair: pair[0].order)
 
 
-def failures_of(outcomes: Sequence[tuple[Training, Outcome]]) -> dict[str, str]:
+def failures_of(ended: Sequence[tuple[Training, TrainingResult | RunError]]) -> dict[str, str]:
     """Return the reasons of trainings that came to nothing, by their stages' names."""
-    return {training.stage.name: str(outcome) for training, outcome in outcomes if isinstance(outcome, RunError)}
+    return {training.stage.name: str(result) for training, result in ended if isinstance(result, RunError)}
 
 
-def fill_banks(work: Work, names: Collection[str]) -> None:
-    """Make the image store, and ask the teachers of these stages for all that their bank is to hold."""
+def fill_teacher_caches(work: PreparedRun, names: Collection[str]) -> None:
+    """Make the image cache, and ask the teachers of these stages for all that their cache is to hold."""
     for group in work.passes:
         if trainings := [training for training in group if training.stage.name in names]:
             _build_pass(trainings, work.context)
 
 
-def _run_pass(trainings: Sequence[Training], context: Context, until: int | None) -> list[tuple[Training, Outcome]]:
+def _run_pass(
+    trainings: Sequence[Training], context: RunContext, until: int | None
+) -> list[tuple[Training, TrainingResult | RunError]]:
     """Train side by side what is to be trained of a pass; returns what came of each that is over."""
-    outcomes: list[tuple[Training, Outcome]] = []
+    ended: list[tuple[Training, TrainingResult | RunError]] = []
     left = []
     for training in trainings:
         stage, seed, folder = training.stage, training.seed, training.folder
@@ -186,20 +190,20 @@ def _run_pass(trainings: Sequence[Training], context: Context, until: int | None
         done = fabric.broadcast(claim(folder, record) if fabric.is_global_zero else None)
         if done:
             context.say(f"{training.title}: done before, {folder}")
-            outcomes.append((training, Result(stage, seed, folder, done)))
+            ended.append((training, TrainingResult(stage, seed, folder, done)))
         else:
             left.append(training)
     if not left:
-        return outcomes
+        return ended
     fabric, objectives, stream = _build_pass(left, context)
-    jobs = [_job(training, objective, context, fabric) for training, objective in zip(left, objectives, strict=True)]
+    specs = [_training_spec(training, objective, context, fabric) for training, objective in zip(left, objectives, strict=True)]
     title = left[0].title if len(left) == 1 else f"{len(left)} networks side by side"
-    held = Held(context.recipe.run)
+    held = WatchedFolder(context.recipe.run)
     with Progress(context.console, title) as progress:
-        states = fit(fabric, jobs, stream, left[0].stage.schedule, len(context.splits.train), progress, until)
+        states = fit(fabric, specs, stream, left[0].stage.schedule, len(context.splits.train), progress, until)
     for training, objective, state in zip(left, objectives, states, strict=True):
         if isinstance(state, RunError):
-            outcomes.append((training, state))
+            ended.append((training, state))
         elif state.epoch == training.stage.schedule.epochs:
             record = {
                 "epochs": state.epoch,
@@ -210,12 +214,12 @@ def _run_pass(trainings: Sequence[Training], context: Context, until: int | None
             if fabric.is_global_zero:
                 held.check()
                 write_json(training.folder / DONE, record)
-            outcomes.append((training, Result(training.stage, training.seed, training.folder, record)))
-    return outcomes
+            ended.append((training, TrainingResult(training.stage, training.seed, training.folder, record)))
+    return ended
 
 
-def _build_pass(trainings: Sequence[Training], context: Context) -> tuple[Fabric, list[Objective], Stream]:
-    """Build students, terms, teacher and batches of a pass; fills its bank."""
+def _build_pass(trainings: Sequence[Training], context: RunContext) -> tuple[Fabric, list[Objective], Stream]:
+    """Build students, terms, teacher and batches of a pass; fills its cache."""
     fabric = make_fabric(trainings[0].stage.schedule.precision, context.accelerator)
     network = teacher_network(trainings, context)
     taught = [training for training in trainings if training.stage.teacher and not begun(training.folder)]
@@ -228,27 +232,29 @@ def _build_pass(trainings: Sequence[Training], context: Context) -> tuple[Fabric
 
 
 def _describe_teacher(
-    network: Adapter, taught: Sequence[Training], context: Context, fabric: Fabric
+    network: Adapter, taught: Sequence[Training], context: RunContext, fabric: Fabric
 ) -> list[str]:  # fmt: skip
     """Measure a frozen teacher on val before it teaches for the first time; returns lines that say what it knows."""
     teacher = taught[0].stage.teacher
     assert teacher is not None
-    images = seen("val", teacher.camera, context, fabric)
+    images = test_images("val", teacher.input_spec, context, fabric)
     stages = expand(context.recipe)
-    students = [Taught(t.stage.name, t.stage.student, teacher, alone_on_val(t.stage, stages, context.folders)) for t in taught]
+    students = [
+        TaughtStudent(t.stage.name, t.stage.student, teacher, supervised_on_val(t.stage, stages, context.folders)) for t in taught
+    ]
     return task_of(network).describe_teacher(
-        f"{teacher.network} at {teacher.side}",
-        lambda levels: answer(network, images, fabric, levels),
+        f"{teacher.network} at {teacher.image_size}",
+        lambda levels: predict(network, images, fabric, levels),
         [sample.label for sample in images.samples],
         context.splits.classes,
         students,
     )
 
 
-def _job(training: Training, objective: Objective, context: Context, fabric: Fabric) -> Job:
+def _training_spec(training: Training, objective: Objective, context: RunContext, fabric: Fabric) -> TrainingSpec:
     student = objective.student
-    validation = seen("val", training.stage.student.camera, context, fabric)
-    return Job(
+    validation = test_images("val", training.stage.student.input_spec, context, fabric)
+    return TrainingSpec(
         name=training.title,
         objective=objective,
         validate=lambda: single_figures(evaluate(student, validation, fabric)),

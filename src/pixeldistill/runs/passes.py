@@ -23,9 +23,9 @@ class Training(NamedTuple):
         return f"{self.folder.parent.name} seed {self.seed}"
 
     @property
-    def order_seed(self) -> int:
+    def shuffle_seed(self) -> int:
         """Seed of the order of its images."""
-        return self.seed if self.stage.order_seed is None else self.stage.order_seed
+        return self.seed if self.stage.shuffle_seed is None else self.stage.shuffle_seed
 
 
 def passes(recipe: Recipe, stages: Sequence[Stage]) -> list[list[Training]]:
@@ -42,7 +42,9 @@ def passes(recipe: Recipe, stages: Sequence[Stage]) -> list[list[Training]]:
         for seed in stage.seeds:
             training = Training(order, stage, seed, stage_folder(recipe.run, number, stage.name, seed))
             order += 1
-            place = next((i for i in range(earliest, len(groups)) if recipe.one_pass and _together(groups[i], training)), None)
+            place = next(
+                (i for i in range(earliest, len(groups)) if recipe.train_together and _together(groups[i], training)), None
+            )
             if place is None:
                 place = len(groups)
                 groups.append([])
@@ -66,8 +68,8 @@ def _together(group: Sequence[Training], training: Training) -> bool:
 
 def _stream(training: Training) -> tuple[Any, ...]:
     stage = training.stage
-    return stage.schedule, stage.crop_side, stage.distinct_views, training.order_seed
+    return stage.schedule, stage.crop_size, stage.distinct_views, training.shuffle_seed
 
 
 def _teacher(stage: Stage) -> tuple[Any, ...]:
-    return stage.teacher, stage.bank
+    return stage.teacher, stage.teacher_cache

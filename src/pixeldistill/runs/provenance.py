@@ -39,34 +39,34 @@ def stage_record(stage: Stage, seed: int, recipe: Recipe, splits: Splits, folder
 def stage_settings(stage: Stage, seed: int, recipe: Recipe) -> dict[str, Any]:
     """Return the part of a training's record that the recipe alone decides."""
     return {
-        "stage": stage.model_dump(mode="json", exclude={"seeds": True, "bank": {"folder"}}),
+        "stage": stage.model_dump(mode="json", exclude={"seeds": True, "teacher_cache": {"folder"}}),
         "seed": seed,
-        "data": recipe.data.model_dump(mode="json", exclude={"root", "store_folder"}),
-        "views": recipe.views.model_dump(mode="json"),
-        "kernel": recipe.imaging.kernel,  # of the large view; the networks' cameras are theirs
+        "data": recipe.data.model_dump(mode="json", exclude={"root", "image_cache_folder"}),
+        "augmentation": recipe.augmentation.model_dump(mode="json"),
+        "kernel": recipe.camera.kernel,  # of the large view; the networks' cameras are theirs
     }
 
 
-def bank_key(stage: Stage, recipe: Recipe, splits: Splits, folders: Mapping[str, Path]) -> dict[str, Any]:
+def teacher_cache_key(stage: Stage, recipe: Recipe, splits: Splits, folders: Mapping[str, Path]) -> dict[str, Any]:
     """Name all that decides what a stage's teacher says of the training views."""
     assert stage.teacher is not None
-    return bank_settings(stage, recipe) | {
+    return teacher_cache_settings(stage, recipe) | {
         "weights": weights_digest(stage.teacher, folders),
         "images": splits.identity("train"),
     }
 
 
-def bank_settings(stage: Stage, recipe: Recipe) -> dict[str, Any]:
-    """Return the part of a bank's key that the recipe alone decides."""
+def teacher_cache_settings(stage: Stage, recipe: Recipe) -> dict[str, Any]:
+    """Return the part of a teacher cache's key that the recipe alone decides."""
     assert stage.teacher is not None
     return {
         "teacher": stage.teacher.model_dump(mode="json", exclude={"weights"}),
-        "views": recipe.views.model_dump(mode="json"),
-        "crop_side": stage.crop_side,
-        "kernel": recipe.imaging.kernel,
+        "augmentation": recipe.augmentation.model_dump(mode="json"),
+        "crop_side": stage.crop_size,
+        "kernel": recipe.camera.kernel,
         "decode": recipe.data.decode,
         "bits": recipe.data.bits,
-        "store": recipe.data.store,
+        "image_cache": recipe.data.image_cache,
     }
 
 
@@ -75,16 +75,16 @@ def used_views(stage: Stage) -> int:
     return min(stage.distinct_views or stage.schedule.epochs, stage.schedule.epochs)
 
 
-def bank_folder(stage: Stage, recipe: Recipe, folders: Mapping[str, Path]) -> Path:
-    """Name the folder of a stage's bank: in the recipe's, one for each teacher.
+def teacher_cache_folder(stage: Stage, recipe: Recipe, folders: Mapping[str, Path]) -> Path:
+    """Name the folder of a stage's teacher cache: in the recipe's, one for each teacher.
 
     It is called after the teacher's network, side and weights, so that the recipe which trains it and those that are given it
     find the same one.
     """
     assert stage.teacher is not None
-    assert stage.bank is not None
+    assert stage.teacher_cache is not None
     network, digest = stage.teacher.network.rsplit("/", maxsplit=1)[-1], weights_digest(stage.teacher, folders)[:8]
-    return (stage.bank.folder or recipe.run / "bank") / f"{network}-{stage.teacher.side}-{digest}"
+    return (stage.teacher_cache.folder or recipe.run / "teacher_cache") / f"{network}-{stage.teacher.image_size}-{digest}"
 
 
 def network_card(stage: Stage, student: Adapter, seed: int, recipe: Recipe, splits: Splits) -> dict[str, Any]:
@@ -92,8 +92,8 @@ def network_card(stage: Stage, student: Adapter, seed: int, recipe: Recipe, spli
     network, root = stage.student, recipe.data.root
     card = {
         "network": network.network,
-        "side": network.side,
-        "patch": network.patch,
+        "image_size": network.image_size,
+        "patch_size": network.patch_size,
         "options": network.options,
         "enlarge": network.enlarge,
         "stem_stride": network.stem_stride,
@@ -102,7 +102,7 @@ def network_card(stage: Stage, student: Adapter, seed: int, recipe: Recipe, spli
         "mean": list(student.mean),
         "std": list(student.std),
         "bits": splits.bits,
-        "imaging": network.camera.imaging.model_dump(mode="json", exclude=set(recipe.rules.unused_imaging)),
+        "camera": network.input_spec.camera.model_dump(mode="json", exclude=set(recipe.rules.unused_camera)),
         "data": recipe.data.model_dump(mode="json") | ({"root": str(root.resolve())} if root else {}),
         "stage": stage.name,
         "seed": seed,

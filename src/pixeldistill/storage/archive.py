@@ -1,4 +1,4 @@
-"""Arrays on disk that are computed once, block by block, and read ever after: the image store and the teacher's bank.
+"""Arrays on disk that are computed once, block by block, and read ever after: the image cache and the teacher cache.
 
 A folder of `.npy` files (never unpickled), a `key.json` that says what they were made of, and a byte for every block that is
 done. A kill at any moment loses the blocks under way and nothing else. Several processes of one machine fill it together; those
@@ -47,7 +47,7 @@ class Column:
     def __init__(self, path: Path, what: str, *, keep: bool = False) -> None:
         self.path, self.what, self.keep = path, what, keep
         self._kept: int | None = None
-        self._settled: tuple[int, ...] | None = None
+        self._frozen: tuple[int, ...] | None = None
         self._lock = threading.Lock()
         try:
             with os.fdopen(os.open(path, os.O_RDONLY | _NOFOLLOW), "rb") as file:
@@ -62,9 +62,9 @@ class Column:
         if fortran or self.kind.hasobject or not self.shape or size != self._start + self.row * self.shape[0]:
             raise RunError(f"{what} is damaged ({path.name}): remove that folder, it will be made again")
 
-    def settle(self) -> None:
+    def freeze(self) -> None:
         """From now on the file is to be as it was when this was made: nobody writes to it any more."""
-        self._settled = self._found
+        self._frozen = self._found
 
     @property
     def row(self) -> int:
@@ -93,7 +93,7 @@ class Column:
     def _read(self, pieces: Sequence[tuple[int, int]]) -> list[NDArray[Any]]:
         found = []
         with self._opened(os.O_RDONLY) as file:
-            if self._settled not in (None, _state(file)):
+            if self._frozen not in (None, _state(file)):
                 raise self._changed()
             for start, count in pieces:
                 content = self._read_at(file, count * self.row, self._start + start * self.row)
@@ -167,7 +167,7 @@ class Archive:
 
     Args:
         folder: where they lie.
-        what: the user's word for it ("image store"), and the recipe's setting that names its folder.
+        what: the user's word for it ("image cache"), and the recipe's setting that names its folder.
         key: all that decides the arrays' content; another key than that of the folder is refused.
         layout: the arrays.
         blocks: into how many pieces the work is divided.
@@ -196,7 +196,7 @@ class Archive:
         self.complete = not self.missing()
         if self.complete:
             for column in self.columns.values():
-                column.settle()
+                column.freeze()
         if not self.complete and not all(os.access(self._file(name), os.W_OK) for name in layout):
             raise RunError(f"{what} {folder} is not complete, and cannot be written: complete it where it was made")
 

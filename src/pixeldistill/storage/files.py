@@ -145,7 +145,7 @@ def read_json(path: Path, error: type[PixelDistillError] = RunError, prefix: str
         raise error(f"{prefix}{path} is not JSON: {printable(str(failure))[:120]}{mend}") from failure
 
 
-class Held:
+class WatchedFolder:
     """A folder as it was found: nothing is written into it once it has been moved, deleted or replaced."""
 
     def __init__(self, folder: Path) -> None:
@@ -169,12 +169,12 @@ def _identity(folder: Path) -> tuple[int, int] | None:
 
 
 @contextmanager
-def locked(folder: Path, taken: str | None, name: str = ".lock") -> Iterator[None]:
+def locked(folder: Path, busy: str | None, name: str = ".lock") -> Iterator[None]:
     """Hold a folder for this process; the lock goes with the process, however it ends.
 
     Args:
         folder: made, if need be.
-        taken: what to say when another process holds it; None waits for that one.
+        busy: what to say when another process holds it; None waits for that one.
         name: of the file in it that is locked.
 
     Raises:
@@ -187,9 +187,9 @@ def locked(folder: Path, taken: str | None, name: str = ".lock") -> Iterator[Non
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / name).is_symlink():
             raise RunError(f"{folder / name} is a link, and what it points to would be written: remove it")
-        lock.acquire(timeout=-1 if taken is None else 0)
+        lock.acquire(timeout=-1 if busy is None else 0)
     except Timeout as error:
-        raise RunError(str(taken)) from error
+        raise RunError(str(busy)) from error
     except OSError as error:
         raise RunError(f"folder {folder} cannot be written: {error.strerror}") from error
     try:

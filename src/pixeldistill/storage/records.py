@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, model_validator
 
 from pixeldistill.display.metric_names import HEADLINES
-from pixeldistill.display.tables import Sheets
+from pixeldistill.display.tables import Tables
 from pixeldistill.display.text import printable, shown
 from pixeldistill.errors import PixelDistillError, RunError
 from pixeldistill.storage.files import read_json, read_text, write_file, write_json
@@ -17,13 +17,13 @@ from pixeldistill.storage.files import read_json, read_text, write_file, write_j
 Figures = dict[str, float | list[float | None] | None]
 
 
-class Done(BaseModel):
+class DoneRecord(BaseModel):
     """What a finished training reached and what its network costs (done.json)."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
     network: str
-    side: int
+    image_size: int
     encoding: str
     bytes: float
     macs: int
@@ -32,7 +32,7 @@ class Done(BaseModel):
     best: dict[Literal["val", "test"], Figures]
 
     @model_validator(mode="after")
-    def _measured(self) -> "Done":
+    def _measured(self) -> "DoneRecord":
         names = set(HEADLINES)
         for figures in (*self.last.values(), *self.best.values()):
             if not names & figures.keys() or any(isinstance(figures.get(name), list) for name in names):
@@ -44,7 +44,7 @@ class Done(BaseModel):
 
 def read_done(path: Path) -> dict[str, Any]:
     """Read a training's done.json. Raises RunError."""
-    return _checked(Done, read_json(path, mend=": remove its folder to begin anew"), path, RunError).model_dump()
+    return _checked(DoneRecord, read_json(path, mend=": remove its folder to begin anew"), path, RunError).model_dump()
 
 
 class FrontRow(NamedTuple):
@@ -73,19 +73,19 @@ def read_history(path: Path) -> list[dict[str, float]]:
         raise RunError(f"{path} is damaged ({shown(str(error))}): remove its folder to begin anew") from error
 
 
-def write_sheets(path: Path, sheets: Sheets) -> None:
+def write_sheets(path: Path, sheets: Tables) -> None:
     """Write tables as Markdown, for people, and beside it as JSON, for the report."""
     write_file(path, sheets.markdown())
     write_json(path.with_suffix(".json"), asdict(sheets))
 
 
-def read_sheets(path: Path) -> Sheets | None:
+def read_sheets(path: Path) -> Tables | None:
     """Read tables by their Markdown's name; None where there are none. Raises RunError where they are damaged."""
     told = path.with_suffix(".json")
     if not told.is_file():
         return None
     try:
-        return TypeAdapter(Sheets).validate_python(read_json(told))
+        return TypeAdapter(Tables).validate_python(read_json(told))
     except ValidationError as error:
         raise RunError(f"{told} is damaged: give the command that wrote it again") from error
 

@@ -17,7 +17,7 @@ DEEPEST = 100  # levels of nesting
 _Safe: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-class TooMuch(yaml.YAMLError):
+class DocumentTooLarge(yaml.YAMLError):
     """A document that is larger than it looks, or deeper than is sensible."""
 
 
@@ -46,7 +46,7 @@ def parse_yaml(text: str) -> Any:  # noqa: ANN401
         return yaml.load(text, _Loader)
     except (ValueError, OverflowError) as error:  # a date that is none, a number of thousands of digits
         told = str(error)
-        raise TooMuch("a number of thousands of digits" if "digits" in told else told) from error
+        raise DocumentTooLarge("a number of thousands of digits" if "digits" in told else told) from error
 
 
 def read_yaml(path: Path, error: type[PixelDistillError], prefix: str = "") -> Any:  # noqa: ANN401
@@ -103,14 +103,14 @@ def _measure(text: str) -> None:
             if event.anchor:
                 anchors[event.anchor] = 0
             if len(within) > DEEPEST:
-                raise TooMuch(f"it is nested more than {DEEPEST} levels deep")
+                raise DocumentTooLarge(f"it is nested more than {DEEPEST} levels deep")
             continue
         if isinstance(event, yaml.CollectionEndEvent):
             anchor, count = within.pop()
         elif isinstance(event, yaml.AliasEvent):
             anchor, count = None, anchors.get(str(event.anchor), 1)
             if not count:
-                raise TooMuch(f"anchor {shown(event.anchor)} holds itself")
+                raise DocumentTooLarge(f"anchor {shown(event.anchor)} holds itself")
         elif isinstance(event, yaml.ScalarEvent):
             anchor, count = event.anchor, 1
         else:
@@ -120,4 +120,4 @@ def _measure(text: str) -> None:
         if within:
             within[-1] = (within[-1][0], within[-1][1] + count)
             if within[-1][1] > MOST:
-                raise TooMuch(f"it stands for more than {MOST} values")
+                raise DocumentTooLarge(f"it stands for more than {MOST} values")

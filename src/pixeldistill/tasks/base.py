@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pixeldistill.data.labels import Label
     from pixeldistill.data.splits import Sample
     from pixeldistill.networks.adapter import Adapter
-    from pixeldistill.recipe.camera import Imaging
+    from pixeldistill.recipe.camera import Camera
     from pixeldistill.recipe.network import Network
     from pixeldistill.recipe.recipe import Recipe
     from pixeldistill.recipe.stage import Stage
@@ -32,18 +32,18 @@ if TYPE_CHECKING:
 
 Pixels = NDArray[np.uint8]
 Target = Any
-Answer = Any
+Prediction = Any
 Result = Any
 Size = tuple[int, int]  # height and width in pixels
 
 
-class Taught(NamedTuple):
-    """A student that a frozen teacher is about to teach; `alone` is its figure on val without a teacher, if it was trained so."""
+class TaughtStudent(NamedTuple):
+    """A student that a frozen teacher will teach; `supervised`: its figure on val without a teacher, if it was trained so."""
 
     name: str
     network: "Network"
     teacher: "Network"
-    alone: float | None
+    supervised: float | None
 
 
 class Compared(NamedTuple):
@@ -54,7 +54,7 @@ class Compared(NamedTuple):
     """
 
     raw: float
-    answer: float
+    prediction: float
     lost: int = 0
     objects: int = 0
 
@@ -85,15 +85,15 @@ class Task(ABC):
     # Images and what they show
 
     @abstractmethod
-    def view(self, image: Pixels, side: int, imaging: "Imaging") -> "Tensor":
+    def view(self, image: Pixels, image_size: int, camera: "Camera") -> "Tensor":
         """Return the test view of an image (H, W, 3), uint8 (3, h, w): the only place that says what a network is fed."""
 
     @abstractmethod
-    def view_size(self, image: Size, side: int) -> Size:
+    def view_size(self, image: Size, image_size: int) -> Size:
         """Return height and width of the test view of an image of a size."""
 
     @abstractmethod
-    def describe_input(self, side: int) -> str:
+    def describe_input(self, image_size: int) -> str:
         """Describe in words what a network of a side is fed."""
 
     @abstractmethod
@@ -102,7 +102,7 @@ class Task(ABC):
 
     @abstractmethod
     def collate(
-        self, labels: Sequence["Label"], crops: Sequence["Crop"], sizes: Sequence[Size], side: int, visible: float | None
+        self, labels: Sequence["Label"], crops: Sequence["Crop"], sizes: Sequence[Size], crop_size: int, visible: float | None
     ) -> Target:
         """Return what a batch of training views shows.
 
@@ -110,7 +110,7 @@ class Task(ABC):
             labels: of the images.
             crops: of each.
             sizes: of the image that each crop was cut out of.
-            side: of the views.
+            crop_size: of the views, in pixels.
             visible: share of its area that a box must show to count; None for the default.
         """
 
@@ -128,7 +128,7 @@ class Task(ABC):
         Raises:
             RecipeError: the task has no such target.
         """
-        raise RecipeError(f"views.mixup: labels of {self.name} cannot be mixed: leave it out")
+        raise RecipeError(f"augmentation.mixup: labels of {self.name} cannot be mixed: leave it out")
 
     @abstractmethod
     def placeholder(self, count: int) -> Target:
@@ -159,7 +159,7 @@ class Task(ABC):
         """Raise WeightsError if weights are not of this task, or of another build; nothing is built."""
 
     @abstractmethod
-    def adopt(self, network: "Adapter", state: Mapping[str, "Tensor"], source: "Network", name: str) -> None:
+    def load_state(self, network: "Adapter", state: Mapping[str, "Tensor"], source: "Network", name: str) -> None:
         """Load, in place, what another network of the same architecture has learned.
 
         Args:
@@ -183,9 +183,9 @@ class Task(ABC):
     # Answers
 
     @abstractmethod
-    def answer(
+    def postprocess(
         self, network: "Adapter", outputs: "Outputs", view: Size, sizes: Sequence[Size], levels: range | None = None
-    ) -> list[Answer]:
+    ) -> list[Prediction]:
         """Return what a network says of each image of a batch, on the CPU.
 
         Args:
@@ -197,16 +197,16 @@ class Task(ABC):
         """
 
     @abstractmethod
-    def metrics(self, answers: Sequence[Answer], labels: Sequence["Label"], classes: int) -> dict[str, Any]:
+    def metrics(self, predictions: Sequence[Prediction], labels: Sequence["Label"], classes: int) -> dict[str, Any]:
         """Measure answers; the figures as fractions, the headline among them."""
 
     @abstractmethod
-    def record(self, answer: Answer, sample: "Sample", classes: Sequence[str]) -> dict[str, Any]:
-        """Return an answer, and what is there, as a run folder keeps them (`answers.json`)."""
+    def record(self, prediction: Prediction, sample: "Sample", classes: Sequence[str]) -> dict[str, Any]:
+        """Return an answer, and what is there, as a run folder keeps them (`predictions.json`)."""
 
     @abstractmethod
-    def result(self, path: Path, answer: Answer, classes: Sequence[str], top: int, min_score: float) -> Result:
-        """Return an answer for the user: a `tasks.results.Prediction` or `Detection`, or what the task has."""
+    def result(self, path: Path, prediction: Prediction, classes: Sequence[str], top: int, min_score: float) -> Result:
+        """Return an answer for the user: a `tasks.results.ClassificationResult` or `DetectionResult`, or what the task has."""
 
     @abstractmethod
     def unreadable(self, path: Path, error: str) -> Result:
@@ -214,8 +214,8 @@ class Task(ABC):
 
     @abstractmethod
     def describe_teacher(
-        self, title: str, ask: Callable[[range | None], Sequence[Answer]], labels: Sequence["Label"], classes: Sequence[str],
-        students: Sequence[Taught],
+        self, title: str, ask: Callable[[range | None], Sequence[Prediction]], labels: Sequence["Label"], classes: Sequence[str],
+        students: Sequence[TaughtStudent],
     ) -> list[str]:  # fmt: skip
         """Return what a frozen teacher knows, before it teaches; with a warning where that is little.
 
@@ -255,7 +255,7 @@ class Task(ABC):
         """Return what the exported network is fed for 8-bit views (N, 3, h, w)."""
 
     @abstractmethod
-    def assemble(self, converted: "onnx.ModelProto", network: "Adapter", imaging: "Imaging", prefix: str) -> "onnx.ModelProto":
+    def assemble(self, converted: "onnx.ModelProto", network: "Adapter", camera: "Camera", prefix: str) -> "onnx.ModelProto":
         """Put the camera's optics before an exported network, and what makes answers of its scores after it."""
 
     @abstractmethod
@@ -282,7 +282,7 @@ class Task(ABC):
         """Return an exported file's outputs image by image: answers, but as arrays."""
 
     @abstractmethod
-    def from_arrays(self, answer: Any, view: Size, size: Size) -> Answer:  # noqa: ANN401
+    def from_arrays(self, prediction: Any, view: Size, size: Size) -> Prediction:  # noqa: ANN401
         """Return the answer that such arrays stand for, where a file was fed views instead of the images themselves."""
 
     @abstractmethod

@@ -71,9 +71,9 @@ def _outline(network: str, classes: int) -> Outline:
     return Outline(built.spec, tuple(built.notes))
 
 
-def adopt(network: Adapter, state: Mapping[str, Tensor], source: Network, name: str) -> None:
-    """Load what another network of the same architecture has learned; see `Task.adopt`."""
-    task_of(source).adopt(network, state, source, name)
+def load_state(network: Adapter, state: Mapping[str, Tensor], source: Network, name: str) -> None:
+    """Load what another network of the same architecture has learned; see `Task.load_state`."""
+    task_of(source).load_state(network, state, source, name)
 
 
 def load_trained(folder: Path, which: str = "last") -> Adapter:
@@ -84,7 +84,8 @@ def load_trained(folder: Path, which: str = "last") -> Adapter:
     """
     card = read_card(folder)
     network = Network(
-        network=card.network, side=card.side, weights=str(weights_file(folder, which)), patch=card.patch, options=card.options,
-        enlarge=card.enlarge, stem_stride=card.stem_stride, mean=card.mean, std=card.std, detector=card.detector,
+        network=card.network, image_size=card.image_size, weights=str(weights_file(folder, which)),
+        patch_size=card.patch_size, options=card.options, enlarge=card.enlarge, stem_stride=card.stem_stride, mean=card.mean,
+        std=card.std, detector=card.detector,
     )  # fmt: skip
     return build_network(network, card.classes, trained=True)

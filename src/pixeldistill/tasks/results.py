@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 
-class Prediction(NamedTuple):
+class ClassificationResult(NamedTuple):
     """The likeliest classes of an image with their probabilities, best first; or why it could not be read."""
 
     path: Path
@@ -12,7 +12,7 @@ class Prediction(NamedTuple):
     error: str | None = None
 
 
-class FoundObject(NamedTuple):
+class DetectedObject(NamedTuple):
     """An object: its class, its probability, its box x0, y0, x1, y1 in pixels of the upright original."""
 
     name: str
@@ -20,9 +20,9 @@ class FoundObject(NamedTuple):
     box: tuple[float, float, float, float]
 
 
-class Detection(NamedTuple):
+class DetectionResult(NamedTuple):
     """The objects found in an image, the likeliest first; or why it could not be read."""
 
     path: Path
-    objects: tuple[FoundObject, ...]
+    objects: tuple[DetectedObject, ...]
     error: str | None = None

@@ -16,7 +16,7 @@ from pixeldistill.functional.mimicking import (
     pearson,
     quality_focal,
 )
-from pixeldistill.functional.sizes import widened
+from pixeldistill.functional.sizes import in_float32
 from pixeldistill.recipe.detector import DetectorSettings
 from pixeldistill.recipe.losses import BoxesTerm, CrossKDTerm, FKDTerm, PKDTerm, SupervisedTerm
 from pixeldistill.tasks.detection import loss as detection
@@ -49,7 +49,7 @@ class Alignment:
         self.cells = self.head.cell_shapes(ours)
         self.grids = [(student.grids[p.student], teacher.grids[p.teacher]) for p in self.pairs]
         self.shared = [shared_grids(pair, *grids)[0] for pair, grids in zip(self.pairs, self.grids, strict=True)]
-        self.alone = [number for place, number in enumerate(ours.numbers) if place not in {p.student for p in self.pairs}]
+        self.unpaired = [number for place, number in enumerate(ours.numbers) if place not in {p.student for p in self.pairs}]
         self.names = [(ours.numbers[p.student], theirs.numbers[p.teacher]) for p in self.pairs]
 
     def rows(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
@@ -60,7 +60,7 @@ class Alignment:
     def ours(self, student: Sequence[Tensor]) -> Tensor:
         """Return what the student says at the anchors that are compared, (N, A, values)."""
         both = zip(self.pairs, self.grids, self.shared, strict=True)
-        return torch.cat([_cut(widened(student[pair.student]), ours, shared) for pair, (ours, _), shared in both], dim=1)
+        return torch.cat([_cut(in_float32(student[pair.student]), ours, shared) for pair, (ours, _), shared in both], dim=1)
 
     def boxes(self, student: BoxMaps, teacher: BoxMaps) -> tuple[Tensor, Tensor]:
         """Return both detectors' boxes relative to the student's anchors, (N, A, 4) each."""
@@ -72,7 +72,7 @@ class Alignment:
     def _theirs(self, place: int, teacher: Sequence[Tensor]) -> Tensor:
         """Return what the teacher says at the places of a pair's student, (N, h, w, A, values)."""
         pair, (_, grid), shared = self.pairs[place], self.grids[place], self.shared[place]
-        said = widened(teacher[pair.teacher])
+        said = in_float32(teacher[pair.teacher])
         if pair.exact:
             return _cut(said, grid, shared).reshape(len(said), *shared, self.shapes, -1)
         maps = _by_place(said, grid, self.shapes).permute(0, 3, 1, 2)
@@ -94,7 +94,7 @@ class Alignment:
             f"P{ours} ↔ P{theirs} " + ("twins" if pair.exact else f"resized (anchors {pair.ratio:.2f} times as large)")
             for (ours, theirs), pair in zip(self.names, self.pairs, strict=True)
         ]
-        return ", ".join([*met, *(f"P{number} alone" for number in self.alone)])
+        return ", ".join([*met, *(f"P{number} alone" for number in self.unpaired)])
 
 
 class DetectionLoss(nn.Module):
@@ -102,21 +102,23 @@ class DetectionLoss(nn.Module):
 
     def __init__(self, config: SupervisedTerm, student: FeatureSpec, teacher: FeatureSpec | None) -> None:
         super().__init__()
-        self.settings, self.grids, self.exposed = _settings(student), student.grids, config.exposed
-        if self.exposed and not set(self.exposed) <= set(self.settings.numbers):
+        self.settings, self.grids, self.shared_levels = _settings(student), student.grids, config.shared_levels
+        if self.shared_levels and not set(self.shared_levels) <= set(self.settings.numbers):
             first, last = self.settings.levels
-            raise RecipeError(f"term supervised: exposed {list(self.exposed)} are not among the levels P{first}–P{last}")
+            raise RecipeError(
+                f"term supervised: shared_levels {list(self.shared_levels)} are not among the levels P{first}–P{last}"
+            )
 
     def forward(self, student: Outputs, teacher: Outputs | None, batch: Batch) -> Tensor:
         """Compare the student's prediction with the objects in its view."""
         objects = batch.views["student"].objects
-        return detection.supervised_loss(student.boxes, objects, self.settings, self.grids, self.exposed)
+        return detection.supervised_loss(student.boxes, objects, self.settings, self.grids, self.shared_levels)
 
     def describe(self) -> str:
         """Return which levels are matched among themselves, for the dry run."""
-        if self.exposed is None:
+        if self.shared_levels is None:
             return "objects matched with all levels"
-        first, last = self.exposed
+        first, last = self.shared_levels
         return f"objects matched with P{first}–P{last} as if there were no other levels, with the rest as usual"
 
 
@@ -190,7 +192,7 @@ class FKD(_Aligned):
         compare = pearson if self.config.form == "pearson" else F.mse_loss
         losses = []
         for pair, (height, width), project in zip(self.alignment.pairs, self.alignment.shared, self.projectors, strict=True):
-            ours, theirs = widened(project(student.features[pair.student])), widened(teacher.features[pair.teacher])
+            ours, theirs = in_float32(project(student.features[pair.student])), in_float32(teacher.features[pair.teacher])
             same = theirs[..., :height, :width] if pair.exact else resample(theirs, (height, width), pair.ratio)
             losses.append(compare(ours[..., :height, :width], same))
         return torch.stack(losses).sum()
@@ -228,7 +230,7 @@ class CrossKD(_Aligned):
         crossed: list[tuple[Tensor, ...]] = [(*level,) for level in student.towers]  # those without a partner are not read
         for pair in self.alignment.pairs:
             both = zip(student.towers[pair.student], teacher.towers[pair.teacher], strict=True)
-            aligned = [align_statistics(widened(ours), widened(theirs)) for ours, theirs in both]
+            aligned = [align_statistics(in_float32(ours), in_float32(theirs)) for ours, theirs in both]
             crossed[pair.student] = batch.teacher_head(*aligned)
         weights, count = detection.counted(batch.views["student"].objects, self.settings, self.grids)
         ours, theirs = self.alignment.rows([level[0] for level in crossed], teacher.boxes.logits)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from pixeldistill.functional.exits import exit_loss
-from pixeldistill.functional.sizes import widened
+from pixeldistill.functional.sizes import in_float32
 from pixeldistill.networks.heads import start_layer
 from pixeldistill.recipe.losses import ExitsTerm
 from pixeldistill.terms.pairing import choose_maps
@@ -31,7 +31,7 @@ class Exits(nn.Module):
         target = batch.views["student"].labels
         losses = [
             exit_loss(
-                widened(branch(student.features[number])),
+                in_float32(branch(student.features[number])),
                 teacher.logits,
                 target,
                 exponent=self.config.exponent,

@@ -79,7 +79,7 @@ def _chosen_levels(
 
 def _deep(spec: FeatureSpec) -> list[int]:
     """List the maps that lie behind the stem; all where there are no others."""
-    height = spec.nominal_side
+    height = spec.nominal_size
     if spec.levels:
         return list(range(len(spec.features)))
     return [i for i, m in enumerate(spec.features) if 2 * m.height < height] or list(range(len(spec.features)))

@@ -16,8 +16,10 @@ class Supervised(nn.Module):
 
     def __init__(self, config: SupervisedTerm, student: FeatureSpec, teacher: FeatureSpec | None) -> None:
         super().__init__()
-        if config.exposed:
-            raise RecipeError("term supervised: `exposed` names levels of a detector, and this is a classifier: leave it out")
+        if config.shared_levels:
+            raise RecipeError(
+                "term supervised: `shared_levels` names levels of a detector, and this is a classifier: leave it out"
+            )
 
     def forward(self, student: Outputs, teacher: Outputs | None, batch: Batch) -> Tensor:
         """Compare the student's prediction with the labels."""

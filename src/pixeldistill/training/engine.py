@@ -21,7 +21,7 @@ from pixeldistill.training.checkpoint import State
 from pixeldistill.training.fabric import Fabric
 from pixeldistill.training.progress import Progress
 from pixeldistill.training.signals import stop_requests
-from pixeldistill.training.trainee import Diverged, Job, Trainee, check_finite, ending_alone
+from pixeldistill.training.trainer import Diverged, Trainer, TrainingSpec, check_finite, ending_alone
 from pixeldistill.types import Batch
 
 CHECKPOINT_SECONDS = 300.0  # at most this much work is done again after a kill
@@ -56,7 +56,7 @@ def check_batch(schedule: Schedule, images: int, objective: nn.Module, world: in
 
 
 def fit(
-    fabric: Fabric, jobs: Sequence[Job], batches: Batches, schedule: Schedule, images: int, progress: Progress,
+    fabric: Fabric, specs: Sequence[TrainingSpec], batches: Batches, schedule: Schedule, images: int, progress: Progress,
     until: int | None = None,
 ) -> list[State | Diverged]:  # fmt: skip
     """Train jobs side by side to their end, each from its last checkpoint if there is one.
@@ -65,7 +65,7 @@ def fit(
 
     Args:
         fabric: this process's devices.
-        jobs: what to fit.
+        specs: what to fit.
         batches: the training data of this process.
         schedule: of all jobs.
         images: how many the training split has.
@@ -80,51 +80,51 @@ def fit(
         RecipeError: a batch that cannot be divided.
         RunError: a checkpoint that cannot be written or read; on several processes a loss that is no longer finite, too.
     """
-    for job in jobs:
-        check_batch(schedule, images, job.objective, fabric.world_size)
+    for spec in specs:
+        check_batch(schedule, images, spec.objective, fabric.world_size)
     steps = steps_per_epoch(images, schedule.batch_size)
     epochs = min(schedule.epochs, until or schedule.epochs)
     with ExitStack() as stack:
-        trainees = [Trainee(fabric, job, schedule, steps, epochs, progress, stack) for job in jobs]
+        trainers = [Trainer(fabric, spec, schedule, steps, epochs, progress, stack) for spec in specs]
         stop = stack.enter_context(stop_requests())
-        check_alike(fabric, trainees)
-        loop = Loop(fabric, trainees, batches, schedule, steps)
+        check_alike(fabric, trainers)
+        loop = Loop(fabric, trainers, batches, schedule, steps)
         stack.callback(loop.end)
         progress.start(schedule.epochs * steps, loop.position)
         loop.finish_epochs()  # those that were stopped at an epoch's last step
         while loop.unfinished():
-            with in_a_line(len(jobs)):
+            with in_a_line(len(specs)):
                 loop.step()
                 progress.step(loop.loss)
                 order = loop.agree(STOP if stop.is_set() else GO_ON)
                 if order != GO_ON:
                     loop.save()
                 if order == STOP:
-                    raise _interrupted(loop, jobs)
+                    raise _interrupted(loop, specs)
                 loop.finish_epochs()
         if loop.agree(STOP if stop.is_set() else GO_ON, last=True) == STOP:  # asked at the end: other passes may follow
-            raise _interrupted(loop, jobs)
-    return [trainee.failure or trainee.state for trainee in trainees]
+            raise _interrupted(loop, specs)
+    return [trainer.failure or trainer.state for trainer in trainers]
 
 
-def check_alike(fabric: Fabric, trainees: Sequence[Trainee]) -> None:
+def check_alike(fabric: Fabric, trainers: Sequence[Trainer]) -> None:
     """Raise RunError if the processes have read different checkpoints."""
     if fabric.world_size > 1:
-        positions: Any = fabric.all_gather(torch.tensor([t.position for t in trainees], device=fabric.device))
+        positions: Any = fabric.all_gather(torch.tensor([t.position for t in trainers], device=fabric.device))
         if bool((positions != positions[0]).any()):
-            folder = trainees[0].job.folder
+            folder = trainers[0].spec.folder
             raise RunError(f"not all processes see what is in {folder}: put `run` on a disk that all machines share")
 
 
-def _interrupted(loop: "Loop", jobs: Sequence[Job]) -> Interrupted:
+def _interrupted(loop: "Loop", specs: Sequence[TrainingSpec]) -> Interrupted:
     epoch, step = divmod(loop.position, loop.steps)
     where = f"at epoch {epoch + 1}, step {step} of {loop.steps}" if step else f"after epoch {epoch}"
-    folders = ", ".join(str(job.folder) for job in jobs)
+    folders = ", ".join(str(spec.folder) for spec in specs)
     return Interrupted(f"stopped {where}, and saved in {folders}: the same command goes on from there")
 
 
 @contextmanager
-def in_a_line(jobs: int) -> Iterator[None]:
+def in_a_line(specs: int) -> Iterator[None]:
     """Raise RunError, in one line, if memory is full or a loader's process was killed: PyTorch may report it anywhere."""
     try:
         yield
@@ -133,9 +133,9 @@ def in_a_line(jobs: int) -> Iterator[None]:
             raise RunError(LOST_WORKER) from error
         if not is_out_of_memory(error):
             raise
-        fewer = "set one_pass: false, and they train one after the other; or " if jobs > 1 else ""
+        fewer = "set train_together: false, and they train one after the other; or " if specs > 1 else ""
         raise RunError(
-            f"memory is too small for {in_words(jobs, 'network')} and this batch: {fewer}raise schedule.accumulate, "
+            f"memory is too small for {in_words(specs, 'network')} and this batch: {fewer}raise schedule.accumulate, "
             "which divides the batch, in another `run`"
         ) from error
 
@@ -144,9 +144,9 @@ class Loop:
     """The steps that jobs take together; `position` is the stream's, that of the job which is least far."""
 
     def __init__(
-        self, fabric: Fabric, trainees: Sequence[Trainee], batches: Batches, schedule: Schedule, steps: int
+        self, fabric: Fabric, trainers: Sequence[Trainer], batches: Batches, schedule: Schedule, steps: int
     ) -> None:  # fmt: skip
-        self.fabric, self.trainees, self.source, self.schedule, self.steps = fabric, trainees, batches, schedule, steps
+        self.fabric, self.trainers, self.source, self.schedule, self.steps = fabric, trainers, batches, schedule, steps
         self.saved_at = time.monotonic()
         self.go_to(min((t.position for t in self.unfinished()), default=schedule.epochs * steps))
 
@@ -159,26 +159,26 @@ class Loop:
         """Let the stream go, and with it the loader's processes, which would keep this one from ending."""
         self.batches = iter(())
 
-    def unfinished(self) -> list[Trainee]:
+    def unfinished(self) -> list[Trainer]:
         """List the jobs that are under way."""
-        return [trainee for trainee in self.trainees if not trainee.finished]
+        return [trainer for trainer in self.trainers if not trainer.finished]
 
-    def _due(self) -> list[tuple[int, Trainee]]:
+    def _due(self) -> list[tuple[int, Trainer]]:
         """Name the jobs, with their numbers, whose next step this is."""
-        return [(i, t) for i, t in enumerate(self.trainees) if not t.finished and t.position == self.position]
+        return [(i, t) for i, t in enumerate(self.trainers) if not t.finished and t.position == self.position]
 
     def step(self) -> None:
         """Do one update of every job that is due. Nothing here waits for the device."""
         due = self._due()
         if self.position % self.steps == 0:
-            for _, trainee in due:
-                trainee.began = time.monotonic()
+            for _, trainer in due:
+                trainer.began = time.monotonic()
         for piece in range(self.schedule.accumulate):
             shares = self._next_batches(piece)
-            for number, trainee in due:
-                trainee.learn(shares[number], piece)
-        for _, trainee in due:
-            trainee.update()
+            for number, trainer in due:
+                trainer.learn(shares[number], piece)
+        for _, trainer in due:
+            trainer.update()
         self.position += 1
 
     def _next_batches(self, piece: int) -> Sequence[Batch]:
@@ -191,17 +191,17 @@ class Loop:
 
     def loss(self) -> float:
         """Return the first job's last loss, waiting for the device; notes every job whose loss is not finite."""
-        for trainee in self.unfinished():
-            with ending_alone(trainee):
-                check_finite(trainee.loss, trainee.job.folder)
+        for trainer in self.unfinished():
+            with ending_alone(trainer):
+                check_finite(trainer.loss, trainer.spec.folder)
         return next((t.loss.item() for t in self.unfinished()), math.nan)
 
     def finish_epochs(self) -> None:
         """Finish the epoch of every job that has come to its end; where only jobs are left that are further, go to them."""
-        for trainee in self.unfinished():
-            if trainee.state.step == self.steps:
-                with ending_alone(trainee):
-                    trainee.finish_epoch()
+        for trainer in self.unfinished():
+            if trainer.state.step == self.steps:
+                with ending_alone(trainer):
+                    trainer.finish_epoch()
                 self.saved_at = time.monotonic()
         nearest = min((t.position for t in self.unfinished()), default=self.position)
         if nearest > self.position:
@@ -209,9 +209,9 @@ class Loop:
 
     def save(self) -> None:
         """Save all that is under way."""
-        for trainee in self.unfinished():
-            with ending_alone(trainee):
-                trainee.save()
+        for trainer in self.unfinished():
+            with ending_alone(trainer):
+                trainer.save()
         self.saved_at = time.monotonic()
 
     def agree(self, order: int, *, last: bool = False) -> int:

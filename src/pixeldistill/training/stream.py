@@ -11,7 +11,7 @@ from pixeldistill.data.dataset import Target, TrainingViews
 from pixeldistill.data.loading import load
 from pixeldistill.data.sampler import Key, micro_batches, steps_per_epoch
 from pixeldistill.data.views import resize, resize_batch, to_unit
-from pixeldistill.recipe.camera import Camera
+from pixeldistill.recipe.camera import InputSpec
 from pixeldistill.recipe.stage import Stage
 from pixeldistill.tasks import Task
 from pixeldistill.terms import needs_teacher_view
@@ -19,7 +19,7 @@ from pixeldistill.training.fabric import Fabric, to_device
 from pixeldistill.training.teacher import Teacher
 from pixeldistill.types import Batch, Outputs, View, WantedMap
 
-Images = dict[Camera, Tensor]
+Images = dict[InputSpec, Tensor]
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Stream:
     teacher: of those students that have one.
     task: what all of them are trained for.
     classes: how many there are.
-    order_seed: of the order of the images.
+    shuffle_seed: of the order of the images.
     """
 
     stages: Sequence[Stage]
@@ -41,7 +41,7 @@ class Stream:
     teacher: Teacher | None
     task: Task
     classes: int
-    order_seed: int
+    shuffle_seed: int
     workers: int
     fabric: Fabric
 
@@ -49,7 +49,7 @@ class Stream:
         """Begin at a step of an epoch."""
         schedule = self.stages[0].schedule
         keys = micro_batches(
-            len(self.dataset.samples), batch_size=schedule.batch_size, accumulate=schedule.accumulate, seed=self.order_seed,
+            len(self.dataset.samples), batch_size=schedule.batch_size, accumulate=schedule.accumulate, seed=self.shuffle_seed,
             epochs=range(epoch, schedule.epochs), first_step=step, rank=self.fabric.global_rank, world=self.fabric.world_size,
         )  # fmt: skip
         steps = steps_per_epoch(len(self.dataset.samples), schedule.batch_size)
@@ -57,61 +57,63 @@ class Stream:
         seen = large_views(self.dataset, keys, self.workers, self.fabric)
         for number, (large, target, rows, small) in enumerate(seen, start=done):
             labels = self.task.soften(target, self.classes, schedule.label_smoothing)
-            images = {camera: self._image(camera, large, small) for camera in self._cameras()}
-            if self.dataset.views.mixup:
+            images = {input_spec: self._image(input_spec, large, small) for input_spec in self._cameras()}
+            if self.dataset.augmentation.mixup:
                 images, labels = self._mixed(images, labels, rows)
-            answer = None
+            outputs = None
             if self.teacher:
-                answer = self.teacher(images[self._teacher_camera] if self.teacher.sees_image else None, rows)
+                outputs = self.teacher(images[self._teacher_camera] if self.teacher.sees_image else None, rows)
             now = number // schedule.accumulate / steps
             yield [
-                self._batch(stage, images, labels, answer.outputs(wanted) if answer else None, now)
+                self._batch(stage, images, labels, outputs.outputs(wanted) if outputs else None, now)
                 for stage, wanted in zip(self.stages, self.wanted, strict=True)
             ]
 
     def _mixed(self, images: Images, labels: Target, rows: Tensor) -> tuple[Images, Target]:
-        share, partner = mixing(len(rows), self.dataset.views.mixup, _mixing_seed(self.dataset, rows))
+        share, partner = mixing(len(rows), self.dataset.augmentation.mixup, _mixing_seed(self.dataset, rows))
         others = to_device(partner, self.fabric)
-        mixed = {camera: torch.lerp(image[others], image, share) for camera, image in images.items()}
+        mixed = {input_spec: torch.lerp(image[others], image, share) for input_spec, image in images.items()}
         return mixed, self.task.mix(labels, others, share, self.classes)
 
     @property
-    def _teacher_camera(self) -> Camera:
-        return next(stage.teacher.camera for stage in self.stages if stage.teacher)
+    def _teacher_camera(self) -> InputSpec:
+        return next(stage.teacher.input_spec for stage in self.stages if stage.teacher)
 
-    def _cameras(self) -> set[Camera]:
+    def _cameras(self) -> set[InputSpec]:
         """Name the cameras through which somebody looks at the view."""
-        cameras = {stage.student.camera for stage in self.stages}
+        input_specs = {stage.student.input_spec for stage in self.stages}
         if self.teacher and self.teacher.sees_image:
-            cameras.add(self._teacher_camera)
-        return cameras | {s.teacher.camera for s in self.stages if s.teacher and needs_teacher_view(s.terms)}
+            input_specs.add(self._teacher_camera)
+        return input_specs | {s.teacher.input_spec for s in self.stages if s.teacher and needs_teacher_view(s.terms)}
 
-    def _image(self, camera: Camera, large: Tensor, small: Mapping[Camera, Tensor]) -> Tensor:
-        image = small.get(camera, large)
-        return image_at(image, camera.side, camera.imaging.kernel, channels_last=self.stages[0].schedule.channels_last)
+    def _image(self, input_spec: InputSpec, large: Tensor, small: Mapping[InputSpec, Tensor]) -> Tensor:
+        image = small.get(input_spec, large)
+        return image_at(
+            image, input_spec.image_size, input_spec.camera.kernel, channels_last=self.stages[0].schedule.channels_last
+        )
 
     def _batch(self, stage: Stage, images: Images, target: Target, outputs: Outputs | None, epoch: float) -> Batch:
-        views = {"student": self._view(stage.student.camera, images, target)}
+        views = {"student": self._view(stage.student.input_spec, images, target)}
         if stage.teacher is None:
             return Batch(views, epoch=epoch)
-        if stage.teacher.camera in images:
-            views["teacher"] = self._view(stage.teacher.camera, images, target)
+        if stage.teacher.input_spec in images:
+            views["teacher"] = self._view(stage.teacher.input_spec, images, target)
         return Batch(views, outputs, epoch, self.teacher.head if self.teacher else None)
 
-    def _view(self, camera: Camera, images: Images, target: Target) -> View:
+    def _view(self, input_spec: InputSpec, images: Images, target: Target) -> View:
         """Return a camera's view, with the target in its own pixels."""
-        return View(images[camera], self.task.resize(target, camera.side / self.dataset.side))
+        return View(images[input_spec], self.task.resize(target, input_spec.image_size / self.dataset.crop_size))
 
 
-def altering(stages: Iterable[Stage]) -> tuple[Camera, ...]:
+def altering(stages: Iterable[Stage]) -> tuple[InputSpec, ...]:
     """Name the cameras of stages that do more to an image than resize it: the loader's workers make their views."""
-    cameras = (network.camera for stage in stages for network in (stage.student, stage.teacher) if network)
-    return tuple(dict.fromkeys(camera for camera in cameras if camera.imaging.alters))
+    input_specs = (network.input_spec for stage in stages for network in (stage.student, stage.teacher) if network)
+    return tuple(dict.fromkeys(input_spec for input_spec in input_specs if input_spec.camera.alters))
 
 
 def large_views(
     dataset: TrainingViews, keys: Iterable[list[Key]], workers: int, fabric: Fabric
-) -> Iterator[tuple[Tensor, Target, Tensor, dict[Camera, Tensor]]]:
+) -> Iterator[tuple[Tensor, Target, Tensor, dict[InputSpec, Tensor]]]:
     """Return batches of large views, uint8 (N, 3, S, S), their targets, their keys, and the views of altering cameras.
 
     All but the keys are on the device.
@@ -119,18 +121,18 @@ def large_views(
     for raw in load(dataset, keys, workers):
         images = fabric.to_device(raw.images)
         if raw.windows is not None:
-            images = resize_batch(images, fabric.to_device(raw.windows), dataset.side, dataset.kernel)
-        small = {camera: fabric.to_device(view) for camera, view in zip(dataset.cameras, raw.small, strict=True)}
+            images = resize_batch(images, fabric.to_device(raw.windows), dataset.crop_size, dataset.kernel)
+        small = {input_spec: fabric.to_device(view) for input_spec, view in zip(dataset.input_specs, raw.small, strict=True)}
         yield images, fabric.to_device(raw.target), raw.keys, small
 
 
-def image_at(large: Tensor, side: int, kernel: str, *, channels_last: bool) -> Tensor:
+def image_at(large: Tensor, image_size: int, kernel: str, *, channels_last: bool) -> Tensor:
     """Make a view of a side from the large one, uint8 (N, 3, S, S): float (N, 3, side, side) in [0, 1].
 
     Small views are 8-bit images too, as a camera delivers them.
     """
     layout = torch.channels_last if channels_last else torch.contiguous_format
-    return to_unit(resize(large, side, side, kernel)).contiguous(memory_format=layout)
+    return to_unit(resize(large, image_size, image_size, kernel)).contiguous(memory_format=layout)
 
 
 def mixing(count: int, alpha: float, seed: Sequence[int]) -> tuple[float, Tensor]:
@@ -146,4 +148,4 @@ def mixing(count: int, alpha: float, seed: Sequence[int]) -> tuple[float, Tensor
 
 def _mixing_seed(dataset: TrainingViews, keys: Tensor) -> tuple[int, ...]:
     """Draw from the view seed and the batch's first view: the same batch is mixed the same way in every run."""
-    return (dataset.views.seed, 1, *(int(n) for n in keys[0]))
+    return (dataset.augmentation.seed, 1, *(int(n) for n in keys[0]))

@@ -1,4 +1,4 @@
-"""The frozen teacher: what it says of a view, asked live. The bank gives the same from disk."""
+"""The frozen teacher: what it says of a view, asked live. The teacher cache gives the same from disk."""
 
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple, Protocol
@@ -13,7 +13,7 @@ from pixeldistill.training.fabric import Fabric
 from pixeldistill.types import BoxMaps, Outputs, WantedMap
 
 
-class Answer(NamedTuple):
+class TeacherOutputs(NamedTuple):
     """What a teacher says of a batch: its prediction, and the maps that it was built to give."""
 
     prediction: Tensor | BoxMaps
@@ -41,7 +41,7 @@ class Teacher(Protocol):
     def head(self) -> FinishHead | None:
         """See above."""
 
-    def __call__(self, image: Tensor | None, keys: Tensor) -> Answer:
+    def __call__(self, image: Tensor | None, keys: Tensor) -> TeacherOutputs:
         """Answer for images (N, 3, H, W) in [0, 1], or for the views of these keys."""
 
 
@@ -64,10 +64,10 @@ class LiveTeacher:
         self._fabric = fabric
 
     @torch.no_grad()
-    def __call__(self, image: Tensor | None, keys: Tensor) -> Answer:
+    def __call__(self, image: Tensor | None, keys: Tensor) -> TeacherOutputs:
         """Run the network."""
         assert image is not None
         with self._fabric.autocast():
             outputs: Outputs = self.network(image)
             maps = {want: F.adaptive_avg_pool2d(outputs.features[want.number], want[1:]) for want in self.wanted}
-        return Answer(outputs.prediction, maps, outputs.towers)
+        return TeacherOutputs(outputs.prediction, maps, outputs.towers)

@@ -1,6 +1,6 @@
 """Where images with boxes come from: COCO's JSON, Pascal VOC's XML, generated scenes. No torch.
 
-A reader gives `{split: [Described, ...]}`, as the data states it; `boxed_splits` checks the boxes and numbers the classes.
+A reader gives `{split: [AnnotatedImage, ...]}`, as the data states it; `boxed_splits` checks the boxes and numbers the classes.
 """
 
 from collections import Counter
@@ -36,7 +36,7 @@ class Object(NamedTuple):
     difficult: bool = False
 
 
-class Described(NamedTuple):
+class AnnotatedImage(NamedTuple):
     """An image as the data states it: its file, its height and width, its objects, and where that was written.
 
     `size` is None where the file itself must say it. `relative` objects have corners as shares of the image's width and height.
@@ -69,7 +69,7 @@ def check_name(name: str, where: str) -> None:
         raise DataError(f"data: {where} has the name {name[:40]!r}, which cannot be printed in a line")
 
 
-def boxed_splits(described: Mapping[str, Sequence[Described]], order: Sequence[str], said: Sequence[str] = ()) -> Boxed:
+def boxed_splits(described: Mapping[str, Sequence[AnnotatedImage]], order: Sequence[str], said: Sequence[str] = ()) -> Boxed:
     """Check the boxes of all splits, clip them, and number the classes.
 
     Boxes that reach over the image's edge are cut there, those without a pixel in it are left out; both are counted.
@@ -113,7 +113,7 @@ def boxed_splits(described: Mapping[str, Sequence[Described]], order: Sequence[s
     return Boxed(samples, classes, tuple(notes))
 
 
-def _crowds(split: str, images: Sequence[Described]) -> list[str]:
+def _crowds(split: str, images: Sequence[AnnotatedImage]) -> list[str]:
     """Count the objects that nothing is learned from; warn where they are most of a class."""
     total = Counter(o.name for image in images for o in image.objects)
     crowds = Counter(o.name for image in images for o in image.objects if o.crowd)
@@ -128,15 +128,15 @@ def _crowds(split: str, images: Sequence[Described]) -> list[str]:
     return [note]
 
 
-def learnable(image: Described) -> set[str]:
+def learnable(image: AnnotatedImage) -> set[str]:
     """Name the classes of which an image has an object to learn from."""
     boxes = np.array([o.box for o in image.objects], np.float32).reshape(-1, 4)
     return {o.name for o, good in zip(image.objects, clip_boxes(boxes, image.sides)[1], strict=True) if good and not o.crowd}
 
 
-def _check_classes(split: str, images: Sequence[Described], index: Mapping[str, int]) -> None:
+def _check_classes(split: str, images: Sequence[AnnotatedImage], index: Mapping[str, int]) -> None:
     """Raise DataError if a class of val or test has no object in train."""
-    unknown: dict[str, Described] = {}
+    unknown: dict[str, AnnotatedImage] = {}
     for image in images:
         unknown |= {o.name: image for o in image.objects if o.name not in index and not o.crowd and o.name not in unknown}
     if unknown:
@@ -147,7 +147,7 @@ def _check_classes(split: str, images: Sequence[Described], index: Mapping[str, 
         )
 
 
-def _annotation(image: Described, index: Mapping[str, int]) -> tuple[Annotation, int, int]:
+def _annotation(image: AnnotatedImage, index: Mapping[str, int]) -> tuple[Annotation, int, int]:
     """Make an image's annotation; tells how many boxes were cut and how many were left out."""
     known = [o for o in image.objects if o.name in index]
     boxes = np.array([o.box for o in known], np.float32).reshape(-1, 4)
@@ -167,7 +167,7 @@ def _is_box(o: Object, size: tuple[int, int]) -> bool:
     return bool(clip_boxes(np.array([o.box], np.float32), size)[1][0])
 
 
-def check_convention(split: str, images: Sequence[Described]) -> None:
+def check_convention(split: str, images: Sequence[AnnotatedImage]) -> None:
     """Raise DataError if boxes are written in another convention than they are read in.
 
     Those of which most reach outside, as fractions of an image of another size do; or some do, and all are larger than their

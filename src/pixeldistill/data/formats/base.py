@@ -7,7 +7,7 @@ SPLITS = ("train", "val", "test")
 Listed = TypeVar("Listed", bound=tuple[Any, ...])  # an image as a reader gives it, its path first
 
 
-class Stated(NamedTuple, Generic[Listed]):
+class ListedData(NamedTuple, Generic[Listed]):
     """A data set's images by split.
 
     `notes`: what was made of what it states. `order`: its classes, where it numbers them. `pool`: whether it has no splits.

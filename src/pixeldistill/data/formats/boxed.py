@@ -3,18 +3,18 @@
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from pixeldistill.data.formats.annotations import Corners, Described
-from pixeldistill.data.images import image_size
+from pixeldistill.data.formats.annotations import AnnotatedImage, Corners
+from pixeldistill.data.images import read_size
 from pixeldistill.display.text import in_words
 from pixeldistill.errors import DataError
 from pixeldistill.recipe.data import Data
 
 
-def join_entries(described: dict[str, list[Described]]) -> list[str]:
+def join_entries(described: dict[str, list[AnnotatedImage]]) -> list[str]:
     """Make one, in place, of the entries that an image has several of in a split, as merged exports do; returns a note."""
     notes = []
     for split, images in described.items():
-        alike: dict[Path, list[Described]] = {}
+        alike: dict[Path, list[AnnotatedImage]] = {}
         for image in images:
             alike.setdefault(image.path, []).append(image)
         if more := len(images) - len(alike):
@@ -28,7 +28,7 @@ def join_entries(described: dict[str, list[Described]]) -> list[str]:
     return notes
 
 
-def read_sizes(described: dict[str, list[Described]], data: Data) -> list[str]:
+def read_sizes(described: dict[str, list[AnnotatedImage]], data: Data) -> list[str]:
     """Read, in place, the sizes of images that the data does not state, and give their objects in pixels; returns a note."""
     stated = any(not image.relative for images in described.values() for image in images)
     unknown = [image.path for images in described.values() for image in images if image.size is None]
@@ -37,7 +37,7 @@ def read_sizes(described: dict[str, list[Described]], data: Data) -> list[str]:
 
     def measure(path: Path) -> None:
         try:
-            sizes[path] = image_size(path)
+            sizes[path] = read_size(path)
         except DataError as error:
             bad[path] = str(error)
 
@@ -56,7 +56,7 @@ def read_sizes(described: dict[str, list[Described]], data: Data) -> list[str]:
     return notes + ([f"{in_words(len(sizes), 'image')} without a stated size: read from the file"] if sizes and stated else [])
 
 
-def _in_pixels(image: Described) -> Described:
+def _in_pixels(image: AnnotatedImage) -> AnnotatedImage:
     height, width = image.sides
 
     def scaled(box: Corners) -> Corners:

@@ -5,8 +5,8 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pixeldistill.data.formats.annotations import LARGEST, LONGEST, Corners, Described, Object, check_name
-from pixeldistill.data.formats.base import SPLITS, Stated
+from pixeldistill.data.formats.annotations import LARGEST, LONGEST, AnnotatedImage, Corners, Object, check_name
+from pixeldistill.data.formats.base import SPLITS, ListedData
 from pixeldistill.data.formats.masks import mask_bounds
 from pixeldistill.display.text import in_words, shown
 from pixeldistill.errors import DataError
@@ -17,7 +17,7 @@ Content = Mapping[str, Any]
 FEW = 20  # images by which their folder is found: some may be missing
 
 
-def read_coco(data: Data) -> Stated[Described]:
+def read_coco(data: Data) -> ListedData[AnnotatedImage]:
     """Read every split's file: its images with their objects, and the names of all classes in the order of their numbers.
 
     An object without a box has that of its mask; one that has neither is left out, and counted. Splits whose numbers of classes
@@ -28,7 +28,7 @@ def read_coco(data: Data) -> Stated[Described]:
             a file.
     """
     assert data.root is not None
-    stated: Stated[Described] = Stated({}, [], [])
+    stated: ListedData[AnnotatedImage] = ListedData({}, [], [])
     numbers: dict[str, int] = {}
     for split in SPLITS:
         if (name := getattr(data, split)) is None:
@@ -85,7 +85,7 @@ def _named_once(found: Mapping[int, str], used: Collection[int], path: Path) -> 
 
 def _images(
     content: Content, categories: Mapping[int, str], path: Path, folder: Path, notes: list[str]
-) -> list[Described]:  # fmt: skip
+) -> list[AnnotatedImage]:  # fmt: skip
     entries = _entries(content, path, folder)
     objects: dict[Any, list[Object]] = {number: [] for number in entries}
     masks, lost = 0, Counter[str]()
@@ -114,7 +114,7 @@ def _images(
         notes.append(f"{path}: {in_words(masks, 'box')} taken from masks, as {'it has' if masks == 1 else 'they have'} no bbox")
     if lost:
         notes.append(f"{path}: {in_words(lost.total(), 'object')} without a box left out (the first: {next(iter(lost))})")
-    return [Described(file, size, tuple(objects[number]), path) for number, (file, size) in entries.items()]
+    return [AnnotatedImage(file, size, tuple(objects[number]), path) for number, (file, size) in entries.items()]
 
 
 def _entries(content: Content, path: Path, folder: Path) -> dict[Any, tuple[Path, tuple[int, int] | None]]:

@@ -5,8 +5,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from pixeldistill.data.formats.annotations import LARGEST, LONGEST, Described, Object, check_name
-from pixeldistill.data.formats.base import SPLITS, Stated
+from pixeldistill.data.formats.annotations import LARGEST, LONGEST, AnnotatedImage, Object, check_name
+from pixeldistill.data.formats.base import SPLITS, ListedData
 from pixeldistill.display.text import in_words, shown
 from pixeldistill.errors import DataError
 from pixeldistill.recipe.data import Data
@@ -15,7 +15,7 @@ from pixeldistill.storage.files import read_json
 _OUTLINES = ("polygon", "rectangle", "linestrip", "rotation", "mask")
 
 
-def read_labelme(data: Data) -> Stated[Described]:
+def read_labelme(data: Data) -> ListedData[AnnotatedImage]:
     """Read `root/train/*.json`, with `val` and `test` beside it, or all JSON files below `root` as one pool.
 
     Of an outline the box is taken; points and lines have none, are left out, and counted.
@@ -27,7 +27,7 @@ def read_labelme(data: Data) -> Stated[Described]:
     folders = {split: data.root / split for split in SPLITS if (data.root / split).is_dir()}
     folders = folders if "train" in folders else {"train": data.root}
     lost: Counter[str] = Counter()
-    images: dict[str, list[Described]] = {}
+    images: dict[str, list[AnnotatedImage]] = {}
     for split, folder in folders.items():
         files = sorted(folder.rglob("*.json"))
         if not files:
@@ -36,10 +36,10 @@ def read_labelme(data: Data) -> Stated[Described]:
     names = {o.name for described in images.values() for image in described for o in image.objects}
     kinds = ", ".join(lost)
     notes = [f"{in_words(lost.total(), 'shape')} without an area left out ({kinds})"] if lost else []
-    return Stated(images, notes, sorted(names), pool=len(images) == 1)
+    return ListedData(images, notes, sorted(names), pool=len(images) == 1)
 
 
-def _described(path: Path, lost: Counter[str]) -> Described:
+def _described(path: Path, lost: Counter[str]) -> AnnotatedImage:
     content = read_json(path, DataError, "data: ")
     shapes, image = (content.get(key) for key in ("shapes", "imagePath")) if isinstance(content, dict) else (None, None)
     if not isinstance(shapes, list) or not isinstance(image, str) or not image or len(image) > LONGEST or not image.isprintable():
@@ -47,7 +47,7 @@ def _described(path: Path, lost: Counter[str]) -> Described:
     height, width = content.get("imageHeight"), content.get("imageWidth")
     known = all(isinstance(n, int) and 0 < n < LARGEST for n in (height, width))
     objects = [found for shape in shapes if (found := _object(shape, path, lost))]
-    return Described(path.parent / image, (height, width) if known else None, tuple(objects), path)
+    return AnnotatedImage(path.parent / image, (height, width) if known else None, tuple(objects), path)
 
 
 def _object(shape: Any, path: Path, lost: Counter[str]) -> Object | None:  # noqa: ANN401

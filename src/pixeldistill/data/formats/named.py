@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from pixeldistill.data.folders import class_folders, describe_passed, find_images, merged, passed_notes
-from pixeldistill.data.formats.base import SPLITS, Stated
+from pixeldistill.data.formats.base import SPLITS, ListedData
 from pixeldistill.data.formats.lists import read_list
 from pixeldistill.errors import DataError
 from pixeldistill.recipe.data import Data
@@ -20,7 +20,7 @@ Named = list[Pair]
 Folders = tuple[Named, Counter[str]]
 
 
-def read_folder(data: Data) -> Stated[Pair]:
+def read_folder(data: Data) -> ListedData[Pair]:
     """`root/train/<class>/...` with `val` and `test` beside it, or `root/<class>/...` as one pool."""
     assert data.root is not None
     folders = {p.name for p in class_folders(data.root)}
@@ -28,12 +28,12 @@ def read_folder(data: Data) -> Stated[Pair]:
         if named := sorted(folders & {"val", "test", "valid", "validation", "training"}):
             raise DataError(f"data: {data.root} has a folder {named[0]!r} but no `train`: name the splits train, val and test")
         pool, passed = _classes(data.root)
-        return Stated({"train": pool}, passed_notes(passed), pool=True)
+        return ListedData({"train": pool}, passed_notes(passed), pool=True)
     if unknown := sorted(folders - set(SPLITS)):
         raise DataError(f"data: {data.root} has a folder {unknown[0]!r} beside `train`: name the splits train, val and test")
     found = {name: _classes(data.root / name) for name in SPLITS if (data.root / name).is_dir()}
     passed = merged(passed for _, passed in found.values())
-    return Stated({name: images for name, (images, _) in found.items()}, passed_notes(passed), pool=len(found) == 1)
+    return ListedData({name: images for name, (images, _) in found.items()}, passed_notes(passed), pool=len(found) == 1)
 
 
 def _classes(root: Path) -> Folders:
@@ -53,10 +53,10 @@ def _classes(root: Path) -> Folders:
     return named, merged(passed)
 
 
-def read_lists(data: Data) -> Stated[Pair]:
+def read_lists(data: Data) -> ListedData[Pair]:
     """Lists of `path, label[, other labels]` lines, paths relative to root; see `lists.read_list`."""
     assert data.root is not None
-    stated: Stated[Pair] = Stated({}, [], indices=True)
+    stated: ListedData[Pair] = ListedData({}, [], indices=True)
     for split in SPLITS:
         if (name := getattr(data, split)) is not None:
             found = read_list(data.root / name, data.root, data.label_column)
@@ -65,7 +65,7 @@ def read_lists(data: Data) -> Stated[Pair]:
     return stated
 
 
-def read_cub(data: Data) -> Stated[Pair]:
+def read_cub(data: Data) -> ListedData[Pair]:
     """CUB-200-2011 as distributed: images.txt, image_class_labels.txt, classes.txt, train_test_split.txt."""
     assert data.root is not None
     paths, labels, names, is_train = (
@@ -78,10 +78,10 @@ def read_cub(data: Data) -> Stated[Pair]:
         except KeyError as error:
             raise DataError(f"data: {data.root}: image {key} or its class {error} is missing from the lists") from error
         named[split].append((data.root / "images" / path, label))
-    return Stated(named, [])
+    return ListedData(named, [])
 
 
-def read_aircraft(data: Data) -> Stated[Pair]:
+def read_aircraft(data: Data) -> ListedData[Pair]:
     """FGVC-Aircraft as distributed: data/images and data/images_variant_{train,val,test}.txt."""
     assert data.root is not None
     root = data.root / "data" if (data.root / "data").is_dir() else data.root
@@ -89,10 +89,10 @@ def read_aircraft(data: Data) -> Stated[Pair]:
         split: [(root / "images" / f"{key}.jpg", label) for key, label in _pairs(root / f"images_variant_{split}.txt")]
         for split in SPLITS
     }
-    return Stated(named, [])
+    return ListedData(named, [])
 
 
-def read_demo(data: Data) -> Stated[Pair]:
+def read_demo(data: Data) -> ListedData[Pair]:
     """Photographs of solar cells from the package elpv-dataset, by the probability of a defect."""
     if find_spec("elpv_dataset") is None:
         raise DataError("data: the demo's photographs are not installed: pip install 'pixeldistill[demo]'")
@@ -102,7 +102,7 @@ def read_demo(data: Data) -> Stated[Pair]:
     for row in (root / "labels.csv").read_text(encoding="utf-8").splitlines():
         path, probability, _ = row.split()
         named.append((root / path, names[probability[:3]]))
-    return Stated({"train": named}, [], pool=True)
+    return ListedData({"train": named}, [], pool=True)
 
 
 def _pairs(path: Path) -> list[tuple[str, str]]:

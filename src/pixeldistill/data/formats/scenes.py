@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from pixeldistill.data.formats.annotations import Described
-from pixeldistill.data.formats.base import Stated
+from pixeldistill.data.formats.annotations import AnnotatedImage
+from pixeldistill.data.formats.base import ListedData
 from pixeldistill.data.formats.coco import read_coco
 from pixeldistill.errors import DataError
 from pixeldistill.recipe.data import Data
@@ -25,7 +25,7 @@ MARKS = ("plain", "bar", "cross", "dot")
 SEED = 0
 
 
-def read_scenes(data: Data) -> Stated[Described]:
+def read_scenes(data: Data) -> ListedData[AnnotatedImage]:
     """Read the scenes in `data.root`; they are drawn there first, if need be.
 
     Raises:

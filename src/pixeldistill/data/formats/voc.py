@@ -7,8 +7,8 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
 from pixeldistill.data.folders import EXTENSIONS
-from pixeldistill.data.formats.annotations import LARGEST, LONGEST, Described, Object, check_name
-from pixeldistill.data.formats.base import SPLITS, Stated
+from pixeldistill.data.formats.annotations import LARGEST, LONGEST, AnnotatedImage, Object, check_name
+from pixeldistill.data.formats.base import SPLITS, ListedData
 from pixeldistill.display.text import in_words, shown
 from pixeldistill.errors import DataError
 from pixeldistill.recipe.data import Data
@@ -21,7 +21,7 @@ NAMESPACE = re.compile(r"^\{[^}]*\}")
 _DIFFICULT = {"0": False, "1": True, "false": False, "true": True, "unspecified": False, "": False}
 
 
-def read_voc(data: Data) -> Stated[Described]:
+def read_voc(data: Data) -> ListedData[AnnotatedImage]:
     """Read `ImageSets/Main/<split>.txt`, `Annotations/*.xml` and `JPEGImages/*`; classes are in alphabetical order.
 
     Without image sets all annotations are one pool; XML and images may also lie side by side, as labelImg saves them.
@@ -32,7 +32,7 @@ def read_voc(data: Data) -> Stated[Described]:
     """
     assert data.root is not None
     reader = _Reader(data.root)
-    images: dict[str, list[Described]] = {}
+    images: dict[str, list[AnnotatedImage]] = {}
     for split in SPLITS:
         chosen = getattr(data, split)
         path = data.root / SETS / f"{chosen or split}.txt"
@@ -44,7 +44,7 @@ def read_voc(data: Data) -> Stated[Described]:
         images["train"] = [reader.described(name) for name in reader.all_names()]
         notes.append(f"no image sets in {data.root / SETS}: all {len(images['train'])} annotations are one pool")
     names = {o.name for described in images.values() for image in described for o in image.objects}
-    return Stated(images, [*notes, *reader.notes()], sorted(names), pool)
+    return ListedData(images, [*notes, *reader.notes()], sorted(names), pool)
 
 
 def _names(path: Path, reader: "_Reader") -> list[str]:
@@ -91,7 +91,7 @@ class _Reader:
             raise DataError(f"data: {self.annotations} holds no annotation (*.xml)")
         return list(self.files)
 
-    def described(self, name: str) -> Described:
+    def described(self, name: str) -> AnnotatedImage:
         """Read an image's annotation."""
         path = self.file(name)
         content = read_content(path, DataError, "data: ", LARGEST_FILE)
@@ -106,7 +106,7 @@ class _Reader:
         sides = [int(_number(tree, f"size/{side}", path, absent=0)) for side in ("height", "width")]
         objects = [found for entry in tree.findall("object") if (found := self._object(entry, path))]
         size = (sides[0], sides[1]) if min(sides) > 0 else None  # the image says it itself
-        return Described(self._image(name, tree), size, tuple(objects), path)
+        return AnnotatedImage(self._image(name, tree), size, tuple(objects), path)
 
     def _object(self, entry: Element, path: Path) -> Object | None:
         name = (entry.findtext("name") or "").strip()

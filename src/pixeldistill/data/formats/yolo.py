@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pixeldistill.data.folders import find_images, merged, passed_notes
-from pixeldistill.data.formats.annotations import Corners, Described, Object, check_name
-from pixeldistill.data.formats.base import SPLITS, Stated
+from pixeldistill.data.formats.annotations import AnnotatedImage, Corners, Object, check_name
+from pixeldistill.data.formats.base import SPLITS, ListedData
 from pixeldistill.data.formats.located import locate
 from pixeldistill.display.text import in_words, shown
 from pixeldistill.errors import DataError, nearest
@@ -30,7 +30,7 @@ class _Contents(NamedTuple):
     keypoints: int = 0
 
 
-def read_yolo(data: Data) -> Stated[Described]:
+def read_yolo(data: Data) -> ListedData[AnnotatedImage]:
     """Read `data.yaml` (`names`, and where `train`, `val`, `test` are), or `classes.txt` beside images and text files.
 
     The text file of `…/images/…/a.jpg` is `…/labels/…/a.txt`, or lies beside the image. A line is `class x y width height`, the
@@ -43,7 +43,7 @@ def read_yolo(data: Data) -> Stated[Described]:
     assert data.root is not None
     described = _described_by(data.root)
     names, places, keypoints = _from_yaml(described) if described.suffix in _YAML else _from_list(described)
-    stated: Stated[Described] = Stated({}, [], names)
+    stated: ListedData[AnnotatedImage] = ListedData({}, [], names)
     bare, passed = 0, Counter[str]()
     listed: dict[str, list[tuple[Path]]] = {}
     for split, folders in places.items():
@@ -61,7 +61,7 @@ def read_yolo(data: Data) -> Stated[Described]:
             )
         bare += sum(label is None for label in labels)
         stated.images[split] = [
-            Described(path, None, _objects(label, names, keypoints), label or described, relative=True)
+            AnnotatedImage(path, None, _objects(label, names, keypoints), label or described, relative=True)
             for (path,), label in zip(found, labels, strict=True)
         ]
     notes += [f"{in_words(bare, 'image')} without a text file: taken to show no object"] if bare else []

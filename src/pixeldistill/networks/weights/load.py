@@ -98,18 +98,18 @@ def check_build(source: str, options: Mapping[str, Any], stem_stride: int | None
             raise WeightsError(f"{source} was built otherwise: its {'; '.join(changes)}: say its own where the recipe names it")
 
 
-def check_card(source: str, name: str, side: int | None, classes: tuple[str, ...] | None) -> None:
+def check_card(source: str, name: str, image_size: int | None, classes: tuple[str, ...] | None) -> None:
     """Raise WeightsError if a former run had another network, side or classes than are asked for (None: any)."""
     folder = _run_of(source)
     if (folder / CARD).is_file():
-        _check_card(read_card(folder), folder, name, side, classes)
+        _check_card(read_card(folder), folder, name, image_size, classes)
 
 
-def read_trained(source: str, name: str, side: int | None, classes: tuple[str, ...] | None) -> dict[str, Tensor]:
+def read_trained(source: str, name: str, image_size: int | None, classes: tuple[str, ...] | None) -> dict[str, Tensor]:
     """Read the weights of a former run, after a look at what it trained; see `load_weights`."""
     path = Path(source)
     path = weights_file(find_run(path)) if path.is_dir() else path
-    _check_card(read_card(path.parent), path.parent, name, side, classes)
+    _check_card(read_card(path.parent), path.parent, name, image_size, classes)
     return read_state(path)
 
 
@@ -120,7 +120,7 @@ def load_weights(
     num_classes: int,
     *,
     trained: bool,
-    side: int | None = None,
+    image_size: int | None = None,
     classes: tuple[str, ...] | None = None,
 ) -> list[str]:
     """Load a weights file or a former run into a network, in place.
@@ -140,7 +140,7 @@ def load_weights(
     elif not path.is_file():
         raise WeightsError(f"weights {source!r} is neither none, nor pretrained, nor a file, nor a run folder{_meant(source)}")
     if (path.parent / CARD).is_file():
-        _check_card(read_card(path.parent), path.parent, name, side if trained else None, classes if trained else None)
+        _check_card(read_card(path.parent), path.parent, name, image_size if trained else None, classes if trained else None)
     state, notes = read_checkpoint(path)
     own = net.state_dict()
     if packaged_weights(name) == str(path):
@@ -148,13 +148,13 @@ def load_weights(
     else:
         state, more = renamed(state, own, head_keys(net, own) if not trained else (), str(path), partial(_resample, net))
         stem = getattr(net, "pretrained_cfg", {}).get("first_conv")
-        state, widened = widened_stem(state, own, stem if isinstance(stem, str) else None, str(path))
-        notes = [*notes, *more, *widened]
-    adopt_weights(net, state, name, num_classes, str(path), trained=trained)
+        state, in_float32 = widened_stem(state, own, stem if isinstance(stem, str) else None, str(path))
+        notes = [*notes, *more, *in_float32]
+    load_net_state(net, state, name, num_classes, str(path), trained=trained)
     return notes
 
 
-def adopt_weights(
+def load_net_state(
     net: nn.Module, state: dict[str, Tensor], name: str, num_classes: int, source: str, *, trained: bool = False
 ) -> None:
     """Load a state dict into a network, in place; see `load_weights`. `source` says where it came from. Raises WeightsError."""
@@ -181,13 +181,15 @@ def state_bytes(net: nn.Module) -> bytes:
     return safetensors.torch.save({k: v.detach().cpu().contiguous().clone() for k, v in net.state_dict().items()})
 
 
-def _check_card(card: NetworkCard, run: Path, name: str, side: int | None, classes: tuple[str, ...] | None) -> None:
+def _check_card(card: NetworkCard, run: Path, name: str, image_size: int | None, classes: tuple[str, ...] | None) -> None:
     """Compare what a run trained with what is asked of it; side and classes where they must agree."""
     if card.network != name:
         raise WeightsError(f"{run} trained {card.network}, but the recipe says {name}: change one of them")
     trained_at = card.built_for
-    if side is not None and trained_at != side:
-        raise WeightsError(f"{run} was trained at side {trained_at}, not {side}: name the folder of the stage that you mean")
+    if image_size is not None and trained_at != image_size:
+        raise WeightsError(
+            f"{run} was trained at side {trained_at}, not {image_size}: name the folder of the stage that you mean"
+        )
     if classes is not None and card.classes != classes:
         other = next((a for a, b in zip(card.classes, classes, strict=False) if a != b), None)
         detail = f"it has {other!r} where the data has another" if other else "the data has others"

@@ -17,10 +17,10 @@ NetworkT = TypeVar("NetworkT", bound=Network)
 class Starting(NamedTuple):
     """What suits a first recipe: sides in pixels, a batch, more of the schedule, and settings before and after the networks.
 
-    side: the teacher's, if the images are as large. share: the student's is that part of it, 4 for a quarter.
+    image_size: the teacher's, if the images are as large. share: the student's is that part of it, 4 for a quarter.
     """
 
-    side: int
+    image_size: int
     share: int
     batch_size: int
     schedule: Mapping[str, Any] = {}
@@ -39,7 +39,7 @@ class TaskRules(ABC):
     - `name`: as a recipe's `task` says it.
     - `labels`: what its data must have, see `recipe.formats.Format`.
     - `headline`: the figure that decides, as a run's records name it.
-    - `unused_imaging`: settings of a camera that make no difference.
+    - `unused_camera`: settings of a camera that make no difference.
     - `starting`: for a first recipe.
     - `default_terms`: of the last stage of each method, where the recipe names none.
     - `assistant_terms`: of an assistant, where the recipe names none.
@@ -50,7 +50,7 @@ class TaskRules(ABC):
     name: ClassVar[str]
     labels: ClassVar[str]
     headline: ClassVar[str]
-    unused_imaging: ClassVar[tuple[str, ...]] = ()
+    unused_camera: ClassVar[tuple[str, ...]] = ()
     starting: ClassVar[Starting]
     default_terms: ClassVar[Mapping[str, tuple[Term, ...]]]
     assistant_terms: ClassVar[tuple[Term, ...]]
@@ -89,7 +89,7 @@ class TaskRules(ABC):
 
     def title(self, network: Network) -> str:
         """Return how a table names a network."""
-        return f"{network.network} at {network.side}"
+        return f"{network.network} at {network.image_size}"
 
     @property
     def losses(self) -> Mapping[str, type[Loss]]:
@@ -104,21 +104,21 @@ class TaskRules(ABC):
         """Return the methods that a comparison knows by name, for a schedule of so many epochs."""
         plain = self.plain_terms
         single = {kind: Method(terms=(*SUPERVISED, loss)) for kind, loss in published_losses(self.name, epochs).items()}
-        longer = {"dkd-long": Method(terms=single["dkd"].terms, cost_as="tas")} if "dkd" in single else {}
+        longer = {"dkd-equal-compute": Method(terms=single["dkd"].terms, match_compute_of="tas")} if "dkd" in single else {}
         return {
-            "alone": Method(chain="alone"),
+            "supervised": Method(chain="supervised"),
             "pkd": Method(terms=plain),
             **single,
             "ts": Method(),
             "tas": Method(chain="tas"),
-            "tas-start": Method(chain="tas", from_assistant=True),
-            "alone-start": Method(chain="alone", from_assistant=True),
-            "pkd-start": Method(terms=plain, from_assistant=True),
-            "alone-long": Method(chain="alone", cost_as="tas"),
-            "pkd-long": Method(terms=plain, cost_as="tas"),
+            "tas-warm-start": Method(chain="tas", warm_start=True),
+            "supervised-warm-start": Method(chain="supervised", warm_start=True),
+            "pkd-warm-start": Method(terms=plain, warm_start=True),
+            "supervised-equal-compute": Method(chain="supervised", match_compute_of="tas"),
+            "pkd-equal-compute": Method(terms=plain, match_compute_of="tas"),
             **longer,
-            "ts-long": Method(cost_as="tas"),
-            "enlarged": Method(chain="alone", enlarge=True),
+            "ts-equal-compute": Method(match_compute_of="tas"),
+            "enlarged": Method(chain="supervised", enlarge=True),
         }
 
     def single_losses(self) -> tuple[str, ...]:

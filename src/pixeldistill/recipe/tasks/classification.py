@@ -18,7 +18,7 @@ class ClassificationRules(TaskRules):
     name = "classification"
     labels = "classes"
     headline = "top1"
-    starting = Starting(224, 4, 64, after={"bank": {"views": 10}})
+    starting = Starting(224, 4, 64, after={"teacher_cache": {"views": 10}})
     default_terms: ClassVar = {"ts": (_PKD, _ISRD), "tas": (_PKD, _UPSAMPLED, _ISRD)}
     assistant_terms: ClassVar = (_PKD, ATTerm(kind="at", weight=1000))
     plain_terms: ClassVar = (_PKD,)
@@ -28,9 +28,9 @@ class ClassificationRules(TaskRules):
         """Raise ValueError if a recipe has settings of detectors."""
         if recipe.detector or any(network.detector for network in recipe.networks):
             raise ValueError("`detector` settings need `task: detection`")
-        if recipe.views.visible is not None:
-            raise ValueError("views.visible is of boxes: it needs `task: detection`")
+        if recipe.augmentation.visible is not None:
+            raise ValueError("augmentation.visible is of boxes: it needs `task: detection`")
 
     def methods(self, epochs: int) -> dict[str, Method]:
         """Return the methods of all tasks, and the control whose first convolution keeps the small image's resolution."""
-        return super().methods(epochs) | {"stem": Method(chain="alone", stem_stride=1)}
+        return super().methods(epochs) | {"stem": Method(chain="supervised", stem_stride=1)}

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pixeldistill.errors import RecipeError
-from pixeldistill.recipe.camera import Imaging
+from pixeldistill.recipe.camera import Camera
 from pixeldistill.recipe.detector import MAX_LEVEL, MIN_LEVEL, DetectorSettings, merged
-from pixeldistill.recipe.levels import assistant_levels, exposed_levels, size_shift
+from pixeldistill.recipe.levels import assistant_levels, shared_levels, size_shift
 from pixeldistill.recipe.losses import BoxesTerm, FKDTerm, ISRDTerm, PKDTerm, SupervisedTerm, Term
 from pixeldistill.recipe.method import Method
 from pixeldistill.recipe.network import Assistant, Network, Student
@@ -26,7 +26,7 @@ class DetectionRules(TaskRules):
     name = "detection"
     labels = "boxes"
     headline = "map"
-    unused_imaging = ("crop",)
+    unused_camera = ("crop",)
     starting = Starting(
         512, 2, 8, before={"detector": {"channels": 64, "depth": 2}},
         schedule={"lr": 0.001, "optimizer": "adamw", "weight_decay": 0.05, "clip_grad": 10},
@@ -38,19 +38,19 @@ class DetectionRules(TaskRules):
 
     def with_defaults(self, content: Mapping[str, Any]) -> Mapping[str, Any]:
         """Let views show more of the image, as what a crop leaves out cannot be found in it; and have a detector."""
-        views = content.get("views") or {}
+        views = content.get("augmentation") or {}
         shown = {"scale": SCALE, **views} if isinstance(views, dict) else views
-        return {**content, "detector": content.get("detector") or {}, "views": shown}
+        return {**content, "detector": content.get("detector") or {}, "augmentation": shown}
 
     def check(self, recipe: "Recipe") -> None:
         """Raise ValueError if a recipe has settings of classifiers."""
         networks = [network for network in recipe.networks if isinstance(network, Network)]
-        if any(camera.crop != Imaging().crop for camera in (recipe.imaging, *(n.imaging for n in networks if n.imaging))):
-            raise ValueError("imaging.crop is of classifiers: a detector is fed the whole image; leave it out")
-        if recipe.views.mixup:
-            raise ValueError("views.mixup mixes classes, not boxes: leave it out for detection")
-        if recipe.bank:
-            raise ValueError("`bank` keeps what classifiers say; detectors are asked at every step: leave it out")
+        if any(input_spec.crop != Camera().crop for input_spec in (recipe.camera, *(n.camera for n in networks if n.camera))):
+            raise ValueError("camera.crop is of classifiers: a detector is fed the whole image; leave it out")
+        if recipe.augmentation.mixup:
+            raise ValueError("augmentation.mixup mixes classes, not boxes: leave it out for detection")
+        if recipe.teacher_cache:
+            raise ValueError("`teacher_cache` keeps what classifiers say; detectors are asked at every step: leave it out")
         stages = [part for part in (recipe.teacher, recipe.assistant, *recipe.stages) if part]
         if any(s.label_smoothing for s in (recipe.schedule, *(stage.schedule for stage in stages if stage.schedule))):
             raise ValueError("schedule.label_smoothing smooths classes, not boxes: leave it out for detection")
@@ -61,17 +61,17 @@ class DetectionRules(TaskRules):
         """Raise ValueError if an image is enlarged so that levels shift by no whole number."""
         if not network.enlarges_levels:
             raise ValueError(
-                f"an image of {network.side} pixels is to be enlarged to {network.enlarge}, which shifts a detector's levels by "
-                "no whole number: choose sides of which one is 2, 4, … times the other"
+                f"an image of {network.image_size} pixels is to be enlarged to {network.enlarge}, which shifts a detector's "
+                "levels by no whole number: choose sizes of which one is 2, 4, … times the other"
             )
 
     def check_method(self, method: Method) -> None:
         """Raise ValueError if a control is one that a detector does not have."""
         if method.stem_stride:
             raise ValueError("`stem_stride` is a control of classification")
-        if method.enlarge and (method.chain == "tas" or method.from_assistant):
+        if method.enlarge and (method.chain == "tas" or method.warm_start):
             raise ValueError(
-                "an enlarged student meets other levels than those its assistant is trained to expose: make it one of the "
+                "an enlarged student meets other levels than those its assistant is trained to share: make it one of the "
                 "`students`, with `enlarge`"
             )
 
@@ -89,31 +89,33 @@ class DetectionRules(TaskRules):
         assert recipe.detector is not None
         own = merged(recipe.detector, said.detector)
         if not (said.detector and "levels" in said.detector.model_fields_set):
-            own = own.model_copy(update={"levels": self._levels(network.side, student, recipe)})
+            own = own.model_copy(update={"levels": self._levels(network.image_size, student, recipe)})
         return network.model_copy(update={"detector": own})
 
-    def _levels(self, side: int, student: Student, recipe: "Recipe") -> tuple[int, int]:
+    def _levels(self, image_size: int, student: Student, recipe: "Recipe") -> tuple[int, int]:
         assert recipe.teacher is not None
-        first, last = self.complete(recipe.teacher, recipe).seen.levels
-        smaller = size_shift(recipe.teacher.side, side)
-        of_student = self.complete(student, recipe).seen.levels
-        levels = assistant_levels((first - smaller, last - smaller), of_student, size_shift(side, student.side))
+        first, last = self.complete(recipe.teacher, recipe).scaled_detector.levels
+        smaller = size_shift(recipe.teacher.image_size, image_size)
+        of_student = self.complete(student, recipe).scaled_detector.levels
+        levels = assistant_levels((first - smaller, last - smaller), of_student, size_shift(image_size, student.image_size))
         if not MIN_LEVEL <= levels[0] <= levels[1] <= MAX_LEVEL:
             raise RecipeError(
-                f"the assistant at {side} would need P{levels[0]}–P{levels[1]} to have its teacher's levels and "
+                f"the assistant at {image_size} would need P{levels[0]}–P{levels[1]} to have its teacher's levels and "
                 f"{student.label}'s, and there are P{MIN_LEVEL}–P{MAX_LEVEL}: choose other `levels` for the student, or "
                 "`assistant.detector.levels`"
             )
         return levels
 
     def terms_of_assistant(self, assistant: Network, student: Student, recipe: "Recipe") -> tuple[Term, ...]:
-        """Return the terms, the detector's own told which levels it will expose, where they are not all."""
+        """Return the terms, the detector's own told which levels the student shares, where they are not all."""
         assert assistant.detector is not None
         own = assistant.detector.numbers
-        exposed = exposed_levels(self.complete(student, recipe).seen.numbers, student.side, own, assistant.side)
-        if not exposed or tuple(exposed) == own:
+        shared = shared_levels(
+            self.complete(student, recipe).scaled_detector.numbers, student.image_size, own, assistant.image_size
+        )
+        if not shared or tuple(shared) == own:
             return self.assistant_terms
-        told = SupervisedTerm(kind="supervised", exposed=(exposed[0], exposed[-1]))
+        told = SupervisedTerm(kind="supervised", shared_levels=(shared[0], shared[-1]))
         return tuple(told if isinstance(term, SupervisedTerm) else term for term in self.assistant_terms)
 
     def title(self, network: Network) -> str:

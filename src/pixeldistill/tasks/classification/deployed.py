@@ -16,7 +16,7 @@ META = torch.device("meta")
 
 
 class DeployedClassifier(nn.Module):
-    """A classifier: images uint8 (N, 3, side, side) → logits (N, classes)."""
+    """A classifier: images uint8 (N, 3, image_size, image_size) → logits (N, classes)."""
 
     def __init__(self, classifier: Classifier) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ def deploy(network: Adapter) -> DeployedClassifier:
 
 def without_weights(network: Network, classes: int) -> tuple[nn.Module, Tensor]:
     """Return what is deployed of a classifier, on the meta device, and an input: see `Task.without_weights`."""
-    image = torch.empty(1, 3, network.side, network.side, dtype=torch.uint8, device=META)
+    image = torch.empty(1, 3, network.image_size, network.image_size, dtype=torch.uint8, device=META)
     try:
         with META:
             ghost = _ghost(network, classes)
@@ -48,14 +48,14 @@ def without_weights(network: Network, classes: int) -> tuple[nn.Module, Tensor]:
         raise
     except Exception:  # some networks ask for values while they are built: those are built in earnest
         built = build_classifier(
-            network.network, classes, network.side, patch=network.patch, options=network.options, enlarge=network.enlarge,
-            stem_stride=network.stem_stride, mean=network.mean, std=network.std,
+            network.network, classes, network.image_size, patch_size=network.patch_size, options=network.options,
+            enlarge=network.enlarge, stem_stride=network.stem_stride, mean=network.mean, std=network.std,
         )  # fmt: skip
         return deploy(built).to(META), image
 
 
 def _ghost(network: Network, classes: int) -> DeployedClassifier:
-    net, config = create_net(network.network, classes, network.built_for, "none", network.patch, dict(network.options))
+    net, config = create_net(network.network, classes, network.built_for, "none", network.patch_size, dict(network.options))
     if network.stem_stride:
         set_stem_stride(net, network.network, network.stem_stride)
     try:

@@ -14,17 +14,17 @@ from pixeldistill.graphs.colour import coloured
 from pixeldistill.graphs.compare import relative
 from pixeldistill.graphs.resizing import SIZES, Graph, parse, quotient, resized
 from pixeldistill.networks.adapter import Adapter
-from pixeldistill.recipe.camera import Imaging
+from pixeldistill.recipe.camera import Camera
 from pixeldistill.tasks.base import Compared, Pixels
 
 
-def assemble(converted: Graph, network: Adapter, imaging: Imaging, prefix: str) -> Graph:
+def assemble(converted: Graph, network: Adapter, camera: Camera, prefix: str) -> Graph:
     """Put the camera's optics before a converted network, and what makes probabilities of its scores after it."""
     seen = onnx.compose.merge_models(
-        classifier_view(network.spec.image_size[0], imaging), converted, io_map=[("view", f"{prefix}image")]
+        classifier_view(network.spec.image_size[0], camera), converted, io_map=[("view", f"{prefix}image")]
     )
-    answer = classifier_answer(network.spec.classes)
-    return finished(onnx.compose.merge_models(seen, answer, io_map=[(f"{prefix}scores", "scores")]))
+    prediction = classifier_postprocess(network.spec.classes)
+    return finished(onnx.compose.merge_models(seen, prediction, io_map=[(f"{prefix}scores", "scores")]))
 
 
 @torch.inference_mode()
@@ -34,22 +34,22 @@ def compare(session: Any, prefix: str, network: Adapter, view: Tensor, image: Pi
     fed = view.permute(0, 2, 3, 1).contiguous().numpy()
     (raw,) = session.run([f"{prefix}scores"], {"image": fed})
     (probabilities,) = session.run(["probabilities"], {"image": image[None]})
-    answer = float(np.abs(logits.softmax(dim=1).numpy() - probabilities).max())
-    return Compared(relative(logits, raw), answer)
+    prediction = float(np.abs(logits.softmax(dim=1).numpy() - probabilities).max())
+    return Compared(relative(logits, raw), prediction)
 
 
-def classifier_view(side: int, imaging: Imaging) -> Graph:
+def classifier_view(image_size: int, camera: Camera) -> Graph:
     """Make a classifier's view of images of any size: uint8 (batch, height, width, 3) → uint8 (batch, 3, side, side).
 
-    The same as `data.views.camera_view`: the shorter side is resized to `side / crop`, the centre is taken; an image that has the
-    view's size is left as it is.
+    The same as `data.views.camera_view`: the shorter side is resized to `image_size / crop`, the centre is taken; an image that
+    has the view's size is left as it is.
     """
     return parse(f"""
-view_graph (uint8[batch, height, width, 3] image) => (uint8[batch, 3, {side}, {side}] view)
+view_graph (uint8[batch, height, width, 3] image) => (uint8[batch, 3, {image_size}, {image_size}] view)
 {{
 {SIZES}
-    exact = Constant <value_ints = [{side}]> ()
-    reduced = Constant <value_ints = [{round(side / imaging.crop)}]> ()
+    exact = Constant <value_ints = [{image_size}]> ()
+    reduced = Constant <value_ints = [{round(image_size / camera.crop)}]> ()
     short_fits = Equal (shorter, exact)
     long_fits = Equal (longer, exact)
     fits = And (short_fits, long_fits)
@@ -59,13 +59,13 @@ view_graph (uint8[batch, height, width, 3] image) => (uint8[batch, 3, {side}, {s
     new_sides = Max (nearest, wanted)
     rest = Sub (new_sides, exact)
 {quotient("rest", "two", "first")}
-    count = Constant <value_ints = [{side}, {side}]> ()
-{resized(imaging, "first", "count")}
-{coloured(imaging, "resized", "view")}
+    count = Constant <value_ints = [{image_size}, {image_size}]> ()
+{resized(camera, "first", "count")}
+{coloured(camera, "resized", "view")}
 }}""")
 
 
-def classifier_answer(classes: int) -> Graph:
+def classifier_postprocess(classes: int) -> Graph:
     """Make probabilities of logits, both float (batch, classes)."""
     return parse(f"""
 answer_graph (float[batch, {classes}] scores) => (float[batch, {classes}] probabilities)

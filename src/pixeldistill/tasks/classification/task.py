@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from pixeldistill.data.crops import Crop, cut_long
 from pixeldistill.data.labels import ClassLabel, Label
 from pixeldistill.data.splits import Sample
-from pixeldistill.recipe.camera import Imaging
+from pixeldistill.recipe.camera import Camera
 from pixeldistill.recipe.network import Network
 from pixeldistill.recipe.tasks.classification import ClassificationRules
-from pixeldistill.tasks.base import Answer, Compared, Pixels, Result, Size, Target, Task, Taught
-from pixeldistill.tasks.results import Prediction
+from pixeldistill.tasks.base import Compared, Pixels, Prediction, Result, Size, Target, Task, TaughtStudent
+from pixeldistill.tasks.results import ClassificationResult
 
 if TYPE_CHECKING:
     import onnx
@@ -33,26 +33,26 @@ class Classification(Task):
     quantised = ("Conv", "Gemm", "MatMul", "Add", "AveragePool", "GlobalAveragePool", "MaxPool", "Relu", "Clip")
     predict_options = ("top",)
 
-    def view(self, image: Pixels, side: int, imaging: Imaging) -> "Tensor":
+    def view(self, image: Pixels, image_size: int, camera: Camera) -> "Tensor":
         """See `data.views.camera_view`."""
         from pixeldistill.data.views import camera_view
 
-        return camera_view(image, side, imaging)
+        return camera_view(image, image_size, camera)
 
-    def view_size(self, image: Size, side: int) -> Size:
+    def view_size(self, image: Size, image_size: int) -> Size:
         """Return a square."""
-        return side, side
+        return image_size, image_size
 
-    def describe_input(self, side: int) -> str:
+    def describe_input(self, image_size: int) -> str:
         """Return the square."""
-        return f"{side}×{side} pixels"
+        return f"{image_size}×{image_size} pixels"
 
     def together(self, most: int) -> int:
         """Return `most`: all views have one shape."""
         return most
 
     def collate(
-        self, labels: Sequence[Label], crops: Sequence[Crop], sizes: Sequence[Size], side: int, visible: float | None
+        self, labels: Sequence[Label], crops: Sequence[Crop], sizes: Sequence[Size], crop_size: int, visible: float | None
     ) -> Target:
         """Return class indices (N,)."""
         import torch
@@ -87,9 +87,9 @@ class Classification(Task):
         from pixeldistill.networks.heads import class_rows, reorder_heads
 
         classifier = build_classifier(
-            network.network, len(classes), network.side, weights=source, patch=network.patch, options=network.options,
-            classes=classes, trained=trained, enlarge=network.enlarge, stem_stride=network.stem_stride, mean=network.mean,
-            std=network.std,
+            network.network, len(classes), network.image_size, weights=source, patch_size=network.patch_size,
+            options=network.options, classes=classes, trained=trained, enlarge=network.enlarge, stem_stride=network.stem_stride,
+            mean=network.mean, std=network.std,
         )  # fmt: skip
         if trained and network.class_order:
             reorder_heads(classifier.net, class_rows(network.class_order, classes))
@@ -98,11 +98,11 @@ class Classification(Task):
     def check_trained(self, network: Network, source: str) -> None:
         """Pass: any weights may be a classifier's."""
 
-    def adopt(self, network: "Adapter", state: Mapping[str, "Tensor"], source: Network, name: str) -> None:
-        """See `networks.weights.load.adopt_weights`."""
-        from pixeldistill.networks.weights.load import adopt_weights
+    def load_state(self, network: "Adapter", state: Mapping[str, "Tensor"], source: Network, name: str) -> None:
+        """See `networks.weights.load.load_net_state`."""
+        from pixeldistill.networks.weights.load import load_net_state
 
-        adopt_weights(network.net, dict(state), source.network, network.spec.classes, name)
+        load_net_state(network.net, dict(state), source.network, network.spec.classes, name)
 
     def deploy(self, network: "Adapter") -> "nn.Module":
         """Return a `deployed.DeployedClassifier`."""
@@ -116,43 +116,43 @@ class Classification(Task):
 
         return without_weights(network, classes)
 
-    def answer(
+    def postprocess(
         self, network: "Adapter", outputs: "Outputs", view: Size, sizes: Sequence[Size], levels: range | None = None
-    ) -> list[Answer]:
+    ) -> list[Prediction]:
         """Return logits, a row an image."""
         return list(outputs.logits.float().cpu())
 
-    def metrics(self, answers: Sequence[Answer], labels: Sequence[Label], classes: int) -> dict[str, Any]:
+    def metrics(self, predictions: Sequence[Prediction], labels: Sequence[Label], classes: int) -> dict[str, Any]:
         """See `metrics.classification_metrics`."""
         import torch
 
         from pixeldistill.tasks.classification.metrics import classification_metrics
 
-        return classification_metrics(torch.stack(list(answers)), torch.tensor([_number(label) for label in labels]))
+        return classification_metrics(torch.stack(list(predictions)), torch.tensor([_number(label) for label in labels]))
 
-    def record(self, answer: Answer, sample: Sample, classes: Sequence[str]) -> dict[str, Any]:
+    def record(self, prediction: Prediction, sample: Sample, classes: Sequence[str]) -> dict[str, Any]:
         """Return `file`, `label`, `predicted`, `probability`."""
-        probability, number = answer.softmax(dim=0).max(dim=0)
+        probability, number = prediction.softmax(dim=0).max(dim=0)
         return {
             "file": str(sample.path.resolve()), "label": self.caption(sample, classes), "predicted": classes[int(number)],
             "probability": round(float(probability), 4),
         }  # fmt: skip
 
-    def result(self, path: Path, answer: Answer, classes: Sequence[str], top: int, min_score: float) -> Result:
+    def result(self, path: Path, prediction: Prediction, classes: Sequence[str], top: int, min_score: float) -> Result:
         """Return the likeliest classes."""
-        values = np.asarray(answer, np.float32)
+        values = np.asarray(prediction, np.float32)
         shares = np.exp(values - values.max())
         shares /= shares.sum()
         best = np.argsort(-shares, kind="stable")[:top]
-        return Prediction(path, tuple((classes[i], float(shares[i])) for i in best))
+        return ClassificationResult(path, tuple((classes[i], float(shares[i])) for i in best))
 
     def unreadable(self, path: Path, error: str) -> Result:
         """Return no class, and why."""
-        return Prediction(path, (), error)
+        return ClassificationResult(path, (), error)
 
     def describe_teacher(
-        self, title: str, ask: Callable[[range | None], Sequence[Answer]], labels: Sequence[Label], classes: Sequence[str],
-        students: Sequence[Taught],
+        self, title: str, ask: Callable[[range | None], Sequence[Prediction]], labels: Sequence[Label], classes: Sequence[str],
+        students: Sequence[TaughtStudent],
     ) -> list[str]:  # fmt: skip
         """See `teacher.describe_classifier`."""
         import torch
@@ -166,7 +166,7 @@ class Classification(Task):
         """Name its maps."""
         maps = ", ".join(str(m) for m in spec.features)
         return [
-            f"{role}: {network.network} (weights: {origin}) on 3×{network.side}×{network.side}{network.received}",
+            f"{role}: {network.network} (weights: {origin}) on 3×{network.image_size}×{network.image_size}{network.received}",
             f"  input feature {spec.input_feature} · maps {maps} · prediction {spec.classes}",
         ]
 
@@ -181,11 +181,11 @@ class Classification(Task):
         """Return the 8-bit images: the network does the rest."""
         return images
 
-    def assemble(self, converted: "onnx.ModelProto", network: "Adapter", imaging: Imaging, prefix: str) -> "onnx.ModelProto":
+    def assemble(self, converted: "onnx.ModelProto", network: "Adapter", camera: Camera, prefix: str) -> "onnx.ModelProto":
         """See `export.assemble`."""
         from pixeldistill.tasks.classification.export import assemble
 
-        return assemble(converted, network, imaging, prefix)
+        return assemble(converted, network, camera, prefix)
 
     def compare(
         self, session: Any, prefix: str, network: "Adapter", deployed: "nn.Module", view: "Tensor", image: Pixels  # noqa: ANN401
@@ -204,11 +204,11 @@ class Classification(Task):
         with np.errstate(divide="ignore"):
             return list(np.log(outputs[0]))
 
-    def from_arrays(self, answer: Any, view: Size, size: Size) -> Answer:  # noqa: ANN401
+    def from_arrays(self, prediction: Any, view: Size, size: Size) -> Prediction:  # noqa: ANN401
         """Return them as a tensor."""
         import torch
 
-        return torch.from_numpy(answer)
+        return torch.from_numpy(prediction)
 
     def prepare_image(self, image: Pixels) -> Pixels:
         """Cut the middle out of an image that is far too long: only that is seen."""
@@ -216,7 +216,7 @@ class Classification(Task):
 
     def to_json(self, result: Result) -> dict[str, Any]:
         """Return `file` and `classes`."""
-        found = cast(Prediction, result)
+        found = cast(ClassificationResult, result)
         return {"file": str(found.path), "classes": [{"class": c, "probability": round(q, 6)} for c, q in found.classes]}
 
     def columns(self, results: Sequence[Result]) -> tuple[list[str], list[list[str]]]:

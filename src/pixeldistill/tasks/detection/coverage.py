@@ -25,7 +25,7 @@ LOW = 0.5
 def describe_coverage(recipe: Recipe, stages: Sequence[Stage]) -> list[str]:
     """Return which share of the training boxes some anchor (or point) of every detector covers, at its side and on its levels.
 
-    Of an assistant, also on the levels that it exposes to its students. Objects that no anchor covers can hardly be learned.
+    Of an assistant, also on the levels that it shares with its students. Objects that no anchor covers can hardly be learned.
     """
     try:
         samples = load_splits(recipe.data).train
@@ -33,16 +33,16 @@ def describe_coverage(recipe: Recipe, stages: Sequence[Stage]) -> list[str]:
         return []
     alike: dict[_Covering, list[str]] = {}
     for stage in stages:
-        for name, covering in _exposed(stage, {s.name: s for s in stages}):
+        for name, covering in _shared_levels(stage, {s.name: s for s in stages}):
             if covering.levels:
                 alike.setdefault(covering, []).append(name)
     lines = []
     for covering, names in alike.items():
-        share = coverage(*view_boxes(samples, covering.side), covering.settings, covering.levels, covering.ends)
+        share = coverage(*view_boxes(samples, covering.image_size), covering.settings, covering.levels, covering.ends)
         anchored = heads()[covering.settings.head].anchored
         other = "`levels` or `anchor`" if anchored else "`levels`"
         low = f" (low: the others are too small or too large; choose other {other})" if share < LOW else ""
-        where = f"{', '.join(dict.fromkeys(names))} at {covering.side}, P{covering.levels[0]}–P{covering.levels[-1]}"
+        where = f"{', '.join(dict.fromkeys(names))} at {covering.image_size}, P{covering.levels[0]}–P{covering.levels[-1]}"
         lines.append(f"{where}: {'anchors cover' if anchored else 'points answer for'} {share:.0%} of train's boxes{low}")
     return lines
 
@@ -50,35 +50,35 @@ def describe_coverage(recipe: Recipe, stages: Sequence[Stage]) -> list[str]:
 class _Covering(NamedTuple):
     """Levels of a detector whose anchors may cover boxes.
 
-    `ends`: first and last of the exposed levels that it was trained with, if it was.
+    `ends`: first and last of the shared levels that it was trained with, if it was.
     """
 
-    side: int
+    image_size: int
     settings: DetectorSettings
     levels: tuple[int, ...]
     ends: tuple[int, int] | None
 
 
-def _exposed(stage: Stage, stages: Mapping[str, Stage]) -> Iterator[tuple[str, _Covering]]:
+def _shared_levels(stage: Stage, stages: Mapping[str, Stage]) -> Iterator[tuple[str, _Covering]]:
     """Name a stage's detectors with their levels; of its teacher, those that the student's correspond to."""
     student, teacher = stage.student, stage.teacher
-    yield stage.name, _Covering(student.side, student.seen, student.seen.numbers, None)
+    yield stage.name, _Covering(student.image_size, student.scaled_detector, student.scaled_detector.numbers, None)
     if teacher:
-        numbers = teacher.seen.numbers
-        pairs = pair_levels(student.seen.numbers, student.side, numbers, teacher.side)
+        numbers = teacher.scaled_detector.numbers
+        pairs = pair_levels(student.scaled_detector.numbers, student.image_size, numbers, teacher.image_size)
         trained = stages.get(teacher.weights.name) if isinstance(teacher.weights, StageRef) else None
-        told = next((term.exposed for term in trained.terms if isinstance(term, SupervisedTerm)), None) if trained else None
+        told = next((term.shared_levels for term in trained.terms if isinstance(term, SupervisedTerm)), None) if trained else None
         met = tuple(numbers[pair.teacher] for pair in pairs)
-        yield f"{stage.name}'s teacher", _Covering(teacher.side, teacher.seen, met, told)
+        yield f"{stage.name}'s teacher", _Covering(teacher.image_size, teacher.scaled_detector, met, told)
 
 
-def view_boxes(samples: Sequence[Sample], side: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+def view_boxes(samples: Sequence[Sample], image_size: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Return all boxes (M, 4) of some images, as their views of a side show them, and the size (M, 2) of each one's view."""
     boxes, sizes = [np.zeros((0, 4), np.float32)], [np.zeros((0, 2), np.int64)]
     for sample in samples:
         annotation = cast(Annotation, sample.label)
         kept = annotation.boxes[~annotation.crowd]
-        view = whole_size(*annotation.size, side)
+        view = whole_size(*annotation.size, image_size)
         scale = np.array([view[1], view[0]] * 2) / np.array([annotation.size[1], annotation.size[0]] * 2)
         boxes.append((kept * scale).astype(np.float32))
         sizes.append(np.tile(np.array(view), (len(kept), 1)))

@@ -73,7 +73,9 @@ def fix_padding(net: DeployedDetector, example: Tensor) -> None:
         net: the network.
         example: an input, its sides such multiples.
     """
-    assert not any(side % net.detector.multiple for side in example.shape[2:]), "its padding would be that of this size alone"
+    assert not any(image_size % net.detector.multiple for image_size in example.shape[2:]), (
+        "its padding would be that of this size alone"
+    )
     found: dict[Conv2dSame, tuple[int, int, int, int]] = {}
 
     def note(module: Conv2dSame, args: tuple[Tensor]) -> None:

@@ -17,7 +17,7 @@ from pixeldistill.errors import NetworkError
 from pixeldistill.functional.reconstruction import normalise
 from pixeldistill.networks.adapter import Adapter, FinishHead
 from pixeldistill.networks.backbone import create_backbone, one_line
-from pixeldistill.networks.input_tap import InputTap, patch_size
+from pixeldistill.networks.input_tap import InputTap, find_patch_size
 from pixeldistill.recipe.architectures import TORCHVISION
 from pixeldistill.recipe.detector import DetectorSettings
 from pixeldistill.tasks.detection.heads.base import Head, head_named
@@ -171,7 +171,7 @@ def build_detector(
     settings: DetectorSettings,
     *,
     weights: str = "none",
-    patch: int | None = None,
+    patch_size: int | None = None,
     options: Mapping[str, Any] | None = None,
     enlarge: int | None = None,
     mean: tuple[float, ...] | None = None,
@@ -185,7 +185,7 @@ def build_detector(
         image_size: side of the square training views in pixels; images of other sizes are taken too.
         settings: of its pyramid and head.
         weights: of the backbone: "none", "pretrained", or a classifier's file or run folder.
-        patch: patch size of a ViT.
+        patch_size: patch size of a ViT.
         options: passed on to the backbone's constructor.
         mean: of the images in [0, 1], red, green, blue; by default the architecture's.
         std: likewise, the deviation.
@@ -201,11 +201,11 @@ def build_detector(
     times, rest = divmod(built_for, image_size)
     if rest or times & (times - 1):
         raise NetworkError(f"{name}: {built_for} is not 2, 4, … times {image_size}: a detector's levels shift by whole numbers")
-    net, config, notes = create_backbone(name, 1, built_for, weights, patch, dict(options or {}), flexible=True)
+    net, config, notes = create_backbone(name, 1, built_for, weights, patch_size, dict(options or {}), flexible=True)
     try:
-        patch = patch_size(net) if hasattr(net, "dynamic_img_size") else None
-        if patch and MULTIPLE % patch:
-            raise NetworkError(f"its patches of {patch} do not divide {MULTIPLE} pixels: choose `patch` 8 or 16")
+        patch_size = find_patch_size(net) if hasattr(net, "dynamic_img_size") else None
+        if patch_size and MULTIPLE % patch_size:
+            raise NetworkError(f"its patches of {patch_size} do not divide {MULTIPLE} pixels: choose `patch_size` 8 or 16")
         detector = Detector(net, settings, num_classes, {"mean": mean or config["mean"], "std": std or config["std"]}, times)
         detector.notes += notes
         detector.add_neck(_usable_maps(net, built_for, settings))
@@ -228,19 +228,21 @@ def _prune(net: nn.Module, places: list[int]) -> None:
 
 
 @torch.no_grad()
-def _usable_maps(net: nn.Module, side: int, settings: DetectorSettings) -> dict[int, tuple[int, int]]:
+def _usable_maps(net: nn.Module, image_size: int, settings: DetectorSettings) -> dict[int, tuple[int, int]]:
     """Find the backbone's maps by their level: its place among the maps (the deepest of a level) and its channels."""
-    side = max(side, 64) // MULTIPLE * MULTIPLE
+    image_size = max(image_size, 64) // MULTIPLE * MULTIPLE
     was_training = net.training
-    maps = cast(Any, net.eval()).forward_intermediates(torch.zeros(1, 3, side, side), output_fmt="NCHW", intermediates_only=True)
+    maps = cast(Any, net.eval()).forward_intermediates(
+        torch.zeros(1, 3, image_size, image_size), output_fmt="NCHW", intermediates_only=True
+    )
     net.train(was_training)
     found: dict[int, tuple[int, int]] = {}
     for place, feature in enumerate(maps):
-        level = math.log2(side / feature.shape[2])
+        level = math.log2(image_size / feature.shape[2])
         if abs(level - round(level)) < 1e-6:
             found[round(level)] = (place, feature.shape[1])
     if not found:
-        raise NetworkError("its maps have no strides that are powers of two: choose `patch` 8 or 16")
+        raise NetworkError("its maps have no strides that are powers of two: choose `patch_size` 8 or 16")
     first, last = settings.levels
     needed = range(min(first, max(found)), min(last, max(found)) + 1)
     if len(found) > 1 and (lacking := [number for number in needed if number not in found]):
@@ -253,20 +255,20 @@ def _usable_maps(net: nn.Module, side: int, settings: DetectorSettings) -> dict[
 
 
 @torch.no_grad()
-def _check(detector: Detector, side: int) -> None:
+def _check(detector: Detector, image_size: int) -> None:
     """Run the detector once: sets `spec`."""
     was_training = detector.training
     detector.eval()
-    outputs = detector(torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(0)))
+    outputs = detector(torch.rand(1, 3, image_size, image_size, generator=torch.Generator().manual_seed(0)))
     try:
-        for height, width in ((side, side + MULTIPLE), (side + 3 * MULTIPLE, side)):
+        for height, width in ((image_size, image_size + MULTIPLE), (image_size + 3 * MULTIPLE, image_size)):
             detector(torch.zeros(1, 3, height, width))
     except Exception as error:
         raise NetworkError(
             "it takes square images of its side alone, and what is to be found is in images of any shape"
         ) from error
     detector.spec = FeatureSpec(
-        "detection", (side, side), detector.classes, MapSpec(*outputs.input_feature.shape[1:]),
+        "detection", (image_size, image_size), detector.classes, MapSpec(*outputs.input_feature.shape[1:]),
         tuple(MapSpec(*level.shape[1:]) for level in outputs.features), detector=detector.settings,
         levels=detector.settings.numbers,
     )  # fmt: skip

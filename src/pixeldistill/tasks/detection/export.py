@@ -16,7 +16,7 @@ from pixeldistill.graphs.colour import coloured
 from pixeldistill.graphs.compare import relative
 from pixeldistill.graphs.resizing import SIZES, Graph, parse, quotient, resized
 from pixeldistill.networks.adapter import Adapter
-from pixeldistill.recipe.camera import Imaging
+from pixeldistill.recipe.camera import Camera
 from pixeldistill.tasks.base import Compared, Pixels
 from pixeldistill.tasks.detection.deployed import DeployedDetector, fix_padding
 from pixeldistill.tasks.detection.detector import Detector
@@ -40,19 +40,22 @@ def example(network: Adapter, deployed: nn.Module) -> tuple[Tensor, dict[int, An
     return image, {0: torch.export.Dim("batch", min=1, max=65536), 2: rows, 3: columns}, ["scores", "boxes"]
 
 
-def assemble(converted: Graph, network: Adapter, imaging: Imaging, prefix: str) -> Graph:
+def assemble(converted: Graph, network: Adapter, camera: Camera, prefix: str) -> Graph:
     """Put the camera's optics before a converted network, and what makes objects of its scores and boxes after it."""
     detector = cast(Detector, network)
     side, scores, boxes = network.spec.image_size[0], f"{prefix}scores", f"{prefix}boxes"
-    view = detector_view(side, imaging, network.mean, network.std, MAX_LENGTH, detector.multiple)
+    view = detector_view(side, camera, network.mean, network.std, MAX_LENGTH, detector.multiple)
     outputs = ["new_sides", "sides", scores, boxes]
     seen = onnx.compose.merge_models(view, converted, io_map=[("view", f"{prefix}image")], outputs=outputs)
     seen = onnx.compose.add_prefix(seen, "view/", rename_inputs=False, rename_outputs=False)
-    answer = detector_answer(detector.classes, MIN_SCORE, head_named(detector.settings.head).overlap, MOST)
+    prediction = detector_postprocess(detector.classes, MIN_SCORE, head_named(detector.settings.head).overlap, MOST)
     return finished(
         onnx.compose.merge_models(
-            seen, onnx.compose.add_prefix(answer, "answer/", rename_outputs=False),
-            io_map=[(scores, "answer/scores"), (boxes, "answer/boxes"), *((n, f"answer/{n}") for n in ("new_sides", "sides"))],
+            seen, onnx.compose.add_prefix(prediction, "postprocess/", rename_outputs=False),
+            io_map=[
+                (scores, "postprocess/scores"), (boxes, "postprocess/boxes"),
+                *((n, f"postprocess/{n}") for n in ("new_sides", "sides")),
+            ],
         )
     )  # fmt: skip
 
@@ -93,7 +96,7 @@ def _matched(expected: Detections, found: Detections) -> tuple[float, int, int]:
 
 
 def detector_view(
-    side: int, imaging: Imaging, mean: Sequence[float], std: Sequence[float], longest: int, multiple: int
+    side: int, camera: Camera, mean: Sequence[float], std: Sequence[float], longest: int, multiple: int
 ) -> Graph:  # fmt: skip
     """Make a detector's view of images of any size: uint8 (batch, height, width, 3) → float, normalised and padded; its size.
 
@@ -113,8 +116,8 @@ view_graph (uint8[batch, height, width, 3] image) => (float[batch, 3, rows, colu
 {quotient("scaled", "divisor", "nearest")}
     new_sides = Max (nearest, one)
     first = Constant <value_ints = [0, 0]> ()
-{resized(imaging, "first", "new_sides")}
-{coloured(imaging, "resized", "coloured")}
+{resized(camera, "first", "new_sides")}
+{coloured(camera, "resized", "coloured")}
     wide = Cast <to = 1> (coloured)
     levels = Constant <value = float[1] {{255.0}}> ()
     unit = Div (wide, levels)
@@ -131,7 +134,7 @@ view_graph (uint8[batch, height, width, 3] image) => (float[batch, 3, rows, colu
 }}""")
 
 
-def detector_answer(classes: int, least: float, overlap: float, most: int) -> Graph:
+def detector_postprocess(classes: int, least: float, overlap: float, most: int) -> Graph:
     """Make boxes of all anchors' scores and boxes: those that are likely, without those that say the same again.
 
     Gives boxes (found, 4), x0, y0, x1, y1 in pixels of the images as they came; their probabilities; their classes; the number of

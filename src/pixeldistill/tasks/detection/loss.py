@@ -27,7 +27,7 @@ def anchors_of(settings: DetectorSettings, grids: Grids, device: torch.device) -
 
 
 def supervised_loss(
-    prediction: BoxMaps, target: BoxTarget, settings: DetectorSettings, grids: Grids, exposed: tuple[int, int] | None = None
+    prediction: BoxMaps, target: BoxTarget, settings: DetectorSettings, grids: Grids, shared_levels: tuple[int, int] | None = None
 ) -> Tensor:
     """Compare a detector's prediction with the objects in its view: see the `loss` of its head.
 
@@ -36,11 +36,15 @@ def supervised_loss(
         target: objects in pixels of the view.
         settings: of the detector.
         grids: height and width of every level.
-        exposed: first and last of the levels that objects are matched with as if there were no others, so that a student on
+        shared_levels: first and last of the levels that objects are matched with as if there were no others, so that a student on
             small images, whose levels correspond to these, is told the same at each twin (AFP, ours); the rest as usual.
     """
     levels = anchors_of(settings, grids, target.boxes.device)
-    part = None if exposed is None else slice(settings.numbers.index(exposed[0]), settings.numbers.index(exposed[1]) + 1)
+    part = (
+        None
+        if shared_levels is None
+        else slice(settings.numbers.index(shared_levels[0]), settings.numbers.index(shared_levels[1]) + 1)
+    )
     matched = match(levels, target, settings, part)
     return head_named(settings.head).loss(prediction, target, torch.cat(levels), matched)
 
@@ -74,5 +78,5 @@ def match(levels: Sequence[Tensor], target: BoxTarget, settings: DetectorSetting
     if part is None:
         return matched
     before, own = (sum(map(len, levels[: part.start])), sum(map(len, levels[part])))
-    exposed = match(levels[part], target, settings)
-    return torch.cat([matched[:, :before], exposed, matched[:, before + own :]], dim=1)
+    shared = match(levels[part], target, settings)
+    return torch.cat([matched[:, :before], shared, matched[:, before + own :]], dim=1)

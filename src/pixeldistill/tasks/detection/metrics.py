@@ -13,10 +13,10 @@ VOC_OVERLAP = 0.5
 BEYOND = 1e12  # square pixels: an area outside all ranges, whose objects COCO's evaluation ignores without taking them for crowds
 NAMES = ("map", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
 
-Found = tuple[Tensor, Tensor, Tensor]  # boxes (K, 4), scores (K,), class indices (K,)
+FolderListing = tuple[Tensor, Tensor, Tensor]  # boxes (K, 4), scores (K,), class indices (K,)
 
 
-def average_precision(found: Sequence[Found], annotations: Sequence[Annotation], classes: int) -> dict[str, Any]:
+def average_precision(found: Sequence[FolderListing], annotations: Sequence[Annotation], classes: int) -> dict[str, Any]:
     """Measure what was found in images.
 
     Args:
@@ -51,7 +51,7 @@ def average_precision(found: Sequence[Found], annotations: Sequence[Annotation],
     return figures | {"per_class": [_mean(precision[:, :, k]) for k in range(classes)]}
 
 
-def voc_average_precision(found: Sequence[Found], annotations: Sequence[Annotation], classes: int) -> float | None:
+def voc_average_precision(found: Sequence[FolderListing], annotations: Sequence[Annotation], classes: int) -> float | None:
     """Measure what was found by VOC's rules: the mean over the classes of the area under the curve of precision and recall.
 
     A detection is right if the object of its class that it overlaps most has not been found yet and the overlap is 0.5 or more;
@@ -64,7 +64,7 @@ def voc_average_precision(found: Sequence[Found], annotations: Sequence[Annotati
     return float(np.mean(areas)) if areas else None
 
 
-def _voc_area(found: Sequence[Found], annotations: Sequence[Annotation], label: int) -> float | None:
+def _voc_area(found: Sequence[FolderListing], annotations: Sequence[Annotation], label: int) -> float | None:
     """Return the area of a class; None where the images have no object of it."""
     wanted = sum(int(((a.labels == label) & ~a.crowd).sum()) for a in annotations)
     if not wanted:

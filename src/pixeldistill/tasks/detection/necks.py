@@ -10,7 +10,7 @@ from torchvision.ops.feature_pyramid_network import ExtraFPNBlock
 class CoarseLevels(ExtraFPNBlock):  # type: ignore[misc]  # torchvision has no types
     """Levels beyond the backbone's last map, each a 3×3 convolution of stride 2 on the one before.
 
-    As torchvision's P6 and P7 (on P5), but for any number of levels: an assistant exposes coarser ones than a stock detector has.
+    As torchvision's P6 and P7 (on P5), but for any number of levels: an assistant may have coarser ones than a stock detector.
     They are named by their number, so that detectors of other levels can share their weights.
     """
 

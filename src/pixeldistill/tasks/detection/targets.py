@@ -10,11 +10,11 @@ from pixeldistill.types import BoxTarget
 
 
 def shown_objects(
-    labels: Sequence[Annotation], crops: Sequence[Crop], sizes: Sequence[tuple[int, int]], side: int, visible: float | None
+    labels: Sequence[Annotation], crops: Sequence[Crop], sizes: Sequence[tuple[int, int]], crop_size: int, visible: float | None
 ) -> BoxTarget:
     """Return the objects that views of crops show; see `Task.collate`."""
     least = VISIBLE if visible is None else visible
-    shown = [through_crop(label, crop, of, side, least) for label, crop, of in zip(labels, crops, sizes, strict=True)]
+    shown = [through_crop(label, crop, of, crop_size, least) for label, crop, of in zip(labels, crops, sizes, strict=True)]
     most = max(1, *(len(numbers) for _, numbers in shown))
     counts = tuple(len(numbers) for _, numbers in shown)
     target = BoxTarget(torch.zeros(len(shown), most, 4), torch.full((len(shown), most), -1), counts)

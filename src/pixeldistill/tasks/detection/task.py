@@ -11,13 +11,13 @@ from pixeldistill.data.boxes import Annotation
 from pixeldistill.data.crops import Crop
 from pixeldistill.data.labels import Label
 from pixeldistill.data.splits import Sample
-from pixeldistill.recipe.camera import Imaging
+from pixeldistill.recipe.camera import Camera
 from pixeldistill.recipe.network import Network
 from pixeldistill.recipe.recipe import Recipe
 from pixeldistill.recipe.stage import Stage
 from pixeldistill.recipe.tasks.detection import DetectionRules
-from pixeldistill.tasks.base import Answer, Compared, Pixels, Result, Size, Target, Task, Taught
-from pixeldistill.tasks.results import Detection, FoundObject
+from pixeldistill.tasks.base import Compared, Pixels, Prediction, Result, Size, Target, Task, TaughtStudent
+from pixeldistill.tasks.results import DetectedObject, DetectionResult
 
 if TYPE_CHECKING:
     import onnx
@@ -39,33 +39,33 @@ class ObjectDetection(Task):
     quantised = ("Conv",)
     predict_options = ("min_score", "draw")
 
-    def view(self, image: Pixels, side: int, imaging: Imaging) -> "Tensor":
+    def view(self, image: Pixels, image_size: int, camera: Camera) -> "Tensor":
         """See `data.views.whole_view`."""
         from pixeldistill.data.views import whole_view
 
-        return whole_view(image, side, imaging)
+        return whole_view(image, image_size, camera)
 
-    def view_size(self, image: Size, side: int) -> Size:
+    def view_size(self, image: Size, image_size: int) -> Size:
         """See `data.views.whole_size`."""
         from pixeldistill.data.views import whole_size
 
-        return whole_size(*image, side)
+        return whole_size(*image, image_size)
 
-    def describe_input(self, side: int) -> str:
+    def describe_input(self, image_size: int) -> str:
         """Name the shorter side."""
-        return f"whole images, their shorter side {side} pixels"
+        return f"whole images, their shorter side {image_size} pixels"
 
     def together(self, most: int) -> int:
         """Return 1: whole images differ in shape."""
         return 1
 
     def collate(
-        self, labels: Sequence[Label], crops: Sequence[Crop], sizes: Sequence[Size], side: int, visible: float | None
+        self, labels: Sequence[Label], crops: Sequence[Crop], sizes: Sequence[Size], crop_size: int, visible: float | None
     ) -> Target:
         """See `targets.shown_objects`."""
         from pixeldistill.tasks.detection.targets import shown_objects
 
-        return shown_objects(cast(Sequence[Annotation], labels), crops, sizes, side, visible)
+        return shown_objects(cast(Sequence[Annotation], labels), crops, sizes, crop_size, visible)
 
     def resize(self, target: Target, times: float) -> Target:
         """Return the boxes in pixels of the other view."""
@@ -86,20 +86,20 @@ class ObjectDetection(Task):
     def build(self, network: Network, classes: tuple[str, ...], source: str, *, trained: bool) -> "Adapter":
         """Build a detector; the weights of a classifier become those of its backbone."""
         from pixeldistill.networks.weights.load import detector_settings, read_trained
-        from pixeldistill.tasks.detection.adoption import adopt_detector
         from pixeldistill.tasks.detection.detector import build_detector
+        from pixeldistill.tasks.detection.load_state import load_detector_state
 
         assert network.detector is not None
         learned = None if source in ("none", "pretrained") else detector_settings(source)
         own = source if learned is None else "none"  # of the backbone alone
         detector = build_detector(
-            network.network, len(classes), network.side, network.detector, weights=own, patch=network.patch,
+            network.network, len(classes), network.image_size, network.detector, weights=own, patch_size=network.patch_size,
             options=network.options, enlarge=network.enlarge, mean=network.mean, std=network.std,
         )  # fmt: skip
         if learned:
             known = classes if trained else None
             state = read_trained(source, network.network, network.built_for if trained else None, known)
-            adopt_detector(detector, state, learned, source, trained=trained)
+            load_detector_state(detector, state, learned, source, trained=trained)
         return detector
 
     def check_trained(self, network: Network, source: str) -> None:
@@ -117,13 +117,13 @@ class ObjectDetection(Task):
             )
         check_settings(source, learned, network.detector)
 
-    def adopt(self, network: "Adapter", state: Mapping[str, "Tensor"], source: Network, name: str) -> None:
-        """Load the levels that both detectors have; see `adoption.adopt_detector`."""
-        from pixeldistill.tasks.detection.adoption import adopt_detector
+    def load_state(self, network: "Adapter", state: Mapping[str, "Tensor"], source: Network, name: str) -> None:
+        """Load the levels that both detectors have; see `load_state.load_detector_state`."""
         from pixeldistill.tasks.detection.detector import Detector
+        from pixeldistill.tasks.detection.load_state import load_detector_state
 
         assert source.detector is not None
-        adopt_detector(cast(Detector, network), state, source.detector, name, trained=False)
+        load_detector_state(cast(Detector, network), state, source.detector, name, trained=False)
 
     def deploy(self, network: "Adapter") -> "nn.Module":
         """Return a `deployed.DeployedDetector`."""
@@ -142,9 +142,9 @@ class ObjectDetection(Task):
         multiple = deployed.detector.multiple
         return deployed.to(meta), torch.empty(1, 3, *(length + -length % multiple for length in view), device=meta)
 
-    def answer(
+    def postprocess(
         self, network: "Adapter", outputs: "Outputs", view: Size, sizes: Sequence[Size], levels: range | None = None
-    ) -> list[Answer]:
+    ) -> list[Prediction]:
         """See `results.find_objects`."""
         from pixeldistill.tasks.detection.detector import Detector
         from pixeldistill.tasks.detection.results import Detections, find_objects, to_original
@@ -155,17 +155,17 @@ class ObjectDetection(Task):
             for one, size in zip(found, sizes, strict=True)
         ]
 
-    def metrics(self, answers: Sequence[Answer], labels: Sequence[Label], classes: int) -> dict[str, Any]:
+    def metrics(self, predictions: Sequence[Prediction], labels: Sequence[Label], classes: int) -> dict[str, Any]:
         """See `metrics.average_precision`."""
         from pixeldistill.tasks.detection.metrics import average_precision
 
-        return average_precision(answers, cast(Sequence[Annotation], labels), classes)
+        return average_precision(predictions, cast(Sequence[Annotation], labels), classes)
 
-    def record(self, answer: Answer, sample: Sample, classes: Sequence[str]) -> dict[str, Any]:
+    def record(self, prediction: Prediction, sample: Sample, classes: Sequence[str]) -> dict[str, Any]:
         """Return `file`, `truth` and `objects`, each with `class` and `box` in pixels of the original."""
         label = cast(Annotation, sample.label)
         truth = zip(label.boxes.tolist(), label.labels.tolist(), strict=True)
-        found = zip(answer.boxes.tolist(), answer.scores.tolist(), answer.labels.tolist(), strict=True)
+        found = zip(prediction.boxes.tolist(), prediction.scores.tolist(), prediction.labels.tolist(), strict=True)
         return {
             "file": str(sample.path.resolve()),
             "truth": [{"class": classes[number], "box": [round(n, 1) for n in box]} for box, number in truth],
@@ -176,31 +176,31 @@ class ObjectDetection(Task):
             ],
         }
 
-    def result(self, path: Path, answer: Answer, classes: Sequence[str], top: int, min_score: float) -> Result:
+    def result(self, path: Path, prediction: Prediction, classes: Sequence[str], top: int, min_score: float) -> Result:
         """Return the objects that are likely enough."""
-        boxes, scores, numbers = (values.tolist() for values in answer)
+        boxes, scores, numbers = (values.tolist() for values in prediction)
         objects = tuple(
-            FoundObject(classes[number], score, (box[0], box[1], box[2], box[3]))
+            DetectedObject(classes[number], score, (box[0], box[1], box[2], box[3]))
             for box, score, number in zip(boxes, scores, numbers, strict=True)
             if score >= min_score
         )
-        return Detection(path, objects)
+        return DetectionResult(path, objects)
 
     def unreadable(self, path: Path, error: str) -> Result:
         """Return no object, and why."""
-        return Detection(path, (), error)
+        return DetectionResult(path, (), error)
 
     def describe_teacher(
-        self, title: str, ask: Callable[[range | None], Sequence[Answer]], labels: Sequence[Label], classes: Sequence[str],
-        students: Sequence[Taught],
+        self, title: str, ask: Callable[[range | None], Sequence[Prediction]], labels: Sequence[Label], classes: Sequence[str],
+        students: Sequence[TaughtStudent],
     ) -> list[str]:  # fmt: skip
-        """See `teacher.describe_exposed`."""
-        from pixeldistill.tasks.detection.teacher import describe_exposed
+        """See `teacher.describe_shared_levels`."""
+        from pixeldistill.tasks.detection.teacher import describe_shared_levels
 
         def score(levels: range | None) -> float:
             return float(self.metrics(ask(levels), labels, len(classes))[self.rules.headline] or 0.0)
 
-        return describe_exposed(score, students)
+        return describe_shared_levels(score, students)
 
     def describe_network(self, role: str, network: Network, spec: "FeatureSpec", origin: str) -> list[str]:
         """Name the pyramid's levels and the head."""
@@ -211,7 +211,7 @@ class ObjectDetection(Task):
         levels = ", ".join(f"P{n} {level.height}×{level.width}" for n, level in zip(spec.levels, spec.features, strict=True))
         what = head_named(settings.head).describe(settings)
         return [
-            f"{role}: {network.network} (weights: {origin}) on 3×{network.side}×{network.side}, {settings.head}"
+            f"{role}: {network.network} (weights: {origin}) on 3×{network.image_size}×{network.image_size}, {settings.head}"
             + network.received,
             f"  input feature {spec.input_feature} · {settings.channels} channels on {levels} · {what} · {spec.classes} classes",
         ]
@@ -234,11 +234,11 @@ class ObjectDetection(Task):
 
         return network.prepare(to_unit(images))
 
-    def assemble(self, converted: "onnx.ModelProto", network: "Adapter", imaging: Imaging, prefix: str) -> "onnx.ModelProto":
+    def assemble(self, converted: "onnx.ModelProto", network: "Adapter", camera: Camera, prefix: str) -> "onnx.ModelProto":
         """See `export.assemble`."""
         from pixeldistill.tasks.detection.export import assemble
 
-        return assemble(converted, network, imaging, prefix)
+        return assemble(converted, network, camera, prefix)
 
     def compare(
         self, session: Any, prefix: str, network: "Adapter", deployed: "nn.Module", view: "Tensor", image: Pixels  # noqa: ANN401
@@ -259,13 +259,13 @@ class ObjectDetection(Task):
         boxes, probabilities, numbers, of = outputs
         return [(boxes[of == n], probabilities[of == n], numbers[of == n]) for n in range(images)]
 
-    def from_arrays(self, answer: Any, view: Size, size: Size) -> Answer:  # noqa: ANN401
+    def from_arrays(self, prediction: Any, view: Size, size: Size) -> Prediction:  # noqa: ANN401
         """Return them as tensors, in pixels of the original."""
         import torch
 
         from pixeldistill.tasks.detection.results import Detections, to_original
 
-        boxes, scores, numbers = (torch.from_numpy(values) for values in answer)
+        boxes, scores, numbers = (torch.from_numpy(values) for values in prediction)
         return Detections(to_original(boxes, view, size), scores, numbers)
 
     def prepare_image(self, image: Pixels) -> Pixels:
@@ -274,7 +274,7 @@ class ObjectDetection(Task):
 
     def to_json(self, result: Result) -> dict[str, Any]:
         """Return `file` and `objects`."""
-        found = cast(Detection, result)
+        found = cast(DetectionResult, result)
         objects = [{"class": c, "probability": round(q, 6), "box": [round(n, 2) for n in box]} for c, q, box in found.objects]
         return {"file": str(found.path), "objects": objects}
 
@@ -289,4 +289,4 @@ class ObjectDetection(Task):
         """See `drawing.draw_boxes`."""
         from pixeldistill.tasks.detection.drawing import draw_boxes
 
-        return draw_boxes(image, cast(Detection, result).objects, classes)
+        return draw_boxes(image, cast(DetectionResult, result).objects, classes)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from pixeldistill.errors import RunError
 from pixeldistill.recipe.schedule import Schedule
-from pixeldistill.storage.files import Held, write_file
+from pixeldistill.storage.files import WatchedFolder, write_file
 from pixeldistill.storage.run_folder import BEST, CHECKPOINT, METRICS
 from pixeldistill.training.checkpoint import State, read_checkpoint, write_checkpoint
 from pixeldistill.training.fabric import Fabric
@@ -29,7 +29,7 @@ from pixeldistill.types import Batch
 
 
 @dataclass(frozen=True)
-class Job:
+class TrainingSpec:
     """One network to fit.
 
     name: what the user calls it.
@@ -47,29 +47,32 @@ class Job:
     folder: Path
 
 
-class Trainee:
+class Trainer:
     """A job under way, for so many `epochs`: its network, its optimiser, how far it is."""
 
     def __init__(
-        self, fabric: Fabric, job: Job, schedule: Schedule, steps: int, epochs: int, progress: Progress, stack: ExitStack
+        self, fabric: Fabric, spec: TrainingSpec, schedule: Schedule, steps: int, epochs: int, progress: Progress,
+        stack: ExitStack,
     ) -> None:  # fmt: skip
-        self.fabric, self.job, self.schedule, self.steps, self.progress = fabric, job, schedule, steps, progress
+        self.fabric, self.spec, self.schedule, self.steps, self.progress = fabric, spec, schedule, steps, progress
         self.epochs = epochs
         if schedule.channels_last:
-            job.objective.to(memory_format=torch.channels_last)
-        optimizer = build_optimizer(job.objective, schedule)
-        self.module, self.optimizer = fabric.setup(job.objective, optimizer)
+            spec.objective.to(memory_format=torch.channels_last)
+        optimizer = build_optimizer(spec.objective, schedule)
+        self.module, self.optimizer = fabric.setup(spec.objective, optimizer)
         self.state = self._restore()
-        job.folder.mkdir(parents=True, exist_ok=True)
-        self.held = Held(job.folder)
+        spec.folder.mkdir(parents=True, exist_ok=True)
+        self.held = WatchedFolder(spec.folder)
         self.names = list(self.state.sums)
         self.sums = torch.tensor(list(self.state.sums.values()), device=fabric.device)
         self.loss = torch.zeros(())
         self.failure: Diverged | None = None
         self.began = time.monotonic() - self.state.seconds
-        self.log = stack.enter_context(tensorboard(job.folder, self.state.epoch)) if fabric.is_global_zero else (lambda row: None)
+        self.log = (
+            stack.enter_context(tensorboard(spec.folder, self.state.epoch)) if fabric.is_global_zero else (lambda row: None)
+        )
         if self.position:
-            progress.note(f"{job.name}: goes on at step {self.position} of {schedule.epochs * steps}")
+            progress.note(f"{spec.name}: goes on at step {self.position} of {schedule.epochs * steps}")
 
     @property
     def position(self) -> int:
@@ -85,7 +88,7 @@ class Trainee:
         """Add a micro-batch's gradients."""
         pieces = self.schedule.accumulate
         self.module.train()
-        _seed(self.job.seed, self.state.epoch, self.state.step, piece, self.fabric.global_rank)
+        _seed(self.spec.seed, self.state.epoch, self.state.step, piece, self.fabric.global_rank)
         with self.fabric.no_backward_sync(self.module, enabled=piece < pieces - 1):
             losses = self.module(batch)
             self.fabric.backward(losses["loss"] / pieces)
@@ -107,14 +110,14 @@ class Trainee:
 
     def finish_epoch(self) -> None:
         """Validate, note the epoch, keep the best weights, save."""
-        job, state = self.job, self.state
+        spec, state = self.spec, self.state
         means = {name: total / self.steps for name, total in self._means().items()}
-        check_finite(torch.tensor(means["loss"]), job.folder)
+        check_finite(torch.tensor(means["loss"]), spec.folder)
         self._share_buffers()
-        measured = {f"val_{name}": value for name, value in job.validate().items()}
-        check_finite(torch.tensor(measured.get("val_nll", 0.0)), job.folder)
-        weights = [value.sum() for value in job.objective.state_dict().values() if value.is_floating_point()]
-        check_finite(torch.stack(weights).sum(), job.folder)  # what the last update broke has no loss yet
+        measured = {f"val_{name}": value for name, value in spec.validate().items()}
+        check_finite(torch.tensor(measured.get("val_nll", 0.0)), spec.folder)
+        weights = [value.sum() for value in spec.objective.state_dict().values() if value.is_floating_point()]
+        check_finite(torch.stack(weights).sum(), spec.folder)  # what the last update broke has no loss yet
         row = {
             "epoch": state.epoch + 1,
             "lr": learning_rate(self.schedule, (state.epoch + 1) * self.steps - 1, self.steps),
@@ -126,25 +129,25 @@ class Trainee:
         state.history.append(row)
         state.epoch, state.step = state.epoch + 1, 0
         self.names = []
-        score = measured[f"val_{job.select_by}"]
+        score = measured[f"val_{spec.select_by}"]
         better = score > state.best
         if better:
             state.best, state.best_epoch = score, state.epoch
         if self.fabric.is_global_zero:
             self.held.check()
             if better:
-                write_file(job.folder / BEST, job.serialise())
-            write_csv(job.folder / METRICS, state.history)
+                write_file(spec.folder / BEST, spec.serialise())
+            write_csv(spec.folder / METRICS, state.history)
         self.save()
         self.log(row)
-        self.progress.epoch(job.name, row, self.schedule.epochs)
+        self.progress.epoch(spec.name, row, self.schedule.epochs)
         if state.epoch == 1 and self.schedule.epochs > 1 and (warning := drowning(row)):
-            self.progress.note(f"{job.name}: {warning}")
+            self.progress.note(f"{spec.name}: {warning}")
 
     def _share_buffers(self) -> None:
         """Copy the first process's batch statistics to all: they measure, and the first saves, the same network."""
         if self.fabric.world_size > 1:
-            for buffer in self.job.objective.buffers():
+            for buffer in self.spec.objective.buffers():
                 torch.distributed.broadcast(buffer, src=0)
 
     def _means(self) -> dict[str, float]:
@@ -159,25 +162,25 @@ class Trainee:
         self.state.sums = self._means()
         self.state.seconds = time.monotonic() - self.began if self.state.sums else 0.0
         if self.state.sums:
-            check_finite(torch.tensor(self.state.sums["loss"]), self.job.folder)
+            check_finite(torch.tensor(self.state.sums["loss"]), self.spec.folder)
         if self.fabric.is_global_zero:
             self.held.check()
             precision = self.fabric.strategy.precision.state_dict()
-            write_checkpoint(self.job.folder / CHECKPOINT, {**self._parts(), "precision": precision}, self.state)
+            write_checkpoint(self.spec.folder / CHECKPOINT, {**self._parts(), "precision": precision}, self.state)
         self.fabric.barrier()
 
     def _parts(self) -> dict[str, Any]:
-        return {"objective": self.job.objective.state_dict(), "optimizer": self.optimizer.state_dict()}
+        return {"objective": self.spec.objective.state_dict(), "optimizer": self.optimizer.state_dict()}
 
     def _restore(self) -> State:
         """Go on from the checkpoint, if there is one. Raises RunError where it is damaged or another training's."""
-        path = self.job.folder / CHECKPOINT
+        path = self.spec.folder / CHECKPOINT
         if not path.is_file():
             return State()
         like = {**self._parts(), "parameters": [p for group in self.optimizer.param_groups for p in group["params"]]}
         content, state = read_checkpoint(path, like, self.fabric.device, epochs=self.schedule.epochs, steps=self.steps)
         try:
-            self.job.objective.load_state_dict(content["objective"])
+            self.spec.objective.load_state_dict(content["objective"])
             self.optimizer.load_state_dict(content["optimizer"])
             self.fabric.strategy.precision.load_state_dict(content["precision"])
         except Exception as error:
@@ -191,15 +194,15 @@ class Diverged(RunError):
 
 
 @contextmanager
-def ending_alone(trainee: Trainee) -> Iterator[None]:
+def ending_alone(trainer: Trainer) -> Iterator[None]:
     """Let a job that diverges end alone. Several processes could not agree when: there the whole run ends."""
     try:
         yield
     except Diverged as error:
-        if trainee.fabric.world_size > 1:
+        if trainer.fabric.world_size > 1:
             raise
-        trainee.failure = error.with_traceback(None)  # which would keep all that the training held
-        trainee.progress.note(f"{trainee.job.name}: given up: {str(error).partition(': ')[0]}")
+        trainer.failure = error.with_traceback(None)  # which would keep all that the training held
+        trainer.progress.note(f"{trainer.spec.name}: given up: {str(error).partition(': ')[0]}")
 
 
 def _seed(*numbers: int) -> None:

@@ -1,6 +1,6 @@
-"""The teacher's bank: what a frozen teacher says of every training view, computed once, in half precision, on disk.
+"""The teacher cache: what a frozen teacher says of every training view, computed once, in half precision, on disk.
 
-A view is a function of (view seed, epoch, index) alone, so the bank is indexed by (view, index), where the view is the epoch's
+A view is a function of (view seed, epoch, index) alone, so the cache is indexed by (view, index), where the view is the epoch's
 number, modulo the number of distinct views. It serves any number of students and seeds. Every output (logits, maps) of every view
 lies in an archive of its own: another map, or more views, are added, and nothing that is there is computed again.
 """
@@ -19,9 +19,9 @@ from pixeldistill.data.sampler import Key
 from pixeldistill.display.text import in_bytes, in_words
 from pixeldistill.errors import RunError
 from pixeldistill.storage.archive import KEY, Archive, check_room
-from pixeldistill.training.bank_layout import LOGITS, map_name, output_bytes, output_shapes
+from pixeldistill.training.cache_layout import LOGITS, map_name, output_bytes, output_shapes
 from pixeldistill.training.fabric import Fabric, first_machine, to_device
-from pixeldistill.training.teacher import Answer, LiveTeacher
+from pixeldistill.training.teacher import LiveTeacher, TeacherOutputs
 from pixeldistill.types import WantedMap
 
 BLOCK = 256  # views
@@ -37,7 +37,7 @@ VALUES = "values"
 Archives = Mapping[str, Sequence[Archive]]  # of each output ("logits", "map-4-7x7"): one a view
 
 
-class BankTeacher:
+class CachedTeacher:
     """A teacher that is read from disk: see `training.teacher.Teacher`."""
 
     sees_image = False
@@ -46,7 +46,7 @@ class BankTeacher:
     def __init__(self, archives: Archives, views: int, wanted: Sequence[WantedMap], fabric: Fabric) -> None:
         self.archives, self.views, self.wanted, self.fabric = archives, views, wanted, fabric
 
-    def __call__(self, image: Tensor | None, keys: Tensor) -> Answer:
+    def __call__(self, image: Tensor | None, keys: Tensor) -> TeacherOutputs:
         """Look the views of keys (N, 2) up."""
         epochs, indices = keys.T.numpy()
 
@@ -54,10 +54,10 @@ class BankTeacher:
             values = torch.from_numpy(_read(self.archives[name], epochs % self.views, indices))
             return to_device(values, self.fabric).float()
 
-        return Answer(look_up(LOGITS), {want: look_up(map_name(want)) for want in self.wanted})
+        return TeacherOutputs(look_up(LOGITS), {want: look_up(map_name(want)) for want in self.wanted})
 
 
-def open_bank(
+def open_teacher_cache(
     views: int,
     epochs: int,
     folder: Path,
@@ -68,15 +68,15 @@ def open_bank(
     fabric: Fabric,
     note: Callable[[str], None],
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> BankTeacher:
-    """Open a bank, fill what is missing of it, and compare some samples with what the teacher says now.
+) -> CachedTeacher:
+    """Open a teacher cache, fill what is missing of it, and compare some samples with what the teacher says now.
 
     Args:
         views: distinct views of an image, after which they repeat.
         epochs: how long it will be used: views that no epoch comes to are not asked for.
         folder: where it lies.
         key: all that decides what the teacher says: its weights, side, the views, the data's content.
-        teacher: in float32, so that the bank serves every precision; its wanted maps are stored.
+        teacher: in float32, so that the teacher cache serves every precision; its wanted maps are stored.
         images: of the training split.
         load_views: gives the teacher's views for batches of keys.
         fabric: of this process.
@@ -84,17 +84,17 @@ def open_bank(
         progress: told how many blocks are done.
 
     Raises:
-        RunError: the bank belongs to another key, or does not hold what the teacher says now, or has no room.
+        RunError: the teacher cache belongs to another key, or does not hold what the teacher says now, or has no room.
     """
     shapes = output_shapes(teacher.spec, teacher.wanted)
     used, blocks = min(views, epochs), -(-images // BLOCK)
-    together, fillers = at_once(PIECE, teacher.spec.nominal_side), first_machine(fabric)
+    together, fillers = at_once(PIECE, teacher.spec.nominal_size), first_machine(fabric)
 
     def attach(create: bool = False) -> dict[str, list[Archive]]:
         return {
             name: [
                 Archive(
-                    _place(folder, name, view), "teacher's bank", "bank.folder", {"format": FORMAT, **key},
+                    _place(folder, name, view), "teacher cache", "teacher_cache.folder", {"format": FORMAT, **key},
                     {VALUES: ((images, *shape), np.float16)}, blocks, create=create,
                 )
                 for view in range(used)
@@ -107,12 +107,12 @@ def open_bank(
         if any(fresh.values()):
             size = sum(count * images * output_bytes(shapes[name]) for name, count in fresh.items())
             parts = ", ".join(f"{in_words(count, 'view')} of {name}" for name, count in fresh.items() if count)
-            note(f"teacher's bank: {parts} of {images} images, {in_bytes(size)}, in {folder}")
-            check_room(folder, size, "teacher's bank", "bank.folder")
+            note(f"teacher cache: {parts} of {images} images, {in_bytes(size)}, in {folder}")
+            check_room(folder, size, "teacher cache", "teacher_cache.folder")
         of = [archive for archives in attach(create=True).values() for archive in archives]
         left, whole = sum(len(archive.missing()) for archive in of), blocks * len(of)
         if left and not any(fresh.values()):
-            note(f"teacher's bank: {whole - left} of {whole} blocks are there, in {folder}; filling goes on")
+            note(f"teacher cache: {whole - left} of {whole} blocks are there, in {folder}; filling goes on")
     fabric.barrier()
     archives = attach()
     lacking = {(view, block, name) for name, of in archives.items() for view in range(used) for block in of[view].missing()}
@@ -136,11 +136,11 @@ def open_bank(
     if fabric.is_global_zero:
         _verify(archives, folder, teacher, used, images, load_views)
     fabric.barrier()
-    return BankTeacher(archives, views, teacher.wanted, fabric)
+    return CachedTeacher(archives, views, teacher.wanted, fabric)
 
 
 def _verify(archives: Archives, folder: Path, teacher: LiveTeacher, views: int, images: int, load_views: Views) -> None:
-    """Compute some samples again, other ones at every start; they decide nothing but whether the bank is right."""
+    """Compute some samples again, other ones at every start; they decide nothing but whether the teacher cache is right."""
     rng = np.random.default_rng()
     keys = [(int(rng.integers(views)), int(rng.integers(images))) for _ in range(SAMPLES)]
     for image, rows in load_views([keys]):
@@ -150,7 +150,7 @@ def _verify(archives: Archives, folder: Path, teacher: LiveTeacher, views: int, 
             difference, bound = float(np.abs(now - stored).max()), TOLERANCE * float(np.abs(now).max())
             if not difference <= bound:
                 raise RunError(
-                    f"teacher's bank {folder / name} does not hold what the teacher says: it differs by {difference:.3g} "
+                    f"teacher cache {folder / name} does not hold what the teacher says: it differs by {difference:.3g} "
                     f"(allowed: {bound:.3g}) though its key is right. It is damaged, or another version of a library computes "
                     "otherwise: remove that folder, it will be made again"
                 )
@@ -178,13 +178,13 @@ def _place(folder: Path, name: str, view: int) -> Path:
 
 
 def _ask(teacher: LiveTeacher, image: Tensor, keys: Tensor) -> dict[str, Tensor]:
-    answer = teacher(image, keys)
-    assert isinstance(answer.prediction, Tensor)
-    return {LOGITS: answer.prediction, **{map_name(want): values for want, values in answer.maps.items()}}
+    outputs = teacher(image, keys)
+    assert isinstance(outputs.prediction, Tensor)
+    return {LOGITS: outputs.prediction, **{map_name(want): values for want, values in outputs.maps.items()}}
 
 
 def _half(values: Tensor) -> Any:  # noqa: ANN401
     half = values.cpu().half()
     if not torch.isfinite(half).all():
-        raise RunError("the teacher says something that half precision cannot hold (over 65,504): leave `bank` out")
+        raise RunError("the teacher says something that half precision cannot hold (over 65,504): leave `teacher_cache` out")
     return half.numpy()

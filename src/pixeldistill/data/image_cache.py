@@ -1,4 +1,4 @@
-"""The image store: a split's images decoded once, as uint8 with their shorter side at a chosen size."""
+"""The image cache: a split's images decoded once, as uint8 with their shorter side at a chosen size."""
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pixeldistill.data.images import image_size
-from pixeldistill.data.loading import Prepared, load
+from pixeldistill.data.images import read_size
+from pixeldistill.data.loading import BatchDataset, load
 from pixeldistill.data.splits import Sample
 from pixeldistill.data.views import jpeg_reduction, resize_image
 from pixeldistill.display.text import in_bytes
@@ -21,7 +21,7 @@ SAMPLES = 8
 TOLERANCE = 1.0  # mean grey levels: another version of a decoder may round otherwise
 
 
-class ImageStore:
+class ImageCache:
     """Stored images by their index in the split, (height, width, 3), uint8, not to be written to.
 
     What it changes: crops come from an image of the stored size instead of the original's. An image that is smaller than that is
@@ -54,12 +54,12 @@ class ImageStore:
         self.pixels.write(int(self.starts[index]), np.concatenate([image.reshape(-1) for image in images]))
 
 
-def open_store(
+def open_image_cache(
     folder: Path,
     samples: Sequence[Sample],
     images: Mapping[str, Any],
     *,
-    side: int,
+    shorter_side: int,
     kernel: str,
     workers: int,
     note: Callable[[str], None],
@@ -68,14 +68,14 @@ def open_store(
     rank: int = 0,
     world: int = 1,
     barrier: Callable[[], None] = lambda: None,
-) -> ImageStore:
-    """Open a split's store, fill what is missing of it, and compare some of its images with their files.
+) -> ImageCache:
+    """Open a split's image cache, fill what is missing of it, and compare some of its images with their files.
 
     Args:
         folder: where it lies.
         samples: the split's images.
         images: what identifies them, see `Splits.identity`.
-        side: of the stored images, the shorter one, in pixels.
+        shorter_side: of the stored images, in pixels.
         kernel: with which they are reduced.
         workers: loader processes.
         note: where to say what will be written.
@@ -90,65 +90,69 @@ def open_store(
         DataError: an image that cannot be read.
     """
     with ThreadPoolExecutor(max(1, workers)) as pool:
-        sizes = np.array([stored_size(*size, side) for size in pool.map(image_size, (s.path for s in samples))], dtype=np.int64)
+        sizes = np.array(
+            [stored_size(*size, shorter_side) for size in pool.map(read_size, (s.path for s in samples))], dtype=np.int64
+        )
     total = int(_bytes(sizes).sum())
     blocks = [range(i, min(i + BLOCK, len(samples))) for i in range(0, len(samples), BLOCK)]
-    key = store_settings(side, kernel, reduced=reduced, bits=bits) | {"images": dict(images)}
+    key = image_cache_settings(shorter_side, kernel, reduced=reduced, bits=bits) | {"images": dict(images)}
 
     def attach(create: bool = False) -> Archive:
         layout: Layout = {"pixels": ((total,), np.uint8)}
-        return Archive(folder, "image store", "data.store_folder", key, layout, len(blocks), create=create, keep=True)
+        return Archive(folder, "image cache", "data.image_cache_folder", key, layout, len(blocks), create=create, keep=True)
 
     if rank == 0:
         fresh = not (folder / KEY).is_file()
         if fresh:
-            note(f"image store: {len(samples)} images, {in_bytes(total)}, in {folder}")
+            note(f"image cache: {len(samples)} images, {in_bytes(total)}, in {folder}")
         if (left := attach(create=True).missing()) and not fresh:
-            note(f"image store: {len(left)} of {len(blocks)} blocks are still to be filled, in {folder}")
+            note(f"image cache: {len(left)} of {len(blocks)} blocks are still to be filled, in {folder}")
     barrier()
     archive = attach()
     # Which process does what must not depend on how far another one is.
     missing = [block for block in archive.missing() if block % world == rank]
-    store = ImageStore(archive["pixels"], sizes)
-    dataset = _Reduced(samples, sizes, kernel, side, reduced)
+    image_cache = ImageCache(archive["pixels"], sizes)
+    dataset = _Reduced(samples, sizes, kernel, shorter_side, reduced)
     for block, loaded in zip(missing, load(dataset, [list(blocks[b]) for b in missing], workers), strict=True):
-        store.write(blocks[block][0], loaded)
+        image_cache.write(blocks[block][0], loaded)
         archive.finish(block)
     barrier()
     archive = attach()
     archive.require_complete()
-    store = ImageStore(archive["pixels"], sizes)
+    image_cache = ImageCache(archive["pixels"], sizes)
     if rank == 0:
-        _verify(store, dataset, folder)
+        _verify(image_cache, dataset, folder)
     barrier()
-    return store
+    return image_cache
 
 
-def store_settings(side: int, kernel: str, *, reduced: bool, bits: int | None) -> dict[str, Any]:
-    """Return the part of a store's key that the recipe alone decides."""
-    return {"format": 4, "side": side, "kernel": kernel, "decode": "reduced" if reduced else "full", "bits": bits}
+def image_cache_settings(shorter_side: int, kernel: str, *, reduced: bool, bits: int | None) -> dict[str, Any]:
+    """Return the part of an image cache's key that the recipe alone decides."""
+    return {"format": 4, "side": shorter_side, "kernel": kernel, "decode": "reduced" if reduced else "full", "bits": bits}
 
 
-def _verify(store: ImageStore, dataset: "_Reduced", folder: Path) -> None:
+def _verify(image_cache: ImageCache, dataset: "_Reduced", folder: Path) -> None:
     """Read some images' files again, other ones at every start."""
-    chosen = np.random.default_rng().integers(len(store), size=SAMPLES)
+    chosen = np.random.default_rng().integers(len(image_cache), size=SAMPLES)
     images = dataset[[int(index) for index in chosen]]
     if isinstance(images, PixelDistillError):
         raise images
     for index, image in zip(chosen, images, strict=True):
-        difference = np.abs(store[int(index)].astype(int) - image).mean()
+        difference = np.abs(image_cache[int(index)].astype(int) - image).mean()
         if difference > TOLERANCE:
             raise RunError(
-                f"image store {folder} does not hold what {dataset.samples[index].path} does, though its key is right: it is "
+                f"image cache {folder} does not hold what {dataset.samples[index].path} does, though its key is right: it is "
                 "damaged; remove that folder, it will be made again"
             )
 
 
-class _Reduced(Prepared[list[NDArray[np.uint8]]]):
+class _Reduced(BatchDataset[list[NDArray[np.uint8]]]):
     """Blocks of images at their stored size."""
 
-    def __init__(self, samples: Sequence[Sample], sizes: NDArray[np.int64], kernel: str, side: int, reduced: bool) -> None:
-        self.samples, self.sizes, self.kernel, self.side, self.reduced = samples, sizes, kernel, side, reduced
+    def __init__(
+        self, samples: Sequence[Sample], sizes: NDArray[np.int64], kernel: str, shorter_side: int, reduced: bool
+    ) -> None:
+        self.samples, self.sizes, self.kernel, self.shorter_side, self.reduced = samples, sizes, kernel, shorter_side, reduced
 
     def __getitem__(self, block: Sequence[int]) -> list[NDArray[np.uint8]] | PixelDistillError:
         try:
@@ -162,20 +166,20 @@ class _Reduced(Prepared[list[NDArray[np.uint8]]]):
 
     def _reduced(self, index: int) -> NDArray[np.uint8]:
         def reduction(height: int, width: int) -> int:
-            return jpeg_reduction(height, width, self.side) if self.reduced else 1
+            return jpeg_reduction(height, width, self.shorter_side) if self.reduced else 1
 
         image = self.samples[index].read(reduction)
         height, width = (int(n) for n in self.sizes[index])
         return resize_image(image, height, width, self.kernel)
 
 
-def stored_size(height: int, width: int, side: int) -> tuple[int, int]:
+def stored_size(height: int, width: int, shorter_side: int) -> tuple[int, int]:
     """Return the size at which an image is stored.
 
     >>> stored_size(480, 640, 240), stored_size(100, 300, 240)
     ((240, 320), (100, 300))
     """
-    scale = min(1.0, side / min(height, width))
+    scale = min(1.0, shorter_side / min(height, width))
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 

@@ -1,4 +1,4 @@
-"""Which outputs of a teacher its bank holds, how they are called and how large they are."""
+"""Which outputs of a teacher its cache holds, how they are called and how large they are."""
 
 from collections.abc import Iterable
 
@@ -9,8 +9,8 @@ from pixeldistill.types import FeatureSpec, WantedMap
 LOGITS = "logits"
 
 
-def bank_bytes(spec: FeatureSpec, wanted: Iterable[WantedMap], views: int, images: int) -> int:
-    """Return how large a bank will be."""
+def cache_bytes(spec: FeatureSpec, wanted: Iterable[WantedMap], views: int, images: int) -> int:
+    """Return how large a teacher cache will be."""
     return sum(views * images * output_bytes(shape) for shape in output_shapes(spec, wanted).values())
 
 

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pixeldistill.cost.costs import Costs
-from pixeldistill.cost.gather import Refused, measure_costs, network_names
+from pixeldistill.cost.measure import Unavailable, measure_costs, network_names
 from pixeldistill.cost.plan import Plan, plan
 from pixeldistill.data.splits import Sample
 from pixeldistill.errors import NetworkError
-from pixeldistill.recipe.camera import Imaging
+from pixeldistill.recipe.camera import Camera
 from pixeldistill.recipe.detector import DetectorSettings
 from pixeldistill.recipe.load import parse_recipe, told
 from pixeldistill.recipe.network import Student
@@ -19,12 +19,12 @@ from pixeldistill.recipe.search import Candidates
 _CHOICE = {"candidates", "budget", "halving", "student", "students"}
 
 
-class Choice(NamedTuple):
+class Selection(NamedTuple):
     """What came of a budget: the plan, the students that survive it with their costs, and what could not be had at all."""
 
     plan: Plan
     students: list[tuple[Student, Costs]]
-    refused: list[Refused]
+    refused: list[Unavailable]
 
 
 class Listed(NamedTuple):
@@ -34,21 +34,22 @@ class Listed(NamedTuple):
     named: bool
 
 
-def list_students(candidates: Candidates, imaging: Imaging, detector: DetectorSettings | None = None) -> list[Listed]:
+def list_students(candidates: Candidates, camera: Camera, detector: DetectorSettings | None = None) -> list[Listed]:
     """Return every pair of network, side and camera as a student.
 
     Raises:
         NetworkError: an unknown name.
     """
-    cameras = candidates.cameras or (imaging,)
+    cameras = candidates.cameras or (camera,)
     found = []
     for name, named in network_names(candidates.networks, pretrained=candidates.weights == "pretrained").items():
-        for side in candidates.sides:
-            for camera in cameras:
-                sent = f"-{camera.words.replace(', ', '-').replace(' ', '')}" if len(cameras) > 1 else ""
+        for image_size in candidates.image_sizes:
+            for own in cameras:
+                sent = f"-{own.words.replace(', ', '-').replace(' ', '')}" if len(cameras) > 1 else ""
                 student = Student(
-                    network=name, side=side, weights=candidates.weights, patch=candidates.patch, options=candidates.options,
-                    detector=detector, imaging=camera, name=f"{name.rsplit('/', maxsplit=1)[-1]}-{side}{sent}",
+                    network=name, image_size=image_size, weights=candidates.weights, patch_size=candidates.patch_size,
+                    options=candidates.options, detector=detector, camera=own,
+                    name=f"{name.rsplit('/', maxsplit=1)[-1]}-{image_size}{sent}",
                 )  # fmt: skip
                 found.append(Listed(student, named))
     return found
@@ -56,14 +57,14 @@ def list_students(candidates: Candidates, imaging: Imaging, detector: DetectorSe
 
 def own_students(recipe: Recipe) -> list[Listed]:
     """Return the students that a recipe names itself, complete."""
-    students = [s.model_copy(update={"imaging": s.imaging or recipe.imaging}) for s in recipe.all_students]
+    students = [s.model_copy(update={"camera": s.camera or recipe.camera}) for s in recipe.all_students]
     return [Listed(recipe.rules.complete(s, recipe), named=True) for s in students]
 
 
 def cost_of(
     listed: Sequence[Listed], classes: int, samples: Sequence[Sample], **options: Any  # noqa: ANN401
-) -> tuple[list[tuple[Student, Costs]], list[Refused]]:  # fmt: skip
-    """Measure students; see `gather.measure_costs`.
+) -> tuple[list[tuple[Student, Costs]], list[Unavailable]]:  # fmt: skip
+    """Measure students; see `measure.measure_costs`.
 
     Raises:
         NetworkError: a network that was named itself cannot be had at any side, or none at all can.
@@ -79,11 +80,13 @@ def cost_of(
     return kept, refused
 
 
-def choose(costed: Sequence[tuple[Student, Costs]], refused: list[Refused], budget: dict[str, float], near: float) -> Choice:
+def select_students(
+    costed: Sequence[tuple[Student, Costs]], refused: list[Unavailable], budget: dict[str, float], near: float
+) -> Selection:
     """Plan with students that have been measured."""
     by_costs = {id(cost): student for student, cost in costed}
     found = plan([cost for _, cost in costed], budget, near)
-    return Choice(found, [(by_costs[id(cost)], cost) for cost in found.fitting], refused)
+    return Selection(found, [(by_costs[id(cost)], cost) for cost in found.fitting], refused)
 
 
 def recipe_of(recipe: Recipe, student: Student) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from pixeldistill.errors import WeightsError
-from pixeldistill.networks.weights.load import adopt_weights
+from pixeldistill.networks.weights.load import load_net_state
 from pixeldistill.recipe.detector import DetectorSettings
 from pixeldistill.storage.files import differences
 from pixeldistill.tasks.detection.detector import Detector
@@ -15,7 +15,7 @@ _BACKBONE, _CLASSES = "backbone.", "head.classification_head.cls_logits"
 _LATERAL = re.compile(r"^(fpn\.(?:inner|layer)_blocks\.)(\d+)(\..*)$")
 
 
-def adopt_detector(
+def load_detector_state(
     detector: Detector, state: Mapping[str, Tensor], other: DetectorSettings, source: str, *, trained: bool
 ) -> None:
     """Load another detector's weights, in place: layers are matched by the level that they belong to.
@@ -46,7 +46,7 @@ def adopt_detector(
     backbone = {key.removeprefix(_BACKBONE): value for key, value in renamed.items() if key.startswith(_BACKBONE)}
     if not trained:
         backbone = {key: value for key, value in backbone.items() if _BACKBONE + key in own}
-    adopt_weights(detector.backbone, backbone, "its backbone", 0, source, trained=True)
+    load_net_state(detector.backbone, backbone, "its backbone", 0, source, trained=True)
     rest = {key: value for key, value in renamed.items() if not key.startswith(_BACKBONE)}
     wanted = [key for key in own if not key.startswith(_BACKBONE)]
     wrong = [key for key in wanted if key in rest and rest[key].shape != own[key].shape]
