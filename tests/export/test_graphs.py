@@ -62,10 +62,10 @@ def test_what_a_camera_has_sent_is_taken_as_it_is():
 def test_a_detectors_view(size):
     mean, std, image = (0.5, 0.4, 0.3), (0.2, 0.3, 0.4), picture(*size)
     session = open_session(detector_view(48, Camera(), mean, std, longest=4, multiple=32).SerializeToString())
-    view, new_sides, sides = session.run(None, {"image": image[None]})
+    view, view_size, own_size = session.run(None, {"image": image[None]})
     whole = whole_view(image, 48, Camera())
-    assert tuple(new_sides) == whole.shape[1:]
-    assert tuple(sides) == size
+    assert tuple(view_size) == whole.shape[1:]
+    assert tuple(own_size) == size
     height, width = whole.shape[1:]
     expected = F.pad(normalise(to_unit(whole[None]), mean, std), (0, -width % 32, 0, -height % 32)).numpy()
     assert view.shape == expected.shape
@@ -86,8 +86,8 @@ def test_a_detectors_answer():
     boxes = decode_boxes(deltas, anchors_of(settings, ((12, 12),), torch.device("cpu"))[0])
     session = open_session(detector_postprocess(3, MIN_SCORE, 0.5, MOST).SerializeToString())
     feed = {"scores": logits.sigmoid().numpy(), "boxes": boxes.numpy()}
-    sides = {"new_sides": np.array([90, 96]), "sides": np.array([180, 96])}
-    objects, probabilities, classes, images = session.run(None, feed | sides)
+    sizes = {"view_size": np.array([90, 96]), "size": np.array([180, 96])}
+    objects, probabilities, classes, images = session.run(None, feed | sizes)
     assert (np.diff(probabilities) <= 0).all()
     for number, found in enumerate(expected):
         mine = images == number
@@ -98,15 +98,15 @@ def test_a_detectors_answer():
 
 def test_what_lies_in_the_padding_alone_is_no_object():
     session = open_session(detector_postprocess(3, MIN_SCORE, 0.5, MOST).SerializeToString())
-    sides = {"new_sides": np.array([32, 40]), "sides": np.array([32, 40])}
+    sizes = {"view_size": np.array([32, 40]), "size": np.array([32, 40])}
     boxes = np.array([[[41, 2, 60, 20], [2, 33, 20, 60], [30, 20, 60, 60]]], np.float32)
     scores = np.full((1, 3, 3), 0.9, np.float32)
-    objects, *_ = session.run(None, {"scores": scores, "boxes": boxes} | sides)
+    objects, *_ = session.run(None, {"scores": scores, "boxes": boxes} | sizes)
     assert np.unique(objects, axis=0).tolist() == [[30, 20, 40, 32]]
 
 
 def test_an_image_without_objects():
     session = open_session(detector_postprocess(3, MIN_SCORE, 0.5, MOST).SerializeToString())
-    sides = {"new_sides": np.array([32, 32]), "sides": np.array([32, 32])}
-    found = session.run(None, {"scores": np.zeros((1, 5, 3), np.float32), "boxes": np.zeros((1, 5, 4), np.float32)} | sides)
+    sizes = {"view_size": np.array([32, 32]), "size": np.array([32, 32])}
+    found = session.run(None, {"scores": np.zeros((1, 5, 3), np.float32), "boxes": np.zeros((1, 5, 4), np.float32)} | sizes)
     assert [part.shape for part in found] == [(0, 4), (0,), (0,), (0,)]

@@ -10,7 +10,7 @@ import onnx.compose
 import torch
 
 from pixeldistill.errors import ExportError
-from pixeldistill.graphs.resizing import IR_VERSION, OPSET
+from pixeldistill.graphs.assemble import IR_VERSION, OPSET
 from pixeldistill.networks.adapter import Adapter
 from pixeldistill.networks.backbone import one_line
 from pixeldistill.tasks import task_of

@@ -1,8 +1,41 @@
-"""Putting graphs together to a file that other programs take."""
+"""ONNX models: built from Python functions by onnxscript, and finished for other programs."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import onnx
+import onnx_ir as ir
+from onnxscript import OpBuilder, build_graph
 
-from pixeldistill.graphs.resizing import Graph
+OPSET, IR_VERSION = 20, 10
+
+Graph = onnx.ModelProto
+Ops = OpBuilder  # `ops.Mul(a, 2)` adds a node to the graph that is being built and returns its output
+Types = Mapping[str, tuple[ir.DataType, tuple[int | str, ...]]]  # element type and shape, by name
+
+
+def build(function: Callable[..., Any], inputs: Types, outputs: Types) -> Graph:
+    """Build a model by calling a function with the operators and with its inputs, and check it.
+
+    Args:
+        function: called once with `Ops` and a value for each input; returns a value for each output.
+        inputs: their types, in order.
+        outputs: their types, in order.
+
+    >>> model = build(
+    ...     lambda ops, x: ops.Mul(x, 2), {"x": (ir.DataType.INT64, ("n",))}, {"y": (ir.DataType.INT64, ("n",))}
+    ... )
+    >>> [node.op_type for node in model.graph.node]
+    ['Mul']
+    """
+    graph = build_graph(function, _values(inputs), _values(outputs), opset_imports={"": OPSET}, name="pixeldistill")
+    model = ir.to_proto(ir.Model(graph, ir_version=IR_VERSION))
+    onnx.checker.check_model(model)
+    return model
+
+
+def _values(types: Types) -> list[ir.Value]:
+    return [ir.val(name, dtype, list(shape)) for name, (dtype, shape) in types.items()]
 
 
 def finished(model: Graph) -> Graph:

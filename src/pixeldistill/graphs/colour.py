@@ -1,26 +1,22 @@
-"""Taking colours away, as an ONNX graph."""
+"""Taking colours away, as part of an ONNX graph."""
 
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from pixeldistill.graphs.assemble import Ops
 from pixeldistill.recipe.camera import Camera
 
 
-def coloured(camera: Camera, before: str, after: str) -> str:
-    """Take a grey camera's colours away: the luma of ITU-R 601, as Pillow has it, in all three channels.
+def coloured(ops: Ops, camera: Camera, image: Any) -> Any:  # noqa: ANN401
+    """Return uint8 images (N, 3, H, W) as the camera's colours are: of a grey one the luma of ITU-R 601, in all three channels.
 
-    In whole numbers that floats hold exactly: not every runtime cuts off what a division of integers leaves.
+    As Pillow computes it, in whole numbers that floats hold exactly: not every runtime cuts off what an integer division leaves.
     """
     if camera.colour == "rgb":
-        return f"    {after} = Identity ({before})\n"
-    return f"""
-    colours = Cast <to = 1> ({before})
-    parts = Constant <value = float[1, 3, 1, 1] {{19595.0, 38470.0, 7471.0}}> ()
-    weighed = Mul (colours, parts)
-    channel_axis = Constant <value_ints = [1]> ()
-    luma = ReduceSum <keepdims = 1> (weighed, channel_axis)
-    half_level = Constant <value = float[1] {{32768.0}}> ()
-    luma_over = Add (luma, half_level)
-    whole = Constant <value = float[1] {{65536.0}}> ()
-    grey_exact = Div (luma_over, whole)
-    grey_level = Floor (grey_exact)
-    grey = Cast <to = 2> (grey_level)
-    {after} = Concat <axis = 1> (grey, grey, grey)
-"""
+        return image
+    parts = ir.tensor(np.array([19595, 38470, 7471], np.float32).reshape(1, 3, 1, 1), name="luma_parts")
+    luma = ops.ReduceSum(ops.Mul(ops.Cast(image, to=ir.DataType.FLOAT), parts), [1], keepdims=1)
+    grey = ops.Cast(ops.Floor(ops.Div(ops.Add(luma, 32768.0), 65536.0)), to=ir.DataType.UINT8)
+    return ops.Concat(grey, grey, grey, axis=1)

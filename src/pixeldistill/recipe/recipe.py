@@ -81,8 +81,8 @@ class Recipe(Strict):
             self._check_networks()
         if self.teacher_cache and self.augmentation.mixup:
             raise ValueError(
-                "`teacher_cache` cannot serve augmentation.mixup: it holds the teacher's outputs for single views, and mixed ones "
-                "are new in every step; remove one of the two"
+                "`teacher_cache` cannot serve augmentation.mixup: it holds the teacher's outputs for single views, and mixed "
+                "ones are new in every step; remove one of the two"
             )
         folders = {
             "run": self.run,

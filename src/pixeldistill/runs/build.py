@@ -130,7 +130,8 @@ def _open_images(context: RunContext, fabric: Fabric) -> ImageCache | None:
     image_cache = open_image_cache(
         data.image_cache_folder or context.recipe.run / "image_cache", splits.train, splits.identity("train"),
         shorter_side=data.image_cache, kernel=context.recipe.camera.kernel, workers=context.workers, note=context.say,
-        reduced=data.decode == "reduced", bits=data.bits, rank=fabric.global_rank, world=first_machine(fabric), barrier=fabric.barrier,
+        reduced=data.decode == "reduced", bits=data.bits, rank=fabric.global_rank, world=first_machine(fabric),
+        barrier=fabric.barrier,
     )  # fmt: skip
     context.image_caches.append(image_cache)
     return image_cache

@@ -5,14 +5,15 @@ from typing import Any
 import numpy as np
 import onnx
 import onnx.compose
+import onnx_ir as ir
 import torch
 from torch import Tensor
 
 from pixeldistill.data.views import to_unit
-from pixeldistill.graphs.assemble import finished
+from pixeldistill.graphs.assemble import Graph, Ops, build, finished
 from pixeldistill.graphs.colour import coloured
 from pixeldistill.graphs.compare import relative
-from pixeldistill.graphs.resizing import SIZES, Graph, parse, quotient, resized
+from pixeldistill.graphs.resizing import image_lengths, quotient, resized
 from pixeldistill.networks.adapter import Adapter
 from pixeldistill.recipe.camera import Camera
 from pixeldistill.tasks.base import Compared, Pixels
@@ -20,11 +21,11 @@ from pixeldistill.tasks.base import Compared, Pixels
 
 def assemble(converted: Graph, network: Adapter, camera: Camera, prefix: str) -> Graph:
     """Put the camera's optics before a converted network, and what makes probabilities of its scores after it."""
-    seen = onnx.compose.merge_models(
+    viewed = onnx.compose.merge_models(
         classifier_view(network.spec.image_size[0], camera), converted, io_map=[("view", f"{prefix}image")]
     )
     prediction = classifier_postprocess(network.spec.classes)
-    return finished(onnx.compose.merge_models(seen, prediction, io_map=[(f"{prefix}scores", "scores")]))
+    return finished(onnx.compose.merge_models(viewed, prediction, io_map=[(f"{prefix}scores", "scores")]))
 
 
 @torch.inference_mode()
@@ -39,36 +40,28 @@ def compare(session: Any, prefix: str, network: Adapter, view: Tensor, image: Pi
 
 
 def classifier_view(image_size: int, camera: Camera) -> Graph:
-    """Make a classifier's view of images of any size: uint8 (batch, height, width, 3) → uint8 (batch, 3, side, side).
+    """Make a classifier's view of images of any size: uint8 (batch, height, width, 3) → uint8 (batch, 3, image_size, image_size).
 
     The same as `data.views.camera_view`: the shorter side is resized to `image_size / crop`, the centre is taken; an image that
     has the view's size is left as it is.
     """
-    return parse(f"""
-view_graph (uint8[batch, height, width, 3] image) => (uint8[batch, 3, {image_size}, {image_size}] view)
-{{
-{SIZES}
-    exact = Constant <value_ints = [{image_size}]> ()
-    reduced = Constant <value_ints = [{round(image_size / camera.crop)}]> ()
-    short_fits = Equal (shorter, exact)
-    long_fits = Equal (longer, exact)
-    fits = And (short_fits, long_fits)
-    wanted = Where (fits, exact, reduced)
-    scaled = Mul (lengths, wanted)
-{quotient("scaled", "shorter", "nearest")}
-    new_sides = Max (nearest, wanted)
-    rest = Sub (new_sides, exact)
-{quotient("rest", "two", "first")}
-    count = Constant <value_ints = [{image_size}, {image_size}]> ()
-{resized(camera, "first", "count")}
-{coloured(camera, "resized", "view")}
-}}""")
+
+    def view(ops: Ops, image: Any) -> Any:  # noqa: ANN401
+        lengths, shorter, longer = image_lengths(ops, image)
+        fits = ops.And(ops.Equal(shorter, [image_size]), ops.Equal(longer, [image_size]))
+        wanted = ops.Where(fits, [image_size], [round(image_size / camera.crop)])
+        size = ops.Max(quotient(ops, ops.Mul(lengths, wanted), shorter), wanted)
+        first = quotient(ops, ops.Sub(size, [image_size]), [2])
+        return coloured(ops, camera, resized(ops, camera, image, size, first, [image_size, image_size]))
+
+    return build(
+        view,
+        {"image": (ir.DataType.UINT8, ("batch", "height", "width", 3))},
+        {"view": (ir.DataType.UINT8, ("batch", 3, image_size, image_size))},
+    )
 
 
 def classifier_postprocess(classes: int) -> Graph:
     """Make probabilities of logits, both float (batch, classes)."""
-    return parse(f"""
-answer_graph (float[batch, {classes}] scores) => (float[batch, {classes}] probabilities)
-{{
-    probabilities = Softmax <axis = 1> (scores)
-}}""")
+    logits = (ir.DataType.FLOAT, ("batch", classes))
+    return build(lambda ops, scores: ops.Softmax(scores, axis=1), {"scores": logits}, {"probabilities": logits})

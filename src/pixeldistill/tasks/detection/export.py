@@ -6,15 +6,16 @@ from typing import Any, cast
 import numpy as np
 import onnx
 import onnx.compose
+import onnx_ir as ir
 import torch
 from torch import Tensor, nn
 from torchvision.ops import box_iou
 
 from pixeldistill.data.views import MAX_LENGTH, to_unit
-from pixeldistill.graphs.assemble import finished
+from pixeldistill.graphs.assemble import Graph, Ops, build, finished
 from pixeldistill.graphs.colour import coloured
 from pixeldistill.graphs.compare import relative
-from pixeldistill.graphs.resizing import SIZES, Graph, parse, quotient, resized
+from pixeldistill.graphs.resizing import image_lengths, quotient, resized
 from pixeldistill.networks.adapter import Adapter
 from pixeldistill.recipe.camera import Camera
 from pixeldistill.tasks.base import Compared, Pixels
@@ -43,18 +44,18 @@ def example(network: Adapter, deployed: nn.Module) -> tuple[Tensor, dict[int, An
 def assemble(converted: Graph, network: Adapter, camera: Camera, prefix: str) -> Graph:
     """Put the camera's optics before a converted network, and what makes objects of its scores and boxes after it."""
     detector = cast(Detector, network)
-    side, scores, boxes = network.spec.image_size[0], f"{prefix}scores", f"{prefix}boxes"
-    view = detector_view(side, camera, network.mean, network.std, MAX_LENGTH, detector.multiple)
-    outputs = ["new_sides", "sides", scores, boxes]
-    seen = onnx.compose.merge_models(view, converted, io_map=[("view", f"{prefix}image")], outputs=outputs)
-    seen = onnx.compose.add_prefix(seen, "view/", rename_inputs=False, rename_outputs=False)
+    scores, boxes = f"{prefix}scores", f"{prefix}boxes"
+    view = detector_view(network.spec.image_size[0], camera, network.mean, network.std, MAX_LENGTH, detector.multiple)
+    outputs = ["view_size", "size", scores, boxes]
+    viewed = onnx.compose.merge_models(view, converted, io_map=[("view", f"{prefix}image")], outputs=outputs)
+    viewed = onnx.compose.add_prefix(viewed, "view/", rename_inputs=False, rename_outputs=False)
     prediction = detector_postprocess(detector.classes, MIN_SCORE, head_named(detector.settings.head).overlap, MOST)
     return finished(
         onnx.compose.merge_models(
-            seen, onnx.compose.add_prefix(prediction, "postprocess/", rename_outputs=False),
+            viewed, onnx.compose.add_prefix(prediction, "postprocess/", rename_outputs=False),
             io_map=[
                 (scores, "postprocess/scores"), (boxes, "postprocess/boxes"),
-                *((n, f"postprocess/{n}") for n in ("new_sides", "sides")),
+                *((n, f"postprocess/{n}") for n in ("view_size", "size")),
             ],
         )
     )  # fmt: skip
@@ -96,42 +97,37 @@ def _matched(expected: Detections, found: Detections) -> tuple[float, int, int]:
 
 
 def detector_view(
-    side: int, camera: Camera, mean: Sequence[float], std: Sequence[float], longest: int, multiple: int
+    image_size: int, camera: Camera, mean: Sequence[float], std: Sequence[float], longest: int, multiple: int
 ) -> Graph:  # fmt: skip
-    """Make a detector's view of images of any size: uint8 (batch, height, width, 3) → float, normalised and padded; its size.
+    """Make a detector's view of images of any size: uint8 (batch, height, width, 3) → float, normalised and padded.
 
-    The same as `data.views.whole_view`, with what a detector does first: the shorter side becomes `side`, the longer one at most
-    `longest` times that, and both are padded to a `multiple`.
+    The same as `data.views.whole_view`, with what a detector does first: the shorter side becomes `image_size`, the longer
+    one at most `longest` times that, and both are padded to a `multiple`.
     """
-    return parse(f"""
-view_graph (uint8[batch, height, width, 3] image) => (float[batch, 3, rows, columns] view, int64[2] new_sides, int64[2] sides)
-{{
-{SIZES}
-    sides = Identity (lengths)
-    wanted = Constant <value_ints = [{longest * side}]> ()
-    longest = Constant <value_ints = [{longest}]> ()
-    scaled = Mul (lengths, wanted)
-    shorter_times = Mul (shorter, longest)
-    divisor = Max (shorter_times, longer)
-{quotient("scaled", "divisor", "nearest")}
-    new_sides = Max (nearest, one)
-    first = Constant <value_ints = [0, 0]> ()
-{resized(camera, "first", "new_sides")}
-{coloured(camera, "resized", "coloured")}
-    wide = Cast <to = 1> (coloured)
-    levels = Constant <value = float[1] {{255.0}}> ()
-    unit = Div (wide, levels)
-    mean = Constant <value = float[1, 3, 1, 1] {{{", ".join(map(repr, mean))}}}> ()
-    deviation = Constant <value = float[1, 3, 1, 1] {{{", ".join(map(repr, std))}}}> ()
-    centred = Sub (unit, mean)
-    normalised = Div (centred, deviation)
-    multiple = Constant <value_ints = [{multiple}]> ()
-    over = Neg (new_sides)
-    missing = Mod (over, multiple)
-    none = Constant <value_ints = [0, 0, 0, 0, 0, 0]> ()
-    padding = Concat <axis = 0> (none, missing)
-    view = Pad (normalised, padding)
-}}""")
+
+    def view(ops: Ops, image: Any) -> Any:  # noqa: ANN401
+        lengths, shorter, longer = image_lengths(ops, image)
+        divisor = ops.Max(ops.Mul(shorter, [longest]), longer)
+        size = ops.Max(quotient(ops, ops.Mul(lengths, [longest * image_size]), divisor), [1])
+        shown = coloured(ops, camera, resized(ops, camera, image, size, [0, 0], size))
+        unit = ops.Div(ops.Cast(shown, to=ir.DataType.FLOAT), 255.0)
+        normalised = ops.Div(ops.Sub(unit, _of_channels(mean, "mean")), _of_channels(std, "std"))
+        padding = ops.Concat([0, 0, 0, 0, 0, 0], ops.Mod(ops.Neg(size), [multiple]), axis=0)
+        return ops.Pad(normalised, padding), size, ops.Identity(lengths)
+
+    return build(
+        view,
+        {"image": (ir.DataType.UINT8, ("batch", "height", "width", 3))},
+        {
+            "view": (ir.DataType.FLOAT, ("batch", 3, "rows", "columns")),
+            "view_size": (ir.DataType.INT64, (2,)),
+            "size": (ir.DataType.INT64, (2,)),
+        },
+    )
+
+
+def _of_channels(values: Sequence[float], name: str) -> ir.TensorProtocol:
+    return ir.tensor(np.array(values, np.float32).reshape(1, 3, 1, 1), name=name)
 
 
 def detector_postprocess(classes: int, least: float, overlap: float, most: int) -> Graph:
@@ -140,63 +136,37 @@ def detector_postprocess(classes: int, least: float, overlap: float, most: int) 
     Gives boxes (found, 4), x0, y0, x1, y1 in pixels of the images as they came; their probabilities; their classes; the number of
     the image that each is in. The likeliest come first; an image has at most `most`.
     """
-    return parse(f"""
-answer_graph (float[batch, anchors, {classes}] scores, float[batch, anchors, 4] boxes, int64[2] new_sides, int64[2] sides)
-    => (float[found, 4] objects, float[found] probabilities, int64[found] classes, int64[found] images)
-{{
-    view_sides = Cast <to = 1> (new_sides)
-    image_sides = Cast <to = 1> (sides)
-    turn = Constant <value_ints = [1, 0, 1, 0]> ()
-    view_ends = Gather (view_sides, turn)
-    image_ends = Gather (image_sides, turn)
-    above = Relu (boxes)
-    inside = Min (above, view_ends)
-    corner_axis = Constant <value_ints = [2]> ()
-    zeroth = Constant <value_ints = [0]> ()
-    middle = Constant <value_ints = [2]> ()
-    end = Constant <value_ints = [4]> ()
-    starts = Slice (inside, zeroth, middle, corner_axis)
-    ends = Slice (inside, middle, end, corner_axis)
-    spans = Sub (ends, starts)
-    narrowest = ReduceMin <keepdims = 1> (spans, corner_axis)
-    nothing = Constant <value = float {{0.0}}> ()
-    visible = Greater (narrowest, nothing)
-    seen_scores = Where (visible, scores, nothing)
-    by_class = Transpose <perm = [0, 2, 1]> (seen_scores)
-    most_each = Constant <value_ints = [{most}]> ()
-    overlap = Constant <value = float[1] {{{overlap!r}}}> ()
-    least = Constant <value = float[1] {{{least!r}}}> ()
-    chosen = NonMaxSuppression (inside, by_class, most_each, overlap, least)
-    likely = GatherND (by_class, chosen)
-    count = Shape (likely)
-    sorted_scores, order = TopK <axis = 0> (likely, count)
-    sorted_chosen = Gather (chosen, order)
-    at_image = Constant <value_ints = [0]> ()
-    at_class = Constant <value_ints = [1]> ()
-    at_box = Constant <value_ints = [2]> ()
-    image_column = Gather <axis = 1> (sorted_chosen, at_image)
-    class_column = Gather <axis = 1> (sorted_chosen, at_class)
-    box_column = Gather <axis = 1> (sorted_chosen, at_box)
-    flat = Constant <value_ints = [-1]> ()
-    image_numbers = Reshape (image_column, flat)
-    class_numbers = Reshape (class_column, flat)
-    input_shape = Shape (scores)
-    first = Constant <value_ints = [0]> ()
-    second = Constant <value_ints = [1]> ()
-    depth = Slice (input_shape, first, second)
-    off_on = Constant <value_ints = [0, 1]> ()
-    members = OneHot (image_numbers, depth, off_on)
-    down = Constant <value = int64 {{0}}> ()
-    counted = CumSum (members, down)
-    ranks_column = GatherElements <axis = 1> (counted, image_column)
-    ranks = Reshape (ranks_column, flat)
-    kept = LessOrEqual (ranks, most_each)
-    box_places = Concat <axis = 1> (image_column, box_column)
-    sorted_boxes = GatherND (inside, box_places)
-    growth = Div (image_ends, view_ends)
-    original = Mul (sorted_boxes, growth)
-    objects = Compress <axis = 0> (original, kept)
-    probabilities = Compress <axis = 0> (sorted_scores, kept)
-    classes = Compress <axis = 0> (class_numbers, kept)
-    images = Compress <axis = 0> (image_numbers, kept)
-}}""")
+
+    def objects(ops: Ops, scores: Any, boxes: Any, view_size: Any, size: Any) -> Any:  # noqa: ANN401
+        view_ends, image_ends = (ops.Gather(ops.Cast(ends, to=ir.DataType.FLOAT), [1, 0, 1, 0]) for ends in (view_size, size))
+        inside = ops.Min(ops.Relu(boxes), view_ends)
+        spans = ops.Sub(ops.Slice(inside, [2], [4], [2]), ops.Slice(inside, [0], [2], [2]))
+        visible = ops.Greater(ops.ReduceMin(spans, [2], keepdims=1), 0.0)
+        by_class = ops.Transpose(ops.Where(visible, scores, 0.0), perm=[0, 2, 1])
+        chosen = ops.NonMaxSuppression(inside, by_class, [most], [overlap], [least])  # rows of image, class, box
+        likely = ops.GatherND(by_class, chosen)
+        probabilities, order = ops.TopK(likely, ops.Shape(likely), axis=0, _outputs=2)
+        image, class_, box = (ops.Gather(ops.Gather(chosen, order), [column], axis=1) for column in (0, 1, 2))
+        numbers = ops.Reshape(image, [-1])
+        members = ops.OneHot(numbers, ops.Slice(ops.Shape(scores), [0], [1]), [0, 1])
+        ranks = ops.Reshape(ops.GatherElements(ops.CumSum(members, 0), image, axis=1), [-1])
+        kept = ops.LessOrEqual(ranks, [most])
+        original = ops.Mul(ops.GatherND(inside, ops.Concat(image, box, axis=1)), ops.Div(image_ends, view_ends))
+        found = (original, probabilities, ops.Reshape(class_, [-1]), numbers)
+        return [ops.Compress(values, kept, axis=0) for values in found]
+
+    return build(
+        objects,
+        {
+            "scores": (ir.DataType.FLOAT, ("batch", "anchors", classes)),
+            "boxes": (ir.DataType.FLOAT, ("batch", "anchors", 4)),
+            "view_size": (ir.DataType.INT64, (2,)),
+            "size": (ir.DataType.INT64, (2,)),
+        },
+        {
+            "objects": (ir.DataType.FLOAT, ("found", 4)),
+            "probabilities": (ir.DataType.FLOAT, ("found",)),
+            "classes": (ir.DataType.INT64, ("found",)),
+            "images": (ir.DataType.INT64, ("found",)),
+        },
+    )
