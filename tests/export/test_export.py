@@ -93,7 +93,7 @@ def test_a_file_says_what_it_is_and_nothing_of_this_machine(classified):
     assert card["camera"] == Camera(colour="grey", codec="jpeg", quality=60).model_dump(mode="json")
     assert card["classes"] == ["across", "down"]
     assert card["precision"] == "float32"
-    assert {"raw", "answer", "unmatched", "objects", "images"} == card["parity"].keys()
+    assert {"raw", "prediction", "unmatched", "objects", "images"} == card["parity"].keys()
     assert card["figures"]["test"].keys() >= {"top1", "nll"}
     content = path.read_bytes()
     assert str(ROOT).encode() not in content

@@ -106,6 +106,7 @@ def train_all(students, schedule, *, stop_at=None, teacher=None, fail_at=None, a
                 serialise=lambda: b"weights",
                 seed=student.seed,
                 folder=student.folder,
+                loggers=("tensorboard",),
             )
         )
     with Progress(Console(quiet=True), "test") as progress:

@@ -58,7 +58,11 @@ class Recipe(Strict):
     seeds: Seeds = Field((0,), min_length=1)
     shuffle_seed: Seed | None = Field(None, description="one order of the images for all seeds, which then share a pass")
     train_together: bool = Field(True, description="train what sees the same views side by side")
-    run: UserPath
+    loggers: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = Field(
+        ("tensorboard",),
+        description="where the figures of every epoch go, beside metrics.csv; wandb and mlflow need the extra of that name",
+    )
+    run: UserPath = Field(description="folder of everything that is made")
 
     @model_validator(mode="before")
     @classmethod
@@ -96,6 +100,7 @@ class Recipe(Strict):
         for name, values in (
             ("seeds", self.seeds),
             ("controls", self.controls),
+            ("loggers", self.loggers),
             ("students", [student.label for student in self.all_students]),
             ("stages", [stage.name for stage in self.stages]),
         ):

@@ -31,6 +31,7 @@ from pixeldistill.tasks import task_of
 from pixeldistill.tasks.base import TaughtStudent
 from pixeldistill.training.engine import fit
 from pixeldistill.training.fabric import Fabric, make_fabric
+from pixeldistill.training.loggers import check_loggers
 from pixeldistill.training.objective import Objective
 from pixeldistill.training.progress import Progress
 from pixeldistill.training.stream import Stream
@@ -92,6 +93,7 @@ def prepare(
     Raises:
         PixelDistillError: see `run_recipe`.
     """
+    check_loggers(recipe.loggers)
     fabric = make_fabric(accelerator=accelerator)
     console = console or Console()
     console.quiet = console.quiet or not fabric.is_global_zero
@@ -260,6 +262,7 @@ def _training_spec(training: Training, objective: Objective, context: RunContext
         validate=lambda: single_figures(evaluate(student, validation, fabric)),
         select_by=context.recipe.rules.headline,
         serialise=lambda: state_bytes(student.net),
+        loggers=context.recipe.loggers,
         seed=training.seed,
         folder=training.folder,
     )

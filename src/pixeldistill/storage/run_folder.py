@@ -15,6 +15,7 @@ LAST = "last.safetensors"
 RECONSTRUCTION = "reconstruction.png"  # what the student's input module rebuilds
 TEST_PREDICTIONS = "test_predictions.json"  # to every test image
 METRICS = "metrics.csv"  # a row an epoch
+MLFLOW_RUN = "mlflow_run.txt"  # the id of the run that a training is in MLflow
 EXPORTED, EXPORTED_BEST = "model.onnx", "model-best.onnx"  # the network of the last epoch, of the best
 PREDICTIONS = "predictions"  # folder of pictures with what was found
 RECIPE = "recipe.yaml"  # of a run, where a folder of images was distilled without one

@@ -1,8 +1,7 @@
-"""The log of a training: metrics.csv and TensorBoard, a row an epoch."""
+"""The table of a training, `metrics.csv`: a row an epoch."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pixeldistill.storage.files import write_file
@@ -45,20 +44,3 @@ def write_csv(path: Path, history: Sequence[Row]) -> None:
 def read_column(path: Path, name: str) -> list[float]:
     """Read a column of `write_csv`'s file. Raises RunError where it is damaged."""
     return [row[name] for row in read_history(path) if name in row]
-
-
-@contextmanager
-def tensorboard(folder: Path, first_epoch: int) -> Iterator[Callable[[Row], None]]:
-    """Open the TensorBoard log; rows that a crash left behind the checkpoint are purged."""
-    from torch.utils.tensorboard import SummaryWriter
-
-    writer = SummaryWriter(str(folder), purge_step=first_epoch + 1)
-
-    def log(row: Row) -> None:
-        for name, value in row.items():
-            writer.add_scalar(name, value, int(row["epoch"]))
-
-    try:
-        yield log
-    finally:
-        writer.close()

@@ -6,7 +6,7 @@ save, a step done again is the same step, and a network gives the same result al
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,8 @@ from pixeldistill.storage.files import WatchedFolder, write_file
 from pixeldistill.storage.run_folder import BEST, CHECKPOINT, METRICS
 from pixeldistill.training.checkpoint import State, read_checkpoint, write_checkpoint
 from pixeldistill.training.fabric import Fabric
-from pixeldistill.training.logs import drowning, tensorboard, terms_of, write_csv
+from pixeldistill.training.loggers import open_loggers
+from pixeldistill.training.logs import drowning, terms_of, write_csv
 from pixeldistill.training.progress import Progress
 from pixeldistill.training.schedule import build_optimizer, learning_rate, set_learning_rate
 from pixeldistill.types import Batch
@@ -36,6 +37,7 @@ class TrainingSpec:
     objective: called with a Batch, gives {"loss": scalar, "<term>": weighted share}.
     validate: measures the student as it stands; `select_by` names the figure that decides which epoch is the best.
     serialise: gives the deployed network's weights as a file's content.
+    loggers: see `loggers.open_loggers`.
     """
 
     name: str
@@ -45,6 +47,7 @@ class TrainingSpec:
     serialise: Callable[[], bytes]
     seed: int
     folder: Path
+    loggers: Sequence[str] = ()
 
 
 class Trainer:
@@ -68,9 +71,8 @@ class Trainer:
         self.loss = torch.zeros(())
         self.failure: Diverged | None = None
         self.began = time.monotonic() - self.state.seconds
-        self.log = (
-            stack.enter_context(tensorboard(spec.folder, self.state.epoch)) if fabric.is_global_zero else (lambda row: None)
-        )
+        opened = open_loggers(spec.loggers, spec.folder, self.state.epoch)
+        self.log = stack.enter_context(opened) if fabric.is_global_zero else (lambda row: None)
         if self.position:
             progress.note(f"{spec.name}: goes on at step {self.position} of {schedule.epochs * steps}")
 
