@@ -1,10 +1,10 @@
-# make demo | make demo-detection | make demo QUICK=1 | make test | make test-slow
+# make demo | make demo-detection | make demo QUICK=1 | make test | make test-slow | make docs
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo demo-detection test test-slow format setup
+.PHONY: demo demo-detection test test-slow docs format setup
 
 demo: $(READY)
 	$(BIN)/pixeldistill distill recipes/demo.yaml $(if $(QUICK),--quick)
@@ -22,6 +22,10 @@ test: $(READY)
 
 test-slow: $(READY)
 	$(BIN)/pytest -m slow
+
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "the site is in site/: $(BIN)/python -m http.server --directory site"
 
 format: $(READY)
 	$(BIN)/ruff check --fix .

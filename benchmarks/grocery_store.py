@@ -2,7 +2,7 @@
 
     .venv/bin/python benchmarks/grocery_store.py PATH/TO/grocery_store [--teacher-cache exact] [--image-cache 256] [--epochs 20]
 
-One command; it can be stopped and goes on. It prints the tables that stand in docs/results.md, and the time that it took.
+One command; it can be stopped and goes on. It prints the tables of docs/benchmarks/grocery-one-stage.md, and its time.
 With a teacher cache or an image cache the runs lie beside those without; both sides share teacher, both caches.
 """
 

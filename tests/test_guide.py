@@ -10,7 +10,7 @@ import yaml
 
 from tests.conftest import recipe_content
 
-GUIDE = Path(__file__).parent.parent / "docs" / "guide.md"
+GUIDE = Path(__file__).parent.parent / "docs/how-to/python.md"
 
 
 @pytest.mark.slow

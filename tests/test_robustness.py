@@ -1,4 +1,4 @@
-"""The scripts that try damaged inputs and kills, for a little while: what they promise in full is in `docs/results.md`."""
+"""The scripts that try damaged inputs and kills, for a little while: what they promise in full is in `docs/benchmarks`."""
 
 import subprocess
 import sys

@@ -53,12 +53,12 @@ def distill(
     Raises:
         PixelDistillError: see `runs.execute.run_recipe`.
 
-    Example:
-        distill(data="photos", teacher="resnet50", student="resnet18", image_size=56)
+    Examples:
+        >>> distill(data="photos", teacher="resnet50", student="resnet18", image_size=56)  # doctest: +SKIP
 
-    >>> distill("recipe.yaml", image_size=56)
-    Traceback (most recent call last):
-    pixeldistill.errors.RecipeError: give a recipe, or settings such as image_size, not both
+        >>> distill("recipe.yaml", image_size=56)
+        Traceback (most recent call last):
+        pixeldistill.errors.RecipeError: give a recipe, or settings such as image_size, not both
     """
     if (recipe is None) == (not settings):
         told = f"settings such as {next(iter(settings))}, not both" if settings else "settings: data=…, student=…, image_size=…"
@@ -85,12 +85,12 @@ def compare(
     Raises:
         PixelDistillError: see `experiments.compare.compare`.
 
-    Example:
-        compare("comparison.yaml").students
+    Examples:
+        >>> compare("comparison.yaml").students  # doctest: +SKIP
 
-    >>> compare({"student": {"network": "resnet18", "image_size": 56}})  # doctest: +ELLIPSIS
-    Traceback (most recent call last):
-    pixeldistill.errors.RecipeError: recipe: data: missing; it must be given; schedule: missing; it must be given; run: ...
+        >>> compare({"student": {"network": "resnet18", "image_size": 56}})  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        pixeldistill.errors.RecipeError: recipe: data: missing; it must be given; schedule: missing; it must be given; run: ...
     """
     meant = _recipe(recipe)
     with needing("train"):
@@ -112,12 +112,12 @@ def sweep(
     Raises:
         PixelDistillError: see `experiments.sweep.sweep`.
 
-    Example:
-        [student.label for student in sweep("sweep.yaml").front]
+    Examples:
+        >>> [student.label for student in sweep("sweep.yaml").front]  # doctest: +SKIP
 
-    >>> sweep("none.yaml")
-    Traceback (most recent call last):
-    pixeldistill.errors.RecipeError: recipe none.yaml cannot be read: No such file or directory
+        >>> sweep("none.yaml")
+        Traceback (most recent call last):
+        pixeldistill.errors.RecipeError: recipe none.yaml cannot be read: No such file or directory
     """
     meant = _recipe(recipe)
     with needing("train"):
@@ -136,10 +136,11 @@ def plan(costs: "Sequence[Costs] | str | Path", **budget: str | float) -> "Plan"
         RecipeError: nothing fits, no such cost, or one that was not measured.
         DataError: the file holds no costs.
 
-    >>> from pixeldistill.cost.costs import Costs
-    >>> small, large = (Costs("net", side, "raw", params=1, macs=side**2, memory=1, pixels=side**2) for side in (32, 64))
-    >>> [cost.image_size for cost in plan([small, large], macs="2k").fitting]
-    [32]
+    Examples:
+        >>> from pixeldistill.cost.costs import Costs
+        >>> small, large = (Costs("net", side, "raw", params=1, macs=side**2, memory=1, pixels=side**2) for side in (32, 64))
+        >>> [cost.image_size for cost in plan([small, large], macs="2k").fitting]
+        [32]
     """
     from pixeldistill.cost.costs import read_costs
     from pixeldistill.cost.plan import plan as sort
@@ -162,12 +163,12 @@ def evaluate(
     Raises:
         PixelDistillError: see `evaluation.rerun.measure_run`.
 
-    Example:
-        evaluate("runs/photos").figures["last"]["test"]["top1"]
+    Examples:
+        >>> evaluate("runs/photos").figures["last"]["test"]["top1"]  # doctest: +SKIP
 
-    >>> evaluate("none")
-    Traceback (most recent call last):
-    pixeldistill.errors.WeightsError: none is not there: name a run folder, or an exported file
+        >>> evaluate("none")
+        Traceback (most recent call last):
+        pixeldistill.errors.WeightsError: none is not there: name a run folder, or an exported file
     """
     meant = None if recipe is None else _recipe(recipe)
     with needing("train"):
@@ -186,12 +187,12 @@ def export(run: str | Path, out: str | Path | None = None, **options: Any) -> "l
     Raises:
         PixelDistillError: see there.
 
-    Example:
-        export("runs/photos", int8=True)[1].path
+    Examples:
+        >>> export("runs/photos", int8=True)[1].path  # doctest: +SKIP
 
-    >>> export("none")
-    Traceback (most recent call last):
-    pixeldistill.errors.WeightsError: none is not there: name a run folder, or an exported file
+        >>> export("none")
+        Traceback (most recent call last):
+        pixeldistill.errors.WeightsError: none is not there: name a run folder, or an exported file
     """
     with needing("train"):
         from pixeldistill.export.run import export_run
@@ -208,9 +209,10 @@ def load_model(path: str | Path, weights: str = "last") -> "ImagePredictor":
     Raises:
         PixelDistillError: it is not there, or is none of ours.
 
-    >>> load_model("none.onnx")
-    Traceback (most recent call last):
-    pixeldistill.errors.ExportError: none.onnx is not there: `pixeldistill export RUN` makes such a file
+    Examples:
+        >>> load_model("none.onnx")
+        Traceback (most recent call last):
+        pixeldistill.errors.ExportError: none.onnx is not there: `pixeldistill export RUN` makes such a file
     """
     from pixeldistill.inference.runtimes import open_exported
 
@@ -235,12 +237,12 @@ def predict(
     Raises:
         PixelDistillError: see `load_model`; or a path that is not there.
 
-    Example:
-        predict("student.onnx", ["photos/"])[0].classes
+    Examples:
+        >>> predict("student.onnx", ["photos/"])[0].classes  # doctest: +SKIP
 
-    >>> predict("none", ["photos/"])
-    Traceback (most recent call last):
-    pixeldistill.errors.WeightsError: none is not there: name a run folder, or an exported file
+        >>> predict("none", ["photos/"])
+        Traceback (most recent call last):
+        pixeldistill.errors.WeightsError: none is not there: name a run folder, or an exported file
     """
     asked = load_model(model) if isinstance(model, str | Path) else model
     return asked.predict([files] if isinstance(files, str | Path) else files, top, min_score)
@@ -253,10 +255,11 @@ def needing(extra: str) -> Iterator[None]:
     Raises:
         MissingExtraError: a package is not installed.
 
-    >>> with needing("train"):
-    ...     import no_such_package
-    Traceback (most recent call last):
-    pixeldistill.errors.MissingExtraError: no_such_package is not installed: pip install 'pixeldistill[train]'
+    Examples:
+        >>> with needing("train"):
+        ...     import no_such_package
+        Traceback (most recent call last):
+        pixeldistill.errors.MissingExtraError: no_such_package is not installed: pip install 'pixeldistill[train]'
     """
     try:
         yield

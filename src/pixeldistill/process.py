@@ -18,7 +18,7 @@ def tune_process() -> None:
 
     OpenMP's threads spin for long while they wait, so that two trainings on one machine hold up each other, and a training its
     own loader; if they sleep at once, each of a small network's many operations must wake them. What the settings are worth
-    is measured in `docs/performance.md`.
+    is measured in `docs/benchmarks/process.md`.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ.setdefault("GOMP_SPINCOUNT", SPINS)

@@ -19,9 +19,10 @@ def attention_transfer(student_map: Tensor, teacher_map: Tensor) -> Tensor:
     Source:
         Zagoruyko and Komodakis, Paying More Attention to Attention, ICLR 2017; pooling as in Pixel Distillation's code.
 
-    >>> import torch
-    >>> attention_transfer(torch.ones(1, 2, 4, 4), torch.ones(1, 5, 8, 8)).item()
-    0.0
+    Examples:
+        >>> import torch
+        >>> attention_transfer(torch.ones(1, 2, 4, 4), torch.ones(1, 5, 8, 8)).item()
+        0.0
     """
     student_map, teacher_map = same_size(student_map, teacher_map)
     return F.mse_loss(_attention(student_map), _attention(teacher_map))

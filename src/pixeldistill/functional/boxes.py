@@ -29,9 +29,10 @@ def encode_boxes(boxes: Tensor, anchors: Tensor) -> Tensor:
 def decode_boxes(deltas: Tensor, anchors: Tensor) -> Tensor:
     """Undo `encode_boxes`; growth is held to `MAX_GROWTH`.
 
-    >>> anchors, boxes = torch.tensor([[0.0, 0, 8, 8]]), torch.tensor([[1.0, 2, 5, 4]])
-    >>> decode_boxes(encode_boxes(boxes, anchors), anchors)
-    tensor([[1., 2., 5., 4.]])
+    Examples:
+        >>> anchors, boxes = torch.tensor([[0.0, 0, 8, 8]]), torch.tensor([[1.0, 2, 5, 4]])
+        >>> decode_boxes(encode_boxes(boxes, anchors), anchors)
+        tensor([[1., 2., 5., 4.]])
     """
     extent = anchors[..., 2:] - anchors[..., :2]
     centre = deltas[..., :2] * extent + _centre(anchors)
@@ -56,9 +57,10 @@ def encode_sides(boxes: Tensor, points: Tensor) -> Tensor:
 def decode_sides(sides: Tensor, points: Tensor) -> Tensor:
     """Undo `encode_sides`.
 
-    >>> points, boxes = torch.tensor([[0.0, 0, 8, 8]]), torch.tensor([[1.0, 2, 6, 12]])
-    >>> decode_sides(encode_sides(boxes, points), points)
-    tensor([[ 1.,  2.,  6., 12.]])
+    Examples:
+        >>> points, boxes = torch.tensor([[0.0, 0, 8, 8]]), torch.tensor([[1.0, 2, 6, 12]])
+        >>> decode_sides(encode_sides(boxes, points), points)
+        tensor([[ 1.,  2.,  6., 12.]])
     """
     centre, stride = _centre(points), points[..., 2:] - points[..., :2]
     return torch.cat([centre - sides[..., :2] * stride, centre + sides[..., 2:] * stride], dim=-1)

@@ -23,10 +23,11 @@ def inter_channel_correlation(student_map: Tensor, teacher_map: Tensor) -> Tenso
     Source:
         Liu et al., Exploring Inter-Channel Correlation for Diversity-preserved Knowledge Distillation, ICCV 2021 (ICKD-C).
 
-    >>> import torch
-    >>> maps = torch.randn(2, 3, 4, 4)
-    >>> inter_channel_correlation(maps, 2 * maps).item() < 1e-10
-    True
+    Examples:
+        >>> import torch
+        >>> maps = torch.randn(2, 3, 4, 4)
+        >>> inter_channel_correlation(maps, 2 * maps).item() < 1e-10
+        True
     """
     if student_map.shape[1] != teacher_map.shape[1]:
         raise ShapeError(f"maps of {student_map.shape[1]} and {teacher_map.shape[1]} channels: project the student's first")

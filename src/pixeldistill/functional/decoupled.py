@@ -31,10 +31,11 @@ def decoupled_kd(
         Zhao et al., Decoupled Knowledge Distillation, CVPR 2022. Computed from logarithms throughout, so that a teacher that
         is sure of itself gives no infinite loss (ours).
 
-    >>> import torch
-    >>> logits = torch.tensor([[2.0, 0.0, 1.0]])
-    >>> decoupled_kd(logits, logits, torch.tensor([0])).item()
-    0.0
+    Examples:
+        >>> import torch
+        >>> logits = torch.tensor([[2.0, 0.0, 1.0]])
+        >>> decoupled_kd(logits, logits, torch.tensor([0])).item()
+        0.0
     """
     student, teacher = (_decouple(logits / temperature, target) for logits in (student_logits, teacher_logits))
     target_class, others = (F.kl_div(s, t, reduction="batchmean", log_target=True) for s, t in zip(student, teacher, strict=True))

@@ -27,10 +27,11 @@ def exit_loss(
         Hao et al., One-for-All: Bridge the Gap Between Heterogeneous Architectures in Knowledge Distillation, NeurIPS 2023.
         With ε = 1 this is plain cross-entropy with the teacher.
 
-    >>> import torch
-    >>> sure = torch.tensor([[50.0, 0.0]])
-    >>> round(exit_loss(sure, sure, torch.tensor([0])).item(), 6)
-    0.0
+    Examples:
+        >>> import torch
+        >>> sure = torch.tensor([[50.0, 0.0]])
+        >>> round(exit_loss(sure, sure, torch.tensor([0])).item(), 6)
+        0.0
     """
     labels = target if target.ndim > 1 else F.one_hot(target, student_logits.shape[1])
     teacher = (teacher_logits / temperature).softmax(dim=1)

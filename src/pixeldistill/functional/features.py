@@ -23,9 +23,10 @@ def upsampled_mse(student_map: Tensor, teacher_map: Tensor) -> Tensor:
     Source:
         L_up of the input-compression stage in Pixel Distillation's code: bilinear, align_corners=True.
 
-    >>> import torch
-    >>> upsampled_mse(torch.ones(1, 2, 2, 2), torch.ones(1, 2, 8, 8)).item()
-    0.0
+    Examples:
+        >>> import torch
+        >>> upsampled_mse(torch.ones(1, 2, 2, 2), torch.ones(1, 2, 8, 8)).item()
+        0.0
     """
     _check_channels(student_map, teacher_map, "use a `hint`, which projects, or give both the same architecture")
     upsampled = F.interpolate(student_map, teacher_map.shape[2:], mode="bilinear", align_corners=True)
@@ -48,9 +49,10 @@ def hint(student_map: Tensor, teacher_map: Tensor) -> Tensor:
     Source:
         Romero et al., FitNets, ICLR 2015.
 
-    >>> import torch
-    >>> hint(torch.ones(1, 2, 4, 4), torch.ones(1, 2, 8, 8)).item()
-    0.0
+    Examples:
+        >>> import torch
+        >>> hint(torch.ones(1, 2, 4, 4), torch.ones(1, 2, 8, 8)).item()
+        0.0
     """
     _check_channels(student_map, teacher_map, "project the student's first")
     return F.mse_loss(*same_size(student_map, teacher_map))

@@ -21,8 +21,9 @@ def confidence(teacher_logits: Tensor, threshold: float = CONFIDENT) -> Tensor:
         teacher_logits: (..., A, classes), of independent classes (sigmoid).
         threshold: as a probability.
 
-    >>> confidence(torch.tensor([[0.0, -9.0], [-9.0, -9.0]]))
-    tensor([0.5000, 0.0000])
+    Examples:
+        >>> confidence(torch.tensor([[0.0, -9.0], [-9.0, -9.0]]))
+        tensor([0.5000, 0.0000])
     """
     likely = teacher_logits.sigmoid().amax(dim=-1)
     return torch.where(likely >= threshold, likely, 0.0)
@@ -51,8 +52,9 @@ def class_map_kd(student_logits: Tensor, teacher_logits: Tensor, *, temperature:
         METHOD's reading of Pixel Distillation for sigmoid heads (binary KL with the same T); weight and normaliser are ours, the
         weight after the quality focal loss (Li et al., Generalized Focal Loss, NeurIPS 2020).
 
-    >>> class_map_kd(torch.zeros(1, 2, 3), torch.zeros(1, 2, 3)).item()
-    0.0
+    Examples:
+        >>> class_map_kd(torch.zeros(1, 2, 3), torch.zeros(1, 2, 3)).item()
+        0.0
     """
     weight = (teacher_logits.sigmoid() - student_logits.detach().sigmoid()).square()
     teacher, student = teacher_logits / temperature, student_logits / temperature
@@ -121,9 +123,10 @@ def align_statistics(student_map: Tensor, teacher_map: Tensor) -> Tensor:
     Source:
         As in the code of CrossKD (Wang et al., CVPR 2024), where a student's features go on in the teacher's head.
 
-    >>> maps = torch.randn(2, 3, 4, 4)
-    >>> torch.allclose(align_statistics(5 * maps + 1, maps), maps, atol=1e-4)
-    True
+    Examples:
+        >>> maps = torch.randn(2, 3, 4, 4)
+        >>> torch.allclose(align_statistics(5 * maps + 1, maps), maps, atol=1e-4)
+        True
     """
     dims = (0, 2, 3)
     mean, deviation = teacher_map.mean(dims, keepdim=True), teacher_map.std(dims, keepdim=True)
@@ -183,9 +186,10 @@ def pearson(student_map: Tensor, teacher_map: Tensor) -> Tensor:
         Cao et al., PKD: General Distillation Framework for Object Detectors via Pearson Correlation Coefficient, NeurIPS 2022;
         deviations as in its code (of a sample, 1e-6 added).
 
-    >>> maps = torch.randn(2, 3, 4, 4)
-    >>> pearson(maps, 5 * maps + 1).item() < 1e-6
-    True
+    Examples:
+        >>> maps = torch.randn(2, 3, 4, 4)
+        >>> pearson(maps, 5 * maps + 1).item() < 1e-6
+        True
     """
     return F.mse_loss(_standardised(student_map), _standardised(teacher_map)) / 2
 

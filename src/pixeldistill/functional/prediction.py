@@ -25,10 +25,11 @@ def prediction_kd(
     Source:
         Hinton et al., arXiv 1503.02531; as L_PKD of Pixel Distillation (TPAMI 2024), Eq. 3.
 
-    >>> import torch
-    >>> same = torch.tensor([[2.0, 0.0]])
-    >>> prediction_kd(same, same, torch.tensor([0]), alpha=1.0).item()
-    0.0
+    Examples:
+        >>> import torch
+        >>> same = torch.tensor([[2.0, 0.0]])
+        >>> prediction_kd(same, same, torch.tensor([0]), alpha=1.0).item()
+        0.0
     """
     label_loss = F.cross_entropy(student_logits, target)
     student = F.log_softmax(student_logits / temperature, dim=1)

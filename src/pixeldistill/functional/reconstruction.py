@@ -13,9 +13,10 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 def normalise(image: Tensor, mean: tuple[float, ...] = IMAGENET_MEAN, std: tuple[float, ...] = IMAGENET_STD) -> Tensor:
     """Normalise an image (N, 3, H, W) in [0, 1] channel by channel; ImageNet's statistics by default.
 
-    >>> import torch
-    >>> normalise(torch.full((1, 3, 1, 1), 0.5), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)).abs().max().item()
-    0.0
+    Examples:
+        >>> import torch
+        >>> normalise(torch.full((1, 3, 1, 1), 0.5), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)).abs().max().item()
+        0.0
     """
     if image.is_contiguous(memory_format=torch.channels_last) and not image.is_contiguous():
         # Three channels side by side are too short a row for a CPU: whole rows take a quarter of the time.

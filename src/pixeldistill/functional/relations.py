@@ -24,10 +24,11 @@ def relational_kd(
     Source:
         Huang et al., Knowledge Distillation from A Stronger Teacher, NeurIPS 2022.
 
-    >>> import torch
-    >>> logits = torch.randn(4, 3)
-    >>> bool(relational_kd(logits, logits).abs() < 1e-5)
-    True
+    Examples:
+        >>> import torch
+        >>> logits = torch.randn(4, 3)
+        >>> bool(relational_kd(logits, logits).abs() < 1e-5)
+        True
     """
     student, teacher = ((logits / temperature).softmax(dim=1) for logits in (student_logits, teacher_logits))
     between, within = (1 - _correlation(student, teacher, dim) for dim in (1, 0))

@@ -21,10 +21,11 @@ def similarity_preserving(student_map: Tensor, teacher_map: Tensor) -> Tensor:
     Source:
         Tung and Mori, Similarity-Preserving Knowledge Distillation, ICCV 2019.
 
-    >>> import torch
-    >>> maps = torch.randn(4, 2, 3, 3)
-    >>> similarity_preserving(maps, 2 * maps).item() < 1e-12
-    True
+    Examples:
+        >>> import torch
+        >>> maps = torch.randn(4, 2, 3, 3)
+        >>> similarity_preserving(maps, 2 * maps).item() < 1e-12
+        True
     """
     return F.mse_loss(_similarity(student_map), _similarity(teacher_map))
 

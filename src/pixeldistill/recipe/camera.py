@@ -14,7 +14,7 @@ class Camera(Strict):
 
     kernel: Literal["bilinear", "bicubic"] = Field("bilinear", description="of the resizing, always antialiased")
     crop: float = Field(0.875, ge=0.05, le=1, description="test time: side of the centre crop / shorter side (224 / 256)")
-    colour: Literal["rgb", "grey"] = "rgb"
+    colour: Literal["rgb", "grey"] = Field("rgb", description="grey: the sensor sees no colour")
     noise: float = Field(0, ge=0, le=64, description="of the sensor, Gaussian: standard deviation in levels of 8 bits")
     codec: Literal["raw", "png", "jpeg", "webp"] = Field("raw", description="how an image is sent; raw and png lose nothing")
     quality: int | None = Field(None, ge=1, le=100, description=f"of jpeg and webp; by default {QUALITY}")

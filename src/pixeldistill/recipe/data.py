@@ -20,29 +20,31 @@ def _known_format(name: object) -> object:
 class Data(Strict):
     """Where the images and labels are. `root` is relative to the folder the command runs in."""
 
-    format: Annotated[str, BeforeValidator(_known_format)]
-    root: UserPath | None = Field(None, description="folder of the data; the demo needs none")
+    format: Annotated[str, BeforeValidator(_known_format)] = Field(
+        description="how images and labels lie on disk: see Data formats"
+    )
+    root: UserPath | None = Field(None, description="folder of the data, relative to where the command runs; the demo needs none")
     train: str | None = Field(
         None,
         description="list: file of `path, label` lines, coco: annotations (JSON), relative to root; voc: an image set's name",
     )
-    val: str | None = None
-    test: str | None = None
+    val: str | None = Field(None, description="likewise; by default cut from train")
+    test: str | None = Field(None, description="likewise; by default cut from a data set that is one pool")
     images: UserPath | None = Field(None, description="coco: folder of the images, relative to root; by default it is looked for")
     label_column: Count = Field(1, description="list format: which column (counted from 0) holds the label")
     val_fraction: Fraction = Field(0.1, description="cut from train, by split_seed, where the data has no val")
     test_fraction: Fraction = Field(0.2, description="cut likewise, where one pool of images has no splits at all")
-    split_seed: Seed = 0
+    split_seed: Seed = Field(0, description="of what is cut from train")
     limit: PositiveInt | None = Field(None, description="at most this many images a split, for a trial run")
-    on_bad_image: Literal["error", "skip"] = "error"
+    on_bad_image: Literal["error", "skip"] = Field("error", description="an image that cannot be read: stop, or leave it out")
     decode: Literal["reduced", "full"] = Field(
-        "reduced", description="JPEG views: decoded no larger than the crop needs, or whole"
+        "reduced", description="JPEG files: decode no larger than the crop needs, or whole"
     )
     bits: int | None = Field(
         None, ge=8, le=16, description="of 16-bit images: how many the sensor has; by default as their largest value says"
     )
     image_cache: ImageSize | None = Field(
-        None, description="keep the training images decoded, their shorter side at so many pixels"
+        None, description="keep the training images decoded on disk, their shorter side at so many pixels"
     )
     image_cache_folder: UserPath | None = Field(None, description="where; by default <run>/image_cache")
 
@@ -74,10 +76,10 @@ class Augmentation(Strict):
     ratio: tuple[float, float] = Field((0.75, 4 / 3), description="width / height of the crop")
     flip: float = Field(0.5, ge=0, le=1, description="probability of a horizontal flip")
     visible: float | None = Field(
-        None, ge=0, le=1, description="share of its area that a box must show to count; by default 0.25"
+        None, ge=0, le=1, description="detection: share of its area that a box must show to count; by default 0.25"
     )
     mixup: float = Field(0, ge=0, description="α of the Beta distribution of mixed pairs of views; 0 mixes nothing")
-    seed: Seed = 0
+    seed: Seed = Field(0, description="of crops and flips; the same for all networks and seeds")
 
     @model_validator(mode="after")
     def _ordered(self) -> "Augmentation":

@@ -18,6 +18,7 @@ from pixeldistill.recipe.base import Strict
 
 Maps = Literal["all", "last"] | Annotated[tuple[int, ...], Field(min_length=1)]
 BOTH = ("classification", "detection")
+MAPS = "all (but the stem's), last, or the numbers of the student's maps as `show` lists them, counted from 0"
 
 
 class Loss(Strict):
@@ -44,9 +45,9 @@ class Loss(Strict):
 
     if TYPE_CHECKING:
         kind: str
-    weight: float = Field(1.0, ge=0)
-    warmup_epochs: float = Field(0, ge=0)
-    cooldown_epochs: float = Field(0, ge=0)
+    weight: float = Field(1.0, ge=0, description="factor of the loss")
+    warmup_epochs: float = Field(0, ge=0, description="first epochs, over which the weight rises from 0")
+    cooldown_epochs: float = Field(0, ge=0, description="last epochs, over which the weight falls to 0")
 
     def stretched(self, times: float) -> Self:
         """Return the same loss for a schedule that many times as long: it rises and falls in the same share of it."""
@@ -89,8 +90,8 @@ class PKDTerm(Loss):
     trains_prediction: ClassVar = ("classification",)
 
     kind: Literal["pkd"]
-    temperature: float = Field(4.0, gt=0)
-    alpha: float = Field(0.9, ge=0, le=1)
+    temperature: float = Field(4.0, gt=0, description="T, by which both networks' logits are divided")
+    alpha: float = Field(0.9, ge=0, le=1, description="share of the teacher; the labels have the rest (of a detector: a factor)")
 
 
 class DKDTerm(Loss):
@@ -103,9 +104,9 @@ class DKDTerm(Loss):
     published_warmup: ClassVar = Fraction(1, 6)
 
     kind: Literal["dkd"]
-    temperature: float = Field(4.0, gt=0)
-    alpha: float = Field(1.0, ge=0)
-    beta: float = Field(2.0, ge=0)
+    temperature: float = Field(4.0, gt=0, description="T, by which both networks' logits are divided")
+    alpha: float = Field(1.0, ge=0, description="weight of the true class against all others")
+    beta: float = Field(2.0, ge=0, description="weight of the other classes among themselves")
 
 
 class DISTTerm(Loss):
@@ -116,9 +117,9 @@ class DISTTerm(Loss):
     published: ClassVar = {"classification": {"beta": 2, "gamma": 2}}  # as in its paper: 1, 2, 2
 
     kind: Literal["dist"]
-    temperature: float = Field(1.0, gt=0)
-    beta: float = Field(1.0, ge=0)
-    gamma: float = Field(1.0, ge=0)
+    temperature: float = Field(1.0, gt=0, description="by which both networks' logits are divided")
+    beta: float = Field(1.0, ge=0, description="weight of the correlation over an image's classes")
+    gamma: float = Field(1.0, ge=0, description="weight of the correlation over a class's images")
 
 
 class ExitsTerm(Loss):
@@ -128,9 +129,9 @@ class ExitsTerm(Loss):
     published: ClassVar = {"classification": {}}  # the weights of OFA's code: 1, 1, 1
 
     kind: Literal["exits"]
-    maps: Maps = "all"
-    temperature: float = Field(1.0, gt=0)
-    exponent: float = Field(1.5, ge=1)
+    maps: Maps = Field("all", description=MAPS)
+    temperature: float = Field(1.0, gt=0, description="by which both networks' logits are divided")
+    exponent: float = Field(1.5, ge=1, description="how much the true class is favoured")
 
 
 class ISRDTerm(Loss):
@@ -140,7 +141,7 @@ class ISRDTerm(Loss):
     needs_teacher_view: ClassVar = True
 
     kind: Literal["isrd"]
-    fit: Literal["resize", "crop"] = "resize"
+    fit: Literal["resize", "crop"] = Field("resize", description="how the rebuilt image is brought to the large image's size")
 
 
 class ATTerm(Loss):
@@ -150,7 +151,7 @@ class ATTerm(Loss):
     published: ClassVar = {"classification": {"weight": 1000}}  # as in Pixel Distillation's comparison
 
     kind: Literal["at"]
-    maps: Maps = "all"
+    maps: Maps = Field("all", description=MAPS)
 
 
 class SPTerm(Loss):
@@ -160,7 +161,7 @@ class SPTerm(Loss):
     published: ClassVar = {"classification": {"weight": 3000}}  # as in Pixel Distillation's comparison
 
     kind: Literal["sp"]
-    maps: Maps = "last"
+    maps: Maps = Field("last", description=MAPS)
 
 
 class ICKDTerm(Loss):
@@ -170,7 +171,7 @@ class ICKDTerm(Loss):
     published: ClassVar = {"classification": {"weight": 2.5}}  # as in Pixel Distillation's comparison
 
     kind: Literal["ickd"]
-    maps: Maps = "last"
+    maps: Maps = Field("last", description=MAPS)
 
 
 class HintTerm(Loss):
@@ -179,7 +180,7 @@ class HintTerm(Loss):
     computed_by: ClassVar = _both("maps:Hint")
 
     kind: Literal["hint"]
-    maps: Maps = "last"
+    maps: Maps = Field("last", description=MAPS)
 
 
 class UpsampledTerm(Loss):
@@ -188,7 +189,7 @@ class UpsampledTerm(Loss):
     computed_by: ClassVar = _both("maps:Upsampled")
 
     kind: Literal["upsampled"]
-    maps: Maps = "last"
+    maps: Maps = Field("last", description=MAPS)
 
 
 class BoxesTerm(Loss):

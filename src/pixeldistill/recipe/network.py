@@ -25,7 +25,7 @@ class Network(Strict):
     """A network, the side of the square image it reads, and where its weights come from."""
 
     network: Architecture = Field(description="a timm name, or torchvision/shufflenet_v2_x1_0")
-    image_size: ImageSize = Field(description="pixels; of a detector's images the shorter side")
+    image_size: ImageSize = Field(description="side of its square images in pixels; of a detector's images the shorter side")
     weights: Origin = Field("pretrained", description="none | pretrained | a weights file | a run folder")
     patch_size: Patch | None = Field(None, description="patch size of a ViT")
     options: dict[str, Any] = Field(default_factory=dict, description="passed on to timm.create_model")
@@ -38,7 +38,7 @@ class Network(Strict):
     )
     detector: DetectorSettings | None = Field(None, description="detection: what differs from the recipe's `detector`")
     camera: Camera | None = Field(
-        None, description="the camera that feeds it: by default the recipe's, or only its optics where it teaches others"
+        None, description="the camera that feeds it; by default the recipe's, of a teacher without noise and codec"
     )
 
     @property
@@ -92,7 +92,7 @@ class Network(Strict):
 class Student(Network):
     """The small network; `name` tells two of the same network and side apart."""
 
-    name: str | None = Field(None, pattern=r"^[\w.-]+$")
+    name: str | None = Field(None, pattern=r"^[\w.-]+$", description="tells students apart; by default network and image size")
 
     @property
     def label(self) -> str:
@@ -103,7 +103,7 @@ class Student(Network):
 class Teacher(Network):
     """The large network. With a schedule it is trained first; without, its weights must know the classes already."""
 
-    schedule: Schedule | None = None
+    schedule: Schedule | None = Field(None, description="how it is trained first; without it, `weights` must know the classes")
 
 
 class Assistant(Strict):
@@ -114,8 +114,8 @@ class Assistant(Strict):
     weights: Origin | None = Field(
         None, description="what it starts from, by default pretrained, or none as its student; without a schedule, a trained one"
     )
-    patch_size: Patch | None = None
-    options: dict[str, Any] = Field(default_factory=dict)
+    patch_size: Patch | None = Field(None, description="patch size of a ViT, by default its student's")
+    options: dict[str, Any] = Field(default_factory=dict, description="passed on to timm.create_model; by default its student's")
     terms: tuple[Term, ...] | None = Field(None, min_length=1, description="by default PKD and a feature loss")
     schedule: Schedule | None = Field(None, description="by default the recipe's")
     detector: DetectorSettings | None = Field(None, description="detection: by default the levels of teacher and student")

@@ -32,32 +32,42 @@ def _known_task(name: object) -> object:
 
 
 class Recipe(Strict):
-    """What the user asks for; `expand.expand` returns the stages that it stands for."""
+    """Everything that is asked for: data, networks, losses, schedules. `expand.expand` returns the stages that it stands for."""
 
-    task: Annotated[str, BeforeValidator(_known_task)] = "classification"
-    data: Data
+    task: Annotated[str, BeforeValidator(_known_task)] = Field("classification", description="classification or detection")
+    data: Data = Field(description="the images and their labels")
     detector: DetectorSettings | None = Field(None, description="detection: pyramid and head of all networks")
-    teacher: Teacher | None = None
-    student: Student | None = None
-    students: tuple[Student, ...] = Field((), description="several, instead of `student`")
-    method: Literal["ts", "tas"] = "ts"
-    assistant: Assistant | None = Field(None, description="of method tas")
-    stages: tuple[StageEntry, ...] = Field((), description="any chain, instead of teacher, student, method, terms and controls")
-    terms: tuple[Term, ...] | None = Field(None, min_length=1, description="of the last stage; by default those of its method")
-    controls: tuple[Literal["supervised", "pkd"], ...] = Field(
-        (), description="the same student and schedule: without a teacher, and by plain PKD"
+    teacher: Teacher | None = Field(
+        None, description="the large network on large images; without it the student learns from labels"
     )
-    compare: Methods | None = Field(None, description="methods, instead of one method and its controls")
+    student: Student | None = Field(None, description="the small network on small images; without it the teacher is trained")
+    students: tuple[Student, ...] = Field((), description="several students instead of one `student`")
+    method: Literal["ts", "tas"] = Field("ts", description="ts: teacher → student; tas: teacher → assistant → student")
+    assistant: Assistant | None = Field(None, description="the network between teacher and student, of method tas")
+    stages: tuple[StageEntry, ...] = Field(
+        (), description="any chain of trainings, instead of teacher, student, method, assistant, terms, controls, compare"
+    )
+    terms: tuple[Term, ...] | None = Field(
+        None, min_length=1, description="losses of the last stage; by default those of the method"
+    )
+    controls: tuple[Literal["supervised", "pkd"], ...] = Field(
+        (), description="also train the same student without a teacher, or by plain distillation"
+    )
+    compare: Methods | None = Field(None, description="methods to compare, instead of one method and its controls")
     candidates: Candidates | None = Field(None, description="students to choose from: for `plan` and `sweep`")
     budget: Budget = Field(default_factory=dict, description="the most that a candidate may cost, such as {bytes: 4kB}")
-    halving: Halving | None = Field(Halving(), description="of `sweep`; null trains all to the end")
-    schedule: Schedule
-    teacher_cache: TeacherCache | None = None
-    augmentation: Augmentation = Augmentation()
-    camera: Camera = Camera()
-    seeds: Seeds = Field((0,), min_length=1)
-    shuffle_seed: Seed | None = Field(None, description="one order of the images for all seeds, which then share a pass")
-    train_together: bool = Field(True, description="train what sees the same views side by side")
+    halving: Halving | None = Field(Halving(), description="how a sweep gives up candidates early; null trains all to the end")
+    schedule: Schedule = Field(description="how every network is trained that has no schedule of its own")
+    teacher_cache: TeacherCache | None = Field(
+        None, description="keep the teacher's outputs on disk instead of asking it at every step"
+    )
+    augmentation: Augmentation = Field(Augmentation(), description="the random view of every training image")
+    camera: Camera = Field(Camera(), description="the camera that the student will be deployed behind")
+    seeds: Seeds = Field((0,), min_length=1, description="of the students: initial weights, order of the images, dropout")
+    shuffle_seed: Seed | None = Field(
+        None, description="one order of the images for all seeds, which then train side by side; by default each has its own"
+    )
+    train_together: bool = Field(True, description="train side by side the networks that see the same views")
     loggers: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = Field(
         ("tensorboard",),
         description="where the figures of every epoch go, beside metrics.csv; wandb and mlflow need the extra of that name",

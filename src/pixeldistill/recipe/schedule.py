@@ -13,22 +13,24 @@ Seeds = Annotated[tuple[Seed, ...], AfterValidator(lambda seeds: tuple(sorted(se
 class Schedule(Strict):
     """How a network is trained. Defaults are the published ones (METHOD: SGD 0.9, 5e-4, batch 64)."""
 
-    epochs: Count
-    lr: float = Field(gt=0)
+    epochs: Count = Field(description="passes over the training images")
+    lr: float = Field(gt=0, description="largest learning rate")
     batch_size: Count = Field(64, description="images of one update, over all processes and accumulated pieces")
-    optimizer: Literal["sgd", "adamw"] = "sgd"
-    momentum: float = Field(0.9, ge=0, lt=1)
-    weight_decay: float = Field(5e-4, ge=0)
-    decay: Literal["cosine", "step", "constant"] = "cosine"
+    optimizer: Literal["sgd", "adamw"] = Field("sgd", description="sgd (with momentum) or adamw")
+    momentum: float = Field(0.9, ge=0, lt=1, description="sgd's")
+    weight_decay: float = Field(5e-4, ge=0, description="adamw leaves biases and norms out")
+    decay: Literal["cosine", "step", "constant"] = Field("cosine", description="how the learning rate falls")
     milestones: tuple[PositiveInt, ...] = Field((), description="step decay: epochs at which lr is multiplied by gamma")
-    gamma: float = Field(0.1, gt=0, le=1)
-    warmup_epochs: float = Field(0, ge=0)
-    label_smoothing: float = Field(0, ge=0, lt=1)
+    gamma: float = Field(0.1, gt=0, le=1, description="step decay: the factor at each milestone")
+    warmup_epochs: float = Field(0, ge=0, description="first epochs, over which the learning rate rises")
+    label_smoothing: float = Field(0, ge=0, lt=1, description="share of the labels' weight that is spread over all classes")
     clip_grad: float | None = Field(None, gt=0, description="largest norm of all gradients together")
     accumulate: Count = Field(1, description="pieces in which one batch is computed")
-    precision: Annotated[Literal["32", "bf16", "16"], BeforeValidator(str)] = "32"
-    channels_last: bool = True
-    compile: bool = False
+    precision: Annotated[Literal["32", "bf16", "16"], BeforeValidator(str)] = Field(
+        "32", description="32, or mixed precision with bf16 or (on GPUs) 16"
+    )
+    channels_last: bool = Field(True, description="memory layout; false is faster for plain ViTs")
+    compile: bool = Field(False, description="compile the student's forward pass by torch.compile")
 
     def check_images(self, images: int) -> None:
         """Raise RecipeError if a batch is larger than the training split."""

@@ -30,7 +30,7 @@ class Stage(Strict):
     teacher_cache: TeacherCache | None = None
     shuffle_seed: int | None = Field(None, description="of the order of the images; by default each seed has its own order")
     seeds: tuple[int, ...] = (0,)
-    match_compute_of: str | None = Field(None, description="the stage with whose cost the epochs are still to be settled")
+    match_compute_of: str | None = Field(None, description="the stage whose cost decides the epochs")
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -42,10 +42,10 @@ class Stage(Strict):
 class StageEntry(Strict):
     """One stage as a recipe writes it: `teacher` names an earlier stage, or is a network whose weights know the classes."""
 
-    name: str = Field(pattern=r"^[\w.-]+$")
-    student: Network
-    teacher: str | Network | None = None
-    terms: tuple[Term, ...] = Field(min_length=1)
+    name: str = Field(pattern=r"^[\w.-]+$", description="of its folder in the run")
+    student: Network = Field(description="the network that is trained; weights: '@name' starts from an earlier stage")
+    teacher: str | Network | None = Field(None, description="the name of an earlier stage, or a trained network")
+    terms: tuple[Term, ...] = Field(min_length=1, description="its losses")
     schedule: Schedule | None = Field(None, description="by default the recipe's")
     match_compute_of: str | None = Field(
         None, description="as many epochs as the training of that stage, and of its assistant, costs"
