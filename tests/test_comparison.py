@@ -2,11 +2,11 @@
 
 import pytest
 
-from pixeldistill.report.comparison import COLUMNS, Trained, rows, to_sheet
+from pixeldistill.report.comparison import COLUMNS, MethodScores, rows, to_sheet
 
 
 def trained(method, test, cost=2.0):
-    return Trained(method, 10, cost, {seed: 0.5 for seed in test}, test, test, single=method in ("pkd", "dkd", "at"))
+    return MethodScores(method, 10, cost, {seed: 0.5 for seed in test}, test, test, single=method in ("pkd", "dkd", "at"))
 
 
 def test_rows_by_hand():

@@ -56,7 +56,31 @@ def with_list(images, root):
     return root
 
 
-@pytest.mark.parametrize(("make", "format_"), [(None, "folder"), (voc, "voc"), (coco, "coco"), (with_list, "list")])
+def voc_by_split(images, root):
+    """Write VOC annotations as Roboflow exports them: images and XML side by side, in a folder for each split."""
+    flat = voc(images, root / "flat")
+    for number, path in enumerate(sorted((flat / "Annotations").glob("*.xml"))):
+        split = root / ("train", "train", "train", "valid", "test")[number % 5]
+        split.mkdir(exist_ok=True)
+        for file in (path, flat / "JPEGImages" / f"{path.stem}.png"):
+            shutil.move(file, split / file.name)
+    shutil.rmtree(flat)
+    return root
+
+
+def by_split(images, root):
+    """Put the classes' folders into a folder for each split, in capitals."""
+    for number, path in enumerate(sorted(images.glob("*/*.png"))):
+        folder = root / ("Train", "Train", "Train", "Valid", "TEST")[number % 5] / path.parent.name
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, folder)
+    return root
+
+
+MADE = [(None, "folder"), (by_split, "folder"), (voc, "voc"), (voc_by_split, "voc"), (coco, "coco"), (with_list, "list")]
+
+
+@pytest.mark.parametrize(("make", "format_"), MADE)
 def test_a_folder_becomes_a_recipe_that_trains(images, program, tmp_path, make, format_):
     folder = make(images, tmp_path / "photos") if make else images
     told = program("init", folder, *TINY)

@@ -218,7 +218,14 @@ def test_a_list_with_a_byte_order_mark_is_read_and_another_encoding_is_refused(t
         load_splits(data)
 
 
-@pytest.mark.parametrize("folders", [("train", "validation"), ("val", "test")])
+def test_two_folders_of_one_split_are_refused(tmp_path):
+    for folder in ("train", "val", "Valid"):
+        make_images(tmp_path / folder, {"a": 3, "b": 3})
+    with pytest.raises(DataError, match=r"Valid and .*val are both val: remove one"):
+        load_splits(Data(format="folder", root=tmp_path))
+
+
+@pytest.mark.parametrize("folders", [("train", "others"), ("val", "test")])
 def test_split_folders_with_other_names_are_refused(tmp_path, folders):
     for folder in folders:
         make_images(tmp_path / folder, {"a": 3, "b": 3})

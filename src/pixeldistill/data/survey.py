@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from pixeldistill.data.check import check_images
 from pixeldistill.data.describe import describe_data
-from pixeldistill.data.folders import find_images
-from pixeldistill.data.formats.base import SPLITS
+from pixeldistill.data.folders import class_folders, find_images
+from pixeldistill.data.formats.base import SPLIT_WORDS, SPLITS, split_folders
 from pixeldistill.data.images import read_size
 from pixeldistill.data.splits import Splits, load_splits
 from pixeldistill.display.text import in_words
@@ -21,7 +21,6 @@ from pixeldistill.storage.files import read_json
 _YOLO = ("data.yaml", "data.yml", "dataset.yaml")
 _YOLO_LISTS = ("classes.txt", "obj.names")
 _LISTS = (".csv", ".tsv")
-_SPLIT_WORDS = {"train": {"train", "training"}, "val": {"val", "valid", "validation", "dev"}, "test": {"test", "testing"}}
 MEASURED = 64  # images whose size is looked at
 MOST_FILES = 20  # JSON files that are looked at
 
@@ -98,6 +97,8 @@ def _with_boxes(root: Path) -> dict[str, Any] | None:
     if any(root.glob("[Aa]nnotations/*.xml")) or any(root.glob("*.xml")):
         sets = [split for split in SPLITS if (root / "ImageSets" / "Main" / f"{split}.txt").is_file()]
         return {"format": "voc", **({split: split for split in sets} if "train" in sets else {})}
+    if (train := split_folders(class_folders(root)).get("train")) and any(train.glob("*.xml")):
+        return {"format": "voc"}
     return {"format": "labelme"} if any("shapes" in lists for lists in documents.values()) else None
 
 
@@ -128,7 +129,7 @@ def _by_split(root: Path, files: Sequence[Path]) -> dict[str, str]:
     if len(files) == 1:
         return {"train": names[files[0]]}
     found: dict[str, str] = {}
-    for split, words in _SPLIT_WORDS.items():
+    for split, words in SPLIT_WORDS.items():
         alike = [names[path] for path in files if words & _words(path.stem)] or [
             names[path] for path in files if words & _words(path.parent.name) and path.parent != root
         ]

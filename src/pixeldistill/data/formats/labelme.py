@@ -5,8 +5,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from pixeldistill.data.folders import class_folders
 from pixeldistill.data.formats.annotations import LARGEST, LONGEST, AnnotatedImage, Object, check_name
-from pixeldistill.data.formats.base import SPLITS, ListedData
+from pixeldistill.data.formats.base import ListedData, split_folders
 from pixeldistill.display.text import in_words, shown
 from pixeldistill.errors import DataError
 from pixeldistill.recipe.data import Data
@@ -24,8 +25,7 @@ def read_labelme(data: Data) -> ListedData[AnnotatedImage]:
         DataError: no JSON file, or one that is not labelme's.
     """
     assert data.root is not None
-    folders = {split: data.root / split for split in SPLITS if (data.root / split).is_dir()}
-    folders = folders if "train" in folders else {"train": data.root}
+    folders = split_folders(class_folders(data.root)) or {"train": data.root}
     lost: Counter[str] = Counter()
     images: dict[str, list[AnnotatedImage]] = {}
     for split, folder in folders.items():

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from pixeldistill.data.folders import class_folders, describe_passed, find_images, merged, passed_notes
-from pixeldistill.data.formats.base import SPLITS, ListedData
+from pixeldistill.data.formats.base import SPLIT_WORDS, SPLITS, ListedData, split_folders
 from pixeldistill.data.formats.lists import read_list
 from pixeldistill.errors import DataError
 from pixeldistill.recipe.data import Data
@@ -21,19 +21,21 @@ Folders = tuple[Named, Counter[str]]
 
 
 def read_folder(data: Data) -> ListedData[Pair]:
-    """`root/train/<class>/...` with `val` and `test` beside it, or `root/<class>/...` as one pool."""
+    """`root/train/<class>/...` with `val` and `test` beside it (or `valid`, `Test`, …), or `root/<class>/...` as one pool."""
     assert data.root is not None
-    folders = {p.name for p in class_folders(data.root)}
-    if "train" not in folders:
-        if named := sorted(folders & {"val", "test", "valid", "validation", "training"}):
+    folders = class_folders(data.root)
+    splits = split_folders(folders)
+    words = set().union(*SPLIT_WORDS.values())
+    if not splits:
+        if named := [folder.name for folder in folders if folder.name.lower() in words]:
             raise DataError(f"data: {data.root} has a folder {named[0]!r} but no `train`: name the splits train, val and test")
         pool, passed = _classes(data.root)
         return ListedData({"train": pool}, passed_notes(passed), pool=True)
-    if unknown := sorted(folders - set(SPLITS)):
+    if unknown := [folder.name for folder in folders if folder not in splits.values()]:
         raise DataError(f"data: {data.root} has a folder {unknown[0]!r} beside `train`: name the splits train, val and test")
-    found = {name: _classes(data.root / name) for name in SPLITS if (data.root / name).is_dir()}
+    found = {split: _classes(folder) for split, folder in splits.items()}
     passed = merged(passed for _, passed in found.values())
-    return ListedData({name: images for name, (images, _) in found.items()}, passed_notes(passed), pool=len(found) == 1)
+    return ListedData({split: images for split, (images, _) in found.items()}, passed_notes(passed), pool=len(found) == 1)
 
 
 def _classes(root: Path) -> Folders:

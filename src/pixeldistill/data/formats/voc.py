@@ -2,13 +2,14 @@
 
 import math
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
-from pixeldistill.data.folders import EXTENSIONS
+from pixeldistill.data.folders import EXTENSIONS, class_folders
 from pixeldistill.data.formats.annotations import LARGEST, LONGEST, AnnotatedImage, Object, check_name
-from pixeldistill.data.formats.base import SPLITS, ListedData
+from pixeldistill.data.formats.base import SPLITS, ListedData, split_folders
 from pixeldistill.display.text import in_words, shown
 from pixeldistill.errors import DataError
 from pixeldistill.recipe.data import Data
@@ -24,13 +25,17 @@ _DIFFICULT = {"0": False, "1": True, "false": False, "true": True, "unspecified"
 def read_voc(data: Data) -> ListedData[AnnotatedImage]:
     """Read `ImageSets/Main/<split>.txt`, `Annotations/*.xml` and `JPEGImages/*`; classes are in alphabetical order.
 
-    Without image sets all annotations are one pool; XML and images may also lie side by side, as labelImg saves them.
+    Without image sets all annotations are one pool; XML and images may also lie side by side, as labelImg saves them, and in a
+    folder for each split (`train`, `valid`, …), as Roboflow exports them.
     `data.train`, `val` and `test` name other image sets; objects that are marked difficult count as crowds.
 
     Raises:
         DataError: a missing set, annotation or image, XML that says no box.
     """
     assert data.root is not None
+    splits = split_folders(class_folders(data.root))
+    if splits and not (data.root / SETS).is_dir() and _folder(data.root, "annotations") is None:
+        return _of_folders(splits)
     reader = _Reader(data.root)
     images: dict[str, list[AnnotatedImage]] = {}
     for split in SPLITS:
@@ -43,8 +48,19 @@ def read_voc(data: Data) -> ListedData[AnnotatedImage]:
     if pool:
         images["train"] = [reader.described(name) for name in reader.all_names()]
         notes.append(f"no image sets in {data.root / SETS}: all {len(images['train'])} annotations are one pool")
-    names = {o.name for described in images.values() for image in described for o in image.objects}
-    return ListedData(images, [*notes, *reader.notes()], sorted(names), pool)
+    return ListedData(images, [*notes, *reader.notes()], _classes(images), pool)
+
+
+def _of_folders(splits: Mapping[str, Path]) -> ListedData[AnnotatedImage]:
+    """Read a folder for each split, each with XML files and images of its own."""
+    readers = {split: _Reader(folder) for split, folder in splits.items()}
+    images = {split: [reader.described(name) for name in reader.all_names()] for split, reader in readers.items()}
+    notes = [note for reader in readers.values() for note in reader.notes()]
+    return ListedData(images, notes, _classes(images), pool=len(images) == 1)
+
+
+def _classes(images: Mapping[str, Sequence[AnnotatedImage]]) -> list[str]:
+    return sorted({o.name for described in images.values() for image in described for o in image.objects})
 
 
 def _names(path: Path, reader: "_Reader") -> list[str]:
