@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent / "src" / "pixeldistill"
 LAYERS = [  # a folder (or file) imports from those above it alone
     ["errors", "statistics", "machine", "process"],
+    ["extras"],
     ["failures", "display", "plugins"],
     ["storage"],
     ["recipe"],

@@ -6,7 +6,8 @@ from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pixeldistill.errors import MissingExtraError, RecipeError, nearest
+from pixeldistill.errors import RecipeError, nearest
+from pixeldistill.extras import missing_extra
 from pixeldistill.recipe.budget import parse_limit
 from pixeldistill.recipe.load import load_recipe, parse_recipe
 from pixeldistill.recipe.recipe import Recipe
@@ -264,10 +265,10 @@ def needing(extra: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        name = (error.name or "").partition(".")[0]
-        if name == "pixeldistill":
+        missing = missing_extra(error, extra)
+        if missing is None:
             raise
-        raise MissingExtraError(f"{name} is not installed: pip install 'pixeldistill[{extra}]'") from error
+        raise missing from error
 
 
 def _recipe(recipe: RecipeLike) -> Recipe:

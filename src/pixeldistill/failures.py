@@ -4,6 +4,7 @@ import errno
 import os
 
 from pixeldistill.errors import Interrupted, PixelDistillError, RunError
+from pixeldistill.extras import missing_extra
 
 TRACEBACK = "PIXELDISTILL_TRACEBACK"  # set in the environment, it shows where an error was raised
 
@@ -47,6 +48,8 @@ def in_one_line(error: Exception) -> PixelDistillError | None:
         told = RunError(LOST_WORKER)
     elif _is_lost_process(error):
         told = Interrupted(_LOST_PROCESS)
+    elif isinstance(error, ModuleNotFoundError):
+        told = missing_extra(error)
     elif isinstance(error, OSError):
         where = f" ({error.filename})" if error.filename else ""
         told = RunError(f"the system says {error.strerror or str(error) or type(error).__name__}{where}")

@@ -12,6 +12,7 @@ import onnx.parser
 import pytest
 import safetensors.torch
 import torch
+import yaml
 from onnxruntime.quantization import quantize_dynamic
 from PIL import Image
 
@@ -362,6 +363,33 @@ def test_predicting_needs_nothing_of_the_training_extra(classified, detected, im
     told = call("predict", classified[0], one)
     assert told.returncode == 2
     assert "pip install 'pixeldistill[train]'" in told.stderr
+
+
+WITHOUT = """
+import sys
+for name in ("onnx", "onnx_ir", "onnxscript", "faster_coco_eval", "jinja2", "ray", "pytorch_lightning"):
+    sys.modules[name] = None
+from pixeldistill.cli.app import app, run_command
+sys.exit(run_command(app))
+"""
+
+
+def test_each_command_names_the_extra_that_it_lacks(images, tmp_path):
+    """With the extra `train` alone a classifier is trained and measured; what needs more says what."""
+
+    def call(*args):
+        return subprocess.run(
+            [sys.executable, "-c", WITHOUT, *map(str, args)], capture_output=True, text=True, check=False, cwd=tmp_path
+        )
+
+    content = recipe_content(images, "run") | {"teacher": None}
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump({key: value for key, value in content.items() if value}))
+    told = call("train", "recipe.yaml", "--workers", 0)
+    assert told.returncode == 0, told.stderr
+    for command in ("export", "report"):
+        told = call(command, "run")
+        assert (told.returncode, told.stderr.count("\n")) == (2, 1), told.stderr
+        assert f"pip install 'pixeldistill[{command}]'" in told.stderr
 
 
 @pytest.mark.slow

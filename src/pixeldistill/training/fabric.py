@@ -7,13 +7,15 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.loggers.logger import Logger
+from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 from lightning_fabric.plugins import MixedPrecision
 from torch import Tensor, distributed
 
 from pixeldistill.errors import RecipeError, RunError
 from pixeldistill.process import keep_memory
 
-__all__ = ["Fabric", "make_fabric", "to_device"]
+__all__ = ["Fabric", "Logger", "TensorBoardLogger", "make_fabric", "to_device"]
 
 _MIXED: dict[str, Any] = {"bf16": "bf16-mixed", "16": "16-mixed"}
 

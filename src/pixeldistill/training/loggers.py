@@ -13,12 +13,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
-from lightning_fabric.loggers.logger import Logger
-from lightning_fabric.loggers.tensorboard import TensorBoardLogger
-
 from pixeldistill.errors import MissingExtraError
 from pixeldistill.storage.files import write_file
 from pixeldistill.storage.run_folder import MLFLOW_RUN
+from pixeldistill.training.fabric import Logger, TensorBoardLogger
 
 Row = Mapping[str, float]
 _NEEDED = {"wandb": "wandb", "mlflow": "mlflow"}  # the package that each needs beside Lightning; the extra has its name
