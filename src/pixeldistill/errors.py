@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 
 class PixelDistillError(Exception):
@@ -42,6 +43,26 @@ class MissingExtraError(PixelDistillError):
 
 class PluginError(PixelDistillError):
     """A part that another installed package adds, and that cannot be used."""
+
+
+class Failure(NamedTuple):
+    """Why a training failed, and what to do."""
+
+    what: str
+    fix: str = ""
+
+
+class Diverged(RunError):
+    """A loss that is no longer finite ends its own training, not those beside it."""
+
+    def __init__(self, what: str, fix: str) -> None:
+        super().__init__(f"{what}: {fix}")
+        self.failure = Failure(what, fix)
+
+
+def failure_of(error: RunError) -> Failure:
+    """Return why a training failed, and what to do where the error says so."""
+    return error.failure if isinstance(error, Diverged) else Failure(str(error))
 
 
 class GivenUp(RunError):

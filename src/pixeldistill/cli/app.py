@@ -256,7 +256,8 @@ def _load(path: Path, overrides: list[str] | None, quick: bool) -> "Recipe":
 def _run(recipe: "Recipe", *, supervised_only: bool, workers: int | None, accelerator: str) -> None:
     need_torch()
     from pixeldistill.data.splits import load_splits
-    from pixeldistill.report.summary import by_stage, to_markdown, to_rich
+    from pixeldistill.recipe.expand import student_pairs
+    from pixeldistill.report.summary import by_stage, gains, to_markdown, to_rich
     from pixeldistill.runs.execute import run_recipe
     from pixeldistill.runs.provenance import finished
     from pixeldistill.storage.files import write_file
@@ -269,8 +270,11 @@ def _run(recipe: "Recipe", *, supervised_only: bool, workers: int | None, accele
         results, failure = cast(list["TrainingResult"], error.results), error
     if first_process() and results:
         found = by_stage(finished(recipe))  # `train` leaves the lines of what `distill` has trained before
-        write_file(recipe.run / FIGURES, to_markdown(found, str(recipe.run)))
+        remarks = gains(found, student_pairs(recipe))
+        write_file(recipe.run / FIGURES, to_markdown(found, str(recipe.run), remarks))
         show_table(console, to_rich(found, str(recipe.run)))
+        for remark in remarks:
+            say(remark)
         for picture in (result.folder / RECONSTRUCTION for result in results):
             if picture.is_file():
                 say(f"picture: {picture}")

@@ -7,6 +7,8 @@ import shlex
 from collections.abc import Iterable
 from typing import Any
 
+from pixeldistill.errors import Failure
+
 
 def in_words(count: int, what: str) -> str:
     """Write a number of things.
@@ -101,14 +103,13 @@ def in_time(seconds: float) -> str:
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def reasons(failures: Iterable[str]) -> str:
-    """Write reasons of the form "what happened: what to do", saying only once what several of them end with.
+def reasons(failures: Iterable[Failure]) -> str:
+    """Write failures in one line; a fix that several share is written once.
 
-    >>> reasons(["a is nan: lower it", "b is inf: lower it", "c was not trained"])
+    >>> reasons([Failure("a is nan", "lower it"), Failure("b is inf", "lower it"), Failure("c was not trained")])
     'a is nan, b is inf: lower it; c was not trained'
     """
     found: dict[str, list[str]] = {}
     for failure in failures:
-        what, _, mend = failure.partition(": ")
-        found.setdefault(mend, []).append(what)
-    return "; ".join(", ".join(whats) + (f": {mend}" if mend else "") for mend, whats in found.items())
+        found.setdefault(failure.fix, []).append(failure.what)
+    return "; ".join(", ".join(whats) + (f": {fix}" if fix else "") for fix, whats in found.items())

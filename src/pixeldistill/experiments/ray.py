@@ -14,9 +14,10 @@ from pixeldistill.errors import PixelDistillError, RunError
 from pixeldistill.process import tune_process
 
 if TYPE_CHECKING:
+    from pixeldistill.errors import Failure
     from pixeldistill.runs.execute import PreparedRun
 
-Cluster = Callable[["PreparedRun", Sequence[str], int], dict[str, str]]
+Cluster = Callable[["PreparedRun", Sequence[str], int], dict[str, "Failure"]]
 
 
 def on_ray(address: str = "auto", tasks: int | None = None) -> Cluster:
@@ -48,7 +49,7 @@ def on_ray(address: str = "auto", tasks: int | None = None) -> Cluster:
     cores = cores_of([int(node.get("CPU", 1)) for node in nodes], count)
     share = ray.remote(num_cpus=cores, num_gpus=min(1.0, gpus / count), scheduling_strategy="SPREAD")(train_group)
 
-    def train(work: "PreparedRun", names: Sequence[str], until: int) -> dict[str, str]:
+    def train(work: "PreparedRun", names: Sequence[str], until: int) -> "dict[str, Failure]":
         if not names:
             return {}
         context = work.context
@@ -58,7 +59,7 @@ def on_ray(address: str = "auto", tasks: int | None = None) -> Cluster:
         context.say(f"{len(names)} networks in {len(groups)} tasks of {cores} cores on {len(nodes)} machines")
         futures = [share.remote(content, group, until, workers, context.accelerator, str(Path.cwd())) for group in groups]
         try:
-            found: list[dict[str, str]] = ray.get(futures)
+            found: list[dict[str, Failure]] = ray.get(futures)
         except ray.exceptions.RayTaskError as error:
             raise RunError(f"a task of the cluster failed: {error.cause}") from error
         except ray.exceptions.RayError as error:
@@ -84,7 +85,7 @@ def cores_of(machines: Sequence[int], tasks: int) -> int:
 
 def train_group(
     content: dict[str, Any], names: Sequence[str], until: int, workers: int, accelerator: str, folder: str
-) -> dict[str, str]:  # fmt: skip
+) -> "dict[str, Failure]":  # fmt: skip
     """Train some students of a recipe, in the process of a Ray task."""
     tune_process()
     os.chdir(folder)

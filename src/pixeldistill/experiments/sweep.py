@@ -15,9 +15,10 @@ from pixeldistill.data.splits import Splits
 from pixeldistill.display.metric_names import decisive
 from pixeldistill.display.tables import Tables
 from pixeldistill.display.text import in_words
-from pixeldistill.errors import RecipeError
+from pixeldistill.errors import Failure, RecipeError
 from pixeldistill.experiments.halving import lost_students, rungs
 from pixeldistill.experiments.ray import Cluster
+from pixeldistill.recipe.expand import DISTILLED, stage_name
 from pixeldistill.recipe.recipe import Recipe
 from pixeldistill.recipe.search import Halving
 from pixeldistill.report.frontier import Measured, draw_frontiers, front, to_csv, to_sheet
@@ -39,7 +40,7 @@ class Sweep:
     students: Sequence[Measured]
     front: Sequence[Measured]
     pictures: Sequence[Path]
-    failures: Sequence[str]
+    failures: Sequence[Failure]
 
 
 class StoppedStudent(NamedTuple):
@@ -85,8 +86,9 @@ def sweep(
         choice = choose_students(recipe, readable_splits(recipe.data, workers), console)
         tell(choice)
     choice = fabric.broadcast(choice)  # latency that each measured for itself would be another on each
-    costs = {f"distilled-{student.label}": cost for student, cost in choice.students}
     chosen = with_students(recipe, [student for student, _ in choice.students]).model_copy(update={"seeds": recipe.seeds[:1]})
+    labels = {stage_name(DISTILLED, student, chosen): student.label for student, _ in choice.students}
+    costs = dict(zip(labels, (cost for _, cost in choice.students), strict=True))
     axes = tuple(recipe.budget) or tuple(axis for axis in AXES if all(getattr(c, axis) is not None for c in costs.values()))
     figure = recipe.rules.headline
     work = prepare(chosen, workers=workers, accelerator=accelerator, console=console)
@@ -96,7 +98,7 @@ def sweep(
     fabric.barrier()  # the first process writes what all read
     done = {name: path for name, folder in work.context.folders.items() if name in costs and (path := folder / DONE).is_file()}
     folders = {name: str(folder.relative_to(recipe.run)) for name, folder in work.context.folders.items()}
-    measured = [_measured(name, cost, done.get(name), lost.get(name), folders[name]) for name, cost in costs.items()]
+    measured = [_measured(labels[name], cost, done.get(name), lost.get(name), folders[name]) for name, cost in costs.items()]
     pictures: list[Path] = []
     if fabric.is_global_zero:
         write_sheets(recipe.run / FRONTIER, Tables([to_sheet(measured, figure, axes)]))
@@ -112,7 +114,7 @@ def _train_students(
     axes: Sequence[str],
     figure: str,
     cluster: Cluster | None,
-) -> tuple[dict[str, StoppedStudent], dict[str, str]]:
+) -> tuple[dict[str, StoppedStudent], dict[str, Failure]]:
     """Train students from rung to rung; returns those that were given up, and why others failed."""
     context = work.context
     images, epochs = len(context.splits.val), context.recipe.schedule.epochs
@@ -124,7 +126,7 @@ def _train_students(
         return {name: read_column(log, f"val_{figure}")[:until] for name, log in logs.items() if log.is_file()}
 
     lost: dict[str, StoppedStudent] = {}
-    failures: dict[str, str] = {}
+    failures: dict[str, Failure] = {}
     going = sorted(costs, key=lambda name: -costs[name].macs)
     if cluster:
         fill_teacher_caches(work, going)  # once, and not in every task
@@ -143,7 +145,7 @@ def _train_students(
     return lost, failures | (cluster or _here)(work, going, epochs)
 
 
-def _here(work: PreparedRun, names: Sequence[str], until: int) -> dict[str, str]:
+def _here(work: PreparedRun, names: Sequence[str], until: int) -> dict[str, Failure]:
     """Train students in this process."""
     return failures_of(train(work, names, until))
 
@@ -167,8 +169,7 @@ def choose_students(recipe: Recipe, splits: Splits, console: Console) -> Selecti
     return select_students(costed, refused, dict(recipe.budget), NEAR)
 
 
-def _measured(name: str, cost: Costs, done: Path | None, lost: StoppedStudent | None, folder: str) -> Measured:
-    label = name.removeprefix("distilled-")
+def _measured(label: str, cost: Costs, done: Path | None, lost: StoppedStudent | None, folder: str) -> Measured:
     if done is None:
         return Measured(label, cost, lost.val if lost else None, None, lost.epoch if lost else None, folder)
     last = read_done(done)["last"]

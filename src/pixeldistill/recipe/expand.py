@@ -15,6 +15,8 @@ from pixeldistill.recipe.recipe import ASSISTANT, Recipe
 from pixeldistill.recipe.stage import Stage, StageEntry
 from pixeldistill.recipe.tasks.base import SUPERVISED
 
+SUPERVISED_STUDENT, DISTILLED = "supervised", "distilled"  # the methods of a recipe without `compare`
+
 
 def expand(recipe: Recipe) -> tuple[Stage, ...]:
     """Return the stages that a recipe stands for, in the order in which they are trained.
@@ -39,7 +41,7 @@ def _written(recipe: Recipe) -> tuple[StageEntry, ...]:
         return recipe.stages
     if recipe.teacher is None:
         return tuple(
-            StageEntry(name=_named("supervised", student, recipe), student=_network(student), terms=SUPERVISED)
+            StageEntry(name=stage_name(SUPERVISED_STUDENT, student, recipe), student=_network(student), terms=SUPERVISED)
             for student in recipe.all_students
         )
     network = teacher_of(recipe)
@@ -70,12 +72,12 @@ def _taught(recipe: Recipe, teacher: str | Network) -> Iterator[StageEntry]:
         for student in recipe.all_students:
             teachers = {"supervised": None, "ts": teacher, "tas": assistants.get(student.label)}
             yield StageEntry(
-                name=_named(name, student, recipe),
+                name=stage_name(name, student, recipe),
                 student=_prepared(student, method, recipe, assistants.get(student.label)),
                 teacher=teachers[method.chain],
                 terms=SUPERVISED if method.chain == "supervised" else method.terms or _last_terms(method, recipe),
                 schedule=recipe.schedule.lasting(method.epochs) if method.epochs else None,
-                match_compute_of=_named(method.match_compute_of, student, recipe) if method.match_compute_of else None,
+                match_compute_of=stage_name(method.match_compute_of, student, recipe) if method.match_compute_of else None,
                 seeds=method.seeds,
             )
 
@@ -105,7 +107,7 @@ def _methods(recipe: Recipe) -> dict[str, Method]:
         "pkd": Method(terms=_plain(recipe.terms or recipe.rules.default_terms[recipe.method])),
     }
     chosen = {name: method for name, method in controls.items() if name in recipe.controls}
-    return chosen | {"distilled": Method(chain=recipe.method)}
+    return chosen | {DISTILLED: Method(chain=recipe.method)}
 
 
 def _completed(entry: StageEntry, recipe: Recipe) -> StageEntry:
@@ -253,8 +255,19 @@ def _sources(entry: StageEntry) -> Iterator[str]:
         yield entry.teacher
 
 
-def _named(kind: str, student: Student, recipe: Recipe) -> str:
+def stage_name(kind: str, student: Student, recipe: Recipe) -> str:
+    """Return the name of the stage that trains a student by a method; several students of a recipe are told apart."""
     return f"{kind}-{student.label}" if recipe.students else kind
+
+
+def student_pairs(recipe: Recipe) -> list[tuple[str, str]]:
+    """Return for each student the stages that train it without a teacher and by the recipe's method; a comparison has none."""
+    if recipe.stages or recipe.compare:
+        return []
+    return [
+        (stage_name(SUPERVISED_STUDENT, student, recipe), stage_name(DISTILLED, student, recipe))
+        for student in recipe.all_students
+    ]
 
 
 def _network(student: Student) -> Network:

@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.table import Table
 
-from pixeldistill.display.metric_names import TITLES, headline
+from pixeldistill.display.metric_names import TITLES, decisive, headline
 from pixeldistill.display.tables import make_table
 from pixeldistill.statistics import interval
 
@@ -71,12 +71,44 @@ def to_rich(found: Mapping[str, Sequence[Figures]], title: str) -> Table:
     return make_table(title, shown, [[row[COLUMNS.index(column)] for column in shown] for row in rows(found)], caption)
 
 
-def to_markdown(found: Mapping[str, Sequence[Figures]], title: str = "") -> str:
+def to_markdown(found: Mapping[str, Sequence[Figures]], title: str = "", remarks: Sequence[str] = ()) -> str:
     """Make the table for docs."""
     lines = [f"{title}: {TITLES[_headline(found)]} in %, ± half of the 95 % interval over seeds\n"] if title else []
     names = columns(found)
     lines += ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
-    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows(found))]) + "\n"
+    lines += ["| " + " | ".join(row) + " |" for row in rows(found)]
+    return "\n".join([*lines, *(f"\n{remark}" for remark in remarks)]) + "\n"
+
+
+def gains(found: Mapping[str, Sequence[Figures]], pairs: Sequence[tuple[str, str]]) -> list[str]:
+    """Return in words what the smaller network and image cost each student, and how much of it distilling wins back.
+
+    The figures are those of the table: the last epoch, on test or else on val, their mean over seeds.
+
+    Args:
+        found: by stage.
+        pairs: the stages of a student without a teacher and of the same one distilled; those that are not there are left out.
+
+    >>> run = {name: [{"last": {"test": {"top1": v}, "val": {"top1": v}}}] for name, v in
+    ...        (("teacher", 0.80), ("supervised", 0.68), ("distilled", 0.74))}
+    >>> gains(run, [("supervised", "distilled")])
+    ['distilled: from teacher to student costs 12.0 points of top-1 on test (80.0 → 68.0); distilling wins back 6.0 (50 %)']
+    """
+    lines = []
+    for plain, taught in pairs:
+        if not {"teacher", plain, taught} <= found.keys():
+            continue
+        split = "test" if all("test" in found[stage][0]["last"] for stage in ("teacher", plain, taught)) else "val"
+        teacher, supervised, distilled = (100 * _mean(found[stage], split) for stage in ("teacher", plain, taught))
+        lost, won = teacher - supervised, distilled - supervised
+        what = f"{taught}: from teacher to student costs {lost:.1f} points of {TITLES[_headline(found)]} on {split}"
+        back = f"wins back {won:.1f} ({100 * won / lost:.0f} %)" if lost > 0 and won > 0 else f"changes it by {won:+.1f}"
+        lines.append(f"{what} ({teacher:.1f} → {supervised:.1f}); distilling {back}")
+    return lines
+
+
+def _mean(trainings: Sequence[Figures], split: str) -> float:
+    return sum(decisive(f["last"][split]) for f in trainings) / len(trainings)
 
 
 def _headline(found: Mapping[str, Sequence[Figures]]) -> str:

@@ -12,7 +12,7 @@ from pixeldistill.data.describe import describe_data
 from pixeldistill.data.loading import AHEAD, default_workers, shared_memory_notes
 from pixeldistill.data.splits import load_splits
 from pixeldistill.display.text import reasons
-from pixeldistill.errors import GivenUp, RecipeError, RunError
+from pixeldistill.errors import Failure, GivenUp, RecipeError, RunError, failure_of
 from pixeldistill.evaluation.evaluate import evaluate, predict
 from pixeldistill.networks.adapter import Adapter
 from pixeldistill.networks.weights.load import state_bytes
@@ -79,7 +79,7 @@ def run_recipe(
     with hold_run_folder(work, names):
         ended = train(work, names)
     results = [result for _, result in ended if isinstance(result, TrainingResult)]
-    if failures := [str(result) for _, result in ended if isinstance(result, RunError)]:
+    if failures := [failure_of(result) for _, result in ended if isinstance(result, RunError)]:
         raise GivenUp(reasons(failures), results)
     return results
 
@@ -167,9 +167,9 @@ def train(
     return sorted(ended, key=lambda pair: pair[0].order)
 
 
-def failures_of(ended: Sequence[tuple[Training, TrainingResult | RunError]]) -> dict[str, str]:
-    """Return the reasons of trainings that came to nothing, by their stages' names."""
-    return {training.stage.name: str(result) for training, result in ended if isinstance(result, RunError)}
+def failures_of(ended: Sequence[tuple[Training, TrainingResult | RunError]]) -> dict[str, Failure]:
+    """Return why trainings failed, by their stages' names."""
+    return {training.stage.name: failure_of(result) for training, result in ended if isinstance(result, RunError)}
 
 
 def fill_teacher_caches(work: PreparedRun, names: Collection[str]) -> None:

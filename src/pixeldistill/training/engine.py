@@ -14,14 +14,14 @@ from torch import nn
 
 from pixeldistill.data.sampler import steps_per_epoch
 from pixeldistill.display.text import in_words
-from pixeldistill.errors import Interrupted, PixelDistillError, RecipeError, RunError
+from pixeldistill.errors import Diverged, Interrupted, PixelDistillError, RecipeError, RunError
 from pixeldistill.failures import LOST_WORKER, is_lost_worker, is_out_of_memory
 from pixeldistill.recipe.schedule import Schedule
 from pixeldistill.training.checkpoint import State
 from pixeldistill.training.fabric import Fabric
 from pixeldistill.training.progress import Progress
 from pixeldistill.training.signals import stop_requests
-from pixeldistill.training.trainer import Diverged, Trainer, TrainingSpec, check_finite, ending_alone
+from pixeldistill.training.trainer import Trainer, TrainingSpec, check_finite, ending_alone
 from pixeldistill.types import Batch
 
 CHECKPOINT_SECONDS = 300.0  # at most this much work is done again after a kill

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pixeldistill.errors import RunError
+from pixeldistill.errors import Diverged, RunError
 from pixeldistill.recipe.schedule import Schedule
 from pixeldistill.storage.files import WatchedFolder, write_file
 from pixeldistill.storage.run_folder import BEST, CHECKPOINT, METRICS
@@ -191,10 +191,6 @@ class Trainer:
         return state
 
 
-class Diverged(RunError):
-    """A loss that is no longer finite: this job's end, not that of the jobs beside it."""
-
-
 @contextmanager
 def ending_alone(trainer: Trainer) -> Iterator[None]:
     """Let a job that diverges end alone. Several processes could not agree when: there the whole run ends."""
@@ -204,7 +200,7 @@ def ending_alone(trainer: Trainer) -> Iterator[None]:
         if trainer.fabric.world_size > 1:
             raise
         trainer.failure = error.with_traceback(None)  # which would keep all that the training held
-        trainer.progress.note(f"{trainer.spec.name}: given up: {str(error).partition(': ')[0]}")
+        trainer.progress.note(f"{trainer.spec.name}: given up: {error.failure.what}")
 
 
 def _seed(*numbers: int) -> None:
@@ -216,6 +212,7 @@ def check_finite(loss: Tensor, folder: Path) -> None:
     value = loss.item()
     if not math.isfinite(value):
         raise Diverged(
-            f"the loss of {folder} is {value}: lower schedule.lr, set schedule.clip_grad, or use precision 32 if it is another, "
-            "in another `run` or after removing that folder"
+            f"the loss of {folder} is {value}",
+            "lower schedule.lr, set schedule.clip_grad, or use precision 32 if it is another, in another `run` or after removing "
+            "that folder",
         )
