@@ -45,7 +45,7 @@ _LAZY = {name: "pixeldistill.api" for name in _API} | {
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401
-    """Import what takes its time when it is first asked for."""
+    """Import a function or class the first time that it is used, because the import is slow."""
     if name == "__version__":
         from importlib.metadata import version
 

@@ -1,4 +1,4 @@
-"""The functions that `import pixeldistill` offers: each does what the command of its name does, and returns what it found."""
+"""Functions that `import pixeldistill` offers. Each does the same as the command of its name, and returns the result."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -38,18 +38,18 @@ def distill(
     console: "Console | None" = None,
     **settings: Any,  # noqa: ANN401
 ) -> "list[TrainingResult]":
-    """Train a recipe's stages with all seeds; what is done already is skipped, what was begun goes on.
+    """Train all stages of a recipe with all seeds. Finished trainings are skipped, interrupted ones go on.
 
     Args:
         recipe: a recipe, its file, or its content.
-        supervised_only: leave out the stages that have a teacher, and those that start from one of them.
-        workers: loader processes; by default the cores but one, four at most.
+        supervised_only: leave out the stages with a teacher, and the stages that start from such a stage.
+        workers: number of loader processes. By default one less than the cores, at most four.
         accelerator: auto, cpu, cuda or mps.
         console: where progress is written.
-        settings: in place of a recipe: see `recipe.starter.starter`.
+        settings: instead of a recipe, see `recipe.starter.starter`.
 
     Returns:
-        What came of each training: its stage, seed, folder and figures.
+        One result for each training: its stage, seed, folder and figures.
 
     Raises:
         PixelDistillError: see `runs.execute.run_recipe`.
@@ -75,7 +75,7 @@ def distill(
 def compare(
     recipe: RecipeLike, *, workers: int | None = None, accelerator: str = "auto", console: "Console | None" = None
 ) -> "Comparison":
-    """Train the methods that a recipe compares, with all seeds, and tabulate them.
+    """Train the methods that a recipe compares, with all seeds, and put the results in a table.
 
     Args:
         recipe: a recipe, its file, or its content.
@@ -102,7 +102,7 @@ def compare(
 def sweep(
     recipe: RecipeLike, *, workers: int | None = None, accelerator: str = "auto", console: "Console | None" = None
 ) -> "Sweep":
-    """Train the candidates that a recipe's budget allows, give up early what is dominated, and find the front.
+    """Train the candidates that fit a recipe's budget, stop dominated ones early, and find the Pareto front.
 
     Args:
         recipe: a recipe with `candidates`, its file, or its content.
@@ -127,14 +127,14 @@ def sweep(
 
 
 def plan(costs: "Sequence[Costs] | str | Path", **budget: str | float) -> "Plan":
-    """Sort pairs of network and camera by what a deployment can pay. Needs no PyTorch.
+    """Sort pairs of network and camera by the costs that a deployment can afford. Needs no PyTorch.
 
     Args:
-        costs: of all pairs, or the file that `pixeldistill cost --out` has written.
-        budget: the most that each may cost, such as `bytes="4kB"` or `macs="50M"`.
+        costs: costs of all pairs, or the file that `pixeldistill cost --out` has written.
+        budget: the largest allowed value of each cost, such as `bytes="4kB"` or `macs="50M"`.
 
     Raises:
-        RecipeError: nothing fits, no such cost, or one that was not measured.
+        RecipeError: nothing fits, a cost has an unknown name, or a cost was not measured.
         DataError: the file holds no costs.
 
     Examples:
@@ -153,11 +153,11 @@ def plan(costs: "Sequence[Costs] | str | Path", **budget: str | float) -> "Plan"
 def evaluate(
     run: str | Path, recipe: RecipeLike | None = None, *, workers: int | None = None, accelerator: str = "auto"
 ) -> "Measured":
-    """Measure a run's last and best weights on val and test.
+    """Measure the last and best weights of a run on val and test.
 
     Args:
         run: a run folder, or a stage or seed folder in it.
-        recipe: whose data and camera are used; by default the run's own.
+        recipe: gives the data and the camera. By default the run's own recipe.
         workers: see `distill`.
         accelerator: see `distill`.
 
@@ -178,15 +178,15 @@ def evaluate(
 
 
 def export(run: str | Path, out: str | Path | None = None, **options: Any) -> "list[Exported]":  # noqa: ANN401
-    """Write a run's network as an ONNX file that takes 8-bit images of any size, checked against PyTorch.
+    """Export a run's network as an ONNX file that takes 8-bit images of any size, and check it against PyTorch.
 
     Args:
         run: a run folder, or a stage or seed folder in it.
-        out: the file; by default `model.onnx` in the training's folder.
-        options: `weights`, `images`, `int8`, `workers`, `force`: see `export.run.export_run`.
+        out: the file to write. By default `model.onnx` in the training's folder.
+        options: `weights`, `images`, `int8`, `workers`, `force`. See `export.run.export_run`.
 
     Raises:
-        PixelDistillError: see there.
+        PixelDistillError: see `export.run.export_run`.
 
     Examples:
         >>> export("runs/photos", int8=True)[1].path  # doctest: +SKIP
@@ -201,14 +201,14 @@ def export(run: str | Path, out: str | Path | None = None, **options: Any) -> "l
 
 
 def load_model(path: str | Path, weights: str = "last") -> "ImagePredictor":
-    """Open a trained network, ready to be asked. An exported file needs no PyTorch.
+    """Load a trained network, ready to predict. An exported file needs no PyTorch.
 
     Args:
         path: an exported file, or a run folder, or a stage or seed folder in it.
-        weights: of a run: "last" or "best".
+        weights: for a run, "last" or "best".
 
     Raises:
-        PixelDistillError: it is not there, or is none of ours.
+        PixelDistillError: the path does not exist, or pixeldistill did not write it.
 
     Examples:
         >>> load_model("none.onnx")
@@ -227,16 +227,16 @@ def load_model(path: str | Path, weights: str = "last") -> "ImagePredictor":
 def predict(
     model: "ImagePredictor | str | Path", files: Sequence[str | Path] | str | Path, *, top: int = 5, min_score: float = 0.3
 ) -> "list[Prediction]":
-    """Ask a network about images of any size: their classes, or the objects in them.
+    """Predict images of any size: their classes, or the objects in them.
 
     Args:
-        model: what `load_model` returns, or takes.
-        files: paths of images, and of folders of them.
-        top: of a classifier, how many classes are told.
-        min_score: of a detector, the probability below which an object is not told.
+        model: the result of `load_model`, or a path that `load_model` takes.
+        files: paths of images, and of folders of images.
+        top: for a classifier, the number of classes to return.
+        min_score: for a detector, objects with a lower probability are not returned.
 
     Raises:
-        PixelDistillError: see `load_model`; or a path that is not there.
+        PixelDistillError: see `load_model`, or a path does not exist.
 
     Examples:
         >>> predict("student.onnx", ["photos/"])[0].classes  # doctest: +SKIP

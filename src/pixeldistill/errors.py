@@ -1,4 +1,4 @@
-"""The errors that a user can mend, as one tree: every message is one line that says what to do."""
+"""Errors that a user can fix, as one tree. Every message is one line that says what to do."""
 
 import difflib
 from collections.abc import Iterable, Sequence
@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 
 class PixelDistillError(Exception):
-    """Base of all errors that come from the user's recipe, data, weights or machine rather than from a defect here."""
+    """Base of all errors whose cause is the user's recipe, data, weights or machine, and not a defect of this program."""
 
 
 class RecipeError(PixelDistillError):
-    """A recipe that cannot mean anything: unknown key, wrong type, impossible combination."""
+    """A recipe without a valid meaning: unknown key, wrong type, impossible combination."""
 
 
 class DataError(PixelDistillError):
@@ -18,7 +18,7 @@ class DataError(PixelDistillError):
 
 
 class NetworkError(PixelDistillError):
-    """A network that cannot be served, or an image size that it cannot take."""
+    """A network that cannot be used, or an image size that it cannot take."""
 
 
 class ShapeError(PixelDistillError):
@@ -34,26 +34,26 @@ class RunError(PixelDistillError):
 
 
 class ExportError(PixelDistillError):
-    """A network that cannot be exported, or a file that is none of ours or says something else than its network."""
+    """A network that cannot be exported, or a file that is not ours or predicts something else than its network."""
 
 
 class MissingExtraError(PixelDistillError):
-    """A package that an extra installs, and that is not there."""
+    """A package of an extra that is not installed."""
 
 
 class PluginError(PixelDistillError):
-    """A part that another installed package adds, and that cannot be used."""
+    """A part of another installed package that cannot be used."""
 
 
 class Failure(NamedTuple):
-    """Why a training failed, and what to do."""
+    """Reason of a failed training, and its fix."""
 
     what: str
     fix: str = ""
 
 
 class Diverged(RunError):
-    """A loss that is no longer finite ends its own training, not those beside it."""
+    """A loss that is infinite or NaN. It ends only its own training, not the trainings beside it."""
 
     def __init__(self, what: str, fix: str) -> None:
         super().__init__(f"{what}: {fix}")
@@ -61,12 +61,12 @@ class Diverged(RunError):
 
 
 def failure_of(error: RunError) -> Failure:
-    """Return why a training failed, and what to do where the error says so."""
+    """Return the reason of a failed training, and the fix if the error has one."""
     return error.failure if isinstance(error, Diverged) else Failure(str(error))
 
 
 class GivenUp(RunError):
-    """Trainings that diverged, or started from one that did; `results` are those of the others, which are done."""
+    """Trainings that diverged, or started from one that did. `results` are those of the other trainings, which are finished."""
 
     def __init__(self, message: str, results: Sequence[object]) -> None:
         super().__init__(message)
@@ -74,11 +74,11 @@ class GivenUp(RunError):
 
 
 class Interrupted(PixelDistillError):
-    """The run was asked to stop and has saved itself."""
+    """A run that was interrupted and has saved its state."""
 
 
 def nearest(name: str, valid: Iterable[str], limit: int = 3) -> str:
-    """Return which of the valid names resemble a wrong one, or list them all when they are few.
+    """Return the valid names that resemble a wrong one, or all valid names if there are few.
 
     >>> nearest("isdr", ["pkd", "isrd"])
     'did you mean isrd?'

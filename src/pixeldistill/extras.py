@@ -1,4 +1,4 @@
-"""Which extra of pixeldistill brings a package that is not installed. Imports nothing heavy."""
+"""Extras of pixeldistill: which one installs a missing package. Imports nothing heavy."""
 
 from pixeldistill.errors import MissingExtraError
 
@@ -9,11 +9,11 @@ _EXTRA_OF = {
 
 
 def missing_extra(error: ModuleNotFoundError, extra: str = "train") -> MissingExtraError | None:
-    """Return what to install for a package that could not be imported; None for one of our own modules.
+    """Return an error that says what to install for a failed import. Return None for one of our own modules.
 
     Args:
-        error: of the import.
-        extra: that of a package that no other extra has.
+        error: error of the import.
+        extra: extra to name if no extra is known for the package.
 
     >>> str(missing_extra(ModuleNotFoundError(name="onnx.checker")))
     "onnx is not installed: pip install 'pixeldistill[export]'"

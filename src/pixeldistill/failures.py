@@ -1,4 +1,4 @@
-"""What fails beneath the program (memory, disks, processes, values that no library takes), in one line each. No torch."""
+"""Failures outside the program (memory, disks, processes, values that a library refuses), in one line each. No torch."""
 
 import errno
 import os
@@ -6,7 +6,7 @@ import os
 from pixeldistill.errors import Interrupted, PixelDistillError, RunError
 from pixeldistill.extras import missing_extra
 
-TRACEBACK = "PIXELDISTILL_TRACEBACK"  # set in the environment, it shows where an error was raised
+TRACEBACK = "PIXELDISTILL_TRACEBACK"  # if set in the environment, the traceback of an error is shown
 
 LOST_WORKER = (
     "a loader process was killed, most likely as memory ran out: give the same command again with fewer --workers, or a smaller "
@@ -25,12 +25,12 @@ _LOST_PEER = ("closed by peer", "Connection reset", "Broken pipe", "gloo", "NCCL
 
 
 def is_lost_worker(error: BaseException) -> bool:
-    """Return whether an error is PyTorch's about a loader's worker that is no more: it may be raised at any place."""
+    """Return whether an error is PyTorch's about a killed loader worker. PyTorch may raise it anywhere."""
     return isinstance(error, RuntimeError) and "DataLoader worker" in str(error)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether memory ran out, the machine's or the device's."""
+    """Return whether the memory of the machine or of the device ran out."""
     words = ("can't allocate memory", "not enough memory", "Cannot allocate memory")
     known = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     full = isinstance(error, OSError) and error.errno == errno.ENOMEM
@@ -38,7 +38,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def in_one_line(error: Exception) -> PixelDistillError | None:
-    """Return what a user can do about an error that nobody foresaw; None for one that is a defect of the program."""
+    """Return an error that says what a user can do about an unexpected error. Return None for a defect of the program."""
     told: PixelDistillError | None = None
     if isinstance(error, PixelDistillError):
         told = error
@@ -55,7 +55,7 @@ def in_one_line(error: Exception) -> PixelDistillError | None:
         told = RunError(f"the system says {error.strerror or str(error) or type(error).__name__}{where}")
     elif isinstance(error, RecursionError):
         told = RunError("something in the recipe or in a file is nested too deeply to be read")
-    elif isinstance(error, ValueError | OverflowError | RuntimeError):  # PyTorch raises the last for values of all kinds
+    elif isinstance(error, ValueError | OverflowError | RuntimeError):  # PyTorch raises RuntimeError for bad values of all kinds
         kind = "something could not be computed" if isinstance(error, RuntimeError) else "a value cannot be used"
         what = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
         told = RunError(f"{kind}: {what} (with {TRACEBACK}=1 before it, the same command says where)")

@@ -1,4 +1,4 @@
-"""The processor, its cores and its instructions."""
+"""Processor of this machine, its cores and its instructions."""
 
 import os
 import platform
@@ -6,12 +6,12 @@ from pathlib import Path
 
 
 def cores() -> int:
-    """Count the cores that this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def machine() -> str:
-    """Name the processor and what runs on it: a latency is theirs."""
+    """Return the name of the processor and of its software. A latency holds only for these."""
     import onnxruntime
 
     info = Path("/proc/cpuinfo")
@@ -21,7 +21,7 @@ def machine() -> str:
 
 
 def integer_instructions() -> list[str]:
-    """Name the processor's instructions for products of 8-bit integers: without any, those are no faster than floats."""
+    """Return the processor's instructions for products of 8-bit integers. Without any, integers are no faster than floats."""
     info = Path("/proc/cpuinfo")
     known = info.read_text(encoding="utf-8").split() if info.is_file() else []
     return [name for name in ("avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm") if name in known]

@@ -1,11 +1,11 @@
-"""Parts that other packages add: losses, data formats, detector heads, export runtimes.
+"""Parts of other packages: losses, data formats, detector heads, export runtimes.
 
-A package names what it adds in its `pyproject.toml`, under the group of its kind:
+A package lists its parts in its `pyproject.toml`, under the group of their kind:
 
     [project.entry-points."pixeldistill.losses"]
     cosine = "my_package.losses:Cosine"
 
-Such a part is known by its entry point's name, beside the project's own. Nothing is registered by being imported.
+A part is used by its entry point's name, like the project's own parts. Importing a module registers nothing.
 """
 
 from collections.abc import Mapping
@@ -23,13 +23,13 @@ GROUPS = ("losses", "formats", "heads", "runtimes")
 
 @cache
 def installed(kind: str) -> Mapping[str, Any]:
-    """Return what installed packages add of a kind, by name.
+    """Return the parts of a kind that installed packages add, by name.
 
     Args:
         kind: one of `GROUPS`.
 
     Raises:
-        PluginError: a part cannot be imported, or two packages give one name.
+        PluginError: a part cannot be imported, or two packages use one name.
 
     >>> isinstance(installed("heads"), dict)
     True
@@ -41,7 +41,7 @@ def installed(kind: str) -> Mapping[str, Any]:
             raise PluginError(f"two installed packages add {entry.name!r} to pixeldistill.{kind}: uninstall one ({package})")
         try:
             found[entry.name] = entry.load()
-        except Exception as error:  # whatever another package's code raises
+        except Exception as error:  # other packages may raise anything
             raise PluginError(
                 f"package {package} adds {entry.name!r} to pixeldistill.{kind}, and it cannot be imported "
                 f"({type(error).__name__}: {error}): mend or uninstall it"
@@ -53,7 +53,7 @@ def with_installed(kind: str, own: Mapping[str, PartT], part: type[PartT]) -> di
     """Return the project's own parts of a kind and those of installed packages, all of one type.
 
     Raises:
-        PluginError: a package gives a name that is taken, or something of another type.
+        PluginError: a package uses a name that is taken, or a part has another type.
     """
     others = installed(kind)
     for name, other in others.items():

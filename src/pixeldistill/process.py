@@ -1,4 +1,4 @@
-"""Settings of a process that trains on the CPU. Imports no torch: they must be made before it is loaded."""
+"""Settings of a process that trains on the CPU. Imports no torch, because they must be set before it is loaded."""
 
 import ctypes
 import gc
@@ -14,11 +14,11 @@ _PARENT_DEATH_SIGNAL = 1  # of prctl(2)
 
 
 def tune_process() -> None:
-    """Let threads that wait sleep soon, and a rank end with torchrun. What the environment says already stays.
+    """Make waiting threads sleep soon, and a rank end with torchrun. Settings in the environment are kept.
 
-    OpenMP's threads spin for long while they wait, so that two trainings on one machine hold up each other, and a training its
-    own loader; if they sleep at once, each of a small network's many operations must wake them. What the settings are worth
-    is measured in `docs/benchmarks/process.md`.
+    OpenMP's threads spin for long while they wait, so two trainings on one machine slow each other down, and a training slows
+    its own loader. If threads sleep at once, each of a small network's many operations must wake them. The effect of the
+    settings is measured in `docs/benchmarks/process.md`.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
@@ -27,21 +27,21 @@ def tune_process() -> None:
 
 
 def keep_memory() -> None:
-    """Keep freed memory for the next step: glibc else returns buffers above 32 MB, and every step pays for fresh pages."""
+    """Keep freed memory for the next step. Otherwise glibc returns buffers above 32 MB, and every step needs new pages."""
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
         libc.mallopt(_MMAP_THRESHOLD, 1 << 30)
         libc.mallopt(_TRIM_THRESHOLD, (1 << 31) - 1)
 
 
 def _end_with_parent() -> None:
-    """Let this process be killed when its parent ends: torchrun's ranks would go on, or wait for each other. On Linux alone."""
+    """Let the system kill this process when its parent ends. Otherwise torchrun's ranks go on or wait. Linux only."""
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "prctl"):
         libc.prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL)
 
 
 @contextmanager
 def importing() -> Iterator[None]:
-    """Import large libraries in two thirds of the time: what they define is no garbage, and is not looked at again and again."""
+    """Import large libraries in two thirds of the time, without repeated garbage collection of their definitions."""
     gc.disable()
     try:
         yield
@@ -51,10 +51,10 @@ def importing() -> Iterator[None]:
 
 
 def release_memory() -> None:
-    """Give memory that is kept but not in use back to the system.
+    """Return kept but unused memory to the system.
 
-    A forked process shares its parent's pages until the parent writes to them. From then on it holds a copy of its own: without
-    this, a loader's worker comes to hold all that the parent had kept.
+    A forked process shares its parent's pages until the parent writes to them. From then on it holds its own copy. Without this
+    call, a loader's worker would end up holding all memory that the parent had kept.
     """
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
         libc.malloc_trim(0)

@@ -1,4 +1,4 @@
-"""Means with their intervals, and choosing some of many evenly."""
+"""Means with intervals, and even selection from a sequence."""
 
 import math
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from typing import TypeVar
 
 
 def interval(values: Sequence[float]) -> tuple[float, float | None]:
-    """Return the mean and the half width of its 95 % interval (Student's t), None for a single value.
+    """Return the mean and the half width of its 95 % interval (Student's t). The half width is None for a single value.
 
     >>> interval([0.5])
     (0.5, None)
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 def spread(items: Sequence[T], most: int) -> list[T]:
-    """Choose up to `most` items from all over a sequence, evenly.
+    """Choose up to `most` items, evenly spread over a sequence.
 
     >>> spread("abcdefg", 3), spread("ab", 3)
     (['a', 'c', 'e'], ['a', 'b'])

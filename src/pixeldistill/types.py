@@ -1,4 +1,4 @@
-"""What flows through a step: views of a batch in, outputs of a network out, and the shapes of both as data."""
+"""Data of a training step: the views of a batch, the outputs of a network, and the shapes of both."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,10 +10,10 @@ from pixeldistill.recipe.detector import DetectorSettings
 
 
 class BoxTarget(NamedTuple):
-    """The objects in a batch of views.
+    """Objects in a batch of views.
 
-    `boxes`: (N, M, 4), x0, y0, x1, y1 in the view's pixels. `labels`: (N, M) class indices, -1 where an image has fewer than M.
-    `counts`: how many each image has, where that is known without asking the device.
+    `boxes`: (N, M, 4), x0, y0, x1, y1 in the view's pixels. `labels`: (N, M) class indices, -1 if an image has fewer than M.
+    `counts`: number of objects in each image, if it is known without waiting for the device.
     """
 
     boxes: Tensor
@@ -21,17 +21,17 @@ class BoxTarget(NamedTuple):
     counts: tuple[int, ...] = ()
 
     def images(self) -> Iterator["BoxTarget"]:
-        """Return the images one by one, without the places that stay empty."""
+        """Return the images one by one, without the empty places."""
         for i in range(len(self.labels)):
             count = max(1, self.counts[i]) if self.counts else self.labels.shape[1]
             yield BoxTarget(self.boxes[i : i + 1, :count], self.labels[i : i + 1, :count])
 
 
 class BoxMaps(NamedTuple):
-    """What a detector predicts: of every level, for its anchors (or points) row by row, those of one place together.
+    """A detector's prediction: for every level, one row for each anchor (or point), with those of one place together.
 
-    `logits`: (N, H·W·A, classes). `deltas`: (N, H·W·A, 4), the boxes relative to the anchors. `centerness`: (N, H·W·A, 1) logits,
-    of detectors by points; else none.
+    `logits`: (N, H·W·A, classes). `deltas`: (N, H·W·A, 4), the boxes relative to the anchors. `centerness`: (N, H·W·A, 1)
+    logits for detectors with points, otherwise empty.
     """
 
     logits: tuple[Tensor, ...]
@@ -40,15 +40,15 @@ class BoxMaps(NamedTuple):
 
 
 def collect(levels: Sequence[tuple[Tensor, ...]]) -> BoxMaps:
-    """Put the maps of single levels (logits, deltas, perhaps centerness) together."""
+    """Join the maps of single levels (logits, deltas, perhaps centerness)."""
     return BoxMaps(*(tuple(parts) for parts in zip(*levels, strict=True)))
 
 
 class View(NamedTuple):
     """One network's view of a batch.
 
-    `image` is (N, 3, H, W), RGB, float in [0, 1], not normalised: each network normalises for itself.
-    `target` holds class indices (N,), or class probabilities (N, classes), or the objects in it.
+    `image` is (N, 3, H, W), RGB, float in [0, 1], not normalised, because each network normalises for itself.
+    `target` holds class indices (N,), or class probabilities (N, classes), or the objects in the view.
     """
 
     image: Tensor
@@ -56,21 +56,21 @@ class View(NamedTuple):
 
     @property
     def labels(self) -> Tensor:
-        """The target of a classifier."""
+        """Target of a classifier."""
         return cast(Tensor, self.target)
 
     @property
     def objects(self) -> BoxTarget:
-        """The target of a detector."""
+        """Target of a detector."""
         return cast(BoxTarget, self.target)
 
 
 class Outputs(NamedTuple):
-    """What a network says of a view.
+    """A network's outputs for a view.
 
-    `prediction`: logits (N, classes), or a detector's maps. `input_feature`: what its input module gives, (N, C, h, w).
-    `features`: its maps from early to late (of a detector: its pyramid's levels), each (N, C, h, w). `towers`: of a detector,
-    what its head's first convolutions have made of each level, for classes and for boxes: see `Detector.begin`.
+    `prediction`: logits (N, classes), or a detector's maps. `input_feature`: output of its input module, (N, C, h, w).
+    `features`: its maps from early to late (for a detector, its pyramid's levels), each (N, C, h, w). `towers`: for a detector,
+    the output of its head's first convolutions for each level, for classes and for boxes, see `Detector.begin`.
     """
 
     prediction: Tensor | BoxMaps
@@ -80,23 +80,24 @@ class Outputs(NamedTuple):
 
     @property
     def logits(self) -> Tensor:
-        """A classifier's prediction."""
+        """Prediction of a classifier."""
         return cast(Tensor, self.prediction)
 
     @property
     def boxes(self) -> BoxMaps:
-        """A detector's prediction."""
+        """Prediction of a detector."""
         return cast(BoxMaps, self.prediction)
 
 
 class Batch(NamedTuple):
     """One student's share of a step.
 
-    `views`: keyed by role ("teacher", "student"), since two roles may share a size; a role that no term looks at is left out.
-    `teacher`: what the teacher says of its view, computed once for all students of a pass, or read from its cache: its
-    prediction, and of its maps those that the student's terms want; the others, and its input feature, are empty.
-    `epoch`: how far the training is, counted in epochs from 0, with its fraction.
-    `teacher_head`: of a detector that is asked live, what finishes its head from a level's towers: (classes, boxes) → its maps.
+    `views`: views by role ("teacher", "student"), because two roles may have the same image size. A role that no term reads is
+    left out.
+    `teacher`: the teacher's outputs for its view, computed once for all students of a pass, or read from its cache: its
+    prediction, and the maps that the student's terms need. The other maps and its input feature are empty.
+    `epoch`: progress of the training, counted in epochs from 0, with its fraction.
+    `teacher_head`: for a live detector, the function that finishes its head from a level's towers: (classes, boxes) → its maps.
     """
 
     views: Mapping[str, View]
@@ -106,7 +107,7 @@ class Batch(NamedTuple):
 
 
 class WantedMap(NamedTuple):
-    """A map that terms ask of the teacher: its number, and the size to which it may be average-pooled."""
+    """A map that terms need from the teacher: its number, and the size that it may be average-pooled to."""
 
     number: int
     height: int
@@ -126,11 +127,11 @@ class MapSpec(NamedTuple):
 
 @dataclass(frozen=True)
 class FeatureSpec:
-    """The shapes of a network's outputs at its image size: all that a term needs to know to build its adapters.
+    """Shapes of a network's outputs at its image size. A term needs nothing else to build its adapters.
 
-    `task`: what it is trained for. `detector`: of a detector, whose `features` are its pyramid's `levels`, by number.
-    `nominal`: the side of the image for which the network would have these maps were it not a control (an image enlarged before
-    it, a stem of another stride); by default the image's.
+    `task`: task that it is trained for. `detector`: for a detector, whose `features` are its pyramid's `levels`, by number.
+    `nominal`: the image size at which the network would have these maps if it were not a control (an image enlarged before the
+    network, a stem with another stride). By default its image size.
     """
 
     task: str
@@ -144,7 +145,7 @@ class FeatureSpec:
 
     @property
     def nominal_size(self) -> int:
-        """See `nominal`."""
+        """Image size of `nominal`, or by default the network's."""
         return self.nominal or self.image_size[0]
 
     @property

@@ -2,7 +2,7 @@
 
 
 def main() -> None:
-    """Run the program: its entry point."""
+    """Run the program. This is its entry point."""
     from pixeldistill.cli.app import main as run
 
     run()

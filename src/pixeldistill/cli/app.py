@@ -1,6 +1,6 @@
-"""The command line. Thin: each command reads its arguments, calls one function and prints.
+"""Command line. Each command only reads its arguments, calls one function and prints.
 
-What a command needs it imports itself, so that help and a mistyped option are answered at once.
+Each command imports what it needs when it runs, so that help and error messages for mistyped options appear at once.
 """
 
 import os
@@ -80,7 +80,7 @@ def distill(
     epochs: Epochs = None,
     weights: Start = None,
 ) -> None:
-    """Train all stages of the recipe: its teacher if need be, the controls, the distilled student."""
+    """Train all stages of the recipe: its teacher if needed, the controls, the distilled student."""
     from pixeldistill.recipe.expand import expand
 
     of_folder = {"student": student, "image_size": image_size, "teacher": teacher, "epochs": epochs, "weights": weights}
@@ -100,7 +100,7 @@ def compare(
     workers: Workers = None,
     accelerator: Accelerator = "auto",
 ) -> None:
-    """Train the methods that the recipe compares, with all seeds, and tabulate them; stop and go on as you like."""
+    """Train the methods that the recipe compares, with all seeds, and put the results in a table; stop and go on as you like."""
     need_torch()
     from pixeldistill.experiments.compare import compare as run_comparison
     from pixeldistill.experiments.compare import every_method
@@ -134,7 +134,7 @@ def sweep(
     ] = None,
     tasks: Annotated[int | None, typer.Option(min=1, help="With --ray: groups of students; by default one a GPU.")] = None,
 ) -> None:
-    """Train the candidates that the recipe's budget allows, give up early what is dominated, and find the front."""
+    """Train the candidates that fit the recipe's budget, stop dominated ones early, and find the Pareto front."""
     need_torch()
     from pixeldistill.experiments.ray import on_ray
     from pixeldistill.experiments.sweep import sweep as run_sweep
@@ -164,7 +164,7 @@ def show(
     as_stages: Annotated[bool, typer.Option("--stages", help="Print the stages as YAML, to be edited as `stages:`.")] = False,
     compared: Annotated[bool, typer.Option("--compare", help="What `compare` trains, if the recipe names no methods.")] = False,
 ) -> None:
-    """Print the stages that the recipe stands for and, as a dry run, every shape that will meet."""
+    """Print the stages that the recipe stands for and, as a dry run, all tensor shapes."""
     from pixeldistill.recipe.expand import expand
     from pixeldistill.recipe.load import load_recipe, write_stages
 
@@ -225,7 +225,7 @@ def evaluate(
     workers: Workers = None,
     accelerator: Accelerator = "auto",
 ) -> None:
-    """Measure a trained network on val and test, for its last and its best epoch."""
+    """Measure a trained network on val and test, with its last and its best weights."""
     need_torch()
     from pixeldistill.evaluation.rerun import measure_run
 
@@ -291,7 +291,7 @@ for command in (init, predict, cost, plan, export, report):
 
 
 def run_command(call: Callable[[], Any]) -> int:
-    """Run a command; returns the exit code: 2 and one line for what the user can mend, 130 when stopped."""
+    """Run a command and return its exit code: 2 (and one line) for an error that the user can fix, 130 for an interruption."""
     try:
         try:
             call()
@@ -301,12 +301,12 @@ def run_command(call: Callable[[], Any]) -> int:
                 raise
             raise told from error
     except PixelDistillError as error:
-        if first_process() or not isinstance(error, RecipeError | NetworkError | Interrupted):  # those all processes have
+        if first_process() or not isinstance(error, RecipeError | NetworkError | Interrupted):  # errors that all processes have
             process = "" if first_process() else f"process {os.environ['RANK']}: "
             print(f"pixeldistill: {process}{one_line(str(error))}", file=sys.stderr)
         return STOPPED if isinstance(error, Interrupted) else 2
     except (KeyboardInterrupt, SystemExit) as error:
-        if isinstance(error, SystemExit) and error.code != STOPPED:  # that is what Typer makes of Ctrl-C
+        if isinstance(error, SystemExit) and error.code != STOPPED:  # Typer raises this on Ctrl-C
             raise
         print("pixeldistill: stopped; what was saved before is intact, and the same command goes on from there", file=sys.stderr)
         return STOPPED

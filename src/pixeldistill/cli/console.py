@@ -1,4 +1,4 @@
-"""What the commands share: how they print, and what they refuse."""
+"""Functions that the commands share: printing, and raising common errors."""
 
 import json
 import os
@@ -29,7 +29,7 @@ def first_process() -> bool:
 
 
 def need_torch() -> None:
-    """Raise if PyTorch is not installed; else load what most commands need."""
+    """Raise if PyTorch is not installed. Otherwise import the modules that most commands need."""
     if find_spec("torch") is None:
         raise PixelDistillError("this command needs PyTorch: pip install 'pixeldistill[train]'")
     with importing():
@@ -37,7 +37,7 @@ def need_torch() -> None:
 
 
 def optional_recipe(recipe: Path | None, overrides: Sequence[str] | None) -> "Recipe | None":
-    """Load the recipe that `--recipe` names, if it names one."""
+    """Load the recipe of the option `--recipe`, if it is given."""
     if overrides and not recipe:
         raise RecipeError(f"--set {overrides[0]} changes a recipe: name it by --recipe")
     if recipe is None:
@@ -48,12 +48,12 @@ def optional_recipe(recipe: Path | None, overrides: Sequence[str] | None) -> "Re
 
 
 def say(text: str) -> None:
-    """Print a line as it is."""
+    """Print a line unchanged."""
     write_line(Console(), text)
 
 
 def say_json(value: Any) -> None:  # noqa: ANN401
-    """Print a value as JSON, in ASCII where the output's encoding is another than UTF-8."""
+    """Print a value as JSON. Use ASCII if the output's encoding is not UTF-8."""
     text = in_json(value)
     unicode = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().startswith("utf")
     print(text if unicode else json.dumps(value, indent=1))
@@ -65,12 +65,12 @@ def table(title: str, columns: list[str], rows: list[list[str]], *, close: bool 
 
 
 def share(value: Any) -> str:  # noqa: ANN401
-    """Write a fraction as percent."""
+    """Write a fraction as a percentage."""
     return "–" if value is None else f"{100 * value:.1f} %"
 
 
 def tell_errors(errors: list[str]) -> None:
-    """Print what could not be done, and end with 2 if anything could not."""
+    """Print the errors. If there are any, exit with code 2."""
     for error in errors:
         print(f"pixeldistill: {one_line(error)}", file=sys.stderr)
     if errors:

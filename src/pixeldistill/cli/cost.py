@@ -1,4 +1,4 @@
-"""The commands about what a deployment pays. Thin, as `cli`."""
+"""Commands about the costs of a deployment. Thin, as in `cli.app`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pixeldistill.recipe.network import Student
     from pixeldistill.recipe.recipe import Recipe
 
-SHOWN = 12  # pairs that do not fit, or cannot be had
+SHOWN = 12  # pairs that do not fit, or cannot be built
 
 Networks = Annotated[list[str] | None, typer.Argument(help="Names or globs of timm's architectures.", metavar="NETWORK...")]
 Sides = Annotated[list[int] | None, typer.Option("--image-size", min=8, help="Side of the image in pixels; again for more.")]
@@ -53,7 +53,7 @@ def cost(
     cache: Cache = None,
     out: Annotated[Path | None, typer.Option(help="Also write a file: .csv or .json.")] = None,
 ) -> None:
-    """Measure what networks cost at image sizes: computation, memory, time, sensor, transmission."""
+    """Measure the costs of networks at image sizes: computation, memory, time, sensor, transmission."""
     _check_out(out)
     loaded = optional_recipe(recipe, set_)
     costed, refused = _measured(networks, image_size, codec, grey, loaded, images, classes, fps, latency, threads, cache)
@@ -84,7 +84,7 @@ def plan(
     near: Annotated[float, typer.Option(min=0, help="How far over a limit is still told of, as a share.")] = NEAR,
     write: Annotated[Path | None, typer.Option(help="Folder for a recipe of each survivor; needs --recipe.")] = None,
 ) -> None:
-    """Find which networks at which sides a deployment can pay, what nearly fits, and what is dominated."""
+    """Find which networks at which image sizes a deployment can afford, which ones nearly fit, and which ones are dominated."""
     budget = dict(_limit(limit) for limit in limits or ())
     loaded = optional_recipe(recipe, set_)
     budget = {**(loaded.budget if loaded else {}), **budget}
@@ -127,7 +127,7 @@ def _measured(
     networks: list[str] | None, image_sizes: list[int] | None, codecs: list[str] | None, grey: bool, recipe: "Recipe | None",
     images: Path | None, classes: int | None, fps: float | None, latency: bool, threads: int | None, cache: Path | None,
 ) -> "tuple[list[tuple[Student, Costs]], list[Unavailable]]":  # fmt: skip
-    """Measure what the options name; a recipe's candidates complete them."""
+    """Measure the networks that the options name. A recipe's candidates fill in missing options."""
     need_torch()
     if threads and not latency:
         raise RecipeError("--threads are of the timing: add --latency, or to a plan --max latency=…")
@@ -165,7 +165,7 @@ def _show_costs(costs: Sequence[Costs], title: str, notes: Sequence[str] = (), h
 
 
 def show_choice(choice: "Selection") -> None:
-    """Print what a budget allows, what it does not, and what cannot be had."""
+    """Print the pairs that fit a budget, the pairs that do not, and the pairs that cannot be built."""
     if first_process():
         _show_plan(choice.plan)
         _tell_refused(choice.refused)
@@ -186,7 +186,7 @@ def _show_plan(found: Plan) -> None:
 
 
 def _tell_refused(refused: "Sequence[Unavailable]") -> None:
-    reasons = list(dict.fromkeys(one.reason for one in refused))  # of a network and a side, whatever the camera
+    reasons = list(dict.fromkeys(one.reason for one in refused))  # one reason for a network and image size, for all cameras
     for reason in reasons[:SHOWN]:
         say(f"left out: {reason}")
     if reasons[SHOWN:]:

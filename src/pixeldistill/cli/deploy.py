@@ -1,4 +1,4 @@
-"""The commands around a deployment: what it pays, what is shipped, what that answers. Thin, as `cli`."""
+"""Commands around a deployment: predict, export and report. Thin, as in `cli.app`."""
 
 import sys
 from collections.abc import Sequence
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from pixeldistill.inference.results import ImagePredictor
     from pixeldistill.tasks.base import Result
 
-TOP, MIN_SCORE = 3, 0.3  # what is told of an image
+TOP, MIN_SCORE = 3, 0.3  # limits of the printed predictions
 
 
 class WhichEpoch(StrEnum):
-    """Which epoch's weights."""
+    """Choice between the last and the best epoch's weights."""
 
     last = "last"
     best = "best"
@@ -39,7 +39,7 @@ def predict(
     no_draw: Annotated[bool, typer.Option("--no-draw", help="Detectors: no pictures.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Predict images of any size with a trained network, or an exported one: their classes, or the objects in them."""
+    """Predict images of any size with a trained or exported network: their classes, or the objects in them."""
     from pixeldistill.inference.results import notes_on
 
     predictor = _open_network(run, weights)
@@ -91,7 +91,7 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Keep a file whose network says something else than PyTorch's.")] = False,
     workers: Workers = None,
 ) -> None:
-    """Write a trained network as an ONNX file: 8-bit images of any size in, answers out; checked against PyTorch."""
+    """Export a trained network as an ONNX file: 8-bit images of any size in, predictions out; checked against PyTorch."""
     need_torch()
     from pixeldistill.export.run import export_run
     from pixeldistill.inference.runtimes import convert_to, runtime_named
@@ -131,7 +131,7 @@ def report(
 
 
 def _open_network(run: Path, weights: WhichEpoch | None) -> "ImagePredictor":
-    """Open what can be asked: an exported file needs no PyTorch."""
+    """Load a network for prediction. An exported file needs no PyTorch."""
     from pixeldistill.inference.runtimes import open_exported
 
     if exported := open_exported(run):
@@ -145,7 +145,7 @@ def _open_network(run: Path, weights: WhichEpoch | None) -> "ImagePredictor":
 
 
 def _check_apart(folder: Path, files: list[Path]) -> None:
-    """Raise DataError if pictures would be drawn among the images: the next call would ask about the pictures too."""
+    """Raise DataError if pictures would be drawn into an image folder, because the next call would predict the pictures too."""
     from pixeldistill.inference.results import list_images
 
     asked = [path.resolve() for path in files if path.is_dir()]

@@ -1,4 +1,4 @@
-"""A first run without a recipe: a folder is looked at, and a recipe made for it."""
+"""First run without a recipe: inspect a folder and make a recipe for it."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -23,7 +23,7 @@ Epochs = Annotated[int | None, typer.Option(min=1, help="Of a folder: epochs of 
 
 
 class Origin(StrEnum):
-    """What networks start from."""
+    """Choice of the networks' initial weights."""
 
     pretrained = "pretrained"
     none = "none"
@@ -42,7 +42,7 @@ def init(
     weights: Start = None,
     workers: Workers = None,
 ) -> None:
-    """Look at a folder, and write a commented recipe for it, with an estimate of the time on this machine."""
+    """Inspect a folder, and write a commented recipe for it, with an estimate of the time on this machine."""
     need_torch()
     from pixeldistill.recipe.load import parse_recipe
     from pixeldistill.recipe.starter import to_yaml
@@ -64,11 +64,11 @@ def init(
 
 
 def first_recipe(folder: Path, workers: int | None, **said: str | int | None) -> "tuple[Survey, dict[str, Any]]":
-    """Look at a folder, and return what is in it and a recipe's content; what is not said is chosen to suit it.
+    """Inspect a folder, and return its contents and the content of a recipe. Missing settings are chosen to suit the data.
 
     Raises:
-        DataError: nothing there can be trained on.
-        RecipeError: a setting that does not go with the others.
+        DataError: nothing in the folder can be trained on.
+        RecipeError: settings contradict each other.
     """
     from pixeldistill.data.loading import default_workers
     from pixeldistill.data.survey import survey
@@ -87,10 +87,10 @@ def first_recipe(folder: Path, workers: int | None, **said: str | int | None) ->
 def recipe_for(
     path: Path, overrides: list[str] | None, *, quick: bool, workers: int | None, **said: str | int | None
 ) -> "Recipe":
-    """Load the recipe of a file, or make one for a folder, and shorten it for a trial; a folder's is written into the run.
+    """Load a recipe file, or make a recipe for a folder, and shorten it for a trial. A folder's recipe is written into the run.
 
     Raises:
-        RecipeError: options that only a folder has are said of a file, too.
+        RecipeError: options for a folder are given with a recipe file.
     """
     from pixeldistill.recipe.load import load_recipe, parse_recipe, with_overrides
     from pixeldistill.recipe.quick import trial_of

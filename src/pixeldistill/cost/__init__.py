@@ -1,1 +1,1 @@
-"""What a deployment pays: computation, memory, transmission."""
+"""Costs of a deployment: computation, memory, transmission."""

@@ -1,4 +1,4 @@
-"""What was measured once is kept, outside any run: `~/.cache/pixeldistill`, or where the user says."""
+"""Cache of measurements, outside any run: `~/.cache/pixeldistill`, or a folder that the user chooses."""
 
 import hashlib
 import json
@@ -11,17 +11,17 @@ from pixeldistill.storage.files import write_json
 
 
 def default_cache() -> Path:
-    """Name the folder: where the desktop's rules put what may be deleted at any time."""
+    """Return the cache folder: the desktop standard's place for files that may be deleted at any time."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pixeldistill"
 
 
 def remembered(folder: Path | None, key: dict[str, Any], measure: Callable[[], Any]) -> Any:  # noqa: ANN401
-    """Return what was measured for a key before, or measure it now and keep it.
+    """Return the cached value of a key, or measure it now and cache it.
 
     Args:
-        folder: of the cache; None keeps nothing.
-        key: all that decides the value, as JSON.
-        measure: gives the value, as JSON.
+        folder: folder of the cache. None caches nothing.
+        key: everything that affects the value, as JSON.
+        measure: returns the value, as JSON.
     """
     if folder is None:
         return measure()
@@ -32,7 +32,7 @@ def remembered(folder: Path | None, key: dict[str, Any], measure: Callable[[], A
         if kept["key"] == json.loads(json.dumps(key)) and kept["digest"] == _digest(kept["value"]):
             return kept["value"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        kept = None  # not there, or damaged: measured again
+        kept = None  # missing or damaged: measured again
     value = measure()
     write_json(path, {"key": key, "value": value, "digest": _digest(value)})
     return value

@@ -1,4 +1,4 @@
-"""What a pair of network and camera costs, and the units in which it is said. Pure data; no torch."""
+"""Costs of a pair of network and camera, and their units. Pure data, no torch."""
 
 import csv
 import io
@@ -15,13 +15,13 @@ from pixeldistill.recipe.budget import AXES
 
 @dataclass(frozen=True)
 class Costs:
-    """Costs of a network behind a camera, for one image. What was not measured is None.
+    """Costs of a network behind a camera, for one image. A cost that was not measured is None.
 
-    camera: in words, see `Camera.words`; kind: see `Camera.kind`; quality: of its codec, 100 of one that loses nothing. built:
-    what is not as usual in the network (patch_size, options, a detector's levels, …).
-    params: of the network. macs: multiply-accumulates. memory: bytes of activations alive at the peak. pixels: of the sensor.
-    latency, p95: seconds, median and 95th percentile, with ONNX Runtime on `threads` threads. bytes: of an image as it is sent.
-    bitrate: bits a second at the frame rate that was asked for.
+    camera: in words, see `Camera.words`. kind: see `Camera.kind`. quality: of the camera's codec, 100 for a lossless one.
+    built: settings of the network that are not the default (patch_size, options, a detector's levels, …).
+    params: number of parameters. macs: multiply-accumulates. memory: peak bytes of activations. pixels: of the sensor.
+    latency, p95: median and 95th percentile in seconds, with ONNX Runtime on `threads` threads.
+    bytes: size of an encoded image. bitrate: bits a second at the given frame rate.
     """
 
     network: str
@@ -41,18 +41,18 @@ class Costs:
     quality: float = 100.0
 
     def __post_init__(self) -> None:
-        """Without a kind, a camera is like none but itself."""
+        """Give a camera without a kind its own words as its kind, so that it matches only itself."""
         if not self.kind:
             object.__setattr__(self, "kind", self.camera)
 
     @property
     def label(self) -> str:
-        """What the pair is called: network, side and camera."""
+        """Name of the pair: network, image size and camera."""
         return f"{self.title} at {self.image_size}, {self.camera}"
 
     @property
     def title(self) -> str:
-        """The network, and what is not as usual in it."""
+        """Name of the network, and its settings that are not the default."""
         return f"{self.network} ({self.built})" if self.built else self.network
 
 
@@ -73,7 +73,7 @@ def write_quantity(name: str, value: float | None) -> str:
 
 
 def _three_digits(value: float) -> str:
-    """Write three digits, or all before the point, never a power of ten.
+    """Write a number with three digits, or with all digits before the point, never with a power of ten.
 
     >>> _three_digits(3.14159), _three_digits(12345.6), _three_digits(0.0123456)
     ('3.14', '12346', '0.0123')
@@ -96,10 +96,10 @@ def to_json(costs: Iterable[Costs]) -> str:
 
 
 def read_costs(path: Path) -> list[Costs]:
-    """Read what `to_csv` or `to_json` has written.
+    """Read a file that `to_csv` or `to_json` has written.
 
     Raises:
-        DataError: another file.
+        DataError: the file holds something else.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -125,5 +125,5 @@ def _read_row(row: dict[str, Any]) -> Costs:
 
 
 def columns(costs: Sequence[Costs]) -> list[str]:
-    """Name the axes that anything was measured on."""
+    """Return the names of the axes on which at least one pair was measured."""
     return [name for name in AXES if any(getattr(cost, name) is not None for cost in costs)]

@@ -16,7 +16,7 @@ META = torch.device("meta")
 
 
 class Footprint(NamedTuple):
-    """What a network takes at a side, for one image: parameters, multiply-accumulates, bytes of activations at the peak."""
+    """Footprint of a network at an image size, for one image: parameters, multiply-accumulates, peak bytes of activations."""
 
     parameters: int
     macs: int
@@ -31,25 +31,25 @@ def parameters(network: Adapter) -> int:
 def macs(network: Adapter, view: tuple[int, int] | None = None) -> int:
     """Count the multiply-accumulates of one image: matrix products and convolutions, as is usual in the literature.
 
-    Counted on the meta device, where fused attention is not missed as it is on the CPU.
+    Operations are counted on the meta device, where fused attention is included. On the CPU it would be missing.
 
     Args:
-        network: any.
-        view: height and width of the image; by default a square of the network's side.
+        network: any network.
+        view: height and width of the image. By default a square of the network's image size.
     """
     return _count(copy.deepcopy(network).to(META).eval(), torch.empty(1, 3, *(view or network.spec.image_size), device=META))
 
 
 def footprint(network: Network, classes: int, view: tuple[int, int] | None = None) -> Footprint:
-    """Measure what a network takes that has not been trained, or even given weights.
+    """Measure the footprint of an untrained network. It needs no weights.
 
     Args:
-        network: as a recipe has it.
-        classes: of its prediction.
-        view: a detector's image, height and width; by default a square of its side.
+        network: the network of a recipe.
+        classes: number of classes to predict.
+        view: height and width of a detector's image. By default a square of its image size.
 
     Raises:
-        NetworkError: it cannot be served at its side.
+        NetworkError: the network cannot run at its image size.
     """
     deployed, image = task_of(network).without_weights(network, classes, view or (network.image_size, network.image_size))
     total = sum(p.numel() for p in deployed.parameters())

@@ -1,4 +1,4 @@
-"""How long a deployed network takes: the exported file, by ONNX Runtime on the CPU."""
+"""Latency of a deployed network: the exported file, run by ONNX Runtime on the CPU."""
 
 import time
 from pathlib import Path
@@ -19,7 +19,7 @@ WARM_UP, LEAST, MOST, SECONDS = 5, 30, 300, 2.0
 
 
 class Latency(NamedTuple):
-    """Seconds for one image, median and 95th percentile, and on how many threads."""
+    """Median and 95th percentile of the seconds for one image, and the number of threads."""
 
     median: float
     p95: float
@@ -29,16 +29,16 @@ class Latency(NamedTuple):
 def measure_latency(
     network: Network, classes: int, threads: int | None = None, view: tuple[int, int] | None = None
 ) -> Latency:  # fmt: skip
-    """Time a network that has not been trained: from the 8-bit image that a camera has sent to the answer.
+    """Measure the latency of an untrained network, from the received 8-bit image to the prediction.
 
     Args:
-        network: as a recipe has it.
-        classes: of its prediction.
-        threads: by default all cores.
-        view: a detector's image, height and width; by default a square of its side.
+        network: the network of a recipe.
+        classes: number of classes to predict.
+        threads: number of threads. By default all cores.
+        view: height and width of a detector's image. By default a square of its image size.
 
     Raises:
-        NetworkError, ExportError: it cannot be served, or exported.
+        NetworkError, ExportError: the network cannot run at its image size, or cannot be exported.
     """
     torch.manual_seed(0)
     built = build_fresh(network, classes).eval()
@@ -48,7 +48,7 @@ def measure_latency(
 
 
 def time_model(model: bytes | Path, image: NDArray[np.uint8], threads: int | None = None) -> Latency:
-    """Time a model on images (N, H, W, 3), again and again: a fixed number of times, or as often as two seconds allow."""
+    """Time a model on images (N, H, W, 3): a fixed number of times, or as often as two seconds allow."""
     threads = threads or cores()
     session = open_session(model, threads)
     for _ in range(WARM_UP):

@@ -1,4 +1,4 @@
-"""Measuring pairs of network and camera: everything that `pixeldistill cost` tells of them."""
+"""Measuring the costs of pairs of network and camera, for `pixeldistill cost`."""
 
 import math
 import re
@@ -26,11 +26,11 @@ from pixeldistill.recipe.network import Network
 from pixeldistill.tasks import task_of
 
 _MEASURED_WITH = ("pixeldistill", "torch", "torchvision", "timm", "onnx", "onnxscript")
-LEAST_IMAGES = 8  # fewer say nothing of how many bytes an image has
+LEAST_IMAGES = 8  # with fewer images the mean number of bytes is unreliable
 
 
 class Unavailable(NamedTuple):
-    """A pair that cannot be had, and why."""
+    """A pair that cannot be built, and the reason."""
 
     network: str
     image_size: int
@@ -38,14 +38,14 @@ class Unavailable(NamedTuple):
 
 
 def network_names(patterns: Iterable[str], *, pretrained: bool = False) -> dict[str, bool]:
-    """Resolve names and globs of timm's architectures; returns each name, and whether it was named itself.
+    """Expand names and globs of timm's architectures. Return each name, and whether it was given as a name.
 
     Args:
         patterns: names and globs.
-        pretrained: a glob means those alone that have ImageNet weights.
+        pretrained: let a glob match only architectures that have ImageNet weights.
 
     Raises:
-        NetworkError: a name that timm does not have, a glob that matches nothing.
+        NetworkError: timm does not have a name, or a glob matches nothing.
     """
     known = timm.list_models()
     found: dict[str, bool] = {}
@@ -77,24 +77,24 @@ def measure_costs(
     cache: Path | None = None,
     step: Callable[[], None] = lambda: None,
 ) -> tuple[list[Costs | None], list[Unavailable]]:
-    """Measure what networks cost behind their cameras.
+    """Measure the costs of networks behind their cameras.
 
     Args:
-        networks: with image size, camera, patch size and options; weights are not looked at.
-        classes: of their prediction.
-        samples: images by which the bytes are measured; none leaves them out.
+        networks: networks with image size, camera, patch size and options. Their weights are ignored.
+        classes: number of classes to predict.
+        samples: images to measure the bytes on. If empty, bytes are not measured.
         fps: images a second, for the bit rate.
-        latency: whether to export and time each network and side, which takes some seconds.
-        threads: of the timing; by default all cores.
-        cache: folder where what was measured is kept.
+        latency: whether to export and time each network at each image size, which takes some seconds.
+        threads: number of threads of the timing. By default all cores.
+        cache: folder of cached measurements.
         step: called after every pair.
 
     Returns:
-        The costs of every network, None of those that cannot be had; and why they cannot.
+        The costs of every network, with None for a network that cannot be built; and the reasons for these.
 
     Raises:
-        DataError: too few images to measure bytes by.
-        RecipeError: no frame rate.
+        DataError: too few images to measure bytes on.
+        RecipeError: the frame rate is not a positive, finite number.
     """
     if samples and len(samples) < LEAST_IMAGES:
         few = in_words(len(samples), "image")
@@ -143,7 +143,7 @@ def measure_costs(
 
 
 def _unusual(network: Network) -> str:
-    """Describe in words what of a network is not as its name alone would be."""
+    """Describe in words the settings of a network that are not the default."""
     told = network.model_dump(mode="json", exclude_defaults=True, exclude={"network", "image_size", "weights", "camera", "name"})
     parts = told.pop("options", {}), told.pop("detector", {})
     settings = {name: value for part in (told, *parts) for name, value in part.items()}
@@ -152,13 +152,13 @@ def _unusual(network: Network) -> str:
 
 
 def _anonymous(network: Network, camera: Camera) -> Network:
-    """Return what decides about a measurement: not what a student is called, nor its weights, nor how its images are sent."""
+    """Return the network without everything that does not change a measurement: name, weights and codec."""
     told = network.model_dump(include=set(Network.model_fields))
     return Network.model_validate(told | {"weights": "none", "camera": camera})
 
 
 def _tried(key: dict[str, Any], cache: Path | None, measure: Callable[[], Sequence[float]]) -> Sequence[Any]:
-    """Measure something, or look it up; that a network cannot be had is kept too."""
+    """Measure something, or read it from the cache. The fact that a network cannot be built is cached too."""
 
     def attempt() -> Any:  # noqa: ANN401
         try:

@@ -1,4 +1,4 @@
-"""Peak memory of a network's activations: counted while it runs, on whatever device, the meta device too."""
+"""Peak memory of a network's activations. It is counted while the network runs, on any device, including the meta device."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_leaves
 
 
 class _Alive(TorchDispatchMode):
-    """Notes after every operation how many bytes of tensors are alive, the parameters and buffers left aside."""
+    """Mode that counts the bytes of live tensors after every operation, without parameters and buffers."""
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -34,12 +34,12 @@ class _Alive(TorchDispatchMode):
 
 
 def peak_activations(net: nn.Module, image: Tensor) -> int:
-    """Return the largest number of bytes that are alive at once while a network runs, parameters and buffers left aside.
+    """Return the peak number of bytes that are alive while a network runs, without parameters and buffers.
 
-    PyTorch's own order of operations, nothing fused; what an operation needs for itself meanwhile is not counted.
+    Operations run in PyTorch's own order, without fusion. Temporary memory inside an operation is not counted.
 
     Args:
-        net: in evaluation mode.
+        net: network in evaluation mode.
         image: its input, which is counted.
     """
     alive = _Alive(net)

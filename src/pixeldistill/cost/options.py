@@ -1,4 +1,4 @@
-"""What the options of `cost` and `plan` mean: which networks at which sides behind which cameras, and on which images."""
+"""Meaning of the options of `cost` and `plan`: networks, image sizes, cameras and images."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +21,7 @@ CLASSES = 1000  # ImageNet's
 def listed(
     networks: list[str] | None, image_sizes: list[int] | None, codecs: list[str] | None, recipe: Recipe | None, *, grey: bool
 ) -> list[Listed]:
-    """List the students that are meant; a recipe's candidates complete what is not named. Raises RecipeError."""
+    """List the students that the options name. A recipe's candidates fill in missing options. Raises RecipeError."""
     known = recipe.candidates if recipe else None
     if recipe and not known and not (networks or image_sizes or codecs or grey) and recipe.all_students:
         return own_students(recipe)
@@ -46,7 +46,7 @@ def listed(
 
 
 def samples_of(recipe: Recipe | None, images: Path | None, classes: int | None) -> tuple[Sequence[Sample], int]:
-    """Return the images to measure bytes by, and how many classes there are. Raises RecipeError or DataError."""
+    """Return the images to measure bytes on, and the number of classes. Raises RecipeError or DataError."""
     if recipe and classes:
         raise RecipeError("--classes: the recipe's data says how many there are: leave it out")
     found: Sequence[Sample] = ()

@@ -1,4 +1,4 @@
-"""Which pairs of network and camera a deployment can pay. Pure."""
+"""Planning: the pairs of network and camera that a deployment can afford. Pure."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ NEAR = 0.25
 
 @dataclass(frozen=True)
 class Excess:
-    """By how much a pair misses a limit: `share` is 0.1 where it costs a tenth too much."""
+    """Excess of a pair over a limit. `share` is 0.1 if it costs a tenth too much."""
 
     axis: str
     value: float
@@ -21,7 +21,7 @@ class Excess:
 
     @property
     def share(self) -> float:
-        """See above."""
+        """Excess as a share of the limit."""
         return self.value / self.limit - 1
 
     def __str__(self) -> str:
@@ -32,10 +32,11 @@ class Excess:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a budget allows.
+    """Result of planning with a budget.
 
-    fitting: pairs within every limit that nothing dominates. dominated: pairs within every limit, and by which other. near: pairs
-    that miss a limit by little, the nearest first, and their largest excess. far: all others. budget: the limits.
+    fitting: pairs within every limit that no other pair dominates. dominated: pairs within every limit, each with a pair that
+    dominates it. near: pairs that exceed a limit by little, the nearest first, with their largest excess. far: all other pairs.
+    budget: the limits.
     """
 
     fitting: tuple[Costs, ...]
@@ -46,15 +47,15 @@ class Plan:
 
 
 def plan(costs: Sequence[Costs], budget: Mapping[str, float], near: float = NEAR) -> Plan:
-    """Sort pairs of network and camera by what a deployment can pay.
+    """Sort pairs of network and camera by the costs that a deployment can afford.
 
     Args:
-        costs: of all pairs.
-        budget: the largest value of each axis that is limited, in base units.
-        near: how far over a limit still counts as near, as a share of it.
+        costs: costs of all pairs.
+        budget: the largest value of each limited axis, in base units.
+        near: a pair counts as near if its excess is at most this share of the limit.
 
     Raises:
-        RecipeError: no pair fits: says which is the nearest and what it misses; or a limited axis was not measured.
+        RecipeError: no pair fits (the message names the nearest one and its excess), or a limited axis was not measured.
     """
     for axis in budget:
         if any(getattr(cost, axis) is None for cost in costs):
@@ -89,7 +90,7 @@ def plan(costs: Sequence[Costs], budget: Mapping[str, float], near: float = NEAR
     )
 
 
-_FIX = {  # a file of costs has what `cost` was asked for
+_FIX = {  # a file of costs holds only what was measured with `cost`
     "bytes": ": measure with --images or --recipe",
     "bitrate": ": measure with --images and --fps",
     "latency": ": measure with --latency",
@@ -97,26 +98,26 @@ _FIX = {  # a file of costs has what `cost` was asked for
 
 
 def worst_excess(cost: Costs, budget: Mapping[str, float]) -> Excess | None:
-    """Return the limit that a pair misses by the largest share, or None where it misses none."""
+    """Return the excess over the limit that a pair misses by the largest share, or None if it misses none."""
     excesses = [Excess(axis, getattr(cost, axis), limit) for axis, limit in budget.items() if getattr(cost, axis) > limit]
     return max(excesses, key=lambda excess: excess.share, default=None)
 
 
 def dominates(one: Costs, other: Costs, limited: set[str]) -> bool:
-    """Return whether one pair is at least as good as another in every respect, and costs no more.
+    """Return whether one pair is at least as good as another in every respect, costs no more, and is better in one respect.
 
-    The first is of the same family and built likewise, sees as many pixels through the same camera, sent no worse, has as many
-    parameters, and costs no more in anything that was measured; and it is better in one of these. That more pixels and
-    parameters of a family do no harm is an expectation, not a measurement. Source: ours. Parameters are what a network works
-    with, unless the budget limits them: then they are a cost.
+    Both pairs have the same family, the same settings and the same kind of camera. The first pair's image size, codec quality
+    and number of parameters are no smaller, and no measured cost is larger. We expect, but did not measure, that more pixels
+    and parameters within a family do no harm. Source: ours. Parameters count as a capacity, unless the budget limits them: then
+    they are a cost.
 
     Args:
         one: a pair.
-        other: another.
-        limited: the axes that the budget limits.
+        other: another pair.
+        limited: axes that the budget limits.
     """
     if (family(one.network), one.built, one.kind) != (family(other.network), other.built, other.kind):
-        return False  # which of two families, or of two codecs, is the better cannot be told from their costs
+        return False  # costs do not show which of two families, or of two codecs, is better
     gives = [(one.image_size, other.image_size), (one.quality, other.quality)]
     takes = [
         (getattr(one, axis), getattr(other, axis)) for axis in AXES if axis not in ("params", "pixels") or axis in limited
@@ -129,9 +130,9 @@ def dominates(one: Costs, other: Costs, limited: set[str]) -> bool:
 
 
 def family(network: str) -> str:
-    """Name a network's family: its name up to the first figure that is no version and no patch's size.
+    """Return a network's family: its name up to the first number that is neither a version nor a patch size.
 
-    Of two patches the larger costs less and has more parameters, and is not the better for it.
+    A larger patch costs less and has more parameters, but is not better. So the patch size stays in the family's name.
 
     >>> family("resnet18"), family("tf_efficientnet_lite0"), family("mobilenetv3_small_100"), family("vit_tiny_patch16_224")
     ('resnet', 'tf_efficientnet_lite', 'mobilenetv3_small', 'vit_tiny_patch16')

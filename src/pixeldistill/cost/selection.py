@@ -1,4 +1,4 @@
-"""From a recipe's candidates to the students that its budget allows."""
+"""Selection of the students that fit a recipe's budget, from its candidates."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +20,7 @@ _CHOICE = {"candidates", "budget", "halving", "student", "students"}
 
 
 class Selection(NamedTuple):
-    """What came of a budget: the plan, the students that survive it with their costs, and what could not be had at all."""
+    """Result of planning: the plan, the students that fit with their costs, and the pairs that cannot be built."""
 
     plan: Plan
     students: list[tuple[Student, Costs]]
@@ -28,14 +28,14 @@ class Selection(NamedTuple):
 
 
 class Listed(NamedTuple):
-    """A candidate, and whether its network was named itself rather than by a glob."""
+    """A candidate, and whether its network was given by name and not by a glob."""
 
     student: Student
     named: bool
 
 
 def list_students(candidates: Candidates, camera: Camera, detector: DetectorSettings | None = None) -> list[Listed]:
-    """Return every pair of network, side and camera as a student.
+    """Return every combination of network, image size and camera as a student.
 
     Raises:
         NetworkError: an unknown name.
@@ -56,7 +56,7 @@ def list_students(candidates: Candidates, camera: Camera, detector: DetectorSett
 
 
 def own_students(recipe: Recipe) -> list[Listed]:
-    """Return the students that a recipe names itself, complete."""
+    """Return the students that a recipe names, with all settings filled in."""
     students = [s.model_copy(update={"camera": s.camera or recipe.camera}) for s in recipe.all_students]
     return [Listed(recipe.rules.complete(s, recipe), named=True) for s in students]
 
@@ -64,10 +64,10 @@ def own_students(recipe: Recipe) -> list[Listed]:
 def cost_of(
     listed: Sequence[Listed], classes: int, samples: Sequence[Sample], **options: Any  # noqa: ANN401
 ) -> tuple[list[tuple[Student, Costs]], list[Unavailable]]:  # fmt: skip
-    """Measure students; see `measure.measure_costs`.
+    """Measure the costs of students. See `measure.measure_costs`.
 
     Raises:
-        NetworkError: a network that was named itself cannot be had at any side, or none at all can.
+        NetworkError: a network that was given by name cannot be built at any image size, or no network can be built.
     """
     costs, refused = measure_costs([student for student, _ in listed], classes, samples, **options)
     kept = [(student, cost) for (student, _), cost in zip(listed, costs, strict=True) if cost]
@@ -83,14 +83,14 @@ def cost_of(
 def select_students(
     costed: Sequence[tuple[Student, Costs]], refused: list[Unavailable], budget: dict[str, float], near: float
 ) -> Selection:
-    """Plan with students that have been measured."""
+    """Plan with measured students."""
     by_costs = {id(cost): student for student, cost in costed}
     found = plan([cost for _, cost in costed], budget, near)
     return Selection(found, [(by_costs[id(cost)], cost) for cost in found.fitting], refused)
 
 
 def recipe_of(recipe: Recipe, student: Student) -> dict[str, Any]:
-    """Write the recipe that trains one of its candidates."""
+    """Return the content of the recipe that trains one of a recipe's candidates."""
     content = _without_choice(recipe) | {"student": _nameless(student), "run": str(Path(f"{recipe.run}-{student.label}"))}
     parse_recipe(content)
     return content

@@ -1,4 +1,4 @@
-"""Bytes that the camera sends for an image."""
+"""Number of bytes that the camera sends for an image."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ MOST = 64  # images that are encoded
 
 
 def typical_view(samples: Sequence[Sample], image_size: int, task: Task) -> tuple[int, int]:
-    """Return height and width of a middling image's view: half of up to `MOST` images have as many pixels, or more."""
+    """Return height and width of the view with the median number of pixels, out of up to `MOST` images."""
     if not samples:
         return image_size, image_size
     sizes = [task.view_size(read_size(sample.path), image_size) for sample in spread(samples, MOST)]
@@ -21,13 +21,13 @@ def typical_view(samples: Sequence[Sample], image_size: int, task: Task) -> tupl
 
 
 def bytes_per_image(samples: Sequence[Sample], input_spec: InputSpec, task: Task, *, most: int = MOST) -> float:
-    """Encode up to `most` of the user's images, spread over the split, as a camera sends them; returns the mean size in bytes.
+    """Encode up to `most` of the user's images, spread over the split, as a camera sends them. Return the mean size in bytes.
 
     Args:
         samples: the images.
-        input_spec: what sends them.
-        task: says what of an image is seen.
-        most: how many are encoded.
+        input_spec: image size and camera.
+        task: makes the views of the images.
+        most: number of images to encode.
     """
     chosen = spread(samples, most)
     total = 0

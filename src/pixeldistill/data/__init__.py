@@ -1,1 +1,1 @@
-"""Data: sources of labelled images, their checking, and the views that networks get of them."""
+"""Data: sources of labelled images, checks of the images, and the views that networks read."""

@@ -1,4 +1,4 @@
-"""Boxes of annotated objects, and what of them a crop shows. No torch."""
+"""Boxes of annotated objects, and the boxes that a crop shows. No torch."""
 
 from typing import NamedTuple
 
@@ -8,18 +8,18 @@ from numpy.typing import NDArray
 from pixeldistill.data.crops import Crop
 
 VISIBLE = 0.25
-MIN_PIXELS = 1.0  # a side shorter than this is no box
+MIN_PIXELS = 1.0  # a box with a shorter side is dropped
 
 Floats = NDArray[np.float32]
 
 
 class Annotation(NamedTuple):
-    """The objects of an image, in pixels of the upright original.
+    """Objects of an image, in pixels of the upright original.
 
     `boxes`: (M, 4), x0, y0, x1, y1. `labels`: (M,) class indices. `areas`: (M,) in square pixels, as the data states them (a
-    mask's may be smaller than its box). `crowd`: (M,), objects that nothing is learned from and with which a detection is no
-    mistake (COCO's crowds, VOC's difficult ones). `size`: height and width of the image. `difficult`: (M,), those of the crowds
-    that are one object each, with which a detection must overlap as with any other; none, if it is empty.
+    mask's may be smaller than its box). `crowd`: (M,), objects that are not learned from; a detection of one is no mistake
+    (COCO's crowds, VOC's difficult ones). `size`: height and width of the image. `difficult`: (M,), the crowds that are single
+    objects, which a detection must overlap like any other object; empty means none.
     """
 
     boxes: Floats
@@ -34,27 +34,27 @@ class Annotation(NamedTuple):
         return [int(number) for number in self.labels[~self.crowd]]
 
     def content(self) -> tuple[object, ...]:
-        """Return what is annotated as plain data, to be compared or hashed."""
+        """Return the annotations as plain data, to compare or hash."""
         told = (self.boxes, self.labels, self.areas, self.crowd, self.difficult)
         return (*(values.tolist() for values in told), self.size)
 
     @property
     def ignored(self) -> NDArray[np.bool_]:
-        """Which objects are difficult, one each."""
+        """Mask of the objects that are difficult and single."""
         return self.difficult if len(self.difficult) else np.zeros(len(self.boxes), bool)
 
 
 def through_crop(
     annotation: Annotation, crop: Crop, of: tuple[int, int], crop_size: int, visible: float = VISIBLE
 ) -> tuple[Floats, NDArray[np.int64]]:
-    """Return the boxes (K, 4) and labels (K,) that a view of a crop shows, in the view's pixels; crowds are left out.
+    """Return the boxes (K, 4) and labels (K,) that a view of a crop shows, in the view's pixels, without crowds.
 
     Args:
-        annotation: of the whole image.
-        crop: cut out of a copy of the image of the size `of`.
+        annotation: objects of the whole image.
+        crop: crop of a copy of the image. The copy has the size `of`.
         of: height and width of that copy.
-        crop_size: of the square view that the crop is resized to.
-        visible: a box of which less than this share of its area is left is dropped, others are cut at the crop's edge.
+        crop_size: size of the square view that the crop is resized to.
+        visible: a box that keeps less than this share of its area is dropped. Other boxes are cut at the crop's edge.
 
     >>> box, area = np.array([[0, 0, 20, 10]], np.float32), np.ones(1, np.float32)
     >>> one = Annotation(box, np.array([3]), area, np.zeros(1, bool), (40, 40))
@@ -75,7 +75,7 @@ def through_crop(
 
 
 def clip_boxes(boxes: Floats, size: tuple[int, int]) -> tuple[Floats, NDArray[np.bool_]]:
-    """Cut boxes (M, 4) at the edge of an image of a height and width; tells which are boxes then."""
+    """Cut boxes (M, 4) at the edge of an image of a given size. Return them, and which of them are still boxes."""
     height, width = size
     clipped = boxes.clip(0, np.array([width, height] * 2, np.float32))
     return clipped, ((clipped[:, 2:] - clipped[:, :2]) >= MIN_PIXELS).all(axis=1)

@@ -1,4 +1,4 @@
-"""What the deployed camera does to an image on its way: grey, noise, compression. No torch."""
+"""Changes that the deployed camera makes to an image: grey, noise, compression. No torch."""
 
 import io
 from collections.abc import Sequence
@@ -14,15 +14,15 @@ Pixels = NDArray[np.uint8]
 
 
 def photograph(image: Pixels, camera: Camera, seed: Sequence[int]) -> Pixels:
-    """Return an image (H, W, 3) of the camera's size as the network receives it, (H, W, 3) again.
+    """Return an image (H, W, 3) of the camera's size as the network receives it, again (H, W, 3).
 
     Args:
-        image: resized and cropped already.
-        camera: what the image goes through.
-        seed: of the noise; the same numbers make the same image.
+        image: image that is already resized and cropped.
+        camera: camera that the image passes through.
+        seed: seed of the noise. The same seed gives the same image.
 
     Source:
-        Ours: the luma of ITU-R 601 where it sees no colour, Gaussian noise of the sensor, then the codec.
+        Ours: the luma of ITU-R 601 for a grey camera, Gaussian noise of the sensor, then the codec.
     """
     if not camera.alters:
         return image
@@ -34,7 +34,7 @@ def photograph(image: Pixels, camera: Camera, seed: Sequence[int]) -> Pixels:
 
 
 def captured(image: Pixels, camera: Camera, seed: Sequence[int]) -> Pixels:
-    """Return what the sensor makes of an image (H, W, 3): that shape, or (H, W) of a grey one."""
+    """Return the sensor's output for an image (H, W, 3): the same shape, or (H, W) for a grey camera."""
     pixels = np.asarray(Image.fromarray(image).convert("L")) if camera.colour == "grey" else image
     if camera.noise:
         noise = np.random.default_rng(seed).standard_normal(pixels.shape, np.float32) * np.float32(camera.noise)
@@ -43,7 +43,7 @@ def captured(image: Pixels, camera: Camera, seed: Sequence[int]) -> Pixels:
 
 
 def encode(pixels: Pixels, camera: Camera) -> bytes:
-    """Encode what the sensor gave, (H, W, 3) or (H, W), as it is sent; Pillow's defaults but for the quality."""
+    """Encode the sensor's output, (H, W, 3) or (H, W), as it is sent. All settings except the quality are Pillow's defaults."""
     if camera.codec == "raw":
         return pixels.tobytes()
     settings: dict[str, Any] = {"quality": camera.quality or QUALITY} if camera.lossy else {}

@@ -1,4 +1,4 @@
-"""Checking every image before any work starts."""
+"""Check of every image before training starts."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -16,18 +16,18 @@ from pixeldistill.recipe.data import Data
 
 
 def check_images(splits: Splits, data: Data, workers: int) -> Splits:
-    """Read every image once: decode it, take a hash of its content, compare its size with what its annotation says.
+    """Read every image once: decode it, hash its content, and compare its size with its annotation.
 
     Returns:
-        The splits with their content known, without the broken images if the recipe says `on_bad_image: skip`; notes count
-        those, and images that are in two splits byte for byte.
+        The splits with the hashes of their images, without broken images if the recipe has `on_bad_image: skip`. Notes count
+        the broken images, and the images that two splits share byte for byte.
 
     Raises:
-        DataError: naming the first broken image and the number of all.
+        DataError: an image is broken. The message names the first broken image and the number of all.
     """
     samples = [sample for name in SPLITS for sample in getattr(splits, name)]
     stamps = {sample.path: file_stamp(sample.path) for sample in samples}  # before they are read
-    with ThreadPoolExecutor(max(1, workers)) as pool:  # decoding leaves the interpreter free
+    with ThreadPoolExecutor(max(1, workers)) as pool:  # decoding releases the interpreter lock
         found = {s.path: checked for s, checked in zip(samples, pool.map(_check, samples), strict=True)}
     bits, notes = _used_bits(found, data)
     bad = {path: checked.problem for path, checked in found.items() if checked.problem}
@@ -41,7 +41,7 @@ def check_images(splits: Splits, data: Data, workers: int) -> Splits:
 
 
 def _used_bits(found: dict[Path, ImageCheck], data: Data) -> tuple[int | None, list[str]]:
-    """Return how many bits the images of 16 use, as the recipe does or by their largest value; marks those with larger values."""
+    """Return how many bits 16-bit images use, from the recipe or the largest value. Mark images with larger values as broken."""
     peaks = {path: checked.peak for path, checked in found.items() if checked.peak and not checked.problem}
     if not peaks:
         return data.bits, []
@@ -57,7 +57,7 @@ def _used_bits(found: dict[Path, ImageCheck], data: Data) -> tuple[int | None, l
 
 
 def readable_splits(data: Data, workers: int | None = None) -> Splits:
-    """Load splits to measure some of their images: all are looked at first only where broken ones are to be left out."""
+    """Load splits to measure some of their images. All images are checked first only if broken ones are to be skipped."""
     splits = load_splits(data)
     if data.on_bad_image != "skip":
         return splits
@@ -65,7 +65,7 @@ def readable_splits(data: Data, workers: int | None = None) -> Splits:
 
 
 def _check(sample: Sample) -> ImageCheck:
-    """Identify an image by its content, and say what is wrong with it."""
+    """Hash an image's content, and describe what is wrong with the image."""
     checked = check_image(sample.path)
     name = str(sample.path)
     if checked.problem is None and name.encode("utf-8", "replace").decode() != name:
@@ -100,7 +100,7 @@ def _without(splits: Splits, bad: dict[Path, str], data: Data) -> Splits:
 
 
 def _turned(turned: Sequence[Path]) -> list[str]:
-    """Warn of images with boxes that EXIF turns or mirrors: their boxes may have been drawn before or after."""
+    """Warn of images with boxes that EXIF turns or mirrors. Their boxes may have been drawn before or after the turn."""
     if not turned:
         return []
     what = f"warning: {in_words(len(turned), 'image')} with boxes are turned or mirrored by EXIF (the first: {turned[0]})"
@@ -108,7 +108,7 @@ def _turned(turned: Sequence[Path]) -> list[str]:
 
 
 def _shared(splits: Splits) -> list[str]:
-    """Warn of test or validation images that train holds too, under whatever name, and of test images that chose on val."""
+    """Warn of images that two splits share, under any name: val or test with train, test with val. Count copies in train."""
     notes = []
     for name, other in (("val", "train"), ("test", "train"), ("test", "val")):
         known = {splits.content[s.path]: s.path for s in getattr(splits, other)}

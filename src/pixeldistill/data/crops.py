@@ -1,6 +1,6 @@
-"""Crops: the random one of a training view, the centre of an image that is far too long. No torch.
+"""Crops: the random crop of a training view, and the centre of a very long image. No torch.
 
-A training view's randomness is a function of (view seed, epoch, index) and of nothing else.
+The randomness of a training view depends only on (view seed, epoch, index).
 """
 
 import math
@@ -24,7 +24,7 @@ class Crop(NamedTuple):
     flip: bool
 
     def within(self, height: int, width: int, of: tuple[int, int]) -> "Crop":
-        """Return the same part of a smaller copy, (height, width), of the image `of`, to the nearest pixel."""
+        """Return the same part of a resized copy (height, width) of the image, rounded to pixels. `of` is the image's size."""
         if (height, width) == of:
             return self
         y, x = height / of[0], width / of[1]
@@ -35,7 +35,7 @@ class Crop(NamedTuple):
 def cut_long(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Cut the middle out of an image (H, W, 3) that is over a hundred times as long as it is wide.
 
-    Of such an image only the centre is seen, and the rest must not be enlarged with it.
+    Only its centre is used, so the rest must not be enlarged with it.
     """
     height, width = image.shape[:2]
     most = MAX_ASPECT * min(height, width)
@@ -46,10 +46,10 @@ def cut_long(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def draw_crop(augmentation: Augmentation, epoch: int, index: int, height: int, width: int) -> Crop:
-    """Draw a view's crop: area and aspect ratio at random, ten tries, then the largest crop of a valid ratio, anywhere.
+    """Draw a view's crop: random area and aspect ratio, ten tries, then the largest crop of a valid ratio at a random place.
 
-    Source: the random resized crop of Szegedy et al., CVPR 2015, as torchvision draws it, but for the last resort, which there is
-    the centre: of long images nothing else would ever be seen; seeded per view (ours).
+    Source: the random resized crop of Szegedy et al., CVPR 2015, as in torchvision, except for the fallback. Torchvision's is
+    the centre, which would hide the rest of long images. One seed per view (ours).
     """
     rng = np.random.default_rng([augmentation.seed, epoch, index])
     flip = bool(rng.random() < augmentation.flip)

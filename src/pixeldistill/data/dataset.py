@@ -1,4 +1,4 @@
-"""From files, or from an image cache, to 8-bit batches: what the loader's workers do."""
+"""Datasets for the loader's workers: 8-bit batches from files or from an image cache."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -28,12 +28,12 @@ TestView = Callable[[NDArray[np.uint8], int, Camera], Tensor]
 
 
 class RawBatch(NamedTuple):
-    """A batch of 8-bit images as a worker hands it over.
+    """Batch of 8-bit images as a worker returns it.
 
-    `images`: uint8 (N, 3, H, W). `target`: class indices (N,), or the objects that each shows. `keys`: (N, 2), epoch and index.
-    `windows`: None where the images are finished; else (N, 3), of each the height and width of the crop in the upper left of its
-    image, still to be resized, and whether it is to be flipped: see `views.resize_batch`. `small`: the views of cameras that
-    alter images, of each uint8 (N, 3, S, S).
+    `images`: uint8 (N, 3, H, W). `target`: class indices (N,), or the objects in each image. `keys`: (N, 2), epoch and index.
+    `windows`: None if the images are finished. Otherwise (N, 3): height and width of the crop in the upper left of each image,
+    which is still to be resized, and whether it is to be flipped; see `views.resize_batch`. `small`: the views of cameras that
+    alter images, uint8 (N, 3, S, S) each.
     """
 
     images: Tensor
@@ -44,19 +44,19 @@ class RawBatch(NamedTuple):
 
 
 class TrainingViews(BatchDataset[RawBatch]):
-    """Random views: item `[(epoch, index), ...]` is a batch of those images' crops in those epochs, at the large side.
+    """Random views: item `[(epoch, index), ...]` is a batch of these images' crops in these epochs, at the large image size.
 
     Args:
         samples: the training split.
-        augmentation: how the crops are drawn.
-        crop_size: of the large view, in pixels.
-        kernel: of the resizing.
-        collate: makes the target of a batch of views: see `tasks.base.Task.collate`.
-        distinct: after so many epochs the views repeat.
-        reduced: whether JPEGs may be decoded at the reduced scale that the crop needs.
-        image_cache: where the images are kept decoded.
+        augmentation: settings of the random crops.
+        crop_size: size of the large view in pixels.
+        kernel: kernel of the resizing.
+        collate: makes the target of a batch of views, see `tasks.base.Task.collate`.
+        distinct: number of epochs after which the views repeat.
+        reduced: whether JPEGs may be decoded at a reduced scale that is large enough for the crop.
+        image_cache: cache of decoded images.
         finished: whether the worker resizes and flips the crops, or leaves that to the device.
-        cameras: those that alter images: their views are made here.
+        input_specs: cameras that alter images. Their views are made here.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class TrainingViews(BatchDataset[RawBatch]):
             images = torch.empty(size, dtype=torch.uint8, memory_format=torch.channels_last)
             for row, (part, crop, _) in zip(images, crops, strict=True):
                 view = resize(to_tensor(part), self.crop_size, self.crop_size, self.kernel)
-                row.copy_(view.flip(-1) if crop.flip else view)  # in a tenth of the time of NumPy's view[:, ::-1]
+                row.copy_(view.flip(-1) if crop.flip else view)  # ten times as fast as NumPy's view[:, ::-1]
             return RawBatch(
                 images, target, torch.tensor(keys), small=tuple(self._taken(images, keys, c) for c in self.input_specs)
             )
@@ -114,11 +114,11 @@ class TrainingViews(BatchDataset[RawBatch]):
         return RawBatch(torch.from_numpy(batch).permute(0, 3, 1, 2), target, torch.tensor(keys), windows)
 
     def files(self, keys: Sequence[Key]) -> list[Path]:
-        """Name the files of a batch."""
+        """Return the files of a batch."""
         return [self.samples[index].path for _, index in keys]
 
     def _taken(self, large: Tensor, keys: Sequence[Key], input_spec: InputSpec) -> Tensor:
-        """Make a camera's views of large ones (N, 3, S, S): its noise is drawn from the view seed, the epoch and the index."""
+        """Make a camera's views of large ones (N, 3, S, S). The noise's seed is view seed, epoch and index."""
         small = resize(large, input_spec.image_size, input_spec.image_size, input_spec.camera.kernel)
         seeds = [(self.augmentation.seed, _NOISE, self._view(epoch), index) for epoch, index in keys]
         return torch.stack([_photographed(view, input_spec.camera, seed) for view, seed in zip(small, seeds, strict=True)])
@@ -127,7 +127,7 @@ class TrainingViews(BatchDataset[RawBatch]):
         return epoch % self.distinct if self.distinct else epoch
 
     def _crop(self, epoch: int, index: int) -> tuple[NDArray[np.uint8], Crop, tuple[int, int]]:
-        """Cut a view's crop out of its image, (h, w, 3); returns the crop too, and the size of that image."""
+        """Cut a view's crop out of its image, (h, w, 3). Return the part, the crop, and the size of that image."""
         view = self._view(epoch)
         if self.image_cache is not None:
             of = self.image_cache.size(index)
@@ -146,7 +146,7 @@ class TrainingViews(BatchDataset[RawBatch]):
         return part, crop, (image.shape[0], image.shape[1])
 
 
-_NOISE = 2  # tells the noise's random numbers from those of the crops and of mixup
+_NOISE = 2  # separates the noise's random numbers from those of the crops and of mixup
 
 
 def _photographed(view: Tensor, camera: Camera, seed: Sequence[int]) -> Tensor:
@@ -156,12 +156,12 @@ def _photographed(view: Tensor, camera: Camera, seed: Sequence[int]) -> Tensor:
 class CameraImages(BatchDataset[RawBatch]):
     """Test images as a camera delivers them: item `[index, ...]` is a batch.
 
-    What the images show is not handed over: it is looked up where predictions are measured.
+    Batches hold no labels. The metrics read the labels from the samples.
 
     Args:
         samples: a split.
-        camera: what delivers them.
-        view: makes the test view of an image: see `tasks.base.Task.view`.
+        input_spec: camera that delivers the images.
+        view: makes the test view of an image, see `tasks.base.Task.view`.
     """
 
     def __init__(self, samples: Sequence[Sample], input_spec: InputSpec, view: TestView) -> None:
@@ -179,5 +179,5 @@ class CameraImages(BatchDataset[RawBatch]):
         return RawBatch(images, torch.full((len(indices),), -1), torch.tensor([(0, i) for i in indices]))
 
     def files(self, indices: Sequence[int]) -> list[Path]:
-        """Name the files of a batch."""
+        """Return the files of a batch."""
         return [self.samples[i].path for i in indices]

@@ -1,6 +1,6 @@
-"""Images of more than 8 bits a value: how many bits they use, and what that becomes in 8 bits. No torch.
+"""Images of more than 8 bits a value: how many bits they use, and their conversion to 8 bits. No torch.
 
-Sensors of 10, 12 or 14 bits are often stored in 16: taken for 16 bits their images would be nearly black.
+Values of 10, 12 or 14 bits are often stored in 16. Read as 16 bits, their images would be nearly black.
 """
 
 import sys
@@ -14,14 +14,14 @@ from PIL.TiffImagePlugin import TiffImageFile
 _PHOTOMETRIC, _BITS_PER_SAMPLE = 262, 258  # TIFF's tags
 _WHITE_IS_ZERO = 0
 FULL = 16
-_USUAL = (8, 10, 12, 14, 15, FULL)  # of sensors; 15 of what was stored as signed 16
+_USUAL = (8, 10, 12, 14, 15, FULL)  # usual for sensors; 15 if stored as signed 16
 
 
 class Depth(NamedTuple):
-    """How an image holds its values.
+    """Format of an image's values.
 
-    `bits`: of a value. `stated`: whether the file says that it uses fewer than 16, so that nobody need guess. `inverted`: 0 is
-    white. `signed`: values may be negative.
+    `bits`: bits of a value. `stated`: whether the file states that it uses fewer than 16, so that no guess is needed.
+    `inverted`: 0 is white. `signed`: values may be negative.
     """
 
     bits: int
@@ -31,23 +31,24 @@ class Depth(NamedTuple):
 
 
 def stated_depth(image: Image.Image) -> Depth | None:
-    """Return how an image that was opened, and not yet decoded, holds its values; None where it has 8 bits or fewer, or 32."""
+    """Return the format of an opened, not yet decoded image's values. Return None for 8 bits or fewer, or 32."""
     rawmode = _rawmode(image)
     grey = image.mode.startswith("I;16") or (image.mode == "I" and (image.format == "PPM" or ";16" in rawmode))
     colours = image.mode in ("RGB", "RGBA") and rawmode[-4:-1] == ";16"
     if not (grey or colours):
         return None
     if not isinstance(image, TiffImageFile):
-        return Depth(16, stated=image.format != "PNG")  # of the others Pillow spreads the values over 16 bits
+        return Depth(16, stated=image.format != "PNG")  # in other formats Pillow spreads the values over 16 bits
     bits = min(16, int(np.max(image.tag_v2.get(_BITS_PER_SAMPLE, 16))))
     inverted = image.tag_v2.get(_PHOTOMETRIC) == _WHITE_IS_ZERO
     return Depth(bits, stated=bits < 16, inverted=inverted, signed=rawmode.endswith("S"))
 
 
 def low_bytes(image: ImageFile.ImageFile) -> None:
-    """Let an image of 16 bits a colour that was opened, and not yet decoded, come with its lower bytes instead of its upper ones.
+    """Make an opened, not yet decoded image of 16 bits a channel decode to its lower bytes.
 
-    Pillow has no mode for it and keeps a byte of each value: by the file's order of bytes, which is exchanged here.
+    Pillow has no mode for such images and keeps one byte of each value. The file's byte order decides which one, so it is
+    swapped.
     """
     other = {"L": "B", "B": "L", "N": "B" if sys.byteorder == "little" else "L"}
     rawmode = _rawmode(image)
@@ -58,7 +59,7 @@ def low_bytes(image: ImageFile.ImageFile) -> None:
 
 
 def used_bits(peak: int) -> int:
-    """Return how many bits a camera has whose images' largest value is this.
+    """Return the number of bits of a camera from the largest value in its images.
 
     >>> used_bits(4095), used_bits(3000), used_bits(65535), used_bits(200)
     (12, 12, 16, 8)
@@ -67,12 +68,12 @@ def used_bits(peak: int) -> int:
 
 
 def peak_of(values: NDArray[np.uint16]) -> int:
-    """Return the largest value of an image, (height, width) or (height, width, channels), transparency left aside."""
+    """Return the largest value of an image, (height, width) or (height, width, channels), without transparency."""
     return int((values[..., :3] if values.ndim == 3 else values).max())
 
 
 def to_eight_bits(values: NDArray[np.uint16], bits: int, inverted: bool) -> NDArray[np.uint8]:
-    """Reduce values of so many bits to 8; what is larger is white. A fourth channel, transparency, has 16 bits.
+    """Reduce values of `bits` bits to 8. Larger values become white. A fourth channel, transparency, has 16 bits.
 
     >>> to_eight_bits(np.array([[0, 4095]], np.uint16), 12, False).tolist()
     [[0, 255]]
@@ -84,7 +85,7 @@ def to_eight_bits(values: NDArray[np.uint16], bits: int, inverted: bool) -> NDAr
 
 
 def _rawmode(image: Image.Image) -> str:
-    """Name the layout that Pillow decodes from."""
+    """Return the name of the layout that Pillow decodes from."""
     tiles = image.tile if isinstance(image, ImageFile.ImageFile) else []
     args = tiles[0].args if tiles else None
     first = args[0] if isinstance(args, tuple) and args else args

@@ -1,4 +1,4 @@
-"""What a recipe's data holds, in words."""
+"""Description of a recipe's data in words."""
 
 from collections.abc import Sequence
 
@@ -7,20 +7,20 @@ from numpy.typing import NDArray
 
 from pixeldistill.data.splits import Sample, Splits
 
-MANY_CLASSES = 20  # more are not listed one by one
+MANY_CLASSES = 20  # with more classes, not all are listed
 
 
 def describe_data(splits: Splits) -> list[str]:
-    """Describe in lines what the data holds and what was decided about it."""
+    """Describe in lines the contents of the data and the decisions that were made about it."""
     counts = f"{len(splits.train)} train, {len(splits.val)} val, {len(splits.test)} test images"
     notes = [*splits.notes, describe_classes(splits)]
     return [f"data: {counts}, {len(splits.classes)} classes", *(f"data: {note}" for note in notes)]
 
 
 def describe_classes(splits: Splits) -> str:
-    """Count in a line what each class has in train, val and test, of many classes those with the least to learn from.
+    """Count in one line each class's images in train, val and test. With many classes, list those with the fewest to learn from.
 
-    A name that was mistyped in train makes a class of its own, and is seen here.
+    A name that was mistyped in train becomes a class of its own, which shows here.
     """
     counted = [np.bincount(_labels(split), minlength=len(splits.classes)) for split in (splits.train, splits.val, splits.test)]
     order = np.arange(len(splits.classes))
@@ -32,5 +32,5 @@ def describe_classes(splits: Splits) -> str:
 
 
 def _labels(samples: Sequence[Sample]) -> NDArray[np.int64]:
-    """List the classes of images, or of all their boxes that are no crowds."""
+    """List the classes of images, or of all their boxes that are not crowds."""
     return np.array([number for sample in samples for number in sample.label.classes()], np.int64)

@@ -1,4 +1,4 @@
-"""Finding the images in folders, and counting what is passed over there: nothing is left out without a word. No torch."""
+"""Search for images in folders, with a count of all skipped files. No torch."""
 
 import os
 from collections import Counter
@@ -14,21 +14,21 @@ EXTENSIONS = frozenset(
         ".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".jp2", ".j2k", ".jpx", ".jpf",
     }
 )  # fmt: skip
-# What network drives, archives and desktops put beside a user's files.
+# Network drives, archives and desktops add these to a user's files.
 _THUMBNAILS = frozenset({"@eadir", "#recycle", "@recycle", "$recycle.bin", "__macosx", "lost+found", "system volume information"})
 _LITTER = frozenset({"thumbs.db", "desktop.ini"})
 SHOWN = 5  # kinds of files
 
 
 class FolderListing(NamedTuple):
-    """The images below a folder, sorted, and what else is there: how many files of each kind."""
+    """Sorted images below a folder, and the number of other files of each kind."""
 
     images: list[Path]
     passed: Counter[str]
 
 
 def find_images(folder: Path) -> FolderListing:
-    """Find the files below a folder that have an image's name; folders that are links are followed, each once."""
+    """Find the files below a folder whose suffix is an image's. Links to folders are followed, each folder once."""
     found = FolderListing([], Counter())
     _check_folder(folder)
     for path in _files(folder):
@@ -49,13 +49,13 @@ def find_images(folder: Path) -> FolderListing:
 
 
 def class_folders(root: Path) -> list[Path]:
-    """List the folders in a folder, sorted, but those that are hidden or hold somebody's thumbnails."""
+    """List the folders in a folder, sorted, without hidden ones and ones for thumbnails."""
     _check_folder(root)
     return sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith(".") and p.name.lower() not in _THUMBNAILS)
 
 
 def describe_passed(passed: Counter[str]) -> str:
-    """Return what was passed over.
+    """Describe the skipped files in words.
 
     >>> describe_passed(Counter({".heic files": 3, "hidden images": 1}))
     '.heic files (3), hidden images (1)'
@@ -66,7 +66,7 @@ def describe_passed(passed: Counter[str]) -> str:
 
 
 def passed_notes(passed: Counter[str]) -> list[str]:
-    """Make the note that says what was passed over, if anything was."""
+    """Return a note about the skipped files, if there are any."""
     return [f"passed over, as no images that can be read: {describe_passed(passed)}"] if passed else []
 
 
@@ -77,7 +77,7 @@ def _check_folder(folder: Path) -> None:
 
 
 def _files(root: Path) -> Iterator[Path]:
-    """List the files below a folder. Links to folders are followed, but into no folder twice: they may go in a circle."""
+    """List the files below a folder. Links to folders are followed, each folder once, because links may form a circle."""
     visited: set[tuple[int, int]] = set()
     folders = [root]
     while folders:
@@ -93,7 +93,7 @@ def _files(root: Path) -> Iterator[Path]:
         for entry in sorted(entries, key=lambda entry: entry.name):
             try:
                 within = entry.is_dir()
-            except OSError:  # a link that leads to itself
+            except OSError:  # a link to itself
                 within = False
             if within:
                 folders.append(Path(entry.path))
@@ -102,5 +102,5 @@ def _files(root: Path) -> Iterator[Path]:
 
 
 def merged(counts: Iterable[Counter[str]]) -> Counter[str]:
-    """Add up what was passed over in several folders."""
+    """Add up the counts of skipped files in several folders."""
     return sum(counts, Counter())

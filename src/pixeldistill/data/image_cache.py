@@ -1,4 +1,4 @@
-"""The image cache: a split's images decoded once, as uint8 with their shorter side at a chosen size."""
+"""Image cache: a split's images decoded once, as uint8, with a chosen length of the shorter side."""
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,14 +18,14 @@ from pixeldistill.storage.archive import KEY, Archive, Column, Layout
 
 BLOCK = 64  # images
 SAMPLES = 8
-TOLERANCE = 1.0  # mean grey levels: another version of a decoder may round otherwise
+TOLERANCE = 1.0  # mean grey levels: another version of a decoder may round differently
 
 
 class ImageCache:
-    """Stored images by their index in the split, (height, width, 3), uint8, not to be written to.
+    """Stored images by their index in the split, (height, width, 3), uint8, read-only.
 
-    What it changes: crops come from an image of the stored size instead of the original's. An image that is smaller than that is
-    stored as it is, so that nothing is enlarged twice.
+    With the cache, crops come from an image of the stored size instead of the original. A smaller image is stored unchanged, so
+    that nothing is enlarged twice.
     """
 
     def __init__(self, pixels: Column, sizes: NDArray[np.int64]) -> None:
@@ -50,7 +50,7 @@ class ImageCache:
         return self.rows(index, 0, int(self.sizes[index, 0]))
 
     def write(self, index: int, images: Sequence[NDArray[np.uint8]]) -> None:
-        """Store images that follow each other, from an index on."""
+        """Store consecutive images, the first one at an index."""
         self.pixels.write(int(self.starts[index]), np.concatenate([image.reshape(-1) for image in images]))
 
 
@@ -69,25 +69,25 @@ def open_image_cache(
     world: int = 1,
     barrier: Callable[[], None] = lambda: None,
 ) -> ImageCache:
-    """Open a split's image cache, fill what is missing of it, and compare some of its images with their files.
+    """Open a split's image cache, fill its missing parts, and compare some of its images with their files.
 
     Args:
-        folder: where it lies.
+        folder: folder of the cache.
         samples: the split's images.
-        images: what identifies them, see `Splits.identity`.
-        shorter_side: of the stored images, in pixels.
-        kernel: with which they are reduced.
-        workers: loader processes.
-        note: where to say what will be written.
-        reduced: whether JPEGs may be decoded at the reduced scale that the side needs.
-        bits: as the recipe's `data.bits`.
-        rank: of this process.
-        world: how many processes share the work.
-        barrier: waits for all of them.
+        images: identity of the images, see `Splits.identity`.
+        shorter_side: shorter side of the stored images, in pixels.
+        kernel: kernel of the resizing.
+        workers: number of loader processes.
+        note: called with a message about what will be written.
+        reduced: whether JPEGs may be decoded at a reduced scale that is large enough for the stored size.
+        bits: the recipe's `data.bits`.
+        rank: rank of this process.
+        world: number of processes that share the work.
+        barrier: waits for all processes.
 
     Raises:
-        RunError: the folder belongs to other images, does not hold what the files do, or has no room.
-        DataError: an image that cannot be read.
+        RunError: the folder belongs to other images, its content differs from the files, or there is no room.
+        DataError: an image cannot be read.
     """
     with ThreadPoolExecutor(max(1, workers)) as pool:
         sizes = np.array(
@@ -109,7 +109,7 @@ def open_image_cache(
             note(f"image cache: {len(left)} of {len(blocks)} blocks are still to be filled, in {folder}")
     barrier()
     archive = attach()
-    # Which process does what must not depend on how far another one is.
+    # The division of the blocks must not depend on the progress of another process.
     missing = [block for block in archive.missing() if block % world == rank]
     image_cache = ImageCache(archive["pixels"], sizes)
     dataset = _Reduced(samples, sizes, kernel, shorter_side, reduced)
@@ -132,7 +132,7 @@ def image_cache_settings(shorter_side: int, kernel: str, *, reduced: bool, bits:
 
 
 def _verify(image_cache: ImageCache, dataset: "_Reduced", folder: Path) -> None:
-    """Read some images' files again, other ones at every start."""
+    """Compare some cached images with their files. Each start chooses other images at random."""
     chosen = np.random.default_rng().integers(len(image_cache), size=SAMPLES)
     images = dataset[[int(index) for index in chosen]]
     if isinstance(images, PixelDistillError):
@@ -161,7 +161,7 @@ class _Reduced(BatchDataset[list[NDArray[np.uint8]]]):
             return error
 
     def files(self, block: Sequence[int]) -> list[Path]:
-        """Name the files of a block."""
+        """Return the files of a block."""
         return [self.samples[index].path for index in block]
 
     def _reduced(self, index: int) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""Reading one image file, whatever a folder of photographs may hold. No torch: the base install predicts with it."""
+"""Reading one image file of any kind that a folder of photographs may hold. No torch: the base install predicts with it."""
 
 import hashlib
 import io
@@ -18,7 +18,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from pixeldistill.data.depth import Depth, low_bytes, peak_of, stated_depth, to_eight_bits
 from pixeldistill.errors import DataError
 
-# Pillow opens a file by what is in it: whatever it is called, an EPS file would start Ghostscript.
+# Pillow opens a file by its content, not its name. An EPS file would start Ghostscript.
 _FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "PPM", "AVIF", "JPEG2000")
 LARGEST_FILE = 2**30  # bytes
 _TURNS = {
@@ -27,15 +27,16 @@ _TURNS = {
 }  # fmt: skip
 _BY_A_QUARTER = [turn for orientation, turn in _TURNS.items() if orientation >= 5]
 
-# Pillow warns of odd metadata, which is no concern of the user's, and of huge images, which are refused here.
+# Pillow warns of odd metadata, which do not matter to the user, and of huge images, which are refused here.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 class ImageCheck(NamedTuple):
-    """What was found in an image file.
+    """Result of checking an image file.
 
-    `digest`: of its content. `problem`: what is wrong with it, or None. `size`: upright height and width. `turned`: whether EXIF
-    turns or mirrors it. `peak`: the largest value of an image of 16 bits that does not say how many of them it uses, else 0.
+    `digest`: hash of its content. `problem`: what is wrong with it, or None. `size`: upright height and width. `turned`:
+    whether EXIF turns or mirrors it. `peak`: the largest value of a 16-bit image that does not state how many bits it uses,
+    otherwise 0.
     """
 
     digest: str
@@ -50,19 +51,19 @@ def read_image(
 ) -> NDArray[np.uint8]:  # fmt: skip
     """Read an image as RGB, (height, width, 3), upright by its EXIF orientation.
 
-    Grey, palette, CMYK and 16-bit images are converted; transparency is laid over white; of an animation the first frame is
-    taken.
+    Grey, palette, CMYK and 16-bit images are converted. Transparency is blended with white. For an animation, the first frame
+    is read.
 
     Args:
-        path: of the file.
-        reduction: given the upright height and width, says by which factor (1, 2, 4 or 8) the image may come smaller. A JPEG
-            then does, in a fraction of the time, since its decoder leaves out what is not needed; other formats come whole.
-        bits: how many of its 16 bits an image uses that does not say so itself; by default all.
-        stamp: of the file as it has been before, see `file_stamp`.
+        path: path of the file.
+        reduction: called with the upright height and width. Returns the factor (1, 2, 4 or 8) by which the image may be
+            smaller. A JPEG is then decoded smaller, which is much faster. Other formats are decoded at full size.
+        bits: number of bits that a 16-bit image uses if it does not state it. By default all.
+        stamp: earlier state of the file, see `file_stamp`.
 
     Raises:
-        DataError: naming the file, if it is missing, empty, no image, truncated, far too large or of floating point; or if it is
-            not as it has been.
+        DataError: the file is missing, empty, no image, truncated, far too large or of floating point, or it has changed since
+            `stamp`. The message names the file.
     """
     if stamp is not None and file_stamp(path) not in (stamp, None):
         raise DataError(f"{path} was changed while it was used: put it back, and give the same command again")
@@ -75,7 +76,7 @@ def read_image(
 
 
 def file_stamp(path: Path) -> int | None:
-    """Tell a file's states apart, by its size and when it was changed; None where it is not there."""
+    """Return the size and modification time of a file, to detect changes. Return None if it does not exist."""
     try:
         found = path.stat()
     except (OSError, ValueError):
@@ -84,13 +85,13 @@ def file_stamp(path: Path) -> int | None:
 
 
 def read_size(path: Path) -> tuple[int, int]:
-    """Return the upright height and width that `read_image` would give, from the file's header alone."""
+    """Return the upright height and width that `read_image` would return, from the file's header alone."""
     with _opened(path) as image:
         return _upright_size(image)
 
 
 def unstated_peak(path: Path) -> int:
-    """Return the largest value of an image of 16 bits that does not say how many of them it uses; of any other image 0.
+    """Return the largest value of a 16-bit image that does not state how many bits it uses. Return 0 for other images.
 
     Raises:
         DataError: as `read_image`.
@@ -101,16 +102,16 @@ def unstated_peak(path: Path) -> int:
 
 
 def check_image(path: Path) -> ImageCheck:
-    """Identify an image file by its content, and look what is in it and what is wrong with it.
+    """Hash an image file's content, and check the image for problems.
 
-    Decodes it wholly (JPEG at an eighth) so that truncation is found.
+    The image is decoded completely (a JPEG at an eighth of its size) so that truncation is found.
     """
     digest = ""
     try:
         content = _content(path)
         digest = hashlib.blake2b(content, digest_size=16).hexdigest()
         with _opened(path, content) as image:
-            depth, peak = stated_depth(image), 0  # first: what follows may decode it
+            depth, peak = stated_depth(image), 0  # first, because later calls may decode it
             size, turned = _upright_size(image), _turn(image) is not None
             if depth and not depth.stated:
                 peak = peak_of(_deep_values(image, path, depth, content))
@@ -134,7 +135,7 @@ def _content(path: Path) -> bytes:
 
 
 def _check_file(path: Path) -> None:
-    """Raise DataError if a path is no regular file (reading a pipe or a device would never end), empty, or far too large."""
+    """Raise DataError if a path is no regular file (a pipe or a device would never end), empty, or far too large."""
     try:
         found = path.stat()
     except (OSError, ValueError) as error:
@@ -150,12 +151,12 @@ def _check_file(path: Path) -> None:
 @cache
 def _formats() -> tuple[str, ...]:
     Image.init()
-    return tuple(name for name in _FORMATS if name in Image.OPEN)  # older versions of Pillow have not all
+    return tuple(name for name in _FORMATS if name in Image.OPEN)  # older versions of Pillow do not have all formats
 
 
 @contextmanager
 def _opened(path: Path, content: bytes | None = None) -> Iterator[ImageFile.ImageFile]:
-    """Open an image file, or its content where that is at hand."""
+    """Open an image file, or its content if it was read already."""
     if content is None:
         _check_file(path)
     with ExitStack() as stack:
@@ -164,12 +165,12 @@ def _opened(path: Path, content: bytes | None = None) -> Iterator[ImageFile.Imag
 
 def _open(path: Path, stack: ExitStack, content: bytes | None) -> ImageFile.ImageFile:
     try:
-        # Not by its path: Pillow maps raw pixels into memory then, with the sides of a TIFF that is yet to be turned.
+        # Not by its path: Pillow then maps raw pixels into memory, with the sides of a TIFF that is not turned yet.
         file = stack.enter_context(path.open("rb")) if content is None else io.BytesIO(content)
         image = Image.open(file, formats=_formats())
     except UnidentifiedImageError as error:
         raise DataError(f"{path} is not an image that can be read: remove or replace it") from error
-    except Exception as error:  # a damaged file makes a decoder fail in as many ways as it has bytes
+    except Exception as error:  # a damaged file can raise any error in a decoder
         raise DataError(f"{path} cannot be read: {_reason(error)}") from error
     pixels, most = image.width * image.height, Image.MAX_IMAGE_PIXELS
     if most and pixels > most:
@@ -179,7 +180,7 @@ def _open(path: Path, stack: ExitStack, content: bytes | None) -> ImageFile.Imag
 
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Name the file in whatever goes wrong while it is decoded."""
+    """Add the file's name to every error while it is decoded."""
     try:
         yield
     except DataError:
@@ -189,9 +190,10 @@ def _naming(path: Path) -> Iterator[None]:
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
-    """Return how an image is turned upright. A broken EXIF block says nothing about the pixels.
+    """Return how to turn an image upright. A broken EXIF block is ignored, because the pixels may be fine.
 
-    Of a PNG file what stands before the pixels counts: its own `getexif` would decode them, and hide what is wrong with them.
+    For a PNG file, only what stands before the pixels is read. Pillow's `getexif` would decode the pixels and hide their
+    errors.
     """
     try:
         orientation: Any = Image.Image.getexif(image).get(ExifTags.Base.Orientation)
@@ -202,13 +204,13 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
 
 def _upright_size(image: Image.Image) -> tuple[int, int]:
     height, width = image.height, image.width
-    if isinstance(image, TiffImageFile):  # as it is stored: newer versions of Pillow give the upright size above
+    if isinstance(image, TiffImageFile):  # the stored size: newer versions of Pillow return the upright size above
         height, width = (int(image.tag_v2[tag]) for tag in (ExifTags.Base.ImageLength, ExifTags.Base.ImageWidth))
     return (width, height) if _turn(image) in _BY_A_QUARTER else (height, width)
 
 
 def _upright(image: Image.Image, path: Path) -> Image.Image:
-    """Decode an image, and turn its pixels; newer versions of Pillow have then turned a TIFF themselves."""
+    """Decode an image and turn its pixels. Newer versions of Pillow turn a TIFF themselves."""
     with _naming(path):
         turn = _turn(image)
         image.load()
@@ -237,7 +239,7 @@ def _deep_values(
 ) -> NDArray[np.uint16]:  # fmt: skip
     """Return the values of an image of more than 8 bits, (height, width) or (height, width, channels)."""
     values = np.asarray(_upright(image, path))
-    if values.ndim == 3:  # Pillow has kept the upper bytes alone
+    if values.ndim == 3:  # Pillow has kept only the upper bytes
         with _opened(path, content) as again:
             low_bytes(again)
             deep: NDArray[np.uint16] = values.astype(np.uint16) << 8 | np.asarray(_upright(again, path))

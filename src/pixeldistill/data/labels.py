@@ -1,30 +1,30 @@
-"""What an image shows, as far as everything but its task must know. No torch."""
+"""Labels of images, as all code outside the tasks needs them. No torch."""
 
 from typing import NamedTuple, Protocol
 
 
 class Label(Protocol):
-    """What an image shows: `ClassLabel`, `boxes.Annotation`, or what another task has."""
+    """Label of an image: `ClassLabel`, `boxes.Annotation`, or the label of another task."""
 
     @property
     def size(self) -> tuple[int, int] | None:
-        """Height and width of the image, where the label depends on them."""
+        """Height and width of the image, if the label depends on them."""
 
     def classes(self) -> list[int]:
-        """Return the indices of the classes that are learned from this image, one for each object."""
+        """Return the class indices to learn from this image, one for each object."""
 
     def content(self) -> object:
-        """Return the label as plain data, to be compared or hashed."""
+        """Return the label as plain data, to compare or hash."""
 
 
 class ClassLabel(NamedTuple):
-    """One class for the image."""
+    """Label with one class for the whole image."""
 
     number: int
 
     @property
     def size(self) -> None:
-        """No size: a class is that of any crop."""
+        """None, because a class holds for any crop."""
 
     def classes(self) -> list[int]:
         """Return the class."""

@@ -1,7 +1,7 @@
 """Worker processes that prepare batches ahead.
 
-A worker hands an error over as an item rather than raising it, so that the user sees its one line and not a worker's traceback.
-Batches travel in shared memory as far as there is room for it, else through pipes: a container may have very little of it.
+A worker returns an error as an item instead of raising it, so that the user sees one line and no traceback of a worker.
+Batches are sent in shared memory if there is room, otherwise through pipes: a container may have very little shared memory.
 """
 
 import atexit
@@ -33,27 +33,27 @@ from pixeldistill.process import release_memory
 T = TypeVar("T")
 AHEAD = 2  # batches that a worker prepares
 
-_at_work: "WeakSet[Any]" = WeakSet()  # iterators that have workers
+_at_work: "WeakSet[Any]" = WeakSet()  # iterators with worker processes
 
 
 class BatchDataset(Dataset[T | PixelDistillError], ABC):
-    """A dataset whose items are batches: `dataset[keys]` is a batch, or the error that kept it from being made."""
+    """Dataset whose items are batches: `dataset[keys]` is a batch, or the error that prevented it."""
 
     @abstractmethod
     def files(self, keys: Any) -> Sequence[Path]:  # noqa: ANN401
-        """Name the files that a batch is made of, for an error that nobody foresaw."""
+        """Return the files of a batch, for the message of an unexpected error."""
 
 
 def load(dataset: BatchDataset[T], batches: Iterable[Any], workers: int) -> Iterator[T]:
-    """Iterate over `dataset[batch]` for every batch of keys, prepared ahead by worker processes, in order.
+    """Iterate over `dataset[batch]` for every batch of keys, in order. Worker processes prepare the batches ahead.
 
     Args:
-        dataset: what makes the batches.
+        dataset: makes the batches.
         batches: keys of the batches.
-        workers: how many processes; 0 prepares them here.
+        workers: number of processes. 0 prepares the batches in this process.
 
     Raises:
-        PixelDistillError: that of the first batch that could not be made, or a worker that was killed.
+        PixelDistillError: a batch could not be made (the first one's error is raised), or a worker was killed.
     """
     made: Any = None
     try:
@@ -82,26 +82,26 @@ def load(dataset: BatchDataset[T], batches: Iterable[Any], workers: int) -> Iter
         raise RunError(LOST_WORKER) from error
     except (OSError, EOFError) as error:
         if made is not None:
-            if _has_lost_one(made):  # its last batch cannot be fetched any more
+            if _has_lost_one(made):  # the killed worker's last batch is lost
                 raise RunError(LOST_WORKER) from error
             raise
         if not isinstance(error, OSError):
             raise
-        # A system without shared memory at all, or without room for one process more.
+        # The system has no shared memory at all, or no room for another process.
         raise RunError(f"loader processes cannot be started ({error.strerror or error}): set --workers 0") from error
     finally:
         _end(made)
 
 
 def _has_lost_one(made: Any) -> bool:  # noqa: ANN401
-    """Return whether one of the workers behind an iterator was killed; it may be on its way out."""
+    """Return whether a worker of an iterator was killed, or is about to exit."""
     end = time.monotonic() + 1.0
     try:
         while time.monotonic() < end:
             if any(process.exitcode not in (None, 0) for process in getattr(made, "_workers", ())):
                 return True
             time.sleep(0.02)
-    except RuntimeError as error:  # PyTorch's, which says so at any place
+    except RuntimeError as error:  # PyTorch may raise it anywhere
         if not is_lost_worker(error):
             raise
         return True
@@ -109,13 +109,13 @@ def _has_lost_one(made: Any) -> bool:  # noqa: ANN401
 
 
 def copied(batch: T) -> T:
-    """Return a batch that owns its memory: what workers hand over lies in shared memory, of which there may be little."""
+    """Return a batch that owns its memory. Workers send batches in shared memory, which may be scarce."""
     owned: T = _over(batch, Tensor.clone)
     return owned
 
 
 def shared_memory_notes(needed: int) -> list[str]:
-    """Return what to do where less shared memory is left than batches need, in bytes; they go through pipes then."""
+    """Return advice if batches need more shared memory, in bytes, than is free. They are then sent through pipes."""
     place = Path("/dev/shm")
     free = shutil.disk_usage(place).free if place.is_dir() else needed
     if free >= needed:
@@ -127,12 +127,12 @@ def shared_memory_notes(needed: int) -> list[str]:
 
 
 def default_workers() -> int:
-    """Loader processes where the user names none: the cores but one, four at most, at least one."""
+    """Return the default number of loader processes: one less than the cores, at most four, at least one."""
     return max(1, min(4, len(os.sched_getaffinity(0)) - 1)) if hasattr(os, "sched_getaffinity") else 2
 
 
 class _Guarded(Dataset[Any]):
-    """A dataset that hands over whatever goes wrong, and tensors in the way that there is room for."""
+    """Dataset that returns any error as an item, and packs tensors for the available memory."""
 
     def __init__(self, dataset: BatchDataset[Any], *, shared: bool) -> None:
         self.dataset, self.shared = dataset, shared
@@ -143,7 +143,7 @@ class _Guarded(Dataset[Any]):
             return _over(made, _packed) if self.shared else made
         except PixelDistillError as error:
             return error
-        except Exception as error:  # what nobody foresaw must not end in another process
+        except Exception as error:  # an unexpected error must not stay in the worker process
             first, *rest = self.dataset.files(keys)
             which = f"{first}{f' or one of {len(rest)} others' if rest else ''}"
             return DataError(f"data: {which} could not be prepared: {printable(f'{type(error).__name__}: {error}')[:300]}")
@@ -151,10 +151,10 @@ class _Guarded(Dataset[Any]):
 
 @contextmanager
 def _apart_from_the_script() -> Iterator[None]:
-    """Start processes that do not run the user's script again, whose training this is.
+    """Make new processes not run the user's training script again.
 
-    Where they are spawned rather than forked (macOS, Windows, newer Pythons), they first import the main module, unless it has no
-    file. All that ours need is in this package.
+    Spawned processes (macOS, Windows, newer Pythons) first import the main module, unless it has no file. Our workers need only
+    this package.
     """
     main = sys.modules["__main__"]
     hidden = {name: getattr(main, name) for name in ("__file__", "__spec__") if hasattr(main, name)}
@@ -168,14 +168,14 @@ def _apart_from_the_script() -> Iterator[None]:
 
 
 class _Sent(NamedTuple):
-    """A tensor as an array, which goes through a pipe; `order`, that of its axes in memory."""
+    """Tensor as an array that is sent through a pipe. `order` is the order of its axes in memory."""
 
     values: NDArray[Any]
     order: list[int]
 
 
 def _packed(tensor: Tensor) -> Tensor | _Sent:
-    """Put a tensor into shared memory; where that is full, give it as an array."""
+    """Put a tensor into shared memory. If that is full, convert it to an array."""
     try:
         shared: Tensor = tensor.share_memory_()  # type: ignore[no-untyped-call]
         return shared
@@ -192,12 +192,12 @@ def _unpacked(batch: Any) -> Any:  # noqa: ANN401
 
 
 def _over(batch: Any, change: Callable[[Tensor], Any]) -> Any:  # noqa: ANN401
-    """Apply a function to the tensors in a batch."""
+    """Apply a function to all tensors in a batch."""
     return change(batch) if isinstance(batch, Tensor) else _parts(batch, lambda part: _over(part, change))
 
 
 def _parts(batch: Any, change: Callable[[Any], Any]) -> Any:  # noqa: ANN401
-    """Apply a function to the parts of a tuple, which may have names; anything else is given as it is."""
+    """Apply a function to the parts of a tuple, also a named one. Return any other value unchanged."""
     if not isinstance(batch, tuple):
         return batch
     parts = [change(part) for part in batch]
@@ -205,7 +205,7 @@ def _parts(batch: Any, change: Callable[[Any], Any]) -> Any:  # noqa: ANN401
 
 
 def _end(made: Any) -> None:  # noqa: ANN401
-    """End the workers behind an iterator: they do not hear SIGTERM, and whoever waits for them would wait for ever."""
+    """End the workers of an iterator. They ignore SIGTERM, and PyTorch would wait for them for ever."""
     if made is None:
         return
     _at_work.discard(made)
@@ -222,10 +222,10 @@ def _nothing() -> None:
 
 @atexit.register
 def _end_all() -> None:
-    """End what an unforeseen error has left: before the interpreter does, which waits for its children."""
+    """End the workers that an unexpected error has left. The interpreter would wait for them at exit."""
     left = list(_at_work)
     if left and hasattr(signal, "SIGCHLD"):
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # PyTorch's would take their end for an error
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # PyTorch's handler would report their end as an error
     for made in left:
         _end(made)
 
@@ -239,12 +239,12 @@ def _init_worker(_: int) -> None:
     if parent is not None and not parent.is_alive():
         os._exit(1)  # it was killed meanwhile; PyTorch remembers who the parent is only after this, and would wait for ever
     release_memory()
-    for asked in (signal.SIGINT, signal.SIGTERM):  # the main process's to answer: it saves, then ends us
+    for asked in (signal.SIGINT, signal.SIGTERM):  # the main process handles these: it saves, then ends the workers
         signal.signal(asked, signal.SIG_IGN)
 
 
 def at_once(images: int, image_size: int) -> int:
-    """Return how many images of a side take no more memory than so many at 224; no more than that.
+    """Return how many images at an image size need at most the memory of `images` images at size 224, but no more than `images`.
 
     >>> at_once(128, 112), at_once(128, 448), at_once(128, 8000)
     (128, 32, 1)

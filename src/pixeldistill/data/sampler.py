@@ -1,4 +1,4 @@
-"""Which images a process sees, in which order: a function of (seed, epoch) alone, so that any step can be gone back to."""
+"""Order of the images for each process. It depends only on (seed, epoch), so that training can resume at any step."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ Key = tuple[int, int]  # (epoch, index of the image)
 
 
 def steps_per_epoch(images: int, batch_size: int) -> int:
-    """Whole batches in an epoch: what is left over is passed over, other images in every epoch."""
+    """Return the number of whole batches in an epoch. The remaining images are skipped, different ones in every epoch."""
     return images // batch_size
 
 
@@ -23,17 +23,17 @@ def micro_batches(
     rank: int = 0,
     world: int = 1,
 ) -> Iterator[list[Key]]:
-    """Yield the keys of one process's micro-batches, epoch after epoch: `accumulate` of them make a step.
+    """Yield the keys of one process's micro-batches, epoch after epoch. `accumulate` micro-batches make a step.
 
     Args:
-        images: how many the training split has.
+        images: number of images in the training split.
         batch_size: images of one step over all processes; a multiple of `accumulate * world`.
-        accumulate: micro-batches of a step.
+        accumulate: number of micro-batches in a step.
         seed: the run's seed.
-        epochs: the epochs still to do.
-        first_step: the step at which the first of them goes on.
-        rank: of this process.
-        world: how many processes share the batch.
+        epochs: the remaining epochs.
+        first_step: the first step in the first of these epochs.
+        rank: rank of this process.
+        world: number of processes that share the batch.
 
     >>> list(micro_batches(5, batch_size=2, accumulate=1, seed=0, epochs=range(1)))
     [[(0, 2), (0, 4)], [(0, 3), (0, 0)]]

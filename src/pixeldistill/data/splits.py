@@ -1,7 +1,7 @@
-"""Where labelled images come from: folders, lists, CUB-200-2011, FGVC-Aircraft, the demo; and images with boxes. No torch.
+"""Splits of labelled images: folders, lists, CUB-200-2011, FGVC-Aircraft, the demo; and images with boxes. No torch.
 
-Readers (`named`, `coco`, `voc`, `scenes`) give what the data states; `load_splits` checks what they say and cuts the splits that
-are missing.
+Readers (`named`, `coco`, `voc`, `scenes`) return what the data states. `load_splits` checks the result and makes the splits
+that are missing.
 """
 
 import hashlib
@@ -27,13 +27,13 @@ from pixeldistill.plugins import load
 from pixeldistill.recipe.data import Data
 from pixeldistill.recipe.formats import formats
 
-LONG_NUMBER = 19  # digits: a name of more is a name
+LONG_NUMBER = 19  # digits: a longer number is read as a name
 
 
 class Sample(NamedTuple):
     """An image file, and its class index or the boxes in it.
 
-    Known once it has been checked: how many of 16 bits it uses, where it may have so many (`bits`); the file's `file_stamp`.
+    Checking sets two fields: how many of 16 bits the image uses, if it has them (`bits`), and the file's `file_stamp`.
     """
 
     path: Path
@@ -42,14 +42,14 @@ class Sample(NamedTuple):
     stamp: int | None = None
 
     def read(self, reduction: Callable[[int, int], int] | None = None) -> NDArray[np.uint8]:
-        """Read the image, see `read_image`; refuse one that has changed since it was checked. Raises DataError."""
+        """Read the image, see `read_image`. Raise DataError if it has changed since it was checked."""
         return read_image(self.path, reduction, bits=self.bits, stamp=self.stamp)
 
 
 class Splits(NamedTuple):
-    """Labelled images of each split; `test` is empty where the data has none. `notes` say what was decided.
+    """Labelled images of each split. `test` is empty if the data has none. `notes` hold the decisions that were made.
 
-    Known once they have been checked: what each file holds, as a hash (`content`); how many bits the images of 16 use (`bits`).
+    Checking sets two fields: a hash of each file (`content`), and how many bits 16-bit images use (`bits`).
     """
 
     train: tuple[Sample, ...]
@@ -61,23 +61,23 @@ class Splits(NamedTuple):
     bits: int | None = None
 
     def digest(self, *names: str) -> str:
-        """Identify the data: a run goes on only with what it began with, wherever that lies now and whatever the files' names.
+        """Return a hash of the data. A run resumes only with the same data, wherever its files are and whatever their names.
 
-        Looked at are the classes, and the content and label of every image of the splits (all of them, or those named).
+        The hash covers the classes, and the content and label of every image of the splits (all of them, or those named).
         """
         samples = [[(self.content[s.path], s.label.content()) for s in getattr(self, name)] for name in names or SPLITS]
         return hashlib.sha256(repr((self.classes, samples)).encode()).hexdigest()[:16]
 
     def identity(self, name: str) -> dict[str, str | int]:
-        """Identify a split, so that two of them can be told apart in words."""
+        """Return the identity of a split, so that differences to another split can be named in words."""
         return {"number": len(getattr(self, name)), "classes": len(self.classes), "content": self.digest(name)}
 
 
 def load_splits(data: Data) -> Splits:
-    """Read the data's splits, check that they fit together, and cut by seed those that are missing.
+    """Read the data's splits, check that they fit together, and cut missing splits by seed.
 
     Raises:
-        DataError: a missing file, an empty class, labels with gaps, a class that train lacks, one image in two splits.
+        DataError: a file is missing, a class is empty, labels have gaps, train lacks a class, or one image is in two splits.
     """
     if data.root is not None and not data.root.is_dir() and formats()[data.format].root != "made":
         where = "" if data.root.is_absolute() else f" ({data.root.resolve()})"
@@ -87,13 +87,13 @@ def load_splits(data: Data) -> Splits:
 
 
 def _read(data: Data) -> ListedData[Any]:
-    """Let the format's reader read what the data states."""
+    """Read the data with the reader of its format."""
     reader: Callable[[Data], ListedData[Any]] = load(formats()[data.format].reader)
     return reader(data)
 
 
 def _load_named(data: Data, rng: np.random.Generator) -> Splits:
-    """Load images that have one class each."""
+    """Load images with one class each."""
     stated: ListedData[Pair] = _read(data)
     named = stated.images
     notes = [*stated.notes, *locate(named, data.root), *_skipped(named, data)]
@@ -112,7 +112,7 @@ def _load_named(data: Data, rng: np.random.Generator) -> Splits:
 
 
 def _load_boxed(data: Data, rng: np.random.Generator) -> Splits:
-    """Load images that have boxes."""
+    """Load images with boxes."""
     stated: ListedData[AnnotatedImage] = _read(data)
     described = stated.images
     notes = [*stated.notes, *locate(described, data.root), *_skipped(described, data), *join_entries(described)]
@@ -123,13 +123,13 @@ def _load_boxed(data: Data, rng: np.random.Generator) -> Splits:
     notes += _cut_missing(described, learnable, data, rng, pool=stated.pool)
     boxed = boxed_splits(described, stated.order, stated.notes)
     samples = {split: [Sample(path, annotation) for path, annotation in of] for split, of in boxed.samples.items()}
-    notes += _limited(samples, data, rng)  # the classes are those of all
+    notes += _limited(samples, data, rng)  # after `boxed_splits`, so that the classes are those of all images
     check_objects(samples)
     return _splits(samples, boxed.classes, [*notes, *boxed.notes])
 
 
 def check_objects(samples: Mapping[str, Sequence[Sample]]) -> None:
-    """Raise DataError if val or test has images, and in none of them an object that counts."""
+    """Raise DataError if val or test has images but no object that counts."""
     for name in ("val", "test"):
         if samples.get(name) and not any(sample.label.classes() for sample in samples[name]):
             raise DataError(f"data: no image of {name} has an object: there is nothing to measure with")
@@ -141,7 +141,7 @@ def _splits(samples: Mapping[str, Sequence[Sample]], classes: tuple[str, ...], n
 
 
 def _limited(listed: dict[str, list[Listed]], data: Data, rng: np.random.Generator) -> list[str]:
-    """Limit the splits, in place, if the recipe does; returns notes that say so."""
+    """Limit the splits, in place, if the recipe does. Return notes about it."""
     notes = []
     for name in SPLITS:
         of = listed.get(name, [])
@@ -159,7 +159,7 @@ def _cut_missing(
     *,
     pool: bool,
 ) -> list[str]:
-    """Cut, in place, the splits that the data lacks, a test split from one pool alone; returns notes that say so."""
+    """Cut, in place, the splits that the data lacks. A test split is cut only from a single pool. Return notes about it."""
     notes = []
     if pool:
         listed["train"], listed["test"] = _cut(listed["train"], classes_of, data.test_fraction, rng)
@@ -179,9 +179,9 @@ def _cut_note(name: str, source: str, cut: Sequence[Any], data: Data) -> str:
 def _cut(
     samples: Sequence[Listed], classes_of: Callable[[Listed], set[str]], fraction: float, rng: np.random.Generator
 ) -> tuple[list[Listed], list[Listed]]:
-    """Take a fraction of every class's images away, at random but leaving each class at least one. Returns (rest, taken).
+    """Take a fraction of every class's images at random, but leave each class at least one. Return (rest, taken).
 
-    An image of several classes counts as one of that which the fewest images have.
+    An image of several classes counts for the class that the fewest images have.
     """
     known = [classes_of(sample) for sample in samples]
     left = Counter(name for names in known for name in names)
@@ -203,7 +203,7 @@ def _cut(
 
 
 def _skipped(listed: dict[str, list[Listed]], data: Data) -> list[str]:
-    """Leave out, in place, what is listed but is not there, if the recipe says so; returns a note that counts it."""
+    """Leave out, in place, listed files that do not exist, if the recipe says so. Return a note with their number."""
     if data.on_bad_image != "skip":
         return []
     missing = [sample[0] for samples in listed.values() for sample in samples if not sample[0].is_file()]
@@ -215,7 +215,7 @@ def _skipped(listed: dict[str, list[Listed]], data: Data) -> list[str]:
 
 
 def _whole_numbers(named: Mapping[str, Named]) -> None:
-    """Write labels without a point, in place, where all are whole numbers: a spreadsheet may have written 1.0 for 1."""
+    """Remove the decimal point of labels, in place, if all are whole numbers: a spreadsheet may have written 1.0 for 1."""
     labels = {label for of in named.values() for _, label in of}
     if all(label.removesuffix(".0").isdecimal() and label.isascii() for label in labels):
         for of in named.values():
@@ -223,7 +223,7 @@ def _whole_numbers(named: Mapping[str, Named]) -> None:
 
 
 def _class_names(train: Named, *, gaps: bool) -> tuple[str, ...]:
-    """Sort the class names; names that are all numbers by size. In lists, whose numbers are indices, they must be 0, 1, 2, ..."""
+    """Sort the class names; if all are numbers, by value. In lists, numbers are indices and must be 0, 1, 2, ..."""
     names = {label for _, label in train}
     if not all(name.isascii() and name.isdecimal() and len(name) < LONG_NUMBER for name in names):
         return tuple(sorted(names))
@@ -253,7 +253,7 @@ def _check_classes(named: Mapping[str, Named], classes: tuple[str, ...]) -> None
 
 
 def _check_files(listed: Mapping[str, Sequence[tuple[Any, ...]]], data: Data) -> None:
-    """Raise DataError if an image is listed twice, or is not there."""
+    """Raise DataError if an image is listed twice or does not exist."""
     seen: dict[Path, str] = {}
     for split in SPLITS:
         for path, *_ in listed.get(split, []):
@@ -270,4 +270,4 @@ def _check_files(listed: Mapping[str, Sequence[tuple[Any, ...]]], data: Data) ->
         raise DataError(f"data: {missing[0]}{more}: {what}{mend}")
 
 
-_LOADERS = {"classes": _load_named, "boxes": _load_boxed}  # by what an image has
+_LOADERS = {"classes": _load_named, "boxes": _load_boxed}  # by the kind of label

@@ -1,4 +1,4 @@
-"""What lies in a folder: the format of its labels, found by looking."""
+"""Survey of a folder: the format of its labels, found by looking."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,12 +21,12 @@ from pixeldistill.storage.files import read_json
 _YOLO = ("data.yaml", "data.yml", "dataset.yaml")
 _YOLO_LISTS = ("classes.txt", "obj.names")
 _LISTS = (".csv", ".tsv")
-MEASURED = 64  # images whose size is looked at
-MOST_FILES = 20  # JSON files that are looked at
+MEASURED = 64  # images whose size is read
+MOST_FILES = 20  # JSON files that are read
 
 
 class Survey(NamedTuple):
-    """What is in a folder: the recipe's `data`, its splits, the median height and width of its images, and what was noticed."""
+    """Contents of a folder: the recipe's `data`, its splits, the median height and width of its images, and notes."""
 
     data: dict[str, Any]
     splits: Splits
@@ -35,22 +35,23 @@ class Survey(NamedTuple):
 
     @property
     def labels(self) -> str:
-        """What its images have: classes, or boxes."""
+        """Kind of the images' labels: classes or boxes."""
         return Data.model_validate(self.data).labels
 
 
 def survey(root: Path, workers: int = 1) -> Survey:
-    """Look at a folder of images and labels, read every image (twice if one is broken), and cut the splits that it lacks.
+    """Inspect a folder of images and labels, read every image (twice if one is broken), and cut the splits that it lacks.
 
     Raises:
-        DataError: no folder, no image, no label that is known, or labels that cannot be trained on; says what to do.
+        DataError: there is no folder, no image or no known label, or the labels cannot be trained on. The message says what to
+            do.
     """
     if not root.is_dir():
         raise DataError(f"{root} is no folder: name the one that holds your images")
     data: dict[str, Any] = {**recognise(root), "root": str(root)}
     try:
         splits = _checked(data, workers)
-    except DataError:  # of a broken image; without those, whatever else is wrong is said
+    except DataError:  # a broken image; without it, other errors are reported
         data["on_bad_image"] = "skip"
         splits = _checked(data, workers)
     sizes = sorted((read_size(sample.path) for sample in spread(splits.train, MEASURED)), key=min)
@@ -63,10 +64,10 @@ def _checked(data: Mapping[str, Any], workers: int) -> Splits:
 
 
 def recognise(root: Path) -> dict[str, Any]:
-    """Return a recipe's `data`, but for the root: the format of a folder's labels, and its files.
+    """Return a recipe's `data` without the root: the format of a folder's labels, and its files.
 
     Raises:
-        DataError: there is no image, or no label that is known.
+        DataError: there is no image, or no known label.
     """
     if known := _with_boxes(root):
         return known
@@ -88,7 +89,7 @@ def recognise(root: Path) -> dict[str, Any]:
 
 
 def _with_boxes(root: Path) -> dict[str, Any] | None:
-    """Return a recipe's `data`, but for the root, of a folder with annotations of boxes; None where there are none."""
+    """Return a recipe's `data` without the root, for a folder with boxes. Return None if there are none."""
     if any((root / name).is_file() for name in _YOLO) or _is_yolo_list(root):
         return {"format": "yolo"}
     documents = dict(_json_files(root))
@@ -103,28 +104,28 @@ def _with_boxes(root: Path) -> dict[str, Any] | None:
 
 
 def _files(folder: Path) -> list[Path]:
-    """List the regular files in a folder, but for hidden ones."""
+    """List the regular files in a folder, without hidden ones."""
     return [path for path in sorted(folder.iterdir()) if not path.name.startswith(".") and path.is_file()]
 
 
 def _is_yolo_list(root: Path) -> bool:
-    """Tell whether the classes are listed as labelImg does, with a text file beside some image."""
+    """Return whether a folder has labelImg's list of classes, and a text file beside some image."""
     listed = any((root / name).is_file() for name in _YOLO_LISTS)
     return listed and any(path.name not in _YOLO_LISTS for path in root.rglob("*.txt"))
 
 
 def _json_files(root: Path) -> Iterator[tuple[Path, set[str]]]:
-    """Name the lists in each JSON file of a folder and of its folders; of many files the first are looked at."""
+    """Return the names of the lists in each JSON file of a folder and of its folders. Of many files only the first are read."""
     folders = [root, *(path for path in sorted(root.iterdir()) if path.is_dir() and not path.name.startswith("."))]
     paths = [path for folder in folders for path in _files(folder) if path.suffix.lower() == ".json"]
     for path in paths[:MOST_FILES]:
-        with suppress(DataError):  # a file that cannot be read is somebody else's
+        with suppress(DataError):  # an unreadable file may belong to something else
             told = read_json(path, DataError)
             yield path, {str(key) for key, value in told.items() if isinstance(value, list)} if isinstance(told, dict) else set()
 
 
 def _by_split(root: Path, files: Sequence[Path]) -> dict[str, str]:
-    """Tell files of splits apart by the words in their names; a single one is train."""
+    """Assign files to splits by the words in their names. A single file is train."""
     names = {path: str(path.relative_to(root)) for path in files}
     if len(files) == 1:
         return {"train": names[files[0]]}

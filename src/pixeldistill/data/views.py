@@ -15,9 +15,9 @@ MARGIN = 2
 
 
 def jpeg_reduction(height: int, width: int, image_size: int) -> int:
-    """Return by which factor (1, 2, 4, 8) a JPEG may be decoded smaller when this much of it is to become a view of a side.
+    """Return the factor (1, 2, 4, 8) by which a JPEG may be decoded smaller, if a part of this size becomes a view.
 
-    Twice the side is left in either direction, so that the antialiased resize still decides what the view looks like.
+    Twice the image size is kept in both directions, so that the antialiased resize still determines the view.
 
     >>> jpeg_reduction(1000, 900, 224), jpeg_reduction(800, 3000, 224)
     (2, 1)
@@ -28,8 +28,8 @@ def jpeg_reduction(height: int, width: int, image_size: int) -> int:
 def camera_view(image: NDArray[np.uint8], image_size: int, camera: Camera) -> Tensor:
     """Make the test image as a cheap camera would deliver it, from the whole original (H, W, 3): uint8 (3, side, side).
 
-    The shorter side is resized to `image_size / camera.crop` (256 for 224), then the centre is taken. Source: METHOD, schedule.
-    An image that has the view's size is taken for one that a camera has sent.
+    The shorter side is resized to `image_size / camera.crop` (256 for 224), then the centre is cropped. Source: METHOD,
+    schedule. An image that already has the view's size is used unchanged, as sent by a camera.
     """
     if image.shape[:2] == (image_size, image_size):
         return to_tensor(image)
@@ -45,7 +45,7 @@ def camera_view(image: NDArray[np.uint8], image_size: int, camera: Camera) -> Te
 def whole_view(image: NDArray[np.uint8], image_size: int, camera: Camera) -> Tensor:
     """Make the whole image (H, W, 3) as a camera delivers it for detection: uint8 (3, h, w), the shorter side `image_size`.
 
-    Of very long images the longer side is held to `MAX_LENGTH` times that. Source: ours.
+    The longer side is limited to `MAX_LENGTH` times the image size. Source: ours.
     """
     height, width = whole_size(image.shape[0], image.shape[1], image_size)
     return resize(to_tensor(image), height, width, camera.kernel)
@@ -62,7 +62,7 @@ def whole_size(height: int, width: int, image_size: int) -> tuple[int, int]:
 
 
 def resize(image: Tensor, height: int, width: int, kernel: str) -> Tensor:
-    """Resize uint8 (..., 3, H, W), antialiased, to 8 bits again; a no-op at the size it has."""
+    """Resize uint8 (..., 3, H, W), antialiased, to 8 bits again. An image that has the size already is returned unchanged."""
     if image.shape[-2:] == (height, width):
         return image
     resized: Tensor = F.resize(image, [height, width], interpolation=InterpolationMode(kernel), antialias=True)
@@ -75,15 +75,16 @@ def resize_image(image: NDArray[np.uint8], height: int, width: int, kernel: str)
 
 
 def resize_batch(images: Tensor, windows: Tensor, image_size: int, kernel: str) -> Tensor:
-    """Resize and flip many crops of different sizes at once, on the device they are on.
+    """Resize and flip many crops of different sizes at once, on their device.
 
-    An antialiased resize is a small matrix from the left and one from the right; this is what accelerators are made for. Between
-    the two the image is 8-bit again, as in PyTorch's own resize, whose result this is to one level.
+    An antialiased resize is one small matrix product from the left and one from the right, which accelerators compute fast.
+    Between the two the image is 8-bit again, as in PyTorch's own resize. The result differs from PyTorch's by at most one
+    level.
 
     Args:
-        images: uint8 (N, 3, H, W); of each the upper left part of its window's size is looked at.
+        images: uint8 (N, 3, H, W). Of each image, only the upper left part of its window's size is used.
         windows: (N, 3): height and width of the crop, and whether it is flipped.
-        image_size: of the result in pixels.
+        image_size: size of the result in pixels.
         kernel: bilinear or bicubic.
 
     Returns:
@@ -97,12 +98,12 @@ def resize_batch(images: Tensor, windows: Tensor, image_size: int, kernel: str) 
 
 
 def _to_levels(values: Tensor) -> Tensor:
-    """Round to whole grey levels, in place; halves up, as Pillow and PyTorch do."""
+    """Round to whole grey levels, in place. Halves are rounded up, as in Pillow and PyTorch."""
     return values.add_(0.5).floor_().clamp_(0, 255)
 
 
 def _resize_matrix(sizes: Tensor, longest: int, image_size: int, kernel: str) -> Tensor:
-    """Return what turns the first `size` of `longest` pixels into `image_size`: (N, side, longest), rows summing to 1.
+    """Return the matrix that resizes the first `size` of `longest` pixels to `image_size`: (N, side, longest), rows summing to 1.
 
     The weights are those of PyTorch's (and Pillow's) antialiased resize: the kernel, stretched by the factor of the reduction.
     """

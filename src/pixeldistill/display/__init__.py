@@ -1,1 +1,1 @@
-"""What a user reads: numbers in words, tables, names of metrics. No torch."""
+"""Output for the user: numbers in words, tables, names of metrics. No torch."""

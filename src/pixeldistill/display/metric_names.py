@@ -1,9 +1,9 @@
-"""What a task's figures are called, and which of them decides. No torch."""
+"""Names of a task's metrics, and the main metric of each task. No torch."""
 
 from collections.abc import Mapping
 from typing import Any
 
-HEADLINES = ("top1", "map")  # of each task the figure that decides
+HEADLINES = ("top1", "map")  # the main metric of each task
 TITLES = {
     "top1": "top-1", "top5": "top-5", "nll": "NLL (nats)", "calibration_error": "calibration error",
     "map": "mAP", "ap50": "AP50", "voc_ap": "AP of VOC", "ap75": "AP75", "ap_small": "AP small",
@@ -12,7 +12,7 @@ TITLES = {
 
 
 def headline(figures: Mapping[str, Any]) -> str:
-    """Name the figure that decides among those of a network on a split.
+    """Return the name of the main metric, given the figures of a network on a split.
 
     >>> headline({"top1": 0.5, "top5": 0.9})
     'top1'
@@ -21,5 +21,5 @@ def headline(figures: Mapping[str, Any]) -> str:
 
 
 def decisive(figures: Mapping[str, Any]) -> float:
-    """Return that figure; 0 where the images have nothing to find."""
+    """Return the value of the main metric. Return 0 if the images have nothing to find."""
     return float(figures[headline(figures)] or 0.0)

@@ -1,7 +1,7 @@
-"""Lines and tables for a terminal: nothing that is shown changes it, and figures are never cut, however narrow it is.
+"""Lines and tables for a terminal. Printed text cannot control the terminal, and figures are never cut at any width.
 
-Names come from other people's files. Whatever in them a terminal would obey (control characters, escape sequences, newlines) is
-written as an escape.
+Names come from other people's files. Characters that control a terminal (control characters, escape sequences, newlines) are
+written as escapes.
 """
 
 import codecs
@@ -17,21 +17,21 @@ from rich.text import Text
 
 from pixeldistill.display.text import printable
 
-READABLE = 24  # characters that a column of words keeps on a narrow terminal; longer ones go on in the next line
+READABLE = 24  # minimum width of a text column on a narrow terminal; longer text wraps
 WIDEST = 10_000
 _PLAIN = {"→": "->", "↔": "<->", "·": "-", "–": "-", "×": "x", "…": "...", "−": "-", "²": "2", "≤": "<=", "≥": ">=", "±": "+-"}
 
 
 @dataclass(frozen=True)
 class TableData:
-    """A table as data: its title, its columns' names, a cell for each in every row."""
+    """A table as data: its title, its columns' names, and one cell for each column in every row."""
 
     title: str
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
 
     def markdown(self) -> str:
-        """Write it as Markdown, the title in bold above it.
+        """Return the table as Markdown, with the title in bold above it.
 
         >>> print(TableData("", ["a", "b"], [["1", "2"]]).markdown(), end="")
         | a | b |
@@ -45,19 +45,19 @@ class TableData:
 
 @dataclass(frozen=True)
 class Tables:
-    """What a command has found: tables, and remarks on them."""
+    """Tables and remarks that a command has found."""
 
     tables: Sequence[TableData]
     remarks: Sequence[str] = ()
 
     def markdown(self) -> str:
-        """Write the tables, then the remarks as a list."""
+        """Return the tables, then the remarks as a list, as Markdown."""
         remarks = "\n".join(f"- {remark}" for remark in self.remarks)
         return "\n".join([*(sheet.markdown() for sheet in self.tables), *([f"{remarks}\n"] if remarks else [])])
 
 
 def plain_output() -> None:
-    """Let output in an encoding without arrows and the like do without them, in place of ending in an error."""
+    """Replace arrows and similar characters if the output's encoding lacks them, instead of raising an error."""
     codecs.register_error("pixeldistill", _in_plain)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -72,21 +72,21 @@ def _in_plain(error: UnicodeError) -> tuple[str, int]:
 
 
 def write_line(console: Console, text: str) -> None:
-    """Print a line as it is."""
+    """Print a line without styles, with escapes for unprintable characters."""
     console.print(printable(text), highlight=False, markup=False, soft_wrap=True)
 
 
 def make_table(
     title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "", *, close: bool = False
 ) -> Table:  # fmt: skip
-    """Make a table: figures to the right and whole, words to the left.
+    """Make a table: figures to the right and never cut, words to the left.
 
     Args:
-        title: above it, or "".
-        columns: their names.
-        rows: a cell for each column.
-        caption: below it, or "".
-        close: without lines between columns, so that more of them fit.
+        title: title above it, or "".
+        columns: names of the columns.
+        rows: one cell for each column.
+        caption: text below it, or "".
+        close: leave out the lines between columns, so that more of them fit.
     """
     title, caption, columns = printable(title), printable(caption), [printable(column) for column in columns]
     rows = [[printable(cell) for cell in row] for row in rows]
@@ -106,6 +106,6 @@ def make_table(
 
 
 def show_table(console: Console, table: Table) -> None:
-    """Print a table whole: where the terminal is narrower, or there is none, its lines are longer."""
+    """Print a table at full width. On a narrower terminal, or without one, its lines are longer than the terminal."""
     needed = console.measure(table, options=console.options.update(width=WIDEST)).minimum
     console.print(table, width=max(console.width, needed), crop=False)

@@ -1,4 +1,4 @@
-"""Numbers, lists and names as a user reads them."""
+"""Numbers, lists and names in words, for the user."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from pixeldistill.errors import Failure
 
 
 def in_words(count: int, what: str) -> str:
-    """Write a number of things.
+    """Write a number of things in words.
 
     >>> in_words(1, "view"), in_words(20, "view"), in_words(2, "box")
     ('1 view', '20 views', '2 boxes')
@@ -20,7 +20,7 @@ def in_words(count: int, what: str) -> str:
 
 
 def shown(value: object, most: int = 60) -> str:
-    r"""Write a value of somebody's file so that it fits a line and changes nothing on a terminal.
+    r"""Write a value from somebody's file so that it fits a line and cannot control a terminal.
 
     >>> print(shown("a\nb"), shown([1] * 90, 12))
     'a\nb' [1, 1, 1, 1,…
@@ -32,7 +32,7 @@ def shown(value: object, most: int = 60) -> str:
 
 
 def printable(text: str) -> str:
-    r"""Write what no terminal shows as it is (control characters, escape sequences, marks that turn the line) as escapes.
+    r"""Write characters that no terminal shows (control characters, escape sequences, direction marks) as escapes.
 
     >>> print(printable("a\x1b[31mb\nc"), printable("Käfer 日本"))
     a\x1b[31mb\nc Käfer 日本
@@ -41,7 +41,7 @@ def printable(text: str) -> str:
 
 
 def one_line(text: str, head: int = 700, tail: int = 200) -> str:
-    r"""Put a message into a line that can be read: without what a terminal obeys, and without the middle where it is endless.
+    r"""Put a message into one readable line: no characters that control a terminal, and no middle if it is very long.
 
     >>> one_line("a\nb\tc"), one_line("x" * 10, 4, 2)
     ('a b c', 'xxxx…xx')
@@ -51,7 +51,7 @@ def one_line(text: str, head: int = 700, tail: int = 200) -> str:
 
 
 def in_json(value: Any) -> str:  # noqa: ANN401
-    r"""Write JSON in which names stay readable, and what `printable` escapes is escaped.
+    r"""Write JSON in which names stay readable. Characters that `printable` escapes are escaped.
 
     >>> print(in_json("Käfer \u009b"))
     "Käfer \u009b"
@@ -61,7 +61,7 @@ def in_json(value: Any) -> str:  # noqa: ANN401
 
 
 def shell_word(text: str) -> str:
-    r"""Quote a name for a command that is to be given next.
+    r"""Quote a name for use in a shell command.
 
     >>> print(shell_word("a b"), shell_word("a\x1b'"))
     'a b' $'a\x1b\''
@@ -73,13 +73,13 @@ def shell_word(text: str) -> str:
 
 
 def _in_bytes(character: str) -> str:
-    """Write a character as a shell takes it, byte by byte; what a file's name has in place of UTF-8 as the byte that it is."""
+    """Write a character byte by byte for a shell. A byte of a file's name that is not UTF-8 is written as it is."""
     half = "\ud800" <= character < "\udc80"
     return "".join(f"\\x{byte:02x}" for byte in character.encode("utf-8", "surrogatepass" if half else "surrogateescape"))
 
 
 def in_bytes(size: float) -> str:
-    """Write a number of bytes.
+    """Write a number of bytes with its unit.
 
     >>> in_bytes(512), in_bytes(2.5e6)
     ('512 B', '2.5 MB')
@@ -92,7 +92,7 @@ def in_bytes(size: float) -> str:
 
 
 def in_time(seconds: float) -> str:
-    """Write a time to the second, minute or hour.
+    """Write a time in seconds, minutes, or hours and minutes.
 
     >>> in_time(42), in_time(200), in_time(7300)
     ('42 s', '3 min', '2 h 1 min')
@@ -104,7 +104,7 @@ def in_time(seconds: float) -> str:
 
 
 def reasons(failures: Iterable[Failure]) -> str:
-    """Write failures in one line; a fix that several share is written once.
+    """Write failures in one line. Write a fix that several of them share only once.
 
     >>> reasons([Failure("a is nan", "lower it"), Failure("b is inf", "lower it"), Failure("c was not trained")])
     'a is nan, b is inf: lower it; c was not trained'

@@ -1,4 +1,4 @@
-"""Measuring a network on camera images: on one process, or on several that share the images."""
+"""Measuring a network on camera images, in one process or in several that share the images."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -17,23 +17,23 @@ from pixeldistill.recipe.camera import InputSpec
 from pixeldistill.tasks import Task, task_of
 from pixeldistill.training.fabric import Fabric
 
-BATCH = 128  # of images at 224
+BATCH = 128  # images at 224
 CACHE_BYTES = 2**28
 
 Metrics = dict[str, Any]
-Predictions = list[Any]  # of every image, see `Task.postprocess`
+Predictions = list[Any]  # one for every image, see `Task.postprocess`
 
 
 class TestImages:
-    """One process's share of a split, as a camera delivers it; kept in memory when it is small."""
+    """One process's share of a split, as a camera delivers it. It is kept in memory if it is small."""
 
-    __test__ = False  # no test case, whatever pytest thinks of its name
+    __test__ = False  # keeps pytest from collecting it as a test case
 
     def __init__(self, samples: tuple[Sample, ...], input_spec: InputSpec, task: Task, workers: int, fabric: Fabric) -> None:
         self.samples, self.total, self.workers = samples, len(samples), workers
         self.dataset = CameraImages(samples, input_spec, task.view)
         batch = task.together(at_once(BATCH, input_spec.image_size))
-        share = -(-len(samples) // fabric.world_size)  # every process the same number: what is too many is cut off again
+        share = -(-len(samples) // fabric.world_size)  # the same number in every process; surplus images are cut off later
         mine = [(fabric.global_rank + i * fabric.world_size) % len(samples) for i in range(share)]
         self._batches = [mine[i : i + batch] for i in range(0, share, batch)]
         pixels = (math.prod(task.view_size(original_size(samples[i]), input_spec.image_size)) for i in mine)
@@ -50,28 +50,28 @@ class TestImages:
 
 
 def original_size(sample: Sample) -> tuple[int, int]:
-    """Return height and width of an image as its label states them; (0, 0) of a label that does not depend on them."""
+    """Return height and width of an image from its label. Return (0, 0) if the label does not depend on them."""
     return sample.label.size or (0, 0)
 
 
 @torch.no_grad()
 def evaluate(network: Adapter, images: TestImages, fabric: Fabric, levels: range | None = None) -> Metrics:
-    """Measure a network on a split. All processes get the whole split's figures; see `predict` and `figures`."""
+    """Measure a network on a split. All processes return the figures of the whole split. See `predict` and `figures`."""
     return figures(predict(network, images, fabric, levels), images, network)
 
 
 @torch.no_grad()
 def predict(network: Adapter, images: TestImages, fabric: Fabric, levels: range | None = None) -> Predictions:
-    """Ask a network about a split.
+    """Predict a split with a network.
 
     Args:
-        network: of any task.
-        images: as the camera delivers them at its side.
-        fabric: of this process.
-        levels: of a pyramid, the numbers of those to look at; by default all.
+        network: network of any task.
+        images: test images as the camera delivers them at the network's image size.
+        fabric: Fabric of this process.
+        levels: numbers of the pyramid levels to use. By default all.
 
     Returns:
-        On every process, a prediction for each image in order: see `Task.postprocess`.
+        On every process, a prediction for each image in order, see `Task.postprocess`.
     """
     was_training, task = network.training, task_of(network)
     network.eval()
@@ -91,7 +91,7 @@ def predict(network: Adapter, images: TestImages, fabric: Fabric, levels: range 
 
 
 def _gathered(found: dict[int, Any], fabric: Fabric) -> dict[int, Any]:
-    """Return the answers of all processes, by their images' numbers; tensors of one shape travel as one."""
+    """Return the predictions of all processes in the order of the images. Tensors of one shape are sent as one tensor."""
     if fabric.world_size == 1:
         return found
     values = list(found.values())
@@ -99,12 +99,12 @@ def _gathered(found: dict[int, Any], fabric: Fabric) -> dict[int, Any]:
     shares: list[Any] = [None] * fabric.world_size
     torch.distributed.all_gather_object(shares, (list(found), torch.stack(values).numpy() if alike else values))
     gathered: dict[int, Any] = {}
-    for indices, predictions in shares:  # each share as its own process has sent it
+    for indices, predictions in shares:  # each process's share, as it was sent
         sent = torch.from_numpy(predictions) if isinstance(predictions, np.ndarray) else predictions
         gathered |= zip(indices, sent, strict=True)
     return gathered
 
 
 def figures(predictions: Predictions, images: TestImages, network: Adapter) -> Metrics:
-    """Measure answers: see the metrics of the network's task."""
+    """Measure predictions with the metrics of the network's task."""
     return task_of(network).metrics(predictions, [sample.label for sample in images.samples], network.spec.classes)

@@ -1,4 +1,4 @@
-"""Measuring a former run again: what `pixeldistill evaluate` does."""
+"""Measuring a former run again, for `pixeldistill evaluate`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,13 +31,13 @@ class Measured:
 
 
 def measure_run(run: Path, recipe: Recipe | None = None, *, workers: int | None = None, accelerator: str = "auto") -> Measured:
-    """Measure a run's last and best weights on the val and test split of its own data, or of a recipe's.
+    """Measure a run's last and best weights on the val and test splits of its own data, or of a recipe's.
 
-    A recipe's `camera`, if it has one, is what the images are taken with; else it is what the network was trained for.
+    The images are taken with the recipe's `camera` if it has one, otherwise with the camera that the network was trained for.
 
     Raises:
-        WeightsError: no finished training there.
-        DataError: the data is gone, or has other classes.
+        WeightsError: there is no finished training.
+        DataError: the data is missing, or has other classes.
     """
     folder = find_run(run)
     card = read_card(folder)
@@ -58,11 +58,11 @@ def measure_run(run: Path, recipe: Recipe | None = None, *, workers: int | None 
 
 
 def splits_of_run(folder: Path, recipe: Recipe | None = None, *, workers: int | None = None) -> Splits:
-    """Load the data that a finished training was made with, unchanged; or a recipe's, with the same classes.
+    """Load the unchanged data of a finished training, or a recipe's data with the same classes.
 
     Raises:
-        RunError: the folder does not say what it was trained on.
-        DataError: the data is gone, or is not the same any more.
+        RunError: the folder does not state its training data.
+        DataError: the data is missing or has changed.
     """
     card = read_card(folder)
     classes = card.classes

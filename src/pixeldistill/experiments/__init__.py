@@ -1,1 +1,1 @@
-"""Experiments: many trainings that are compared."""
+"""Experiments: several trainings that are compared."""

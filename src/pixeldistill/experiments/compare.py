@@ -1,4 +1,4 @@
-"""Comparing methods: trains what the recipe compares, and measures the references beside it."""
+"""Comparing methods: trains the methods that the recipe compares, and measures the references."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -40,10 +40,10 @@ from pixeldistill.training.fabric import make_fabric
 
 @dataclass(frozen=True)
 class Comparison:
-    """What came of comparing: of every student its methods, and the references' `figure` (top-1 or mAP) on test.
+    """Result of a comparison: the methods of every student, and the references' `figure` (top-1 or mAP) on test.
 
-    `teacher` is the teacher's at its own side; `references` holds it, the assistants, and the teacher fed the students' small
-    images, enlarged. `failure` says which trainings were given up, if any were: the tables lack those.
+    `teacher` is the teacher's figure at its own image size. `references` holds it, the assistants' figures, and the teacher's
+    on the students' small images, enlarged. `failure` lists the trainings that were given up. The tables lack them.
     """
 
     figure: str
@@ -54,10 +54,10 @@ class Comparison:
 
 
 def every_method(recipe: Recipe) -> Recipe:
-    """Let a recipe that names no methods compare all that are known and that its networks and views allow.
+    """Return the recipe with methods to compare. If it names none, take all methods that its networks and views allow.
 
     Raises:
-        RecipeError: a recipe that has `stages`, or no teacher, or no student.
+        RecipeError: the recipe has `stages`, or no teacher, or no student.
     """
     if recipe.compare is not None:
         return recipe
@@ -76,14 +76,14 @@ def every_method(recipe: Recipe) -> Recipe:
 
 
 def _may_be_enlarged(student: Network, recipe: Recipe) -> bool:
-    """Return whether a student's images can be enlarged to the teacher's side."""
+    """Return whether a student's images can be enlarged to the teacher's image size."""
     assert recipe.teacher is not None
     larger = student.model_copy(update={"enlarge": recipe.teacher.built_for})
     return student.image_size < recipe.teacher.image_size and recipe.rules.may_be_enlarged(larger)
 
 
 def _takes_a_stem(student: Network) -> bool:
-    """Return whether a network has a convolution whose stride could be set."""
+    """Return whether a network has a convolution whose stride can be set."""
     try:
         build_fresh(student.model_copy(update={"stem_stride": 1}), 2)
     except NetworkError:
@@ -94,10 +94,11 @@ def _takes_a_stem(student: Network) -> bool:
 def compare(
     recipe: Recipe, *, workers: int | None = None, accelerator: str = "auto", console: Console | None = None
 ) -> Comparison:
-    """Train what a recipe compares, with all seeds, and tabulate it; what is done already is skipped.
+    """Train the methods that a recipe compares, with all seeds, and put the results in tables. Finished trainings are skipped.
 
-    Writes `comparison.md` into the run folder. The rule of equal compute: all methods get equally many updates of the student,
-    but for those that say otherwise; `match_compute_of` gives as many as another method's whole training costs (see `equal`).
+    Writes `comparison.md` into the run folder. By default all methods get the same number of student updates (equal compute),
+    except methods that set their own. `match_compute_of` gives as many updates as another method's whole training costs (see
+    `equal`).
 
     Raises:
         PixelDistillError: as `run_recipe`.
@@ -125,7 +126,7 @@ def compare(
 
 
 def describe(comparison: Comparison) -> Tables:
-    """Put a comparison into tables."""
+    """Write a comparison as tables."""
     references = [[name, f"{100 * share:.1f}"] for name, share in comparison.references.items()]
     students = [to_sheet(label, comparison.teacher, methods) for label, methods in comparison.students.items()]
     return Tables([TableData("", ["reference", "test"], references), *students], notes(comparison.figure))
@@ -156,7 +157,7 @@ def _sources(stages: Sequence[Stage]) -> set[str]:
 
 
 def _measured_before(path: Path) -> dict[str, Any]:
-    """Read what was measured in a former session; what cannot be read is measured again."""
+    """Read figures that were measured in a former session. Unreadable figures are measured again."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -168,7 +169,7 @@ def _measured_before(path: Path) -> dict[str, Any]:
 def _references(
     recipe: Recipe, stages: Sequence[Stage], splits: Splits, accelerator: str, workers: int | None
 ) -> dict[str, float]:
-    """Measure the teacher and the assistants at their own side, and the teacher on small images that are enlarged."""
+    """Measure the teacher and the assistants at their own image size, and the teacher on enlarged small images."""
     assert recipe.teacher is not None
     folders = first_folders(recipe, stages)
     teacher = teacher_of(recipe)

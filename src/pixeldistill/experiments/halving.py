@@ -1,4 +1,4 @@
-"""Which students of a sweep are given up, and when: successive halving, of what is dominated."""
+"""Successive halving of a sweep's dominated students: which ones are stopped, and when."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,7 @@ from pixeldistill.recipe.search import Halving
 
 
 def rungs(halving: Halving, epochs: int) -> list[int]:
-    """List the epochs after which students are given up; never after the last one.
+    """List the epochs after which students are stopped. The last epoch is never one of them.
 
     >>> rungs(Halving(first=2, reduction=3), 20)
     [2, 6, 18]
@@ -21,12 +21,12 @@ def rungs(halving: Halving, epochs: int) -> list[int]:
 
 
 def margins(scores: Mapping[str, float], costs: Mapping[str, Sequence[float]], images: int) -> dict[str, float]:
-    """Return how far each student is below the best that costs no more: 0 on the front, or within a standard error of it.
+    """Return each student's margin below the best one that costs no more: 0 on the front, or within a standard error of it.
 
     Args:
-        scores: each one's figure on val, a share.
-        costs: of each, what it costs on the axes that count.
-        images: of val, for the standard error of a share.
+        scores: each student's figure on val, a share.
+        costs: each student's costs on the axes that count.
+        images: number of images in val, for the standard error of a share.
 
     >>> margins({"dear": 0.9, "cheap": 0.5, "poor": 0.4}, {"dear": (9,), "cheap": (1,), "poor": (2,)}, 10**6)["poor"] < -0.09
     True
@@ -46,21 +46,21 @@ def lost_students(
     epochs: int,
     images: int,
 ) -> dict[str, int]:
-    """Return which students are given up, and after which epoch; a pure function of what has been measured so far.
+    """Return which students are stopped, and after which epoch. It is a pure function of the measured figures.
 
-    The front of that epoch, the best of those that cost no more, goes on. Of the rest one in `reduction` does, the nearest to the
-    front; of fewer the nearest one.
+    The students on that epoch's front continue: each is the best of those that cost no more. Of the others, one in `reduction`
+    continues, the nearest to the front first, but at least one.
 
     Args:
-        histories: of each student its figure on val, epoch by epoch.
+        histories: each student's figures on val, epoch by epoch.
         costs: see `margins`.
-        halving: how many, and when.
-        epochs: of the whole schedule.
-        images: of val.
+        halving: how many students are stopped, and when.
+        epochs: number of epochs in the whole schedule.
+        images: number of images in val.
 
     Source:
-        Successive halving (Jamieson and Talwalkar, AISTATS 2016); that margins below the front are compared,
-        not accuracies, is ours: by accuracy alone only the dearest would be left.
+        Successive halving (Jamieson and Talwalkar, AISTATS 2016). Comparing margins below the front instead of accuracies is
+        ours: with accuracies, only the most expensive students would be left.
     """
     lost: dict[str, int] = {}
     for epoch in rungs(halving, epochs):

@@ -1,6 +1,6 @@
-"""Students of a sweep trained by the machines of a Ray cluster, which share the run's folder. Needs the extra `ray`.
+"""Training of a sweep's students on the machines of a Ray cluster, which share the run's folder. Needs the extra `ray`.
 
-A machine that fails costs no more than what it did since its last checkpoint: Ray gives its students to another one.
+If a machine fails, Ray gives its students to another one. Only the work since the last checkpoint is lost.
 """
 
 import logging
@@ -24,14 +24,15 @@ def on_ray(address: str = "auto", tasks: int | None = None) -> Cluster:
     """Connect to a cluster.
 
     Args:
-        address: "auto" for the cluster that this machine belongs to, "local" for this machine alone, else as `ray.init` has it.
-        tasks: how many groups of students are trained at a time; by default one a GPU, without GPUs one a machine.
+        address: "auto" for this machine's cluster, "local" for this machine alone, otherwise an address for `ray.init`.
+        tasks: number of student groups that train at a time. By default one a GPU, or one a machine without GPUs.
 
     Returns:
-        Trains the stages of these names until after an epoch (see `runs.execute.train`); returns why some failed.
+        A function that trains the stages with given names until an epoch (see `runs.execute.train`), and returns why some
+        failed.
 
     Raises:
-        RunError: the extra is missing, or no cluster answers.
+        RunError: the extra is missing, or no cluster replies.
     """
     if find_spec("ray") is None:
         raise RunError("--ray needs Ray: pip install 'pixeldistill[ray]'")
@@ -74,7 +75,7 @@ def on_ray(address: str = "auto", tasks: int | None = None) -> Cluster:
 
 
 def cores_of(machines: Sequence[int], tasks: int) -> int:
-    """Return how many cores each of so many tasks gets, by the machines' cores: no more than the smallest machine has.
+    """Return the number of cores for each task, given the machines' cores. It is at most that of the smallest machine.
 
     >>> cores_of([8, 8, 8, 8], 4), cores_of([8, 8], 4), cores_of([8, 8, 8, 8], 1), cores_of([2], 8)
     (8, 4, 8, 1)

@@ -1,4 +1,4 @@
-"""Sweeps: which of a recipe's candidates are worth their costs, found by training them side by side."""
+"""Sweeps: training a recipe's candidates side by side to find which ones are worth their costs."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,12 +30,12 @@ from pixeldistill.training.fabric import make_fabric
 from pixeldistill.training.logs import read_column
 from pixeldistill.training.progress import counting
 
-AXES = ("bytes", "macs")  # by which students are compared, where no budget names others
+AXES = ("bytes", "macs")  # costs to compare students by if the budget names none
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """What came of a sweep: every student that was begun, those on the front, pictures of it, and what went wrong."""
+    """Result of a sweep: all students that were begun, the students on the front, their pictures, and the failures."""
 
     students: Sequence[Measured]
     front: Sequence[Measured]
@@ -44,7 +44,7 @@ class Sweep:
 
 
 class StoppedStudent(NamedTuple):
-    """A student that was given up: after which epoch, and what it had reached on val."""
+    """A student that was stopped early: after which epoch, and its figure on val then."""
 
     epoch: int
     val: float
@@ -59,22 +59,23 @@ def sweep(
     tell: Callable[[Selection], None] = lambda choice: None,
     cluster: Cluster | None = None,
 ) -> Sweep:
-    """Train the candidates that a recipe's budget allows, give up early what is dominated, and find the front.
+    """Train the candidates that fit a recipe's budget, stop dominated ones early, and find the Pareto front.
 
-    The teacher, its cache and the assistants are shared and trained first. Then all students go on to an epoch at which some are
-    given up, and the rest to the next such epoch; those with one schedule train side by side. Who is given up follows from the
-    students' figures alone, so a sweep that was stopped decides as one that was not. The first of the recipe's seeds is trained.
+    The teacher, its cache and the assistants are shared and trained first. Then all students train up to an epoch after which
+    some are stopped. The others train up to the next such epoch. Students with the same schedule train side by side. The choice
+    of the stopped students depends only on the students' figures, so an interrupted sweep decides the same. Only the recipe's
+    first seed is trained.
 
     Args:
-        recipe: with `candidates`.
+        recipe: recipe with `candidates`.
         workers: see `run_recipe`.
         accelerator: see `run_recipe`.
         console: where progress is written.
-        tell: given what the budget allows, before anything is trained.
-        cluster: where students are trained; by default in this process.
+        tell: called with the students that fit the budget, before training.
+        cluster: where students are trained. By default in this process.
 
     Raises:
-        RecipeError: no candidates, or none that the budget allows.
+        RecipeError: there are no candidates, or none fits the budget.
         PixelDistillError: as `run_recipe`.
     """
     if recipe.candidates is None:
@@ -85,7 +86,7 @@ def sweep(
     if fabric.is_global_zero:
         choice = choose_students(recipe, readable_splits(recipe.data, workers), console)
         tell(choice)
-    choice = fabric.broadcast(choice)  # latency that each measured for itself would be another on each
+    choice = fabric.broadcast(choice)  # each process would measure another latency
     chosen = with_students(recipe, [student for student, _ in choice.students]).model_copy(update={"seeds": recipe.seeds[:1]})
     labels = {stage_name(DISTILLED, student, chosen): student.label for student, _ in choice.students}
     costs = dict(zip(labels, (cost for _, cost in choice.students), strict=True))
@@ -95,7 +96,7 @@ def sweep(
     with hold_run_folder(work, {stage.name for stage in work.stages}):
         failures = failures_of(train(work, {stage.name for stage in work.stages} - costs.keys()))
         lost, more = _train_students(work, recipe.halving, costs, axes, figure, cluster)
-    fabric.barrier()  # the first process writes what all read
+    fabric.barrier()  # the first process writes what all processes read
     done = {name: path for name, folder in work.context.folders.items() if name in costs and (path := folder / DONE).is_file()}
     folders = {name: str(folder.relative_to(recipe.run)) for name, folder in work.context.folders.items()}
     measured = [_measured(labels[name], cost, done.get(name), lost.get(name), folders[name]) for name, cost in costs.items()]
@@ -115,7 +116,7 @@ def _train_students(
     figure: str,
     cluster: Cluster | None,
 ) -> tuple[dict[str, StoppedStudent], dict[str, Failure]]:
-    """Train students from rung to rung; returns those that were given up, and why others failed."""
+    """Train students up to one epoch of halving after another. Return the stopped students, and why others failed."""
     context = work.context
     images, epochs = len(context.splits.val), context.recipe.schedule.epochs
     paid = {name: [getattr(cost, axis) for axis in axes] for name, cost in costs.items()}
@@ -129,7 +130,7 @@ def _train_students(
     failures: dict[str, Failure] = {}
     going = sorted(costs, key=lambda name: -costs[name].macs)
     if cluster:
-        fill_teacher_caches(work, going)  # once, and not in every task
+        fill_teacher_caches(work, going)  # once, instead of in every task
     if halving is None or len(costs) == 1:
         return lost, (cluster or _here)(work, going, epochs)
     for epoch in rungs(halving, epochs):
@@ -151,7 +152,7 @@ def _here(work: PreparedRun, names: Sequence[str], until: int) -> dict[str, Fail
 
 
 def choose_students(recipe: Recipe, splits: Splits, console: Console) -> Selection:
-    """Measure a recipe's candidates and plan with them; what was measured is kept in the run folder."""
+    """Measure a recipe's candidates and plan with them. The measurements are kept in the run folder."""
     assert recipe.candidates is not None
     listed = list_students(recipe.candidates, recipe.camera, recipe.detector)
     done = 0

@@ -1,1 +1,1 @@
-"""From a run folder to one ONNX file that needs no PyTorch."""
+"""Export of a run folder to one ONNX file that needs no PyTorch."""

@@ -1,4 +1,4 @@
-"""A network as an ONNX graph, and the whole file: from 8-bit images of any size to answers."""
+"""Conversion of a network to an ONNX graph, and of the whole file: from 8-bit images of any size to predictions."""
 
 import contextlib
 import logging
@@ -16,19 +16,20 @@ from pixeldistill.networks.backbone import one_line
 from pixeldistill.tasks import task_of
 
 PREFIX = "network/"
-LONGEST = 2**14  # pixels of a side of a detector's image
+LONGEST = 2**14  # longest side of a detector's image in pixels
 
 Graph = onnx.ModelProto
 
 
 def convert(network: Adapter) -> Graph:
-    """Convert a network, without what stands before and after it, for any number of images.
+    """Convert a network for any number of images, without its preprocessing and postprocessing.
 
-    A classifier's graph takes uint8 (batch, 3, side, side) and gives its logits as `scores`. A detector's takes float images that
-    are normalised and padded, of any size, and gives `scores` and `boxes` of all anchors: see `tasks.detection.deployed`.
+    A classifier's graph takes uint8 (batch, 3, side, side) and returns its logits as `scores`. A detector's graph takes
+    normalised and padded float images of any size, and returns `scores` and `boxes` of all anchors, see
+    `tasks.detection.deployed`.
 
     Raises:
-        ExportError: PyTorch's exporter cannot.
+        ExportError: PyTorch's exporter fails.
     """
     deployed = task_of(network).deploy(network)
     example, varying, names = task_of(network).example(network, deployed)
@@ -38,7 +39,7 @@ def convert(network: Adapter) -> Graph:
                 deployed, (example,), dynamo=True, dynamic_shapes=(varying,), input_names=["image"], output_names=names,
                 opset_version=OPSET, verbose=False,
             )  # fmt: skip
-    except Exception as error:  # the exporter fails in as many ways as there are networks
+    except Exception as error:  # the exporter may raise any error
         raise ExportError(
             f"PyTorch cannot export this network ({one_line(error.__cause__ or error)}): choose another, or deploy its weights"
         ) from error
@@ -48,15 +49,15 @@ def convert(network: Adapter) -> Graph:
     _pool_globally(model)
     del model.graph.value_info[:], model.metadata_props[:]
     for node in model.graph.node:
-        del node.metadata_props[:]  # where in the source each node comes from: paths of this machine
+        del node.metadata_props[:]  # the source places of the nodes: paths of this machine
         node.doc_string = ""
     return onnx.compose.add_prefix(model, PREFIX)
 
 
 def _pool_globally(model: Graph) -> None:
-    """Replace windows that are larger than the map, in place: at small sizes the last maps have one pixel.
+    """Replace pooling windows that are larger than the map, in place. At small image sizes the last maps have one pixel.
 
-    PyTorch averages what there is; not every runtime takes such a window.
+    PyTorch averages the existing pixels. Some runtimes do not accept such a window.
     """
     inferred = onnx.shape_inference.infer_shapes(model).graph
     known = {value.name: [d.dim_value for d in value.type.tensor_type.shape.dim] for value in inferred.value_info}
@@ -72,7 +73,7 @@ def _pool_globally(model: Graph) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the exporter's own progress from the user."""
+    """Hide the exporter's own progress output."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():

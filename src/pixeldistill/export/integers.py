@@ -1,4 +1,4 @@
-"""A network's arithmetic in 8-bit integers, by ONNX Runtime's static quantisation."""
+"""Conversion of a network to 8-bit integers by ONNX Runtime's static quantisation."""
 
 import logging
 import tempfile
@@ -19,17 +19,17 @@ from pixeldistill.recipe.camera import InputSpec
 from pixeldistill.statistics import spread
 from pixeldistill.tasks import task_of
 
-# Of a detector the convolutions alone: boxes are pixels, and 256 levels are too few for them.
+# Only a detector's convolutions are quantised: boxes are in pixels, and 256 levels are too few for them.
 
 
 class _Views(CalibrationDataReader):  # type: ignore[misc]  # ONNX Runtime has no types
-    """What a network is fed, image by image: what ONNX Runtime chooses the integers' ranges by."""
+    """Calibration inputs of a network, image by image. ONNX Runtime chooses the integers' ranges by them."""
 
     def __init__(self, network: Adapter, input_spec: InputSpec, samples: Sequence[Sample]) -> None:
         self.feeds = _feeds(network, input_spec, samples)
 
     def get_next(self) -> dict[str, Any] | None:
-        """Return the next one, or None."""
+        """Return the next input, or None."""
         return next(self.feeds, None)
 
 
@@ -46,26 +46,26 @@ def _feeds(network: Adapter, input_spec: InputSpec, samples: Sequence[Sample]) -
 def quantise(
     converted: onnx.ModelProto, network: Adapter, input_spec: InputSpec, samples: Sequence[Sample], count: int
 ) -> onnx.ModelProto:  # fmt: skip
-    """Return a converted network in 8 bits: activations unsigned, weights signed, every channel's in their own range.
+    """Return a converted network in 8 bits: unsigned activations, signed weights, each channel of weights with its own range.
 
-    Weights use seven of their bits. Processors without instructions for such products (x86 before VNNI) add two of them in 16
-    bits, where eight bits would saturate; so the answers are the same everywhere. The first layer and those that make the
-    prediction stay in float32: they cost little time and, in integers, most of the accuracy that is lost.
+    Weights use seven of their bits. Processors without instructions for such products (x86 before VNNI) add two products in 16
+    bits, where eight bits would saturate. With seven, predictions are the same everywhere. The first layer and the prediction
+    layers stay in float32: they cost little time, and in integers they cause most of the loss of accuracy.
 
     Args:
-        converted: by `export.convert`.
-        network: the same in PyTorch.
-        input_spec: what feeds it.
-        samples: training images, of which `count` are looked at, from all over the split.
-        count: see there.
+        converted: result of `export.convert`.
+        network: the same network in PyTorch.
+        input_spec: image size and camera.
+        samples: training images. `count` of them, spread over the split, are used.
+        count: number of images to use.
 
     Raises:
-        ExportError: ONNX Runtime cannot.
+        ExportError: ONNX Runtime fails.
     """
     chosen = spread(samples, count)
     root = logging.getLogger()
     level = root.level
-    root.setLevel(logging.ERROR)  # which the quantiser writes to
+    root.setLevel(logging.ERROR)  # the quantiser writes to the root logger
     try:
         with tempfile.TemporaryDirectory() as folder:
             plain, prepared, result = (Path(folder) / f"{name}.onnx" for name in ("plain", "prepared", "int8"))
@@ -80,14 +80,14 @@ def quantise(
             return onnx.load(str(result))
     except PixelDistillError:
         raise
-    except Exception as error:  # of ONNX Runtime's own, without a common base
+    except Exception as error:  # ONNX Runtime's own errors have no common base
         raise ExportError(f"ONNX Runtime cannot quantise this network: {str(error).splitlines()[0][:160]}") from error
     finally:
         root.setLevel(level)
 
 
 def outer_layers(graph: onnx.GraphProto) -> list[str]:
-    """Name the layers with weights that are the first after a graph's input, and the last before its outputs."""
+    """Return the names of the layers with weights that come first after a graph's inputs, and last before its outputs."""
     weights = {tensor.name for tensor in graph.initializer}
     layers = {
         node.name for node in graph.node
@@ -95,7 +95,7 @@ def outer_layers(graph: onnx.GraphProto) -> list[str]:
     }  # fmt: skip
     reading: dict[str, list[onnx.NodeProto]] = {}
     for node in graph.node:
-        for name in node.input if node.op_type != "Shape" else ():  # sizes are no values
+        for name in node.input if node.op_type != "Shape" else ():  # only the size is read, not the values
             reading.setdefault(name, []).append(node)
     making = {name: [node] for node in graph.node for name in node.output}
     first = _reached([value.name for value in graph.input], reading, layers, lambda node: node.output)
@@ -107,7 +107,7 @@ def _reached(
     values: list[str], beside: Mapping[str, list[onnx.NodeProto]], layers: set[str],
     beyond: Callable[[onnx.NodeProto], Iterable[str]],
 ) -> set[str]:  # fmt: skip
-    """Walk over a graph from some values until layers are met; returns those."""
+    """Walk over a graph from some values up to the first layers on each path. Return those layers."""
     met, seen = set(), set(values)
     while values:
         for node in beside.get(values.pop(), ()):

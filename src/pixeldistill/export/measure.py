@@ -1,4 +1,4 @@
-"""What an exported model reaches on a split, and how fast it is beside another."""
+"""Accuracy of an exported model on a split, and its speed compared with another model's."""
 
 import statistics
 import time
@@ -23,7 +23,7 @@ TURNS, WARM_UP = 30, 5
 def measure_model(
     model: bytes, samples: Sequence[Sample], input_spec: InputSpec, network: Adapter, workers: int | None = None
 ) -> dict[str, Any]:
-    """Measure an exported model on images as its camera delivers them; returns the figures of `evaluation.evaluate`."""
+    """Measure an exported model on a split's camera images. Return the same figures as `evaluation.evaluate`."""
     task, session = task_of(network), open_session(model)
     images = CameraImages(samples, input_spec, task.view)
     workers = default_workers() if workers is None else workers
@@ -42,7 +42,7 @@ def measure_model(
 
 
 def speed_up(slower: bytes, faster: bytes, image: Pixels) -> float:
-    """Return how many times as fast the second model is as the first on an image (H, W, 3): the median of runs in turns."""
+    """Return how many times faster the second model is than the first on an image (H, W, 3): the median of alternating runs."""
     sessions, ratios = [open_session(model) for model in (slower, faster)], []
     for turn in range(WARM_UP + TURNS):
         spent = []

@@ -1,4 +1,4 @@
-"""Whether an exported file says what its network says: on real images, in PyTorch and in ONNX Runtime."""
+"""Comparison of an exported file with its network on real images, in ONNX Runtime and in PyTorch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,20 +20,21 @@ from pixeldistill.recipe.camera import Camera
 from pixeldistill.tasks import Task, task_of
 from pixeldistill.tasks.base import Compared
 
-RAW_BOUND = 1e-3  # of what the network gives, relative to its largest value, or to 1
-PREDICTION_BOUND = 0.05  # of a probability, from the file to the answer: the two resize to 8 bits with other roundings
-LOST_BOUND = 0.02  # of a detector's objects: some lie so close to a threshold that a rounding decides
+RAW_BOUND = 1e-3  # for the raw outputs, relative to the largest value, or to 1
+PREDICTION_BOUND = 0.05  # for a probability, from file to prediction: the two resizes to 8 bits round differently
+LOST_BOUND = 0.02  # for a detector's objects: some lie so close to a threshold that rounding decides
 
 
 @dataclass(frozen=True)
 class Parity:
-    """How far an exported file is from its network.
+    """Differences between an exported file and its network.
 
-    raw: largest difference of what the network gives for the same view, relative to its largest value (or 1).
-    answer: largest difference of a probability, from the file to the answer.
-    unmatched: share of a detector's objects, of those that either is sure of, without counterpart in the other; 0 of classifiers.
-    objects: how many those are.
-    images: how many were compared.
+    raw: largest difference of the raw outputs for the same view, relative to the largest value (or 1).
+    prediction: largest difference of a probability, from file to prediction.
+    unmatched: for a detector, share of the confident objects of either side without a counterpart on the other. 0 for
+    classifiers.
+    objects: number of these confident objects.
+    images: number of compared images.
     """
 
     raw: float
@@ -46,7 +47,7 @@ class Parity:
 def compare_predictions(
     model: onnx.ModelProto, network: Adapter, camera: Camera, paths: Sequence[Path], bits: int | None = None
 ) -> Parity:  # fmt: skip
-    """Ask an exported model and its network of the same images."""
+    """Predict the same images with an exported model and its network, and compare the predictions."""
     task, network = task_of(network), network.eval().cpu()
     told = onnx.ModelProto()
     told.CopyFrom(model)
@@ -62,18 +63,18 @@ def compare_predictions(
 
     compared = [compared_on(path) for path in paths]
     lost, sure = (sum(column) for column in zip(*(one[2:] for one in compared), strict=True))
-    raw, prediction = (float(np.max(column)) for column in zip(*(one[:2] for one in compared), strict=True))  # NaN where one is
+    raw, prediction = (float(np.max(column)) for column in zip(*(one[:2] for one in compared), strict=True))  # NaN if one is
     return Parity(raw, prediction, lost / max(1, sure), sure, len(paths))
 
 
 def check_parity(parity: Parity, *, force: bool = False) -> list[str]:
-    """Raise ExportError if an exported network gives something else than PyTorch's; `force` lets it pass.
+    """Raise ExportError if an exported network's outputs differ from PyTorch's. With `force`, return a warning instead.
 
     Returns:
-        Warnings: of that, and of answers that differ though the network is the same.
+        Warnings about these differences, and about predictions that differ although the network is the same.
 
     Raises:
-        ExportError: see above.
+        ExportError: the outputs differ, without `force`.
     """
     warnings = []
     if not parity.raw <= RAW_BOUND:
@@ -93,6 +94,6 @@ def check_parity(parity: Parity, *, force: bool = False) -> list[str]:
 
 
 def received_view(image: Pixels, image_size: int, camera: Camera, task: Task) -> Tensor:
-    """Return the view (3, h, w), uint8, of an image that a camera has sent."""
+    """Return the view (3, h, w), uint8, of an image that a camera has already sent."""
     view = task.view(image, image_size, camera)
     return to_tensor(photograph(view.permute(1, 2, 0).contiguous().numpy(), camera.received, ()))

@@ -33,12 +33,12 @@ from pixeldistill.tasks.networks import load_trained
 
 CHECKED = 32  # images on which PyTorch and ONNX Runtime are compared
 CALIBRATED = 256  # training images by which the integers' ranges are chosen
-WORSE = 0.01  # of top-1 or mAP: what integers may lose before a warning
+WORSE = 0.01  # loss of top-1 or mAP by integers that gives a warning
 
 
 @dataclass(frozen=True)
 class Exported:
-    """A file that was written: how far it is from its network, and what it reaches where that was measured anew."""
+    """A written file: its differences from its network, and its figures if they were measured again."""
 
     path: Path
     precision: str
@@ -52,24 +52,24 @@ def export_run(
     run: Path, out: Path | None = None, *, weights: str = "last", images: Path | None = None, int8: bool = False,
     workers: int | None = None, force: bool = False,
 ) -> list[Exported]:  # fmt: skip
-    """Write a run's network as an ONNX file that takes 8-bit images of any size, checked against PyTorch on real images.
+    """Export a run's network as an ONNX file that takes 8-bit images of any size, and check it against PyTorch on real images.
 
     Args:
         run: a run folder, or a stage or seed folder in it.
-        out: the file; by default `model.onnx` in the training's folder, or `model-best.onnx`.
+        out: the file. By default `model.onnx` in the training's folder, or `model-best.onnx`.
         weights: "last" or "best".
-        images: a folder of images for the check, where the run's own data is not at hand.
-        int8: also write `<out>.int8.onnx`, its ranges chosen by training images, and measure it on val and test.
-        workers: loader processes.
-        force: keep a file whose network says something else than PyTorch's.
+        images: a folder of images for the check, if the run's own data is not available.
+        int8: also write `<out>.int8.onnx`, with ranges from training images, and measure it on val and test.
+        workers: number of loader processes.
+        force: keep a file whose outputs differ from PyTorch's.
 
     Returns:
-        The file in float32, and with `int8` the other.
+        The file in float32, and with `int8` also the other one.
 
     Raises:
-        WeightsError: no finished training there.
-        ExportError: PyTorch cannot export the network, or the file says something else.
-        DataError: no image to check with.
+        WeightsError: there is no finished training.
+        ExportError: PyTorch cannot export the network, or the file's outputs differ.
+        DataError: there is no image for the check.
     """
     folder = find_run(run)
     card = read_card(folder)
@@ -115,7 +115,7 @@ def export_run(
 
 
 def _doubts(figures: dict[str, Any], reached: dict[str, Any], speed: dict[str, Any]) -> list[str]:
-    """Warn of integers that are worse than floats, or no faster."""
+    """Warn if the integers are less accurate than floats, or no faster."""
     warnings = []
     for split, found in reached.items():
         name = headline(found)
@@ -134,7 +134,7 @@ def _plain(metrics: dict[str, Any]) -> dict[str, Any]:
 
 
 def _card(card: NetworkCard, folder: Path, weights: str) -> dict[str, Any]:
-    """Describe the file: what a user must know of it where no run folder is."""
+    """Return the file's card: everything that a user must know about it without the run folder."""
     kept = {"network", "image_size", "classes", "camera", "bits", "patch_size", "options", "detector", "stage", "seed"}
     return {
         "format": FORMAT,

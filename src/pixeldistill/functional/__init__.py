@@ -1,4 +1,4 @@
-"""The losses as pure functions on tensors: each takes one pair, is unweighted and gives a scalar."""
+"""Losses as pure functions on tensors. Each compares one pair, is unweighted and returns a scalar."""
 
 from pixeldistill.functional.attention import attention_transfer
 from pixeldistill.functional.correlation import inter_channel_correlation

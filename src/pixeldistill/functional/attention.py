@@ -1,4 +1,4 @@
-"""Attention transfer: where a network looks."""
+"""Attention transfer: the places in a map where a network is active."""
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -7,7 +7,7 @@ from pixeldistill.functional.sizes import in_float32, same_size
 
 
 def attention_transfer(student_map: Tensor, teacher_map: Tensor) -> Tensor:
-    """Mean squared difference of two attention maps: energy over the channels, normalised to length one.
+    """Return the mean squared difference of two attention maps: energy over the channels, normalised to length one.
 
     Args:
         student_map: (N, C, h, w).

@@ -1,19 +1,19 @@
-"""Boxes relative to anchors and to points, and back."""
+"""Conversion of boxes to and from values relative to anchors and points."""
 
 import math
 
 import torch
 from torch import Tensor
 
-MAX_GROWTH = math.log(1000 / 16)  # a box is at most so many times its anchor, as a logarithm
+MAX_GROWTH = math.log(1000 / 16)  # logarithm of the largest growth of a box over its anchor
 
 
 def encode_boxes(boxes: Tensor, anchors: Tensor) -> Tensor:
-    """Return boxes relative to anchors: shift of the centre in anchors' sizes, logarithm of the growth.
+    """Return boxes relative to anchors: shift of the centre in anchor sizes, and logarithm of the growth.
 
     Args:
         boxes: (..., 4), x0, y0, x1, y1.
-        anchors: (..., 4), likewise.
+        anchors: (..., 4), x0, y0, x1, y1.
 
     Returns:
         (..., 4), dx, dy, dw, dh.
@@ -27,7 +27,7 @@ def encode_boxes(boxes: Tensor, anchors: Tensor) -> Tensor:
 
 
 def decode_boxes(deltas: Tensor, anchors: Tensor) -> Tensor:
-    """Undo `encode_boxes`; growth is held to `MAX_GROWTH`.
+    """Invert `encode_boxes`. The growth is limited to `MAX_GROWTH`.
 
     Examples:
         >>> anchors, boxes = torch.tensor([[0.0, 0, 8, 8]]), torch.tensor([[1.0, 2, 5, 4]])
@@ -41,7 +41,7 @@ def decode_boxes(deltas: Tensor, anchors: Tensor) -> Tensor:
 
 
 def encode_sides(boxes: Tensor, points: Tensor) -> Tensor:
-    """Return the distances of a box's sides from a point, left, top, right, bottom, in strides.
+    """Return the distances from a point to a box's sides, left, top, right, bottom, in strides.
 
     Args:
         boxes: (..., 4).
@@ -55,7 +55,7 @@ def encode_sides(boxes: Tensor, points: Tensor) -> Tensor:
 
 
 def decode_sides(sides: Tensor, points: Tensor) -> Tensor:
-    """Undo `encode_sides`.
+    """Invert `encode_sides`.
 
     Examples:
         >>> points, boxes = torch.tensor([[0.0, 0, 8, 8]]), torch.tensor([[1.0, 2, 6, 12]])

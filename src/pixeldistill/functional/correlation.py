@@ -1,4 +1,4 @@
-"""Inter-channel correlation: which channels of a map fire together."""
+"""Inter-channel correlation: the channels of a map that are active together."""
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -8,11 +8,11 @@ from pixeldistill.functional.sizes import full_precision, in_float32
 
 
 def inter_channel_correlation(student_map: Tensor, teacher_map: Tensor) -> Tensor:
-    """Compare two C×C channel correlations, rows normalised to length one: squared differences, summed over a row.
+    """Return the squared difference of two C×C channel correlations, with rows normalised to length one, summed over a row.
 
     Args:
         student_map: (N, C, h, w).
-        teacher_map: (N, C, h', w'); sizes are free, channels are not.
+        teacher_map: (N, C, h', w'). Its size may differ from the student's, its channels may not.
 
     Returns:
         A scalar: the mean over the batch and the rows, 0 to 4.

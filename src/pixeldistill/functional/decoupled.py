@@ -1,4 +1,4 @@
-"""Decoupled knowledge distillation: the target class and the others, each with its own weight."""
+"""Decoupled knowledge distillation: separate weights for the target class and the other classes."""
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +14,7 @@ def decoupled_kd(
     beta: float = 2.0,
     temperature: float = 4.0,
 ) -> Tensor:
-    """Decoupled KD: `T²·(α·KL of (target, rest) + β·KL among the other classes)`, averaged over the batch; no labels' term.
+    """Return `T²·(α·KL of (target, rest) + β·KL among the other classes)`, averaged over the batch, without a term for labels.
 
     Args:
         student_logits: (N, classes), at least two classes.
@@ -28,8 +28,8 @@ def decoupled_kd(
         A scalar, in nats.
 
     Source:
-        Zhao et al., Decoupled Knowledge Distillation, CVPR 2022. Computed from logarithms throughout, so that a teacher that
-        is sure of itself gives no infinite loss (ours).
+        Zhao et al., Decoupled Knowledge Distillation, CVPR 2022. Computed from logarithms throughout, so that a very confident
+        teacher gives no infinite loss (ours).
 
     Examples:
         >>> import torch

@@ -1,4 +1,4 @@
-"""What an exit branch is told: the teacher's prediction with the true class enlarged."""
+"""Target of an exit branch: the teacher's prediction with an enlarged true class."""
 
 import torch
 import torch.nn.functional as F
@@ -8,10 +8,11 @@ from torch import Tensor
 def exit_loss(
     student_logits: Tensor, teacher_logits: Tensor, target: Tensor, *, exponent: float = 1.5, temperature: float = 1.0
 ) -> Tensor:
-    """Cross-entropy of an early exit with the teacher's softened prediction, its true class enlarged by a power.
+    """Return the cross-entropy of an early exit with the teacher's softened prediction, whose true class is enlarged by a power.
 
-    `-Σ_c w_c·log p_c` with `w = (q + 1)^ε - 1` at the true class and `w = q^ε` elsewhere, q the teacher's probabilities:
-    the less sure the teacher, the more counts the label. Labels that classes share, y, give `(q + y)^ε - y^ε` (ours).
+    The loss is `-Σ_c w_c·log p_c`, with the teacher's probabilities q, `w = (q + 1)^ε - 1` at the true class and `w = q^ε`
+    elsewhere. The less confident the teacher is, the more the label counts. Soft labels y over several classes give
+    `(q + y)^ε - y^ε` (ours).
 
     Args:
         student_logits: (N, classes), of the exit.

@@ -1,4 +1,4 @@
-"""Features compared value by value."""
+"""Comparison of features, value by value."""
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -8,7 +8,7 @@ from pixeldistill.functional.sizes import same_size
 
 
 def upsampled_mse(student_map: Tensor, teacher_map: Tensor) -> Tensor:
-    """Mean squared difference after the student's map is upsampled to the teacher's (assistant's) size; no channel adapter.
+    """Return the mean squared difference after upsampling the student's map to the teacher's (assistant's) size, without adapter.
 
     Args:
         student_map: (N, C, h, w).
@@ -34,7 +34,7 @@ def upsampled_mse(student_map: Tensor, teacher_map: Tensor) -> Tensor:
 
 
 def hint(student_map: Tensor, teacher_map: Tensor) -> Tensor:
-    """Mean squared difference of two maps, the larger average-pooled to the smaller one's size.
+    """Return the mean squared difference of two maps. The larger map is average-pooled to the smaller one's size.
 
     Args:
         student_map: (N, C, h, w), projected to the teacher's channels.

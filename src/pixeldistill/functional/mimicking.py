@@ -1,8 +1,8 @@
-"""A detector's prediction compared with another's, anchor by anchor.
+"""Comparison of two detectors' predictions, anchor by anchor.
 
-Most anchors are background, on which both agree; so the losses are divided by how much the teacher sees, the sum of its
-confidences above a threshold (at least one an image), as a detector's own loss is divided by the number of matched anchors.
-CrossKD's (`quality_focal`, `overlap_kd`) are sums, which are divided by that number itself, as published.
+Most anchors are background, where both detectors agree. So the losses are divided by the sum of the teacher's confidences
+above a threshold (at least one an image), as a detector's own loss is divided by the number of matched anchors.
+CrossKD's losses (`quality_focal`, `overlap_kd`) are sums. They are divided by the number of matched anchors, as published.
 """
 
 import torch
@@ -11,15 +11,15 @@ from torch import Tensor
 from torchvision.ops import generalized_box_iou_loss
 
 CONFIDENT = 0.1
-TINY = 1e-6  # as published, beside a deviation or an overlap
+TINY = 1e-6  # as published, added to a deviation or an overlap
 
 
 def confidence(teacher_logits: Tensor, threshold: float = CONFIDENT) -> Tensor:
-    """Return the teacher's largest probability at every anchor, (..., A), 0 where it is below the threshold.
+    """Return the teacher's largest probability at every anchor, (..., A). It is 0 below the threshold.
 
     Args:
         teacher_logits: (..., A, classes), of independent classes (sigmoid).
-        threshold: as a probability.
+        threshold: smallest probability that counts.
 
     Examples:
         >>> confidence(torch.tensor([[0.0, -9.0], [-9.0, -9.0]]))
@@ -30,15 +30,15 @@ def confidence(teacher_logits: Tensor, threshold: float = CONFIDENT) -> Tensor:
 
 
 def _seen(weight: Tensor) -> Tensor:
-    """Return the sum of the confidences (N, ...), at least one an image: a teacher that sees nothing must not divide by it."""
+    """Return the sum of the confidences (N, ...), at least one an image, so that a blind teacher causes no division by zero."""
     return weight.sum().clamp(min=len(weight))
 
 
 def class_map_kd(student_logits: Tensor, teacher_logits: Tensor, *, temperature: float = 4.0) -> Tensor:
-    """Distil the class maps of a detector: binary KL, softened, of every class at every anchor.
+    """Return the loss between two detectors' class maps: softened binary KL of every class at every anchor.
 
-    `T²·Σ w·KL(σ(t/T) ‖ σ(s/T)) / Σ confidence`, with `w = (σ(t) - σ(s))²` without gradient: without it the many anchors on which
-    both say background outweigh the few that matter.
+    The loss is `T²·Σ w·KL(σ(t/T) ‖ σ(s/T)) / Σ confidence`, with `w = (σ(t) - σ(s))²` without gradient. Without this weight,
+    the many anchors where both predict background would outweigh the few that matter.
 
     Args:
         student_logits: (..., A, classes).
@@ -49,8 +49,8 @@ def class_map_kd(student_logits: Tensor, teacher_logits: Tensor, *, temperature:
         A scalar, in nats for each unit of the teacher's confidence.
 
     Source:
-        METHOD's reading of Pixel Distillation for sigmoid heads (binary KL with the same T); weight and normaliser are ours, the
-        weight after the quality focal loss (Li et al., Generalized Focal Loss, NeurIPS 2020).
+        METHOD's reading of Pixel Distillation for sigmoid heads (binary KL with the same T). Weight and normaliser are ours.
+        The weight follows the quality focal loss (Li et al., Generalized Focal Loss, NeurIPS 2020).
 
     Examples:
         >>> class_map_kd(torch.zeros(1, 2, 3), torch.zeros(1, 2, 3)).item()
@@ -59,7 +59,7 @@ def class_map_kd(student_logits: Tensor, teacher_logits: Tensor, *, temperature:
     weight = (teacher_logits.sigmoid() - student_logits.detach().sigmoid()).square()
     teacher, student = teacher_logits / temperature, student_logits / temperature
     target = teacher.sigmoid()
-    # KL = cross-entropy with the teacher less the teacher's own entropy, so that it is zero where both agree.
+    # KL = cross-entropy with the teacher minus the teacher's own entropy, so that it is zero where both agree.
     divergence = F.binary_cross_entropy_with_logits(student, target, reduction="none") - F.binary_cross_entropy_with_logits(
         teacher, target, reduction="none"
     )
@@ -67,16 +67,16 @@ def class_map_kd(student_logits: Tensor, teacher_logits: Tensor, *, temperature:
 
 
 def quality_focal(student_logits: Tensor, teacher_logits: Tensor, weight: Tensor, *, power: float = 1.0) -> Tensor:
-    """Sum the cross-entropy with the teacher's probabilities, weighted by how far the two are apart: `|σ(t) - σ(s)|^power · CE`.
+    """Return the sum of the cross-entropy with the teacher's probabilities, weighted by the distance: `|σ(t) - σ(s)|^power · CE`.
 
     Args:
         student_logits: (..., A, classes).
         teacher_logits: (..., A, classes).
-        weight: (..., A), of each anchor.
-        power: of the distance.
+        weight: (..., A), weight of each anchor.
+        power: exponent of the distance.
 
     Returns:
-        A scalar, in nats, summed over anchors and classes: to be divided by the number of matched anchors.
+        A scalar, in nats, summed over anchors and classes. Divide it by the number of matched anchors.
 
     Source:
         Li et al., Generalized Focal Loss, NeurIPS 2020; as the mimicking loss in the code of CrossKD (Wang et al., CVPR 2024),
@@ -89,16 +89,16 @@ def quality_focal(student_logits: Tensor, teacher_logits: Tensor, weight: Tensor
 
 
 def overlap_kd(student_boxes: Tensor, teacher_boxes: Tensor, weight: Tensor, *, logarithm: bool = False) -> Tensor:
-    """Sum the disagreement of two detectors' boxes: one minus their generalised IoU, or the negative logarithm of their IoU.
+    """Return the sum of two detectors' box disagreements: one minus generalised IoU, or the negative logarithm of IoU.
 
     Args:
-        student_boxes: (..., A, 4), x0, y0, x1, y1; in whatever unit an anchor has, as both axes may be scaled alike in both.
+        student_boxes: (..., A, 4), x0, y0, x1, y1, in any unit, as long as both detectors have the same at each anchor.
         teacher_boxes: (..., A, 4).
-        weight: (..., A), of each anchor.
-        logarithm: which of the two.
+        weight: (..., A), weight of each anchor.
+        logarithm: use the negative logarithm of IoU.
 
     Returns:
-        A scalar, summed over anchors: to be divided by the number of matched anchors.
+        A scalar, summed over anchors. Divide it by the number of matched anchors.
 
     Source:
         As in the code of CrossKD (Wang et al., CVPR 2024): GIoU for RetinaNet, the logarithm for FCOS.
@@ -114,14 +114,14 @@ def overlap_kd(student_boxes: Tensor, teacher_boxes: Tensor, weight: Tensor, *, 
 
 
 def align_statistics(student_map: Tensor, teacher_map: Tensor) -> Tensor:
-    """Return a map whose channels have the mean and the deviation of another's, over the batch and the places.
+    """Return a map whose channels have the mean and the deviation of another map's, over the batch and the places.
 
     Args:
         student_map: (N, C, H, W).
         teacher_map: (N, C, H', W').
 
     Source:
-        As in the code of CrossKD (Wang et al., CVPR 2024), where a student's features go on in the teacher's head.
+        As in the code of CrossKD (Wang et al., CVPR 2024), where a student's features enter the teacher's head.
 
     Examples:
         >>> maps = torch.randn(2, 3, 4, 4)
@@ -134,7 +134,7 @@ def align_statistics(student_map: Tensor, teacher_map: Tensor) -> Tensor:
 
 
 def box_kd(student_deltas: Tensor, teacher_deltas: Tensor, weight: Tensor) -> Tensor:
-    """L1 between two detectors' boxes relative to anchors that are twins, weighted by the teacher's confidence.
+    """Return the L1 distance between two detectors' boxes relative to twin anchors, weighted by the teacher's confidence.
 
     Args:
         student_deltas: (..., A, 4).
@@ -151,7 +151,7 @@ def box_kd(student_deltas: Tensor, teacher_deltas: Tensor, weight: Tensor) -> Te
 
 
 def sides_kd(student_sides: Tensor, teacher_sides: Tensor, weight: Tensor) -> Tensor:
-    """Generalised IoU between two detectors' boxes around the same points, weighted by the teacher's confidence.
+    """Return the generalised IoU loss of two detectors' boxes around the same points, weighted by the teacher's confidence.
 
     Args:
         student_sides: (..., A, 4), left, top, right, bottom in strides.
@@ -171,16 +171,16 @@ def sides_kd(student_sides: Tensor, teacher_sides: Tensor, weight: Tensor) -> Te
 
 
 def pearson(student_map: Tensor, teacher_map: Tensor) -> Tensor:
-    """Half the mean squared difference of two maps whose channels are standardised over the batch and the places.
+    """Return half the mean squared difference of two maps whose channels are standardised over the batch and the places.
 
-    One minus the channels' correlation: scale and offset of a channel do not count.
+    This is one minus the channels' correlation. Scale and offset of a channel have no effect.
 
     Args:
         student_map: (N, C, H, W).
         teacher_map: (N, C, H, W).
 
     Returns:
-        A scalar, 0 to 2 (to a part in as many as a channel has values).
+        A scalar, 0 to 2 (except for a relative error of one over the number of a channel's values).
 
     Source:
         Cao et al., PKD: General Distillation Framework for Object Detectors via Pearson Correlation Coefficient, NeurIPS 2022;

@@ -7,7 +7,7 @@ from torch import Tensor
 def prediction_kd(
     student_logits: Tensor, teacher_logits: Tensor, target: Tensor, *, temperature: float = 4.0, alpha: float = 0.9
 ) -> Tensor:
-    """Prediction knowledge distillation: cross-entropy with the labels and KL divergence to the softened teacher.
+    """Return the loss of prediction distillation: cross-entropy with the labels plus KL divergence to the softened teacher.
 
     `(1-α)·CE(student, target) + α·T²·KL(softmax(teacher/T) ‖ softmax(student/T))`, KL summed over the classes and
     averaged over the batch.

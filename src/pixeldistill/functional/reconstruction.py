@@ -19,7 +19,7 @@ def normalise(image: Tensor, mean: tuple[float, ...] = IMAGENET_MEAN, std: tuple
         0.0
     """
     if image.is_contiguous(memory_format=torch.channels_last) and not image.is_contiguous():
-        # Three channels side by side are too short a row for a CPU: whole rows take a quarter of the time.
+        # A row of three channel values is too short for a CPU. Whole rows take a quarter of the time.
         width, rows = image.shape[3], image.permute(0, 2, 3, 1).flatten(2)
         changed = (rows - _row(mean, width, image.device, image.dtype)).div_(_row(std, width, image.device, image.dtype))
         return changed.view(*rows.shape[:2], width, -1).permute(0, 3, 1, 2)
@@ -29,15 +29,15 @@ def normalise(image: Tensor, mean: tuple[float, ...] = IMAGENET_MEAN, std: tuple
 
 @lru_cache
 def _row(values: tuple[float, ...], width: int, device: torch.device, kind: torch.dtype) -> Tensor:
-    """Keep the channels' constants of a row's pixels on the device: to send them in every step would wait for it."""
+    """Cache the channels' constants for a row of pixels on the device. Sending them in every step would block."""
     return torch.tensor(values, device=device, dtype=kind).repeat(width)
 
 
 def reconstruction_l1(reconstruction: Tensor, image: Tensor) -> Tensor:
-    """L1 between a reconstruction (N, 3, H, W) and the large image (N, 3, H, W) in [0, 1].
+    """Return the L1 distance of a reconstruction (N, 3, H, W) to the large image (N, 3, H, W) in [0, 1].
 
-    The target is normalised by ImageNet's statistics whatever the networks use, so that the term's weight means the
-    same for all of them (ours; with 0.5/0.5 the loss shrinks 2.2 times).
+    The target is always normalised by ImageNet's statistics, so that the term's weight has the same meaning for all networks
+    (ours; with 0.5/0.5 the loss is 2.2 times smaller).
 
     Returns:
         A scalar, in ImageNet standard deviations.

@@ -1,4 +1,4 @@
-"""Relations instead of values: what a strong teacher's prediction says of classes and samples relative to each other."""
+"""Relations instead of values: a strong teacher's prediction of classes and samples relative to each other."""
 
 from torch import Tensor
 
@@ -6,10 +6,10 @@ from torch import Tensor
 def relational_kd(
     student_logits: Tensor, teacher_logits: Tensor, *, beta: float = 1.0, gamma: float = 1.0, temperature: float = 1.0
 ) -> Tensor:
-    """DIST: one minus the correlation of the softened predictions, over the classes of a sample and the samples of a class.
+    """Return the loss of DIST: one minus the correlation of the softened predictions, within a sample and within a class.
 
-    `T²·(β·(1 - r(rows)) + γ·(1 - r(columns)))`, r the mean of Pearson's correlations. It asks for the teacher's order and
-    proportions, not for its values, and so tolerates a teacher that is much stronger.
+    The loss is `T²·(β·(1 - r(rows)) + γ·(1 - r(columns)))`, r the mean of Pearson's correlations. The student must match the
+    teacher's order and proportions, not its values. So the teacher may be much stronger.
 
     Args:
         student_logits: (N, classes); N above one, or the second part is constant.

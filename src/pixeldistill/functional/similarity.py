@@ -1,4 +1,4 @@
-"""Similarity-preserving distillation: which samples of a batch look alike."""
+"""Similarity-preserving distillation: the samples of a batch that are alike."""
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -7,9 +7,9 @@ from pixeldistill.functional.sizes import full_precision, in_float32
 
 
 def similarity_preserving(student_map: Tensor, teacher_map: Tensor) -> Tensor:
-    """Mean squared difference of two N×N similarity matrices, rows normalised to length one.
+    """Return the mean squared difference of two N×N similarity matrices, with rows normalised to length one.
 
-    Sizes and channels of the two maps are free: only the batch is compared.
+    Sizes and channels of the two maps may differ, because only the batch is compared.
 
     Args:
         student_map: (N, C, h, w).

@@ -1,1 +1,1 @@
-"""ONNX graphs that stand around a network: images resized as cameras do, colours taken away."""
+"""ONNX graphs before and after a network: resizing as cameras do, and conversion to grey."""

@@ -1,4 +1,4 @@
-"""ONNX models: built from Python functions by onnxscript, and finished for other programs."""
+"""Building ONNX models from Python functions with onnxscript, and preparing them for other programs."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,12 +15,12 @@ Types = Mapping[str, tuple[ir.DataType, tuple[int | str, ...]]]  # element type 
 
 
 def build(function: Callable[..., Any], inputs: Types, outputs: Types) -> Graph:
-    """Build a model by calling a function with the operators and with its inputs, and check it.
+    """Build a model by calling a function with the operators and its inputs, and check the model.
 
     Args:
-        function: called once with `Ops` and a value for each input; returns a value for each output.
-        inputs: their types, in order.
-        outputs: their types, in order.
+        function: called once with `Ops` and one value for each input. Returns one value for each output.
+        inputs: types of the inputs, in order.
+        outputs: types of the outputs, in order.
 
     >>> model = build(
     ...     lambda ops, x: ops.Mul(x, 2), {"x": (ir.DataType.INT64, ("n",))}, {"y": (ir.DataType.INT64, ("n",))}
@@ -39,9 +39,9 @@ def _values(types: Types) -> list[ir.Value]:
 
 
 def finished(model: Graph) -> Graph:
-    """Return a merged model with one version of each domain and our name, checked."""
+    """Return a merged model with one version of each domain and with our name, after a check."""
     versions = {known.domain: known.version for known in sorted(model.opset_import, key=lambda known: known.version)}
-    del model.opset_import[:]  # each part has brought its own, and other programs want one of a domain
+    del model.opset_import[:]  # each part has its own imports, and other programs need one version of a domain
     model.opset_import.extend(onnx.helper.make_opsetid(*known) for known in versions.items())
     model.producer_name = "pixeldistill"
     model.graph.name = "pixeldistill"

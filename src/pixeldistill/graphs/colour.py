@@ -1,4 +1,4 @@
-"""Taking colours away, as part of an ONNX graph."""
+"""Conversion to grey as part of an ONNX graph."""
 
 from typing import Any
 
@@ -10,9 +10,10 @@ from pixeldistill.recipe.camera import Camera
 
 
 def coloured(ops: Ops, camera: Camera, image: Any) -> Any:  # noqa: ANN401
-    """Return uint8 images (N, 3, H, W) as the camera's colours are: of a grey one the luma of ITU-R 601, in all three channels.
+    """Return uint8 images (N, 3, H, W) in the camera's colours. A grey camera gives the luma of ITU-R 601 in all three channels.
 
-    As Pillow computes it, in whole numbers that floats hold exactly: not every runtime cuts off what an integer division leaves.
+    The result is Pillow's. It is computed with whole numbers in floats, which are exact, because integer division differs by
+    runtime.
     """
     if camera.colour == "rgb":
         return image

@@ -1,4 +1,4 @@
-"""Comparing what an exported graph gives with what PyTorch does."""
+"""Comparison of an exported graph's outputs with PyTorch's."""
 
 from typing import Any
 
@@ -8,6 +8,6 @@ from torch import Tensor
 
 
 def relative(ours: Tensor, theirs: NDArray[Any]) -> float:
-    """Return the largest difference, relative to our largest value (or 1); NaN where one of theirs is."""
+    """Return the largest difference relative to our largest value (or 1). Return NaN if one of their values is NaN."""
     difference = (ours - torch.from_numpy(theirs)).abs().max().item()
     return difference / max(1.0, ours.abs().max().item())

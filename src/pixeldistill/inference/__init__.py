@@ -1,1 +1,1 @@
-"""Using a trained network: by PyTorch, or by ONNX Runtime alone."""
+"""Inference with a trained network, by PyTorch or by ONNX Runtime alone."""

@@ -1,4 +1,4 @@
-"""Using an exported file: from images to answers with ONNX Runtime alone. No torch."""
+"""Inference with an exported file: from images to predictions with ONNX Runtime alone. No torch."""
 
 import json
 from collections.abc import Sequence
@@ -17,16 +17,16 @@ from pixeldistill.recipe.base import ImageSize
 from pixeldistill.tasks import TASKS
 from pixeldistill.tasks.base import Result
 
-CARD = "pixeldistill"  # the name under which a file's metadata holds its card
+CARD = "pixeldistill"  # key of the card in a file's metadata
 FORMAT = 2
 
 Pixels = NDArray[np.uint8]
 
 
 def open_session(model: Path | bytes, threads: int | None = None) -> onnxruntime.InferenceSession:
-    """Open a model for ONNX Runtime on the CPU, with so many threads (by default all cores)."""
+    """Open a model for ONNX Runtime on the CPU, with a number of threads (by default all cores)."""
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # what is wrong is said by the errors that it raises
+    options.log_severity_level = 4  # its errors are raised, so its log is not needed
     if threads:
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     return onnxruntime.InferenceSession(
@@ -41,7 +41,7 @@ def _known_task(name: str) -> str:
 
 
 class _Card(BaseModel):
-    """What must be right in a file's card for the file to be used; the rest is for the user."""
+    """Fields of a file's card that must be valid to use the file. The other fields are for the user."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -53,7 +53,7 @@ class _Card(BaseModel):
 
 
 def read_card(session: onnxruntime.InferenceSession, name: str) -> dict[str, Any]:
-    """Read what a file says of its network. Raises ExportError for a file that is none of ours."""
+    """Read the card of a file. Raise ExportError if pixeldistill did not write the file."""
     text = session.get_modelmeta().custom_metadata_map.get(CARD)
     if text is None:
         raise ExportError(f"{name} was not made by `pixeldistill export`: it does not say what it answers")
@@ -66,14 +66,14 @@ def read_card(session: onnxruntime.InferenceSession, name: str) -> dict[str, Any
 
 
 class ExportedModel:
-    """An exported file, ready to be asked.
+    """An exported file, ready to predict.
 
     Args:
         path: the ONNX file.
-        threads: for one image; by default all cores.
+        threads: number of threads for one image. By default all cores.
 
     Raises:
-        ExportError: no such file, no ONNX file, or none of ours.
+        ExportError: the file does not exist, is no ONNX file, or was not written by pixeldistill.
     """
 
     def __init__(self, path: str | Path, threads: int | None = None) -> None:
@@ -82,7 +82,7 @@ class ExportedModel:
             raise ExportError(f"{path} is not there: `pixeldistill export RUN` makes such a file")
         try:
             self.session = open_session(path, threads)
-        except Exception as error:  # of ONNX Runtime's own, without a common base
+        except Exception as error:  # ONNX Runtime's own errors have no common base
             raise ExportError(f"{path} is no ONNX file that can be run: {_first_line(error)}") from error
         self.card = read_card(self.session, str(path))
         self.task = TASKS[self.card["task"]]
@@ -95,17 +95,17 @@ class ExportedModel:
         self.pictures = path.with_name(f"{path.stem}-predictions")
 
     def run(self, images: Pixels) -> list[NDArray[Any]]:
-        """Ask it of images (N, H, W, 3): probabilities (N, classes); or boxes, probabilities, classes, numbers of the images."""
+        """Run the model on images (N, H, W, 3). Return probabilities (N, classes); or boxes, probabilities, classes, images."""
         try:
             predictions = [np.asarray(output) for output in self.session.run(None, {"image": images})]
-        except Exception as error:  # of ONNX Runtime's own
+        except Exception as error:  # ONNX Runtime's own error
             raise ExportError(f"{self.title} cannot be run: {_first_line(error)}") from error
         if not self.task.check_outputs(predictions, len(images), len(self.classes)):
             raise ExportError(f"{self.title} does not answer what its card says: it was not made by `pixeldistill export`")
         return predictions
 
     def predict(self, files: Sequence[str | Path], top: int = 5, min_score: float = 0.3) -> list[Result]:
-        """Ask about image files, and the images in folders, of any size; see `torch.Predictor`."""
+        """Predict image files, and the images in folders, of any size. See `torch.Predictor`."""
         results = []
         for path, image, error in read_images(files, self.bits):
             if image is None:

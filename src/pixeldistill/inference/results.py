@@ -1,4 +1,4 @@
-"""What a deployed network says of image files, whatever runs it. No torch: the base install predicts with an exported file."""
+"""Predictions of image files by a deployed network in any runtime. No torch: the base install predicts with an exported file."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -18,23 +18,23 @@ from pixeldistill.tasks.base import Result
 
 
 class ImagePredictor(Protocol):
-    """A network that can be asked: a run's, by PyTorch, or an exported one."""
+    """A network that predicts image files: a run's, by PyTorch, or an exported one."""
 
     title: str
     task: Task
     classes: tuple[str, ...]
-    bits: int | None  # of its images' values, where they have up to 16
-    pictures: Path  # where drawings go if the user names no folder
+    bits: int | None  # bits that its images use of up to 16
+    pictures: Path  # folder of drawings if the user names none
 
     def predict(self, files: Sequence[str | Path], top: int = 5, min_score: float = 0.3) -> list[Result]:
-        """Ask about image files, and the images in folders."""
+        """Predict image files, and the images in folders."""
 
 
 def list_images(files: Sequence[str | Path]) -> list[Path]:
-    """List the images that paths mean.
+    """List the images at paths: files, and the images in folders.
 
     Raises:
-        DataError: a path that is not there, a folder without images, no path at all.
+        DataError: a path does not exist, a folder holds no images, or there is no path.
     """
     paths = [path for name in files for path in _expand(Path(name))]
     if not paths:
@@ -45,11 +45,11 @@ def list_images(files: Sequence[str | Path]) -> list[Path]:
 def read_images(
     files: Sequence[str | Path], bits: int | None = None
 ) -> Iterator[tuple[Path, NDArray[np.uint8] | None, str | None]]:
-    """Read the images that paths mean, one by one; returns an image or, of one that cannot be read, the reason.
+    """Read the images at paths one by one. Yield the image, or the reason if it cannot be read.
 
     Args:
         files: paths.
-        bits: how many of its 16 bits an image uses, see `data.images.read_image`.
+        bits: number of bits that a 16-bit image uses, see `data.images.read_image`.
 
     Raises:
         DataError: see `list_images`.
@@ -62,14 +62,14 @@ def read_images(
 
 
 def notes_on(files: Sequence[str | Path], bits: int | None) -> list[str]:
-    """Return notes on files in folders that are passed over, and on images of 16 bits that come nearly black."""
+    """Return notes about skipped files in folders, and about 16-bit images that would be nearly black."""
     passed = merged(find_images(Path(name)).passed for name in files if Path(name).is_dir())
     notes = [f"note: {note}" for note in passed_notes(passed)]
     if bits is not None:
         return notes
     dark: dict[Path, int] = {}
     for path in list_images(files):
-        with suppress(PixelDistillError):  # whoever reads it says why
+        with suppress(PixelDistillError):  # `read_images` reports the reason
             if (peak := unstated_peak(path)) and used_bits(peak) < FULL:
                 dark[path] = peak
     if not dark:

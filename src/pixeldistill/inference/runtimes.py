@@ -1,6 +1,6 @@
-"""The kinds of files that a trained network may be exported as, and what each is asked with.
+"""Runtimes: the kinds of files that a trained network can be exported to, and how each is run.
 
-To add one, write its functions and a line here; or do both in a package of your own (see `plugins`).
+To add one, write its functions and a line here. Or do both in a package of your own (see `plugins`).
 """
 
 from collections.abc import Mapping
@@ -16,9 +16,9 @@ from pixeldistill.plugins import load, with_installed
 class Runtime:
     """A kind of exported file.
 
-    suffix: of its files, with the dot.
-    opener: `module:class`, called with a file's path; asked as `inference.results.ImagePredictor` is.
-    converter: `module:function`, called with the path of a finished ONNX file and the path to write; none of ONNX itself.
+    suffix: suffix of its files, with the dot.
+    opener: `module:class`, called with a file's path. Its objects predict like `inference.results.ImagePredictor`.
+    converter: `module:function`, called with the path of a finished ONNX file and the path to write. ONNX itself has none.
     """
 
     suffix: str
@@ -30,12 +30,12 @@ _OWN = {"onnx": Runtime(".onnx", "pixeldistill.inference.onnx:ExportedModel")}
 
 
 def runtimes() -> Mapping[str, Runtime]:
-    """Return all runtimes by name, those of installed packages too. Raises PluginError."""
+    """Return all runtimes by name, including those of installed packages. Raises PluginError."""
     return with_installed("runtimes", _OWN, Runtime)
 
 
 def runtime_named(name: str) -> Runtime:
-    """Return a runtime by its name. Raises ExportError.
+    """Return a runtime by its name. Raises ExportError if it is unknown.
 
     >>> runtime_named("onnx").suffix
     '.onnx'
@@ -47,10 +47,10 @@ def runtime_named(name: str) -> Runtime:
 
 
 def open_exported(path: Path) -> ImagePredictor | None:
-    """Open an exported file by its suffix; None where no runtime has such files.
+    """Open an exported file by its suffix. Return None if no runtime has such files.
 
     Raises:
-        ExportError: it is not there, or its runtime cannot read it.
+        ExportError: the file does not exist, or its runtime cannot read it.
     """
     known = (runtime for runtime in runtimes().values() if path.suffix.lower() == runtime.suffix)
     runtime = next(known, None)
@@ -61,10 +61,10 @@ def open_exported(path: Path) -> ImagePredictor | None:
 
 
 def convert_to(name: str, finished: Path) -> Path:
-    """Convert a finished ONNX file for another runtime; return the new file's path, beside it.
+    """Convert a finished ONNX file for another runtime. Return the path of the new file, which lies beside it.
 
     Raises:
-        ExportError: an unknown runtime, or one that cannot take the file.
+        ExportError: the runtime is unknown, or cannot convert the file.
     """
     runtime = runtime_named(name)
     if not runtime.converter:

@@ -1,4 +1,4 @@
-"""Using a trained network by PyTorch: from files to class probabilities, or to objects."""
+"""Inference with a trained network by PyTorch: from files to class probabilities, or to objects."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,14 +21,14 @@ BATCH = 64
 
 
 class Predictor:
-    """A trained network, ready to be asked.
+    """A trained network, ready to predict.
 
     Args:
         run: a run folder, or a stage or seed folder in it.
-        weights: "last" (what the tables headline) or "best" (chosen by validation).
+        weights: "last" (the tables' main result) or "best" (chosen by validation).
 
     Raises:
-        WeightsError: no finished training there.
+        WeightsError: there is no finished training.
     """
 
     def __init__(self, run: str | Path, weights: str = "last") -> None:
@@ -45,19 +45,19 @@ class Predictor:
         self.title, self.pictures = f"{self.folder}, {weights} epoch", self.folder / PREDICTIONS
 
     def predict(self, files: Sequence[str | Path], top: int = 5, min_score: float = 0.3) -> list[Result]:
-        """Ask about image files, and the images in folders, of any size.
+        """Predict image files, and the images in folders, of any size.
 
         Args:
-            files: paths of images, and of folders of them.
-            top: of a classifier, how many classes are told.
-            min_score: of a detector, the probability below which an object is not told; under 0.05 none is kept.
+            files: paths of images, and of folders of images.
+            top: for a classifier, the number of classes to return.
+            min_score: for a detector, objects with a lower probability are not returned. Below 0.05 there are none.
 
         Returns:
-            For each image a `ClassificationResult` with its likeliest classes, or a `DetectionResult` with the objects in
-            it; of one that cannot be read, its `error` alone.
+            For each image a `ClassificationResult` with its likeliest classes, or a `DetectionResult` with the objects in it.
+            For an image that cannot be read, only its `error`.
 
         Raises:
-            DataError: a path that is not there, a folder without images, no path at all.
+            DataError: a path does not exist, a folder holds no images, or there is no path.
         """
         paths, results = list_images(files), []
         for start in range(0, len(paths), BATCH):
@@ -65,7 +65,7 @@ class Predictor:
         return results
 
     def _results(self, paths: Sequence[Path], top: int, min_score: float) -> Iterator[Result]:
-        views: list[Tensor] = []  # photographs are large, so that only these are kept
+        views: list[Tensor] = []  # photographs are large, so only the views are kept
         sizes: list[tuple[int, int]] = []
         errors: dict[Path, str | None] = {}
         for path, image, error in read_images(paths, self.bits):
@@ -83,7 +83,7 @@ class Predictor:
 
     @torch.inference_mode()
     def _predictions(self, views: Sequence[Tensor], sizes: Sequence[tuple[int, int]]) -> list[Any]:
-        """Return an answer for each view of an image of a size."""
+        """Return a prediction for each view of images with given sizes."""
         predictions: list[Any] = []
         together = self.task.together(BATCH)
         for start in range(0, len(views), together):
@@ -94,5 +94,5 @@ class Predictor:
         return predictions
 
     def _received(self, view: Tensor) -> Tensor:
-        """Take a file for what the camera has sent: its colours may still go, its noise and its codec have been at work."""
+        """Apply the parts of the camera that a sent file still needs: only the conversion to grey, not noise and codec."""
         return to_tensor(photograph(view.permute(1, 2, 0).contiguous().numpy(), self.camera.received, ()))

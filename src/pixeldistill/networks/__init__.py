@@ -9,7 +9,7 @@ __all__ = ["Classifier", "build_classifier"]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401
-    """Import what needs torch when it is first asked for: the rules of `pyramid` need none."""
+    """Import what needs torch when it is first used. The rules of `pyramid` need no torch."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from pixeldistill.networks import classifier

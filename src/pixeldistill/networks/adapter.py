@@ -1,4 +1,4 @@
-"""What every network of ours has, whichever task it is for: other people's networks are adapted to it."""
+"""Common interface of all networks, for any task. Networks of other libraries are adapted to it."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -12,16 +12,16 @@ FinishHead = Callable[[Tensor, Tensor], tuple[Tensor, ...]]
 
 
 class Adapter(nn.Module, ABC):
-    """A network whose call returns `Outputs`.
+    """A network that returns `Outputs` when called.
 
     Args (of `forward`): image (N, 3, H, W), RGB in [0, 1]; the network's own normalisation happens inside.
 
     Attributes:
-        net: all that is saved, with the parameter names of timm or torchvision.
+        net: everything that is saved, with the parameter names of timm or torchvision.
         spec: the shapes of the outputs at the built image size.
         mean, std: the network's normalisation.
         tap: keeps its input feature.
-        notes: what a user should know of this network at this size.
+        notes: remarks for the user about this network at this image size.
     """
 
     net: nn.Module
@@ -37,19 +37,19 @@ class Adapter(nn.Module, ABC):
 
     @property
     def task(self) -> str:
-        """What it is trained for."""
+        """Task that the network is trained for."""
         return self.spec.task
 
     @property
     @abstractmethod
     def backbone(self) -> nn.Module:
-        """The network that makes maps of images."""
+        """Network that computes feature maps from images."""
 
     @abstractmethod
     def prepare(self, image: Tensor) -> Tensor:
-        """Normalise images, and bring them to the size that the backbone reads."""
+        """Normalise images, and resize them to the size that the backbone reads."""
 
     @property
     def finish_head(self) -> FinishHead | None:
-        """What finishes the head from a level's towers, of a network that has such; see `Outputs`."""
+        """Function that finishes the head from a level's towers, if the network has towers. See `Outputs`."""
         return None

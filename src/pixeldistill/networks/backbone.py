@@ -1,4 +1,4 @@
-"""What classifiers and detectors have in common: the bare network of timm or torchvision, and its input module."""
+"""Common parts of classifiers and detectors: the bare network of timm or torchvision, and its input module."""
 
 from collections.abc import Callable
 from functools import partial
@@ -29,19 +29,19 @@ def create_net(
     *,
     flexible: bool = False,
 ) -> tuple[nn.Module, dict[str, Any]]:
-    """Make the bare network; returns it with its configuration (mean and std).
+    """Create the bare network. Return it with its configuration (mean and std).
 
     Args:
-        name: of the architecture.
-        num_classes: of its prediction.
-        image_size: of its images in pixels.
-        weights: "pretrained" downloads timm's, unless a package has them; anything else leaves them fresh.
+        name: name of the architecture.
+        num_classes: number of classes to predict.
+        image_size: size of its images in pixels.
+        weights: "pretrained" downloads timm's weights, unless an installed package has them. Anything else leaves them fresh.
         patch_size: patch size of a ViT.
         options: passed on to the constructor.
-        flexible: whether images of other sizes must be taken too.
+        flexible: whether the network must take images of other sizes too.
 
     Raises:
-        NetworkError: an unknown name, a network that cannot be built so, or pretrained weights that cannot be had.
+        NetworkError: the name is unknown, the network cannot be built this way, or pretrained weights are not available.
     """
     download = weights == "pretrained" and packaged_weights(name) is None
     if patch_size is not None:
@@ -56,7 +56,7 @@ def create_net(
         raise NetworkError(f"unknown network {name!r}: {nearest(likely_name(name), timm.list_models())}")
     try:
         net = create(download)
-    except Exception as error:  # theirs, which may be anything: a misspelt layer is a KeyError
+    except Exception as error:  # other libraries may raise anything: a misspelt layer is a KeyError
         if download and _succeeds(create):
             raise NetworkError(
                 f"the pretrained weights of {name} could not be had ({type(error).__name__}): connect to the network"
@@ -73,10 +73,10 @@ def _installable(name: str) -> str:
 
 
 def _succeeds(create: Callable[[bool], nn.Module]) -> bool:
-    """Return whether a network can be built where nothing is downloaded."""
+    """Return whether a network can be built without downloading weights."""
     try:
         create(False)
-    except Exception:  # the caller has an error to report
+    except Exception:  # the caller already has an error to report
         return False
     return True
 
@@ -84,7 +84,7 @@ def _succeeds(create: Callable[[bool], nn.Module]) -> bool:
 def _create_timm(
     name: str, num_classes: int, image_size: int, options: dict[str, Any], flexible: bool, download: bool
 ) -> nn.Module:
-    """Create a timm network, telling it the image size, and that others will come, if it wants to know."""
+    """Create a timm network. Pass it the image size, and whether other sizes will come, if it has such options."""
     settings = {"pretrained": download, "num_classes": num_classes, **options}
     for told in [{"img_size": image_size} | ways for ways in (_FLEXIBLE if flexible else ({},))] + [{}]:
         try:
@@ -107,7 +107,7 @@ def _create_torchvision(name: str, num_classes: int, options: dict[str, Any], do
 
 
 def set_stem_stride(net: nn.Module, name: str, stride: int) -> int:
-    """Set the first convolution's stride; returns the one that it had."""
+    """Set the first convolution's stride, and return the former one."""
     module = net.conv1[0] if isinstance(net, torchvision.models.ShuffleNetV2) else input_module(net)[0]
     if not isinstance(module, nn.Conv2d):
         raise NetworkError(f"{name} has patches, no convolution whose stride could be set: choose `patch_size` instead")
@@ -126,9 +126,10 @@ def create_backbone(
     *,
     flexible: bool = False,
 ) -> tuple[nn.Module, Any, list[str]]:
-    """Make the bare network and load its weights, if they are pretrained or a file; see `create_net` and `load_weights`.
+    """Create the bare network and load its weights, if they are pretrained or a file. See `create_net` and `load_weights`.
 
-    Its prediction, for another number of classes than the weights', is fresh. Returns the network, its configuration, and notes.
+    If the weights have another number of classes, the prediction layer is fresh. Return the network, its configuration, and
+    notes.
     """
     net, config = create_net(name, num_classes, image_size, weights, patch_size, options, flexible=flexible)
     if weights == "pretrained" and (package := packaged_weights(name)):
@@ -139,5 +140,5 @@ def create_backbone(
 
 
 def one_line(error: BaseException) -> str:
-    """Return what a library said of an error, short enough for a line."""
+    """Return a library's error message, shortened to one line."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

@@ -1,6 +1,6 @@
-"""One adapter for all classifiers: image in, `Outputs` (logits, input feature, maps) out.
+"""Adapter for all classifiers: image in, `Outputs` (logits, input feature, maps) out.
 
-What it serves is decided by running the network once when it is built; what does not fit is refused with the reason.
+The network runs once when it is built, to find its outputs. A network without the needed ones is refused, with the reason.
 """
 
 import math
@@ -21,15 +21,15 @@ from pixeldistill.networks.input_tap import InputTap, find_patch_size, input_mod
 from pixeldistill.networks.weights.load import load_weights, packaged_weights
 from pixeldistill.types import FeatureSpec, MapSpec, Outputs
 
-MAX_MAPS = 6  # pyramids have at most this many; a plain ViT gives one map a block, of which four are kept
+MAX_MAPS = 6  # pyramids have at most this many; a plain ViT has one map a block, and four are kept
 
 
 class Classifier(Adapter):
-    """A classifier; see `Adapter`.
+    """A classifier. See `Adapter`.
 
     Attributes:
         net: the network itself.
-        enlarge: the side to which images are enlarged first, if they are.
+        enlarge: size that images are enlarged to first, if any.
     """
 
     def __init__(self, net: nn.Module, mean: tuple[float, ...], std: tuple[float, ...], enlarge: int | None = None) -> None:
@@ -52,15 +52,15 @@ class Classifier(Adapter):
             prediction = net.forward_head(last)
         return Outputs(
             in_float32(prediction), self.tap.take(), tuple(features)
-        )  # losses of rounded logits would drown small ones
+        )  # with rounded logits, small losses would be lost to rounding
 
     @property
     def backbone(self) -> nn.Module:
-        """The network itself."""
+        """The whole network."""
         return self.net
 
     def prepare(self, image: Tensor) -> Tensor:
-        """Enlarge, if it does that, and normalise."""
+        """Enlarge images if needed, and normalise them."""
         if self.enlarge:
             image = F.interpolate(image, (self.enlarge, self.enlarge), mode="bilinear")
         return normalise(image, self.mean, self.std)
@@ -85,22 +85,22 @@ def build_classifier(
 
     Args:
         name: a timm architecture (`resnet18`, `vit_tiny_patch16_224`, ...), or `torchvision/shufflenet_v2_x1_0`.
-        num_classes: size of the prediction.
-        image_size: side of the square image in pixels; position embeddings are made or resampled for it.
-        weights: "none", "pretrained" (an installed weights package, else timm's download), a file, or a run folder.
-        patch_size: patch size of a ViT; its patch embedding is resampled.
+        num_classes: number of classes to predict.
+        image_size: side of the square image in pixels. Position embeddings are made or resampled for it.
+        weights: "none", "pretrained" (an installed weights package, otherwise timm's download), a file, or a run folder.
+        patch_size: patch size of a ViT. Its patch embedding is resampled.
         options: passed on to the constructor (`drop_path_rate`, ...).
         classes: names of the classes, compared with those of a former run.
-        trained: the weights must hold the prediction for these classes (a frozen teacher); otherwise a classifier of
-            another size is replaced by a fresh one.
-        enlarge: a control: images of `image_size` are enlarged to this side (bilinear), for which the network is built.
+        trained: require weights with a prediction layer for these classes (a frozen teacher). Otherwise a prediction layer
+            of another size is replaced by a fresh one.
+        enlarge: a control: images of `image_size` are enlarged to this size (bilinear), for which the network is built.
         stem_stride: a control: stride of the first convolution, 1 to keep a small image's resolution.
-        mean: of the images in [0, 1], red, green, blue; by default the architecture's.
-        std: likewise, the deviation.
+        mean: mean of the images in [0, 1], red, green, blue. By default the architecture's.
+        std: standard deviation of the images, likewise.
 
     Raises:
-        NetworkError: an unknown name, a network without a usable input module, a size it cannot take.
-        WeightsError: weights that cannot be read or do not fit.
+        NetworkError: the name is unknown, or the network has no usable input module or cannot take the image size.
+        WeightsError: the weights cannot be read or do not fit.
     """
     built_for = enlarge or image_size
     net, config = create_net(name, num_classes, built_for, weights, patch_size, dict(options or {}))
@@ -131,7 +131,7 @@ def _run_shufflenet(net: torchvision.models.ShuffleNetV2, image: Tensor) -> tupl
 
 @torch.no_grad()
 def _check(classifier: Classifier, name: str, image_size: int, nominal: int) -> None:
-    """Run the network on noise: sets `spec`, whether the input feature must be copied, and which maps are kept."""
+    """Run the network on noise. Set `spec`, whether the input feature must be copied, and which maps are kept."""
     net = classifier.net
     was_training = classifier.training
     classifier.eval()
@@ -148,7 +148,7 @@ def _check(classifier: Classifier, name: str, image_size: int, nominal: int) -> 
         plain = net(classifier.prepare(image))
     except NetworkError:
         raise
-    except Exception as error:  # whatever a network of other people's raises
+    except Exception as error:  # networks of other libraries may raise anything
         raise NetworkError(f"it does not run there ({one_line(error)}); try a larger side or another network") from error
     maps = (outputs.input_feature, *outputs.features)
     if any(m.ndim != 4 or min(m.shape) < 1 for m in maps):

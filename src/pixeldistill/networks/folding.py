@@ -1,4 +1,4 @@
-"""Folding a frozen network's batch norms into its convolutions: the same outputs for less arithmetic."""
+"""Folding of a frozen network's batch norms into its convolutions: the same outputs with less computation."""
 
 import copy
 from collections import Counter
@@ -17,16 +17,16 @@ Network = TypeVar("Network", bound=Adapter)
 
 @torch.no_grad()
 def fold_norms(network: Network) -> tuple[Network, int]:
-    """Fold every batch norm that directly follows a convolution into it; the input module stays as it is.
+    """Fold every batch norm that directly follows a convolution into the convolution. The input module stays unchanged.
 
-    Which norms these are is found by running the network once. The result is compared with the original; where folding changed
-    what the network says (a convolution whose output goes elsewhere too), the original is given back.
+    The norms are found by running the network once. The result is compared with the original. If its outputs differ (a
+    convolution's output is also used elsewhere), the original is returned.
 
     Args:
-        network: frozen and in eval mode.
+        network: frozen network in eval mode.
 
     Returns:
-        The folded copy and how many norms were folded.
+        The folded copy, and the number of folded norms.
     """
     folded = copy.deepcopy(network)
     image = torch.rand(2, 3, *network.spec.image_size, generator=torch.Generator().manual_seed(0))
@@ -46,15 +46,15 @@ def fold_norms(network: Network) -> tuple[Network, int]:
 
 
 def _tensors(outputs: Outputs) -> list[Tensor]:
-    """List what a network says."""
+    """Return a network's outputs as a list of tensors."""
     said = outputs.prediction
     parts = [said] if isinstance(said, Tensor) else [part for parts in said for part in parts]
     return [*parts, *outputs.features]
 
 
 def _pairs(network: Adapter, image: Tensor) -> list[tuple[str, nn.Conv2d, Any]]:
-    """List the norms, by name, whose input is a convolution's output; both run once in a forward pass."""
-    made: dict[int, tuple[nn.Conv2d, Tensor]] = {}  # the outputs are kept, so that no other tensor gets their id
+    """List the norms, by name, whose input is a convolution's output. Both must run once in a forward pass."""
+    made: dict[int, tuple[nn.Conv2d, Tensor]] = {}  # outputs are kept, so that no other tensor gets the same id
     found: list[tuple[str, nn.Conv2d, Any]] = []
     runs: Counter[nn.Module] = Counter()
     kept = input_module(network.backbone)[0]
@@ -82,7 +82,7 @@ def _pairs(network: Adapter, image: Tensor) -> list[tuple[str, nn.Conv2d, Any]]:
 
 
 def _rest(norm: nn.Module) -> nn.Module:
-    """Return what is left of a norm without its norm: timm's have dropout and activation within."""
+    """Return what remains of a norm after folding: timm's norms contain dropout and activation."""
     parts = [part for name in ("drop", "act") if isinstance(part := getattr(norm, name, None), nn.Module)]
     return nn.Sequential(*parts) if parts else nn.Identity()
 

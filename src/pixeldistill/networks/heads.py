@@ -1,4 +1,4 @@
-"""The layers that make a classifier's prediction: which they are, and how fresh ones start."""
+"""Prediction layers of a classifier: their names, and the initial weights of fresh ones."""
 
 import math
 import re
@@ -9,33 +9,34 @@ from torch import Tensor, nn
 
 from pixeldistill.errors import WeightsError
 
-START = 0.05  # deviation of the first logits, in units of the features' root mean square
+START = 0.05  # deviation of the initial logits, in units of the features' root mean square
 
 
 def head_names(net: nn.Module) -> tuple[str, ...]:
-    """Name the layers that make the prediction; a network may have several."""
+    """Return the names of the prediction layers. A network may have several."""
     names = getattr(net, "pretrained_cfg", {}).get("classifier", "fc")
     return (names,) if isinstance(names, str) else tuple(names or ())
 
 
 def head_keys(net: nn.Module, state: Mapping[str, Tensor] | Iterable[str]) -> list[str]:
-    """Name the parameters of a state dict that make the prediction."""
+    """Return the names of the prediction layers' parameters in a state dict."""
     heads = head_names(net)
     return [key for key in state if any(key.startswith(f"{head}.") for head in heads)]
 
 
 def start_heads(net: nn.Module) -> None:
-    """Let a network's fresh prediction say nothing yet, in place: its first loss is that of chance, whatever the family."""
+    """Initialise a network's prediction layers, in place, so that the first loss is that of chance for every architecture."""
     for name in head_names(net):
         for module in dict(net.named_modules()).get(name, nn.Identity()).modules():
             start_layer(module)
 
 
 def start_layer(module: nn.Module) -> None:
-    """Draw a linear layer's (or convolution's) weights from a narrow normal distribution, 0.05 / √inputs; its biases are 0.
+    """Draw a linear layer's (or convolution's) weights from a narrow normal distribution, 0.05 / √inputs. Its biases are 0.
 
-    Architectures' own rules differ, and those that draw wide give huge first logits where there are few classes: training then
-    first undoes them. At exactly 0 the correlation of predictions, which DIST compares, would have no slope. Source: ours.
+    Architectures have different rules. Wide distributions give huge initial logits if there are few classes, and training first
+    reduces them. With weights of exactly 0, the correlation of predictions, which DIST compares, would have no gradient.
+    Source: ours.
     """
     if isinstance(module, nn.Linear | nn.Conv2d):
         inputs = module.weight[0].numel()
@@ -45,7 +46,7 @@ def start_layer(module: nn.Module) -> None:
 
 
 def reorder_heads(net: nn.Module, order: Sequence[int]) -> None:
-    """Let a network's prediction come in another order, in place: its i-th class becomes what was its `order[i]`-th."""
+    """Reorder the classes of a network's prediction, in place: its i-th class is the former `order[i]`-th."""
     rows = torch.tensor(list(order))
     for name in head_names(net):
         for module in dict(net.named_modules()).get(name, nn.Identity()).modules():
@@ -55,7 +56,7 @@ def reorder_heads(net: nn.Module, order: Sequence[int]) -> None:
 
 
 def ordered(classes: Sequence[str], order: str | Sequence[str]) -> tuple[str, ...]:
-    """Return classes in the order that a recipe names: alphabetical, natural (numbers in names by size), or as they are listed.
+    """Return classes in the order that a recipe names: alphabetical, natural (numbers in names by value), or a given list.
 
     >>> ordered(["1", "2", "10"], "alphabetical"), ordered(["a10", "a9"], "natural")
     (('1', '10', '2'), ('a9', 'a10'))
@@ -68,7 +69,7 @@ def ordered(classes: Sequence[str], order: str | Sequence[str]) -> tuple[str, ..
 
 
 def natural_key(name: str) -> list[tuple[int, str]]:
-    """Return a key by which numbers within names are sorted by size, as timm sorts the folders of classes.
+    """Return a key that sorts numbers within names by value, as timm sorts class folders.
 
     >>> sorted(["b", "a10", "a9", "10", "9"], key=natural_key)
     ['9', '10', 'a9', 'a10', 'b']
@@ -78,7 +79,7 @@ def natural_key(name: str) -> list[tuple[int, str]]:
 
 
 def class_rows(order: str | Sequence[str], classes: Sequence[str]) -> list[int]:
-    """Return which row of trained weights, whose classes are in an order, is each of the data's. Raises WeightsError."""
+    """Return each class's row in trained weights, whose classes have a given order. Raises WeightsError."""
     theirs = ordered(classes, order)
     if sorted(theirs) != sorted(classes):
         odd = next((name for name in theirs if name not in classes), None)

@@ -1,4 +1,4 @@
-"""A network's input module: what it makes of an image is what ISRD rebuilds the large image from."""
+"""Input module of a network. ISRD rebuilds the large image from its output."""
 
 import math
 from typing import Any, cast
@@ -10,10 +10,10 @@ from pixeldistill.errors import NetworkError
 
 
 class InputTap:
-    """Keeps what a network's input module gives in a forward pass.
+    """Hook that keeps the output of a network's input module in a forward pass.
 
     Attributes:
-        clone: whether it must be copied, as a later operation overwrites it (VGG's ReLU).
+        clone: whether the output must be copied, because a later operation overwrites it (VGG's ReLU).
     """
 
     def __init__(self, net: nn.Module) -> None:
@@ -26,21 +26,21 @@ class InputTap:
         self._kept = output.clone() if self.clone else output
 
     def remove(self) -> None:
-        """Stop keeping anything: a network that is shipped has no use for it."""
+        """Remove the hook. A deployed network does not need it."""
         self._hook.remove()
 
     def take(self, size: tuple[int, int] | None = None) -> Tensor:
-        """Return the input feature of the forward pass that just was, as a map (N, C, h, w); see `to_map`."""
+        """Return the input feature of the last forward pass as a map (N, C, h, w). See `to_map`."""
         feature, self._kept = self._kept, None
         assert feature is not None
         return self.to_map(feature, size)
 
     def to_map(self, feature: Tensor, size: tuple[int, int] | None = None) -> Tensor:
-        """Lay tokens (N, prefix + h·w, C), or a grid of them (N, h, w, C), out as a map (N, C, h, w); a map is one already.
+        """Convert tokens (N, prefix + h·w, C) or (N, h, w, C) to a map (N, C, h, w). A map is returned unchanged.
 
         Args:
-            feature: of the input module.
-            size: the image's height and width, where they are not those that the network was built for.
+            feature: output of the input module.
+            size: the image's height and width, if the network was built for others.
         """
         if not self._tokens:
             return feature
@@ -55,10 +55,10 @@ class InputTap:
 
 
 def input_module(net: nn.Module) -> tuple[nn.Module, bool]:
-    """Find the module whose output is the input feature, and tell whether that output is tokens.
+    """Return the module whose output is the input feature, and whether that output consists of tokens.
 
-    CNN: the first convolution. ViT: the position embedding's dropout, so that patch and position are both in.
-    ShuffleNetV2: convolution and norm. Source: METHOD, "input module".
+    For a CNN, this is the first convolution. For a ViT, it is the position embedding's dropout, so that both patch and position
+    are included. For ShuffleNetV2, it is convolution and norm. Source: METHOD, "input module".
     """
     if isinstance(net, torchvision.models.ShuffleNetV2):
         return cast(nn.Module, net.conv1[1]), False
@@ -77,7 +77,7 @@ def input_module(net: nn.Module) -> tuple[nn.Module, bool]:
 
 
 def _grid(net: nn.Module, tokens: int) -> tuple[int, int]:
-    """Tell the grid (h, w) that a ViT's tokens form, prefix tokens (class, distillation, register) left aside."""
+    """Return the grid (h, w) of a ViT's tokens, without prefix tokens (class, distillation, register)."""
     size = getattr(getattr(net, "patch_embed", None), "grid_size", None)
     prefixes = {0, int(getattr(net, "num_prefix_tokens", 0))}
     if size and tokens - size[0] * size[1] in prefixes:
@@ -90,7 +90,7 @@ def _grid(net: nn.Module, tokens: int) -> tuple[int, int]:
 
 
 def find_patch_size(net: nn.Module) -> int | None:
-    """Return a ViT's patch size, if images are not padded to it."""
+    """Return a ViT's patch size if images are not padded to it."""
     size = getattr(getattr(net, "patch_embed", None), "patch_size", None)
     flexible = getattr(getattr(net, "patch_embed", None), "dynamic_img_pad", False)
     return int(size[0]) if isinstance(size, tuple) and not flexible else None

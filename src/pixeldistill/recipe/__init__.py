@@ -1,1 +1,1 @@
-"""Recipes: what the user writes, validated strictly, and the stages that it stands for. No torch."""
+"""Recipes: the user's files, validated strictly, and the stages that they stand for. No torch."""

@@ -1,4 +1,4 @@
-"""Names of architectures: those of model hubs and of torchvision, for what timm has too."""
+"""Names of architectures in model hubs and torchvision, and timm's names of the same architectures."""
 
 import re
 from typing import Annotated
@@ -6,9 +6,9 @@ from typing import Annotated
 from pydantic import AfterValidator
 
 TORCHVISION = "torchvision/"
-_HUBS = re.compile(r"^(hf[-_]hub:)?timm/")  # how model cards and timm itself call what timm has
+_HUBS = re.compile(r"^(hf[-_]hub:)?timm/")  # prefix in model cards and in timm itself
 _REGNETS = {"400mf": "004", "800mf": "008", "1_6gf": "016", "3_2gf": "032", "8gf": "080", "16gf": "160", "32gf": "320"}
-_CALLED_OTHERWISE = {  # torchvision's, whose networks are timm's to the parameter
+_CALLED_OTHERWISE = {  # torchvision's names; timm has the same networks with the same parameters
     "mobilenet_v2": "mobilenetv2_100",
     "mobilenet_v3_small": "mobilenetv3_small_100",
     "mobilenet_v3_large": "mobilenetv3_large_100",
@@ -31,9 +31,9 @@ _CALLED_OTHERWISE = {  # torchvision's, whose networks are timm's to the paramet
 
 
 def by_timms_name(name: str) -> str:
-    """Return timm's name of an architecture that is named otherwise, such as `hf_hub:timm/resnet18.a1_in1k` or `vit_b_16`.
+    """Return timm's name of an architecture from another name, such as `hf_hub:timm/resnet18.a1_in1k` or `vit_b_16`.
 
-    torchvision's ShuffleNets, which timm lacks, are called `torchvision/shufflenet_v2_x1_0`. Other names stay as they are.
+    Torchvision's ShuffleNets, which timm lacks, keep their names, such as `torchvision/shufflenet_v2_x1_0`. So do other names.
     """
     name = _HUBS.sub("", name)
     bare = name.removeprefix(TORCHVISION)
@@ -43,7 +43,7 @@ def by_timms_name(name: str) -> str:
 
 
 def likely_name(name: str) -> str:
-    """Return what an unknown name most resembles timm's by: `google/vit-base-patch16-224` without its owner, with underscores.
+    """Return an unknown name in timm's style: `google/vit-base-patch16-224` without its owner, with underscores.
 
     >>> likely_name("google/vit-base-patch16-224")
     'vit_base_patch16_224'

@@ -1,4 +1,4 @@
-"""The middle of a two-stage chain: which assistants a recipe's students need, and what a detector among them is like (AFP)."""
+"""Assistants of a two-stage chain: which ones a recipe's students need, and the settings of a detector among them (AFP)."""
 
 from typing import TypeVar
 
@@ -10,14 +10,14 @@ NetworkT = TypeVar("NetworkT", bound=Network)
 
 
 def assistants_of(recipe: Recipe, teacher: str | Network) -> tuple[list[StageEntry], dict[str, str | Network]]:
-    """Return the assistants that are to be trained, and every student's: its name, or the network that is given.
+    """Return the assistants to train, and the assistant of every student: a stage's name, or a given network.
 
-    Students share one of their architecture, or the one that the recipe names; detectors only if it shares the same levels with
-    them, which it is trained for. Assistants are taught live: each is trained once, and the large maps that its terms may want
-    would make a teacher cache large.
+    Students of one architecture share an assistant, or all share the one that the recipe names. Detectors share one only if it
+    has the same levels in common with them, because it is trained for these levels. Assistants have a live teacher: each is
+    trained once, and the large maps that its terms may need would make a teacher cache large.
 
     Source:
-        TAS of Pixel Distillation (TPAMI 2024): model compression T → A at the large side, then input compression A → S.
+        TAS of Pixel Distillation (TPAMI 2024): model compression T → A at the large image size, then input compression A → S.
     """
     assert recipe.teacher is not None
     said, rules = recipe.assistant or Assistant(), recipe.rules

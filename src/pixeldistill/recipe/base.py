@@ -1,4 +1,4 @@
-"""The base of all that a recipe says: frozen, and nothing unknown in it."""
+"""Base of all parts of a recipe: frozen, without unknown keys."""
 
 import os
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, model_validator
 
-LONGEST_PATH, LONGEST_NAME = 4096, 255  # characters, and bytes of each part: what file systems take
+LONGEST_PATH, LONGEST_NAME = 4096, 255  # characters of a path, and bytes of each part: limits of file systems
 
 
 def _at_home(path: Path) -> Path:
@@ -15,18 +15,18 @@ def _at_home(path: Path) -> Path:
 
 
 def _name_of_file(text: str) -> str:
-    """Expand `~`, and refuse what no file can be called."""
+    """Expand `~`, and refuse names that no file can have."""
     if "\0" in text:
         raise ValueError("holds a null character, which no file's name may")
     parts = Path(text).parts
     if len(text) > LONGEST_PATH or any(len(part.encode("utf-8", "surrogateescape")) > LONGEST_NAME for part in parts):
         raise ValueError(f"no file's name may be as long ({len(text)} characters)")
-    return os.path.expanduser(text)  # Path's own raises where there is no such user
+    return os.path.expanduser(text)  # Path.expanduser would raise if there is no such user
 
 
-UserPath = Annotated[Path, AfterValidator(_at_home)]  # `~` is the user's home
-ImageSize = Annotated[int, Field(ge=8, le=8192)]  # of an image, in pixels
-Count = Annotated[int, Field(ge=1, le=1_000_000)]  # of epochs, of images in a batch, …
+UserPath = Annotated[Path, AfterValidator(_at_home)]  # `~` stands for the user's home
+ImageSize = Annotated[int, Field(ge=8, le=8192)]  # in pixels
+Count = Annotated[int, Field(ge=1, le=1_000_000)]  # number of epochs, of images in a batch, …
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Channels = tuple[float, float, float]  # red, green, blue
 Positive = Annotated[float, Field(gt=0)]
@@ -35,7 +35,7 @@ Deviations = tuple[Positive, Positive, Positive]
 
 @dataclass(frozen=True)
 class StageRef:
-    """An earlier stage of the recipe, whose last weights are meant; a recipe writes it as `@name`.
+    """Reference to the last weights of an earlier stage of the recipe. A recipe writes it as `@name`.
 
     >>> str(StageRef("teacher"))
     '@teacher'
@@ -57,7 +57,7 @@ def _origin(value: object) -> str | StageRef:
     return StageRef(value[1:]) if value.startswith("@") else _name_of_file(value)
 
 
-Origin = Annotated[str | StageRef, PlainValidator(_origin), PlainSerializer(str, return_type=str)]  # of a network's weights
+Origin = Annotated[str | StageRef, PlainValidator(_origin), PlainSerializer(str, return_type=str)]  # of weights
 
 
 class Strict(BaseModel):
@@ -68,7 +68,7 @@ class Strict(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _no_truth_as_number(cls, values: Any) -> Any:  # noqa: ANN401
-        """Raise ValueError for true or false where a number is meant: pydantic would take them for 1 and 0."""
+        """Raise ValueError for true or false in place of a number, because pydantic would read them as 1 and 0."""
         if isinstance(values, dict):
             for name, value in values.items():
                 field = cls.model_fields.get(name)

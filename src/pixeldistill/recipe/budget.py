@@ -1,4 +1,4 @@
-"""What a deployment can pay: costs, and the units in which they are said. Pure data."""
+"""Axes of costs that a budget can limit, and their units. Pure data."""
 
 import math
 import re
@@ -8,7 +8,7 @@ from pixeldistill.errors import RecipeError, nearest
 
 
 class Axis(NamedTuple):
-    """A cost that a budget may limit: its title, its unit's name, the units in which it may be said."""
+    """A cost that a budget may limit: its title, its unit's name, and the accepted units."""
 
     title: str
     unit: str
@@ -40,7 +40,7 @@ def parse_limit(name: str, text: str | float) -> float:
     """Read a limit, such as 4kB, 50M, 5ms, in the axis' base unit.
 
     Raises:
-        RecipeError: an unknown axis or unit, or no number.
+        RecipeError: the axis or unit is unknown, or there is no number.
 
     >>> parse_limit("bytes", "4kB"), parse_limit("latency", "5ms"), parse_limit("macs", "50M")
     (4000.0, 0.005, 50000000.0)

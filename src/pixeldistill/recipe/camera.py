@@ -1,4 +1,4 @@
-"""The deployed camera: how an image of the network's side comes from the scene, and how it is sent. Pure data."""
+"""Deployed camera: how it makes an image of the network's image size from the scene, and how it sends the image. Pure data."""
 
 from typing import Literal, NamedTuple
 
@@ -10,7 +10,7 @@ QUALITY = 85
 
 
 class Camera(Strict):
-    """The deployed camera: how an image of the network's side comes from the scene, and how it is sent."""
+    """The deployed camera: how it makes an image of the network's image size from the scene, and how it sends the image."""
 
     kernel: Literal["bilinear", "bicubic"] = Field("bilinear", description="of the resizing, always antialiased")
     crop: float = Field(0.875, ge=0.05, le=1, description="test time: side of the centre crop / shorter side (224 / 256)")
@@ -32,22 +32,22 @@ class Camera(Strict):
 
     @property
     def alters(self) -> bool:
-        """Whether more is done to an image than resizing and cropping it."""
+        """Whether the camera does more to an image than resizing and cropping."""
         return self.colour == "grey" or self.noise > 0 or self.lossy
 
     @property
     def optics(self) -> "Camera":
-        """The same without sensor and codec: what a network is fed that is not deployed."""
+        """The same camera without sensor and codec, for a network that is not deployed."""
         return Camera(kernel=self.kernel, crop=self.crop)
 
     @property
     def received(self) -> "Camera":
-        """What is left to do with an image that such a camera has sent."""
+        """The same camera without noise and codec, for an image that the camera has already sent."""
         return Camera(kernel=self.kernel, crop=self.crop, colour=self.colour)
 
     @property
     def encoding(self) -> str:
-        """How it sends, in words.
+        """Codec, quality and colour of the sent images, in words.
 
         >>> Camera(codec="jpeg").encoding, Camera(colour="grey").encoding
         ('jpeg 85', 'raw grey')
@@ -57,12 +57,12 @@ class Camera(Strict):
 
     @property
     def sent_quality(self) -> float:
-        """The codec's quality, 100 of one that loses nothing."""
+        """The codec's quality. It is 100 for a lossless codec."""
         return float(self.quality or QUALITY) if self.lossy else 100.0
 
     @property
     def kind(self) -> str:
-        """All that is not as usual but the quality, in words: two cameras of one kind differ in nothing else.
+        """Settings that are not the default, except the quality, in words. Two cameras of one kind differ only in quality.
 
         >>> Camera(codec="jpeg", quality=50, kernel="bicubic").kind
         'jpeg, bicubic'
@@ -71,7 +71,7 @@ class Camera(Strict):
 
     @property
     def words(self) -> str:
-        """All that is not as usual, in words.
+        """Settings that are not the default, in words.
 
         >>> Camera(codec="jpeg", kernel="bicubic", noise=2).words, Camera().words
         ('jpeg 85, bicubic, noise 2', 'raw')
@@ -84,7 +84,7 @@ class Camera(Strict):
 
 
 class InputSpec(NamedTuple):
-    """What feeds a network: images of a side, made so."""
+    """Image size and camera of a network's input."""
 
     image_size: int
     camera: Camera

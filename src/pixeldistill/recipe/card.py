@@ -1,4 +1,4 @@
-"""The card of a trained network: all that it takes to rebuild it and to feed it. No torch."""
+"""Card of a trained network: everything needed to rebuild it and to prepare its images. No torch."""
 
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from pixeldistill.storage.run_folder import CARD
 
 
 class NetworkCard(Strict):
-    """A deployed network: all that it takes to rebuild it and to feed it (network.json)."""
+    """Card of a deployed network: everything needed to rebuild it and to prepare its images (network.json)."""
 
     network: str
     image_size: ImageSize
@@ -36,12 +36,12 @@ class NetworkCard(Strict):
 
     @property
     def task(self) -> str:
-        """What it was trained for."""
+        """Task that the network was trained for."""
         return "detection" if self.detector else "classification"
 
     @property
     def built_for(self) -> int:
-        """Side of the image that the network itself reads."""
+        """Image size that the network itself reads, after any enlargement."""
         return self.enlarge or self.image_size
 
 

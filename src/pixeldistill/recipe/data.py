@@ -1,4 +1,4 @@
-"""What a recipe says of its images: where they are, how they are cropped, what the camera delivers. Pure data."""
+"""Settings of a recipe's images: their place, their crops, the camera. Pure data."""
 
 from typing import Annotated, Literal
 
@@ -18,7 +18,7 @@ def _known_format(name: object) -> object:
 
 
 class Data(Strict):
-    """Where the images and labels are. `root` is relative to the folder the command runs in."""
+    """Place of the images and labels. `root` is relative to the folder in which the command runs."""
 
     format: Annotated[str, BeforeValidator(_known_format)] = Field(
         description="how images and labels lie on disk: see Data formats"
@@ -65,12 +65,12 @@ class Data(Strict):
 
     @property
     def labels(self) -> str:
-        """What its images have: classes, or boxes."""
+        """Kind of the images' labels: classes or boxes."""
         return formats()[self.format].labels
 
 
 class Augmentation(Strict):
-    """The random view of a training image: a crop and a flip, drawn from (seed, epoch, index) alone."""
+    """Random view of a training image: a crop and a flip that depend only on (seed, epoch, index)."""
 
     scale: tuple[float, float] = Field((0.08, 1.0), description="area of the crop as a share of the image")
     ratio: tuple[float, float] = Field((0.75, 4 / 3), description="width / height of the crop")

@@ -1,4 +1,4 @@
-"""What a recipe says of a detector beyond its backbone: its pyramid levels, its anchors or points, its head. Pure data."""
+"""Settings of a detector beyond its backbone: its pyramid levels, its anchors or points, its head. Pure data."""
 
 import math
 from typing import Annotated, Any
@@ -10,7 +10,7 @@ from pixeldistill.recipe.base import Strict
 from pixeldistill.recipe.heads import heads
 
 MAX_ASPECT = 100
-MIN_LEVEL, MAX_LEVEL = 1, 12  # a stride of 4096 pixels is more than any image's side
+MIN_LEVEL, MAX_LEVEL = 1, 12  # a stride of 4096 pixels is larger than most images
 Level = Annotated[int, Field(ge=MIN_LEVEL, le=MAX_LEVEL)]
 
 
@@ -23,7 +23,7 @@ def _known_head(name: object) -> object:
 class DetectorSettings(Strict):
     """A one-stage detector on a backbone's maps. Level l has a stride of 2^l pixels.
 
-    The defaults are the ones of the RetinaNet paper (torchvision's too); `channels: 64, depth: 2` is a light head.
+    The defaults are those of the RetinaNet paper (and torchvision's). `channels: 64, depth: 2` is a light head.
     """
 
     head: Annotated[str, BeforeValidator(_known_head)] = Field("retinanet", description="retinanet (anchors) or fcos (points)")
@@ -44,7 +44,7 @@ class DetectorSettings(Strict):
             raise ValueError(f"levels are [first, last] with first <= last, not {list(self.levels)}")
         if any(not 0 < aspect <= MAX_ASPECT for aspect in self.aspects):
             raise ValueError(f"aspects are height / width, above zero and up to {MAX_ASPECT}, not {list(self.aspects)}")
-        groups = heads()[self.head].norm_groups  # one channel a group could not be normalised on a map of 1×1
+        groups = heads()[self.head].norm_groups  # with one channel a group, a map of 1×1 cannot be normalised
         if groups and (self.channels % groups or self.channels == groups):
             raise ValueError(
                 f"the {self.head} head normalises {groups} groups of channels: choose {2 * groups}, or more by {groups}"
@@ -53,11 +53,11 @@ class DetectorSettings(Strict):
 
     @property
     def numbers(self) -> tuple[int, ...]:
-        """The levels' numbers."""
+        """Numbers of the levels."""
         return tuple(range(self.levels[0], self.levels[1] + 1))
 
     def enlarged(self, times: float) -> "DetectorSettings":
-        """Count the levels in pixels of an image that is enlarged so many times, a power of two, before the network reads it.
+        """Return the settings with levels counted in pixels before an enlargement by `times`, a power of two.
 
         >>> DetectorSettings(levels=(3, 7)).enlarged(2).levels
         (2, 6)
@@ -67,7 +67,7 @@ class DetectorSettings(Strict):
 
     @property
     def anchors(self) -> dict[str, Any]:
-        """What its boxes are told by: two detectors that share it can be compared place by place.
+        """Settings that define the boxes' targets. Two detectors with equal ones can be compared place by place.
 
         >>> DetectorSettings(head="fcos", anchor=2).anchors
         {'head': 'fcos'}
@@ -77,12 +77,12 @@ class DetectorSettings(Strict):
 
     @property
     def shapes(self) -> int:
-        """How many anchors (or points) there are at every place of a level."""
+        """Number of anchors (or points) at every place of a level."""
         return len(self.aspects) * self.scales if heads()[self.head].anchored else 1
 
 
 def merged(base: DetectorSettings, own: DetectorSettings | None) -> DetectorSettings:
-    """Return what a network's settings say, and what the recipe's do where they are silent. Raises RecipeError."""
+    """Return a network's own settings, with the recipe's settings for all others. Raises RecipeError."""
     said = {} if own is None else {name: getattr(own, name) for name in own.model_fields_set}
     try:
         return DetectorSettings(**{**dict(base), **said})

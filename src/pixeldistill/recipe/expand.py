@@ -1,4 +1,4 @@
-"""The stages that a recipe stands for: first as entries, which the user may as well have written, then resolved."""
+"""Stages that a recipe stands for: first written out as entries, as the user could write them, then resolved."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -19,18 +19,19 @@ SUPERVISED_STUDENT, DISTILLED = "supervised", "distilled"  # the methods of a re
 
 
 def expand(recipe: Recipe) -> tuple[Stage, ...]:
-    """Return the stages that a recipe stands for, in the order in which they are trained.
+    """Return the stages that a recipe stands for, in the order of training.
 
-    Every stage crops its views at the recipe's largest side, so that a control sees exactly the distilled student's views.
+    Every stage crops its views at the recipe's largest image size, so that a control gets exactly the distilled student's
+    views.
 
     Raises:
-        RecipeError: a chain that cannot be trained.
+        RecipeError: a chain cannot be trained.
     """
     return resolve(recipe, entries(recipe))
 
 
 def entries(recipe: Recipe) -> tuple[StageEntry, ...]:
-    """Write a recipe's stages out: `teacher`, `student`, `method`, `controls` or `compare` as `stages`."""
+    """Write out `teacher`, `student`, `method`, `controls` or `compare` of a recipe as entries of `stages`."""
     return tuple(_completed(entry, recipe) for entry in _written(recipe))
 
 
@@ -62,7 +63,7 @@ def teacher_of(recipe: Recipe) -> Network:
 
 
 def _taught(recipe: Recipe, teacher: str | Network) -> Iterator[StageEntry]:
-    """Return the assistants and the students: of each method in turn, all students."""
+    """Return the assistants and the students: all students of one method, then of the next."""
     methods = _methods(recipe)
     assistants: dict[str, str | Network] = {}
     if any(method.chain == "tas" or method.warm_start for method in methods.values()):
@@ -83,10 +84,10 @@ def _taught(recipe: Recipe, teacher: str | Network) -> Iterator[StageEntry]:
 
 
 def _last_terms(method: Method, recipe: Recipe) -> tuple[Term, ...]:
-    """Return the terms of a chain's last stage. In a comparison a recipe's terms are those of `ts`; `tas` adds its own."""
+    """Return the terms of a chain's last stage. In a comparison, `ts` has the recipe's terms, and `tas` adds its own."""
     if recipe.terms is None:
         return recipe.rules.default_terms[method.chain]
-    # A method that lasts longer lets them rise and fall in the same share of its epochs.
+    # In a method with more epochs, they rise and fall over the same share of the epochs.
     said = tuple(term.stretched((method.epochs or recipe.schedule.epochs) / recipe.schedule.epochs) for term in recipe.terms)
     own = recipe.rules.chain_term
     if recipe.compare and method.chain == "tas" and not any(isinstance(term, type(own)) for term in said):
@@ -95,7 +96,7 @@ def _last_terms(method: Method, recipe: Recipe) -> tuple[Term, ...]:
 
 
 def _methods(recipe: Recipe) -> dict[str, Method]:
-    """Return the methods of a recipe by the names of their stages: its controls and its own, or those that it compares."""
+    """Return the methods of a recipe by the names of their stages: its controls and its own method, or the compared methods."""
     if recipe.compare is not None:
         methods = complete_methods(recipe.compare, recipe.schedule.epochs, recipe.rules)
         for name, method in methods.items():
@@ -111,7 +112,7 @@ def _methods(recipe: Recipe) -> dict[str, Method]:
 
 
 def _completed(entry: StageEntry, recipe: Recipe) -> StageEntry:
-    """Return an entry whose networks have what the recipe says of all."""
+    """Return an entry whose networks have the recipe's common settings."""
     changes: dict[str, Any] = {"student": recipe.rules.complete(entry.student, recipe)}
     if isinstance(entry.teacher, Network):
         changes["teacher"] = recipe.rules.complete(entry.teacher, recipe)
@@ -119,22 +120,22 @@ def _completed(entry: StageEntry, recipe: Recipe) -> StageEntry:
 
 
 def _prepared(student: Student, method: Method, recipe: Recipe, assistant: str | Network | None) -> Network:
-    """Return the student as a method wants it: what it starts from, and a control's changes."""
+    """Return the student as a method needs it: with its initial weights, and with a control's changes."""
     assert recipe.teacher is not None
     changes: dict[str, Any] = {"stem_stride": method.stem_stride} if method.stem_stride else {}
     if method.enlarge:
         changes["enlarge"] = recipe.teacher.built_for
-    said_so = student.weights == ASSISTANT and method.chain == "tas" and not recipe.compare  # there each method says it itself
+    said_so = student.weights == ASSISTANT and method.chain == "tas" and not recipe.compare  # compared methods set it
     if assistant is not None and (method.warm_start or said_so):
         changes["weights"] = StageRef(assistant) if isinstance(assistant, str) else assistant.weights
     elif student.weights == ASSISTANT:
-        said = recipe.assistant or Assistant()  # a control has no assistant to start from: it starts as the assistant does
+        said = recipe.assistant or Assistant()  # a control has no assistant, so it starts from the assistant's initial weights
         changes["weights"] = "pretrained" if said.given else said.start(student.weights)
     return _network(student).model_copy(update=changes)
 
 
 def resolve(recipe: Recipe, written: Sequence[StageEntry]) -> tuple[Stage, ...]:
-    """Fill in what the entries leave to the recipe, and refuse what cannot be trained."""
+    """Fill in missing settings of the entries from the recipe. Raise RecipeError for entries that cannot be trained."""
     networks = [n for entry in written for n in (entry.student, entry.teacher, recipe.teacher) if isinstance(n, Network)]
     crop_size = max(network.image_size for network in networks)
     if recipe.data.image_cache and recipe.data.image_cache < crop_size:
@@ -176,7 +177,7 @@ def resolve(recipe: Recipe, written: Sequence[StageEntry]) -> tuple[Stage, ...]:
 
 
 def _fed(network: Network, camera: Camera) -> Network:
-    """Return a network with a camera: its own, or else this one."""
+    """Return a network with its own camera, or with the given one if it has none."""
     return network if network.camera else network.model_copy(update={"camera": camera})
 
 
@@ -232,7 +233,7 @@ def _check(entry: StageEntry, earlier: dict[str, StageEntry], recipe: Recipe) ->
 
 
 def _check_terms(place: str, terms: Sequence[Term], recipe: Recipe, *, taught: bool) -> None:
-    """Raise RecipeError if a stage's terms are not its task's, teach no prediction, or need what is not there."""
+    """Raise RecipeError if a stage's terms belong to another task, train no prediction, or lack a teacher or hard labels."""
     losses = recipe.rules.losses
     if foreign := next((term for term in terms if term.kind not in losses), None):
         raise RecipeError(f"{place}: term {foreign.kind} is one of {' and '.join(foreign.computed_by)}: leave it out")
@@ -248,7 +249,7 @@ def _check_terms(place: str, terms: Sequence[Term], recipe: Recipe, *, taught: b
 
 
 def _sources(entry: StageEntry) -> Iterator[str]:
-    """Name the stages that one starts from, by its weights or by its teacher."""
+    """Yield the names of the stages that a stage starts from, by its weights or its teacher."""
     if isinstance(entry.student.weights, StageRef):
         yield entry.student.weights.name
     if isinstance(entry.teacher, str):
@@ -256,12 +257,12 @@ def _sources(entry: StageEntry) -> Iterator[str]:
 
 
 def stage_name(kind: str, student: Student, recipe: Recipe) -> str:
-    """Return the name of the stage that trains a student by a method; several students of a recipe are told apart."""
+    """Return the name of the stage that trains a student by a method. With several students, it includes the student's name."""
     return f"{kind}-{student.label}" if recipe.students else kind
 
 
 def student_pairs(recipe: Recipe) -> list[tuple[str, str]]:
-    """Return for each student the stages that train it without a teacher and by the recipe's method; a comparison has none."""
+    """Return each student's stages without a teacher and by the recipe's method. Return none for `compare` or `stages`."""
     if recipe.stages or recipe.compare:
         return []
     return [
@@ -275,6 +276,6 @@ def _network(student: Student) -> Network:
 
 
 def _plain(terms: Sequence[Term]) -> tuple[Term, ...]:
-    """Return plain distillation of the prediction, with the settings that a chain's last stage has for it."""
+    """Return the terms of plain prediction distillation, with the settings that a chain's last stage has for them."""
     kept = tuple(term for term in terms if isinstance(term, SupervisedTerm | PKDTerm | BoxesTerm))
     return kept if any(isinstance(term, PKDTerm) for term in kept) else (*kept, PKDTerm(kind="pkd"))

@@ -1,6 +1,6 @@
-"""The formats of data that a recipe may name. Pure data; each is read by a function that is imported when it is needed.
+"""Data formats that a recipe may name. Pure data: each is read by a function that is imported when it is needed.
 
-To add one, write its reader and a line here; or do both in a package of your own (see `plugins`).
+To add one, write its reader and a line here. Or do both in a package of your own (see `plugins`).
 """
 
 from collections.abc import Mapping
@@ -16,12 +16,12 @@ LABELS = ("classes", "boxes")
 class Format:
     """A format of data.
 
-    reader: `module:function`; it takes the recipe's `data` and returns `data.formats.base.ListedData`.
-    labels: what an image has: "classes", one of them, or "boxes".
-    options: the keys of `data` that are of this format (`train`, `val`, `test`, `images`, `label_column`).
-    train: what `train` names, where it must be given.
-    root: "needed", "made" where the reader makes it, or "none" where it has none.
-    classes: how many it has, where all know that.
+    reader: `module:function`. It takes the recipe's `data` and returns `data.formats.base.ListedData`.
+    labels: "classes" (one for each image) or "boxes".
+    options: keys of `data` that this format accepts (`train`, `val`, `test`, `images`, `label_column`).
+    train: meaning of `train`, if it is required.
+    root: "needed", "made" if the reader makes it, or "none" if the format has none.
+    classes: number of classes, if it is fixed.
     """
 
     reader: str
@@ -55,12 +55,12 @@ _OWN = {
 
 @cache
 def formats() -> Mapping[str, Format]:
-    """Return all formats by name, those of installed packages too. Raises PluginError."""
+    """Return all formats by name, including those of installed packages. Raises PluginError."""
     return with_installed("formats", _OWN, Format)
 
 
 def formats_with(labels: str) -> str:
-    """Name the formats that have classes, or boxes.
+    """List the names of the formats with classes, or with boxes.
 
     >>> formats_with("boxes")
     'coco, voc, yolo, labelme or scenes'

@@ -1,6 +1,6 @@
-"""The heads that a detector may have. Pure data; each is implemented by a class that is imported when it is needed.
+"""Heads of a detector. Pure data: each is implemented by a class that is imported when it is needed.
 
-To add one, write its class (a `tasks.detection.heads.base.Head`) and a line here; or do both in a package of your own (see
+To add one, write its class (a `tasks.detection.heads.base.Head`) and a line here. Or do both in a package of your own (see
 `plugins`).
 """
 
@@ -13,11 +13,11 @@ from pixeldistill.plugins import with_installed
 
 @dataclass(frozen=True)
 class HeadKind:
-    """What a recipe must know of a head.
+    """Properties of a head that recipes need.
 
     implementation: `module:class` of its `tasks.detection.heads.base.Head`.
     anchored: whether boxes are relative to anchors of several shapes, rather than to one point a place.
-    norm_groups: in how many groups its norms divide the channels; 0 without such norms.
+    norm_groups: number of groups into which its norms divide the channels. 0 without group norms.
     """
 
     implementation: str
@@ -33,5 +33,5 @@ _OWN = {
 
 @cache
 def heads() -> Mapping[str, HeadKind]:
-    """Return all heads by name, those of installed packages too. Raises PluginError."""
+    """Return all heads by name, including those of installed packages. Raises PluginError."""
     return with_installed("heads", _OWN, HeadKind)

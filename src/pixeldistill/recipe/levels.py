@@ -1,4 +1,4 @@
-"""Levels of feature pyramids, and which of one detector has its twin in another. Neither torch nor NumPy."""
+"""Levels of feature pyramids, and the pairing of two detectors' levels. Neither torch nor NumPy."""
 
 import math
 from collections.abc import Sequence
@@ -8,9 +8,9 @@ EXACT = 1e-6
 
 
 class Pair(NamedTuple):
-    """Two levels that correspond, by their places in their pyramids.
+    """Two levels that correspond, by their positions in their pyramids.
 
-    `ratio`: size of the teacher's cells over the student's, both as fractions of the image; 1 where they are twins.
+    `ratio`: size of the teacher's cells divided by the student's, both as fractions of the image. It is 1 if they are twins.
     """
 
     student: int
@@ -19,12 +19,12 @@ class Pair(NamedTuple):
 
     @property
     def exact(self) -> bool:
-        """Whether the two levels' cells are the same parts of the image."""
+        """Whether the two levels' cells cover the same parts of the image."""
         return abs(self.ratio - 1) < EXACT
 
 
 def size_shift(large: int, small: int) -> int:
-    """Return m, by how many levels a detector of the large side is ahead of one of the small side (the nearest, if none fits).
+    """Return m, the number of levels by which a large image size is ahead of a small one (rounded to a whole number).
 
     >>> size_shift(512, 256), size_shift(512, 128), size_shift(512, 192)
     (1, 2, 1)
@@ -33,10 +33,10 @@ def size_shift(large: int, small: int) -> int:
 
 
 def assistant_levels(teacher: tuple[int, int], student: tuple[int, int], shift: int) -> tuple[int, int]:
-    """Return the levels that an assistant is trained on: the teacher's, and those that the student has too.
+    """Return the levels that an assistant is trained on: the teacher's, and those that correspond to the student's.
 
     Args:
-        teacher: first and last level of the teacher, at the assistant's side.
+        teacher: first and last level of the teacher, at the assistant's image size.
         student: first and last level of the student.
         shift: see `size_shift`.
 
@@ -47,9 +47,9 @@ def assistant_levels(teacher: tuple[int, int], student: tuple[int, int], shift: 
 
 
 def pair_levels(student: Sequence[int], student_size: int, teacher: Sequence[int], teacher_size: int) -> list[Pair]:
-    """Pair every level of the student with that of the teacher whose cells are nearest in size as fractions of the image.
+    """Pair every level of the student with the level of the teacher whose cells have the nearest size as fractions of the image.
 
-    A level whose nearest is more than half an octave away has no partner. Levels are given by their numbers.
+    A level whose nearest level is more than half an octave away has no partner. Levels are given by their numbers.
 
     >>> pair_levels(range(3, 8), 256, range(3, 8), 512)[0]
     Pair(student=0, teacher=1, ratio=1.0)
@@ -64,7 +64,7 @@ def pair_levels(student: Sequence[int], student_size: int, teacher: Sequence[int
 
 
 def shared_levels(student: Sequence[int], student_size: int, teacher: Sequence[int], teacher_size: int) -> range:
-    """Return the teacher's levels, by number, from the first to the last that a student's level meets; none may.
+    """Return the teacher's levels, by number, from the first to the last one that pairs with a student's level. It may be empty.
 
     >>> shared_levels(range(3, 8), 256, range(3, 9), 512)
     range(4, 9)

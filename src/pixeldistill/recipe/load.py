@@ -1,4 +1,4 @@
-"""Reading recipes: YAML in, overrides applied, errors that name the place and the fix. Neither torch nor timm."""
+"""Reading recipes: parse YAML, apply overrides, and name the place and the fix in errors. Neither torch nor timm."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,10 +23,11 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
 
     Args:
         path: a YAML file.
-        overrides: `a.b.0.c=value` settings, applied to the YAML before validation; the value is itself YAML.
+        overrides: `a.b.0.c=value` settings, applied to the YAML before validation. The value is itself YAML.
 
     Raises:
-        RecipeError: naming the place, what was expected, the nearest valid names and the fix.
+        RecipeError: the recipe is invalid. The message names the place, the expected value, the nearest valid names and the
+            fix.
     """
     path = Path(path)
     text = read_text(path, RecipeError, "recipe ", LARGEST)
@@ -34,7 +35,7 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     if not isinstance(content, dict):
         told = "is empty" if content is None else f"is a {type(content).__name__}"
         raise RecipeError(f"recipe {path} must be a mapping of settings, and {told}")
-    for name in shared_settings(text) - Recipe.model_fields.keys():  # written once, meant elsewhere
+    for name in shared_settings(text) - Recipe.model_fields.keys():  # written once, used elsewhere
         content.pop(name, None)
     return parse_recipe(with_overrides(content, overrides), source=str(path))
 
@@ -47,7 +48,7 @@ def with_overrides(content: dict[str, Any], overrides: Sequence[str]) -> dict[st
 
 
 def _with_a_student(content: Mapping[str, Any], candidates: Candidates | None) -> Mapping[str, Any]:
-    """Put the largest of a recipe's candidates in their place, so that the chain can be checked before one is chosen."""
+    """Replace a recipe's candidates by the largest one, so that the chain can be checked before one is chosen."""
     if candidates is None:
         return content
     rest = {name: value for name, value in content.items() if name not in ("candidates", "budget", "halving")}
@@ -67,13 +68,13 @@ def parse_recipe(content: Mapping[str, Any], source: str = "recipe") -> Recipe:
 
 
 def told(network: Network) -> dict[str, Any]:
-    """Write a network as a recipe does; of a detector all, as where it is silent the recipe's `detector` would speak."""
+    """Write a network as in a recipe. A detector's settings are complete, so that the recipe's `detector` cannot change them."""
     written = network.model_dump(mode="json", exclude_defaults=True)
     return written | network.model_dump(mode="json", include={"detector"}, exclude_none=True)
 
 
 def write_stages(recipe: Recipe) -> str:
-    """Write the stages that a recipe stands for as YAML: a `stages:` that may stand in its place."""
+    """Write the stages that a recipe stands for as YAML: a `stages:` that can replace its other settings."""
     written = [
         entry.model_dump(mode="json", exclude_defaults=True)
         | {role: told(network) for role in ("student", "teacher") if isinstance(network := getattr(entry, role), Network)}
@@ -83,7 +84,7 @@ def write_stages(recipe: Recipe) -> str:
 
 
 def _override(content: dict[str, Any], override: str) -> None:
-    """Apply one `a.b.0.c=value` in place; mappings on the way are made, list items must exist."""
+    """Apply one `a.b.0.c=value` in place. Missing mappings on the way are created, list items must exist."""
     place, sign, text = override.partition("=")
     keys = place.split(".")
     if not sign or not all(keys):

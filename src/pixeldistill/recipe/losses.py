@@ -1,7 +1,7 @@
-"""What a recipe says of its losses: one class each, told apart by `kind`. Pure data; `terms.build_term` builds them.
+"""Losses of a recipe: one class for each `kind`. Pure data: `terms.build_term` builds them.
 
-A class says all that is known of its loss. To add one, write its class here and list it in `_OWN`, and write the module that
-computes it; or do both in a package of your own (see `plugins`).
+A class holds everything that is known about its loss. To add one, write its class here, list it in `_OWN`, and write the module
+that computes it. Or do both in a package of your own (see `plugins`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,17 +22,17 @@ MAPS = "all (but the stem's), last, or the numbers of the student's maps as `sho
 
 
 class Loss(Strict):
-    """A loss, its weight, and how that changes: it rises from 0 in the first epochs and falls to 0 in the last ones.
+    """A loss, its weight, and the weight's schedule: it rises from 0 in the first epochs and falls to 0 in the last ones.
 
-    A subclass has a field `kind: Literal["its name"]`, its settings, and says as class variables:
+    A subclass has a field `kind: Literal["its name"]`, its settings, and these class variables:
 
     - `computed_by`: for each task that has the loss, `module:class` of the `torch.nn.Module` that computes it.
-    - `trains_prediction`: the tasks in which it teaches the network to predict; a stage needs a loss that does.
+    - `trains_prediction`: tasks in which it trains the network's prediction. A stage needs one such loss.
     - `needs_teacher`: whether it compares the student with a teacher.
-    - `needs_teacher_view`: whether it looks at the teacher's image itself.
-    - `needs_hard_labels`: whether every image must have one true class, which mixed images have not.
-    - `published`: for each task in which comparisons know the loss by its own name, its paper's settings.
-    - `published_warmup`: the share of the schedule over which it rises there.
+    - `needs_teacher_view`: whether it reads the teacher's image.
+    - `needs_hard_labels`: whether every image must have one true class. Mixed images have none.
+    - `published`: for each task in which comparisons use the loss by its own name, its paper's settings.
+    - `published_warmup`: share of the schedule over which the weight rises there.
     """
 
     computed_by: ClassVar[Mapping[str, str]] = {}
@@ -50,7 +50,7 @@ class Loss(Strict):
     cooldown_epochs: float = Field(0, ge=0, description="last epochs, over which the weight falls to 0")
 
     def stretched(self, times: float) -> Self:
-        """Return the same loss for a schedule that many times as long: it rises and falls in the same share of it."""
+        """Return the same loss for a schedule `times` as long. The weight rises and falls over the same share of the schedule."""
         return self.model_copy(update={name: times * getattr(self, name) for name in ("warmup_epochs", "cooldown_epochs")})
 
 
@@ -59,7 +59,7 @@ def _both(place: str) -> dict[str, str]:
 
 
 class SupervisedTerm(Loss):
-    """The task's own loss with the labels: cross-entropy, or the detector's."""
+    """The task's own loss with the labels: cross-entropy, or the detector's loss."""
 
     computed_by: ClassVar = {
         "classification": "pixeldistill.terms.prediction:Supervised",
@@ -81,7 +81,7 @@ class SupervisedTerm(Loss):
 
 
 class PKDTerm(Loss):
-    """Distillation of the prediction (METHOD: L_PKD). Of a classifier with the labels' cross-entropy, of a detector without."""
+    """Distillation of the prediction (METHOD: L_PKD). Only for a classifier, it includes the labels' cross-entropy."""
 
     computed_by: ClassVar = {
         "classification": "pixeldistill.terms.prediction:PKD",
@@ -110,7 +110,7 @@ class DKDTerm(Loss):
 
 
 class DISTTerm(Loss):
-    """Relations in the prediction, without the labels' cross-entropy."""
+    """Distillation of relations in the prediction, without the labels' cross-entropy."""
 
     computed_by: ClassVar = {"classification": "pixeldistill.terms.prediction:DIST"}
     trains_prediction: ClassVar = ("classification",)
@@ -123,7 +123,7 @@ class DISTTerm(Loss):
 
 
 class ExitsTerm(Loss):
-    """Exit branches on the student's maps that learn the teacher's prediction, as the student's own prediction does (OFA)."""
+    """Exit branches on the student's maps that learn the teacher's prediction, like the student's own prediction (OFA)."""
 
     computed_by: ClassVar = {"classification": "pixeldistill.terms.exits:Exits"}
     published: ClassVar = {"classification": {}}  # the weights of OFA's code: 1, 1, 1
@@ -165,7 +165,7 @@ class SPTerm(Loss):
 
 
 class ICKDTerm(Loss):
-    """Inter-channel correlation; the student's map is projected to the teacher's channels."""
+    """Inter-channel correlation. The student's map is projected to the teacher's channels."""
 
     computed_by: ClassVar = _both("maps:ICKD")
     published: ClassVar = {"classification": {"weight": 2.5}}  # as in Pixel Distillation's comparison
@@ -175,7 +175,7 @@ class ICKDTerm(Loss):
 
 
 class HintTerm(Loss):
-    """FitNet hints: the student's map, projected to the teacher's channels, against the teacher's."""
+    """FitNet hints: the student's map is projected to the teacher's channels and compared with the teacher's map."""
 
     computed_by: ClassVar = _both("maps:Hint")
 
@@ -184,7 +184,7 @@ class HintTerm(Loss):
 
 
 class UpsampledTerm(Loss):
-    """The input-compression stage's feature loss (METHOD: L_up): the student's map upsampled to the assistant's."""
+    """Feature loss of the input-compression stage (METHOD: L_up): the student's map is upsampled to the assistant's."""
 
     computed_by: ClassVar = _both("maps:Upsampled")
 
@@ -193,7 +193,7 @@ class UpsampledTerm(Loss):
 
 
 class BoxesTerm(Loss):
-    """Detection: the teacher's boxes, where it is confident."""
+    """Detection: distillation of the teacher's boxes where it is confident."""
 
     computed_by: ClassVar = {"detection": "pixeldistill.terms.detection:Boxes"}
 
@@ -202,7 +202,7 @@ class BoxesTerm(Loss):
 
 
 class FKDTerm(Loss):
-    """Detection: the pyramid levels that correspond, summed."""
+    """Detection: distillation of the corresponding pyramid levels, summed."""
 
     computed_by: ClassVar = {"detection": "pixeldistill.terms.detection:FKD"}
     published: ClassVar = {"detection": {"weight": 10}}  # as in PKD's code
@@ -212,7 +212,7 @@ class FKDTerm(Loss):
 
 
 class CrossKDTerm(Loss):
-    """Detection: the teacher's head, on the student's features, mimics the teacher's prediction."""
+    """Detection: the teacher's head reads the student's features, and its prediction mimics the teacher's."""
 
     computed_by: ClassVar = {"detection": "pixeldistill.terms.detection:CrossKD"}
     published: ClassVar = {"detection": {}}  # as in its own code
@@ -227,7 +227,7 @@ _OWN: tuple[type[Loss], ...] = (
 
 
 def kind_of(config: type[Loss]) -> str:
-    """Return the name by which a recipe names a loss.
+    """Return the name of a loss in recipes.
 
     >>> kind_of(ATTerm)
     'at'
@@ -238,7 +238,7 @@ def kind_of(config: type[Loss]) -> str:
 
 @cache
 def losses() -> Mapping[str, type[Loss]]:
-    """Return the classes of all losses by their kinds, those of installed packages too. Raises PluginError."""
+    """Return the classes of all losses by their kinds, including those of installed packages. Raises PluginError."""
     found = with_installed("losses", {kind_of(config): config for config in _OWN}, type)
     for name, config in found.items():
         if not (issubclass(config, Loss) and kind_of(config) == name and config.computed_by):
@@ -250,7 +250,7 @@ def losses() -> Mapping[str, type[Loss]]:
 
 
 class _Known:
-    """Lets pydantic tell losses apart by their `kind`, once all are known."""
+    """Marker that lets pydantic choose a loss class by `kind`, once all are known."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:  # noqa: ANN401
         known = Annotated[Union[tuple(losses().values())], Field(discriminator="kind")]  # type: ignore[valid-type]  # noqa: UP007
@@ -261,7 +261,7 @@ Term = Annotated[Loss, _Known()]
 
 
 def name_terms(terms: Sequence["Term"]) -> dict[str, "Term"]:
-    """Name every term of a list: its kind, with a number where a kind is there again.
+    """Give every term of a list a name: its kind, with a number if the kind occurs again.
 
     >>> list(name_terms([ATTerm(kind="at", maps=(1,)), PKDTerm(kind="pkd"), ATTerm(kind="at", maps=(4,))]))
     ['at', 'pkd', 'at-2']
@@ -274,7 +274,7 @@ def name_terms(terms: Sequence["Term"]) -> dict[str, "Term"]:
 
 
 def published_losses(task: str, epochs: int) -> dict[str, Loss]:
-    """Return the losses that a comparison knows by their own names, as their papers set them.
+    """Return the losses that a comparison knows by their own names, with their papers' settings.
 
     >>> list(published_losses("detection", 12))
     ['fkd', 'crosskd']

@@ -1,4 +1,4 @@
-"""What is wrong with a recipe, in words."""
+"""Error messages about recipes, in words."""
 
 import re
 from collections.abc import Sequence
@@ -10,13 +10,13 @@ from pixeldistill.errors import nearest
 from pixeldistill.recipe.losses import Loss, losses
 from pixeldistill.recipe.recipe import Recipe
 
-MOST_ERRORS = 50  # that are looked at: five are told
+MOST_ERRORS = 50  # errors to read; five are printed
 
 _BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
 
 
 def explanations(errors: Sequence[Any]) -> list[str]:
-    """Explain each error once: not a list's length that is wrong because of an item, nor every branch of a union."""
+    """Explain each error once. Skip a list's length that is wrong because of an item, and other branches of a union."""
     found: dict[str, str] = {}
     errors = errors[:MOST_ERRORS]
     for error in sorted(errors, key=lambda error: error["type"] != "literal_error" or not isinstance(error["input"], str)):
@@ -33,7 +33,7 @@ def _place(error: Any) -> str:  # noqa: ANN401  (pydantic's ErrorDetails)
 
 
 def _is_branch(location: Sequence[Any], i: int) -> bool:
-    """Return whether a part of a location names no place, but the branch of a union that pydantic tried there."""
+    """Return whether a part of a location is not a place, but a union's branch that pydantic tried."""
     part = str(location[i])
     return (
         "[" in part
@@ -43,7 +43,7 @@ def _is_branch(location: Sequence[Any], i: int) -> bool:
 
 
 def _owner(location: Sequence[Any]) -> type[BaseModel]:
-    """Find the part of the recipe in which a key stands, by the schema's own annotations."""
+    """Return the part of the recipe that holds a key, by the schema's own annotations."""
     model: type[BaseModel] = Recipe
     annotation: Any = Recipe
     for part in location[:-1]:
@@ -57,14 +57,14 @@ def _owner(location: Sequence[Any]) -> type[BaseModel]:
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:  # noqa: ANN401
-    """List the models that an annotation may be, however deep they stand in it."""
+    """List the models that an annotation contains, at any depth."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [model for part in get_args(annotation) for model in _models_in(part)]
 
 
 def _explain(error: Any) -> str:  # noqa: ANN401  (pydantic's ErrorDetails)
-    """Put one of pydantic's errors into a line: place, what was expected, what came, the nearest names."""
+    """Write one of pydantic's errors as a line: place, expected value, actual value, nearest names."""
     location = list(error["loc"])
     place = _place(error)
     given, context = error.get("input"), error.get("ctx", {})

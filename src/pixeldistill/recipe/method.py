@@ -1,4 +1,4 @@
-"""One way to train a student, among others that a comparison compares. Pure data."""
+"""Method: one way to train a student in a comparison. Pure data."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -13,7 +13,7 @@ from pixeldistill.recipe.schedule import Seeds
 
 
 class Method(Strict):
-    """One way to train a student, among others that are given the same images in the same order."""
+    """One way to train a student. All methods of a comparison get the same images in the same order."""
 
     chain: Literal["supervised", "ts", "tas"] = Field("ts", description="without a teacher, from the teacher, from an assistant")
     terms: tuple[Term, ...] | None = Field(None, min_length=1, description="of the last stage; by default the recipe's")
@@ -38,7 +38,7 @@ class Method(Strict):
 
 
 def _named(methods: Any) -> Any:  # noqa: ANN401
-    """Take a list of names for methods without settings of their own."""
+    """Convert a list of names to methods without settings of their own."""
     if isinstance(methods, list | tuple) and all(isinstance(name, str) for name in methods):
         return {name: {} for name in methods}
     if isinstance(methods, Mapping):

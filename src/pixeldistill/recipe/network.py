@@ -1,4 +1,4 @@
-"""What a recipe says of a network: its architecture, the side of its image, where its weights come from. Pure data."""
+"""Settings of a network: its architecture, its image size, the source of its weights. Pure data."""
 
 import math
 from typing import Annotated, Any, Literal
@@ -22,7 +22,7 @@ _TAKEN_FIX = "the classes come from the data; use `image_size`, `patch_size` and
 
 
 class Network(Strict):
-    """A network, the side of the square image it reads, and where its weights come from."""
+    """A network, the size of the square image that it reads, and the source of its weights."""
 
     network: Architecture = Field(description="a timm name, or torchvision/shufflenet_v2_x1_0")
     image_size: ImageSize = Field(description="side of its square images in pixels; of a detector's images the shorter side")
@@ -43,27 +43,27 @@ class Network(Strict):
 
     @property
     def input_spec(self) -> InputSpec:
-        """What feeds it."""
+        """Image size and camera of the network's input."""
         return InputSpec(self.image_size, self.camera or Camera())
 
     @property
     def built_for(self) -> int:
-        """Side of the image that the network itself reads."""
+        """Image size that the network itself reads, after any enlargement."""
         return self.enlarge or self.image_size
 
     @property
     def task(self) -> str:
-        """What it is trained for."""
+        """Task that the network is trained for."""
         return "detection" if self.detector else "classification"
 
     @property
     def plain(self) -> "Network":
-        """The same, whatever weights it starts from."""
+        """The same network without its initial weights."""
         return self.model_copy(update={"weights": "none"})
 
     @property
     def received(self) -> str:
-        """What is done to an image before the network, in words; nothing where nothing is."""
+        """Changes to an image before the network, in words. Empty if there are none."""
         camera = self.input_spec.camera
         noise = f", noise {camera.noise:g}" if camera.noise else ""
         enlarged = f", enlarged to {self.enlarge}" if self.enlarge else ""
@@ -71,13 +71,13 @@ class Network(Strict):
 
     @property
     def scaled_detector(self) -> DetectorSettings:
-        """What a detector is like, its levels counted in pixels of the camera's image: it may be enlarged before the network."""
+        """Settings of a detector, with levels counted in pixels of the camera's image, before any enlargement."""
         assert self.detector is not None
         return self.detector.enlarged(self.built_for / self.image_size)
 
     @property
     def enlarges_levels(self) -> bool:
-        """Whether an image is enlarged, if it is, by a power of two: that shifts a detector's levels by whole numbers."""
+        """Whether any enlargement is by a power of two, so that a detector's levels shift by whole numbers."""
         return math.log2(self.built_for / self.image_size).is_integer()
 
     @model_validator(mode="after")
@@ -90,24 +90,24 @@ class Network(Strict):
 
 
 class Student(Network):
-    """The small network; `name` tells two of the same network and side apart."""
+    """The small network. `name` distinguishes students with the same network and image size."""
 
     name: str | None = Field(None, pattern=r"^[\w.-]+$", description="tells students apart; by default network and image size")
 
     @property
     def label(self) -> str:
-        """What the student is called among others."""
+        """Name of the student among other students."""
         return self.name or f"{self.network.rsplit('/', maxsplit=1)[-1]}-{self.image_size}"
 
 
 class Teacher(Network):
-    """The large network. With a schedule it is trained first; without, its weights must know the classes already."""
+    """The large network. With a schedule it is trained first. Without one, its weights must already know the classes."""
 
     schedule: Schedule | None = Field(None, description="how it is trained first; without it, `weights` must know the classes")
 
 
 class Assistant(Strict):
-    """The middle of a two-stage chain: large images, the student's architecture."""
+    """The assistant of a two-stage chain: large images, the student's architecture."""
 
     network: Architecture | None = Field(None, description="by default each student's own")
     image_size: ImageSize | None = Field(None, description="by default the teacher's")
@@ -122,9 +122,9 @@ class Assistant(Strict):
 
     @property
     def given(self) -> bool:
-        """Whether it is trained already."""
+        """Whether the assistant is already trained."""
         return self.schedule is None and self.weights not in (None, "none", "pretrained")
 
     def start(self, student: str | StageRef) -> str | StageRef:
-        """Return what it starts from, by its student's `weights`."""
+        """Return the assistant's initial weights, given its student's `weights`."""
         return self.weights or ("none" if student == "none" else "pretrained")

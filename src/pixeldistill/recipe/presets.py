@@ -1,4 +1,4 @@
-"""What a comparison compares: methods by name, completed by what is known of them. Pure data."""
+"""Methods of a comparison: by name, completed with known settings. Pure data."""
 
 from collections.abc import Mapping
 
@@ -10,15 +10,15 @@ from pixeldistill.recipe.tasks import TaskRules
 
 
 def complete_methods(methods: Mapping[str, Method], epochs: int, rules: TaskRules) -> dict[str, Method]:
-    """Return a recipe's methods, with the settings that are known of those that have a known name.
+    """Return a recipe's methods. Methods with a known name get its known settings.
 
     Args:
-        methods: as the recipe says.
-        epochs: of the recipe's schedule.
-        rules: of the recipe's task.
+        methods: methods as in the recipe.
+        epochs: number of epochs of the recipe's schedule.
+        rules: rules of the recipe's task.
 
     Raises:
-        RecipeError: a name that is neither known nor given terms, or that stages need for themselves.
+        RecipeError: a name is neither known nor has terms, or is reserved for stages.
     """
     found = {name: _completed(name, method, rules.methods(method.epochs or epochs)) for name, method in methods.items()}
     for name, method in found.items():

@@ -1,4 +1,4 @@
-"""A recipe's trial: the same recipe, with one epoch a stage on a few images, in a run folder of its own."""
+"""Trial of a recipe: the same recipe with one epoch a stage on a few images, in its own run folder."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ IMAGES, BATCH = 400, 16
 
 
 def trial_of(recipe: Recipe) -> Recipe:
-    """Shorten a recipe, so that in a minute or two everything in it has run once; its figures mean nothing."""
+    """Shorten a recipe, so that everything in it runs once within a minute or two. Its figures mean nothing."""
     content = recipe.model_dump(mode="json", exclude_unset=True)
     data = content["data"]
     content |= {

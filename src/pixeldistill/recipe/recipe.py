@@ -1,6 +1,6 @@
-"""Recipes: what the user writes (YAML), validated strictly; `expand` returns the stages that it stands for.
+"""Recipes: the user's files (YAML), validated strictly. `expand` returns the stages that a recipe stands for.
 
-Pure data: this file knows neither torch nor timm, so that `pixeldistill show` and the planner run on the base install.
+Pure data: this file imports neither torch nor timm, so that `pixeldistill show` and the planner run on the base install.
 """
 
 from pathlib import Path
@@ -32,7 +32,7 @@ def _known_task(name: object) -> object:
 
 
 class Recipe(Strict):
-    """Everything that is asked for: data, networks, losses, schedules. `expand.expand` returns the stages that it stands for."""
+    """A complete recipe: data, networks, losses, schedules. `expand.expand` returns the stages that it stands for."""
 
     task: Annotated[str, BeforeValidator(_known_task)] = Field("classification", description="classification or detection")
     data: Data = Field(description="the images and their labels")
@@ -77,7 +77,7 @@ class Recipe(Strict):
     @model_validator(mode="before")
     @classmethod
     def _defaults_of_task(cls, content: Any) -> Any:  # noqa: ANN401
-        """Add what the task has by default."""
+        """Add the task's defaults."""
         rules = RULES.get(str(content.get("task"))) if isinstance(content, dict) else None
         return content if rules is None else rules.with_defaults(content)
 
@@ -137,7 +137,7 @@ class Recipe(Strict):
             raise ValueError("`halving` gives up `candidates`: add them")
 
     def _check_task(self) -> None:
-        """Raise ValueError if the recipe says what its task does not have."""
+        """Raise ValueError if the recipe has settings that its task does not have."""
         if self.data.labels != self.rules.labels:
             other = next(rules.name for rules in RULES.values() if rules.labels == self.data.labels)
             raise ValueError(
@@ -148,7 +148,7 @@ class Recipe(Strict):
 
     @property
     def rules(self) -> TaskRules:
-        """What recipes of its task have in common."""
+        """Rules for recipes of its task."""
         return RULES[self.task]
 
     @property
@@ -159,11 +159,11 @@ class Recipe(Strict):
 
     @property
     def all_students(self) -> tuple[Student, ...]:
-        """The students, whichever way they are written."""
+        """Its students, from `student` or `students`."""
         return (self.student,) if self.student else self.students
 
     def _check_stages(self) -> None:
-        """Raise ValueError if a setting repeats what `stages` say."""
+        """Raise ValueError if a setting repeats what `stages` define."""
         spelt = ("teacher", "student", "students", "terms", "controls", "assistant", "method", "compare")
         if also := [name for name in spelt if name in self.model_fields_set and getattr(self, name)]:
             raise ValueError(f"`stages` say all that `{also[0]}` says: give one of the two")

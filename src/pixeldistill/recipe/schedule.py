@@ -1,4 +1,4 @@
-"""What a recipe says of how a network is trained. Pure data."""
+"""Schedule of a recipe: how a network is trained. Pure data."""
 
 from typing import Annotated, Any, Literal
 
@@ -11,7 +11,7 @@ Seeds = Annotated[tuple[Seed, ...], AfterValidator(lambda seeds: tuple(sorted(se
 
 
 class Schedule(Strict):
-    """How a network is trained. Defaults are the published ones (METHOD: SGD 0.9, 5e-4, batch 64)."""
+    """Schedule of a training. Defaults are the published ones (METHOD: SGD 0.9, 5e-4, batch 64)."""
 
     epochs: Count = Field(description="passes over the training images")
     lr: float = Field(gt=0, description="largest learning rate")
@@ -62,11 +62,11 @@ class Schedule(Strict):
         return self
 
     def lasting(self, epochs: int) -> "Schedule":
-        """Return the same schedule stretched to another number of epochs: its milestones and its warm-up with it."""
+        """Return the same schedule stretched to another number of epochs, including its milestones and its warm-up."""
         stretched = (max(1, round(m * epochs / self.epochs)) for m in self.milestones)
         milestones = tuple(m for m in stretched if m < epochs)
         warmup = self.warmup_epochs if epochs >= self.epochs else self.warmup_epochs * epochs / self.epochs
         changes: dict[str, Any] = {"epochs": epochs, "milestones": milestones, "warmup_epochs": warmup}
-        if self.milestones and not milestones:  # too short for a step
+        if self.milestones and not milestones:  # too short for any step
             changes |= {"decay": "constant", "gamma": type(self).model_fields["gamma"].default}
         return self.model_copy(update=changes)

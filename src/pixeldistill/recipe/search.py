@@ -1,4 +1,4 @@
-"""What a recipe says of networks and cameras to choose from, of what the deployment can pay, and of how the choice is made."""
+"""Settings of a search: networks and cameras to choose from, the budget, and the rules of the choice."""
 
 from typing import Annotated, Any
 
@@ -12,7 +12,7 @@ from pixeldistill.recipe.camera import Camera
 
 
 class Candidates(Strict):
-    """Students to choose from: every network, at every side, behind every camera."""
+    """Students to choose from: every network, at every image size, behind every camera."""
 
     networks: tuple[Architecture, ...] = Field(min_length=1, description="timm names, or globs such as mobilenetv3_*")
     image_sizes: tuple[ImageSize, ...] = Field(min_length=1, description="of the student's image, in pixels")
@@ -32,7 +32,7 @@ class Candidates(Strict):
 
 
 class Halving(Strict):
-    """Successive halving: at certain epochs the students that are dominated most are given up; see `experiments.halving`."""
+    """Successive halving: at certain epochs the most dominated students are stopped. See `experiments.halving`."""
 
     reduction: int = Field(3, ge=2, description="of those below the front one in so many goes on")
     first: PositiveInt = Field(

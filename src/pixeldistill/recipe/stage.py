@@ -1,4 +1,4 @@
-"""One training, as recipes stand for it. Pure data."""
+"""Stage: one training of a recipe. Pure data."""
 
 from typing import Literal
 
@@ -18,7 +18,7 @@ class TeacherCache(Strict):
 
 
 class Stage(Strict):
-    """One training: a student, what teaches it, and how. Recipes expand to these."""
+    """One training: a student, its teacher and terms, and its schedule. Recipes expand to stages."""
 
     name: str
     student: Network
@@ -40,7 +40,7 @@ class Stage(Strict):
 
 
 class StageEntry(Strict):
-    """One stage as a recipe writes it: `teacher` names an earlier stage, or is a network whose weights know the classes."""
+    """One stage as written in a recipe. `teacher` names an earlier stage, or is a network whose weights know the classes."""
 
     name: str = Field(pattern=r"^[\w.-]+$", description="of its folder in the run")
     student: Network = Field(description="the network that is trained; weights: '@name' starts from an earlier stage")

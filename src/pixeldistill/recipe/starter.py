@@ -1,4 +1,4 @@
-"""A first recipe from a handful of settings, with sensible choices for all else."""
+"""First recipe from a few settings, with sensible choices for all others."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from pixeldistill.display.text import one_line
 from pixeldistill.errors import RecipeError, nearest
 from pixeldistill.recipe.tasks import RULES
 
-LONGEST = 2**30  # characters of a line: what is folded could take a comment into itself
+LONGEST = 2**30  # characters of a line: folded text could swallow a comment
 FINE_TUNING = {"epochs": 20, "lr": 0.01, "warmup_epochs": 1}
 DISTILLING = {"epochs": 40, "lr": 0.01, "warmup_epochs": 1}
 
@@ -34,22 +34,22 @@ def starter(
     """Return the content of a recipe.
 
     Args:
-        data: a folder with a folder of images for each class, or what a recipe says as `data`.
+        data: a folder with a folder of images for each class, or the content of a recipe's `data`.
         student: a timm name.
-        image_size: side of the student's images in pixels; of a detector's the shorter one.
+        image_size: side of the student's images in pixels. For a detector, the shorter side.
         teacher: a timm name.
         teacher_image_size: side of the teacher's images in pixels.
-        teacher_weights: a run folder or a weights file of a teacher that knows these classes; by default it is trained first.
+        teacher_weights: a run folder or a weights file of a teacher that knows these classes. By default it is trained first.
         task: classification or detection.
         method: ts (in one stage) or tas (through an assistant).
-        epochs: of the student; the teacher is trained for half as many.
-        batch_size: of all trainings; by default 64, of detectors 8.
-        weights: what all networks start from: pretrained or none.
-        seeds: of the student.
-        run: the run folder; by default `runs/` and the data folder's name.
+        epochs: number of the student's epochs. The teacher is trained for half as many.
+        batch_size: batch size of all trainings. By default 64, for detectors 8.
+        weights: initial weights of all networks: pretrained or none.
+        seeds: seeds of the student.
+        run: the run folder. By default `runs/` and the data folder's name.
 
     Raises:
-        RecipeError: no student, no image size, or no such task.
+        RecipeError: there is no student or no image size, or the task is unknown.
 
     >>> starter("photos", "resnet18", 56, epochs=10)["student"]
     {'network': 'resnet18', 'image_size': 56, 'weights': 'pretrained'}
@@ -85,7 +85,7 @@ def starter(
 
 
 def _beside(root: Path) -> Path:
-    """Return a run folder that does not lie among the images.
+    """Return a run folder that is outside the image folder.
 
     >>> _beside(Path("photos"))
     PosixPath('runs/photos')
@@ -95,12 +95,12 @@ def _beside(root: Path) -> Path:
 
 
 def _fitting(schedule: dict[str, Any]) -> dict[str, Any]:
-    """Let the warm-up end before the training does."""
+    """Limit the warm-up to a part of the training."""
     return schedule | {"warmup_epochs": min(schedule["warmup_epochs"], schedule["epochs"] / 4)}
 
 
 class Sizes(NamedTuple):
-    """What suits a data set: sides of the teacher's and the student's images in pixels, and a batch."""
+    """Sizes that suit a data set: the teacher's and the student's image size in pixels, and the batch size."""
 
     teacher: int
     student: int
@@ -108,9 +108,9 @@ class Sizes(NamedTuple):
 
 
 def suited(shorter: int, images: int, task: str) -> Sizes:
-    """Choose sizes for images whose shorter side is so long, of which train has so many.
+    """Choose sizes for images with a given shorter side, and a given number of training images.
 
-    The student sees a part of the teacher's side; neither is larger than the images.
+    The student's image size is a part of the teacher's. Neither is larger than the images, except for a minimum of 64 and 32.
 
     >>> suited(480, 1000, "classification"), suited(100, 20, "classification"), suited(600, 900, "detection")
     (Sizes(teacher=224, student=56, batch=64), Sizes(teacher=96, student=32, batch=16), Sizes(teacher=512, student=256, batch=8))
@@ -138,7 +138,7 @@ _COMMENTS = {
 
 
 def to_yaml(content: Mapping[str, Any], head: Sequence[str]) -> str:
-    """Write a recipe's content with a comment on each of its parts, and lines before all.
+    """Write a recipe's content with a comment on each part, after some first lines.
 
     >>> print(to_yaml({"run": "runs/photos"}, ["two images"]), end="")
     # two images

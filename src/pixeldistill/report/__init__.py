@@ -1,1 +1,1 @@
-"""What the user gets to see of a run: tables and pictures."""
+"""Reports of runs for the user: tables and pictures."""

@@ -1,4 +1,4 @@
-"""What lies in run folders, for a page about them. No torch."""
+"""Reading run folders for a page about them. No torch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -37,16 +37,16 @@ class FinishedTraining:
     stage: Stage
     data_digest: str
     figures: dict[str, Any]
-    history: list[dict[str, float]]  # a row an epoch
-    predictions: list[dict[str, Any]]  # of every test image; empty where they were not kept
+    history: list[dict[str, float]]  # one row an epoch
+    predictions: list[dict[str, Any]]  # one for every test image; empty if they were not saved
 
     @property
     def seed(self) -> int:
-        """With which it was trained."""
+        """Seed of the training."""
         return self.card.seed
 
     def figure(self, split: str, which: str = "last") -> float | None:
-        """Return the decisive figure of a split, a share."""
+        """Return the value of the main metric on a split, a share."""
         found = self.figures[which].get(split)
         value = found[headline(found)] if found else None
         return None if value is None else float(value)
@@ -63,28 +63,28 @@ class StageOfRun:
 
     @property
     def first(self) -> FinishedTraining:
-        """Its first seed."""
+        """Training with the first seed."""
         return self.trained[0]
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder: its stages in order, and the tables that comparisons and sweeps have left."""
+    """A run folder: its stages in order, and the tables of its comparisons and sweeps."""
 
     folder: Path
     stages: list[StageOfRun]
-    student: StageOfRun  # whose card is shown: the last one, or the best on val of a sweep's front
+    student: StageOfRun  # its card is shown: the last stage, or the best one on val of a sweep's front
     tables: list[Tables]
     frontier_pictures: list[Path]
 
     @property
     def task(self) -> str:
-        """What its networks are trained for."""
+        """Task of its networks."""
         return self.stages[0].first.card.task
 
     @property
     def headline(self) -> str:
-        """The figure that decides."""
+        """Name of the main metric."""
         return headline(self.stages[0].first.figures["last"]["val"])
 
     def stage(self, name: str) -> StageOfRun | None:
@@ -96,18 +96,18 @@ def collect(folders: Sequence[Path]) -> list[Run]:
     """Read finished trainings from run folders.
 
     Raises:
-        RunError: a folder without any, or with a file that cannot be read.
+        RunError: a folder has no finished training, or a file cannot be read.
     """
     return [_collect(folder) for folder in folders]
 
 
 def given(weights: str) -> FinishedTraining | None:
-    """Read the finished training that a recipe names as somebody's weights: a seed's, a stage's or a run's folder.
+    """Read the finished training that a recipe names as weights: a folder of a seed, a stage or a run.
 
-    None where no finished training is there (any more).
+    Return None if the folder has no finished training (any more).
 
     Raises:
-        RunError: a file that cannot be read.
+        RunError: a file cannot be read.
     """
     try:
         folder = find_run(Path(weights))
@@ -156,7 +156,7 @@ def _read(folder: Path) -> FinishedTraining:
 
 
 def _predictions(path: Path) -> list[dict[str, Any]]:
-    """Read what a network said of every test image; nothing where it was not kept."""
+    """Read a network's predictions of every test image. Return an empty list if they were not saved."""
     if not path.is_file():
         return []
     predictions = read_json(path)

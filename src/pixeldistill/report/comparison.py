@@ -37,9 +37,9 @@ def notes(figure: str) -> list[str]:
 
 @dataclass(frozen=True)
 class MethodScores:
-    """A method's trainings of one student: top-1 (or mAP) by seed, as shares.
+    """Results of a method for one student: top-1 (or mAP) by seed, as shares.
 
-    `single`: whether the method is one published loss in one stage.
+    `single`: whether the method uses one published loss in one stage.
     """
 
     method: str
@@ -52,11 +52,11 @@ class MethodScores:
 
 
 def rows(teacher: float, methods: Sequence[MethodScores]) -> list[tuple[str, ...]]:
-    """Make a row a method for one student.
+    """Return the table's rows for one student, one row a method.
 
     Args:
-        teacher: its figure on test, at its own side.
-        methods: in the order in which they are shown; "supervised" and "pkd" are the controls, where they are there.
+        teacher: the teacher's figure on test, at its own image size.
+        methods: methods in the order of the rows. "supervised" and "pkd" are the controls, if present.
     """
     controls = {trained.method: trained for trained in methods if trained.method in ("supervised", "pkd")}
     supervised = controls.get("supervised")
@@ -85,13 +85,13 @@ def rows(teacher: float, methods: Sequence[MethodScores]) -> list[tuple[str, ...
 
 
 def to_rich(title: str, teacher: float, methods: Sequence[MethodScores]) -> Table:
-    """Make the table for the terminal: what fits into 80 columns."""
+    """Make the table for the terminal, with the columns that fit into 80 characters."""
     shown = ("method", "seeds", "epochs", "cost", "test", "vs supervised", "vs pkd", "gap recovered")
     return make_table(title, shown, [[row[COLUMNS.index(column)] for column in shown] for row in rows(teacher, methods)])
 
 
 def to_sheet(title: str, teacher: float, methods: Sequence[MethodScores]) -> TableData:
-    """Make the whole table, as data."""
+    """Make the whole table as data."""
     return TableData(title, COLUMNS, rows(teacher, methods))
 
 

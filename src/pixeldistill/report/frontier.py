@@ -1,4 +1,4 @@
-"""The front: what no other student is better than for no more. No torch."""
+"""Pareto front: students that no other student beats at the same or lower cost. No torch."""
 
 import csv
 import io
@@ -14,20 +14,21 @@ from pixeldistill.storage.files import write_file
 
 
 class Measured(NamedTuple):
-    """A student of a sweep: what it costs, what it reaches on val and on test; or the epoch after which it was given up."""
+    """A student of a sweep: its costs and its figures on val and test, or the epoch after which it was stopped."""
 
     label: str
     costs: Costs
     val: float | None
     test: float | None
     given_up: int | None
-    folder: str = ""  # of its training, in the run's
+    folder: str = ""  # of its training, relative to the run folder
 
 
 def front(measured: Sequence[Measured], axes: Sequence[str]) -> list[Measured]:
-    """List the students that were trained to the end and that none is better than on val without costing more, cheapest first.
+    """List the fully trained students that no student beats on val without costing more, cheapest first.
 
-    With several axes, one that costs more on any of them does not count as cheaper. Test chooses nothing.
+    With several axes, a student that costs more on any of them does not count as cheaper. The test split is not used for the
+    choice.
     """
     ended = [m for m in measured if m.given_up is None and m.val is not None]
 
@@ -47,7 +48,7 @@ def _better(one: Measured, other: Measured, axes: Sequence[str]) -> bool:
 
 
 def to_sheet(measured: Sequence[Measured], figure: str, axes: Sequence[str]) -> TableData:
-    """Make a table of the front on all axes together, then of all others."""
+    """Make a table of the front over all axes, then of all other students."""
     names = [axis for axis in AXES if any(getattr(m.costs, axis) is not None for m in measured)]
     on_front = front(measured, axes)
     title = f"Front of {TITLES[figure]} on val against {', '.join(AXES[a].title for a in axes)}; test chooses nothing."
@@ -62,7 +63,7 @@ def to_sheet(measured: Sequence[Measured], figure: str, axes: Sequence[str]) -> 
 
 
 def to_csv(measured: Sequence[Measured], axes: Sequence[str]) -> str:
-    """Write all students as CSV, in base units; those on the front first, cheapest first."""
+    """Write all students as CSV, in base units. Those on the front come first, cheapest first."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(["student", "front", "network", "image_size", "camera", *AXES, "val", "test", "given_up", "folder"])
@@ -75,7 +76,7 @@ def to_csv(measured: Sequence[Measured], axes: Sequence[str]) -> str:
 
 
 def draw_frontiers(folder: Path, measured: Sequence[Measured], figure: str) -> list[Path]:
-    """Draw the front against every cost that was measured; returns the pictures."""
+    """Draw the front over every measured cost. Return the pictures' files."""
     ended = [m for m in measured if m.given_up is None and m.val is not None]
     axes = [axis for axis in AXES if ended and all(getattr(m.costs, axis) is not None for m in ended)]
     paths = []
@@ -132,7 +133,7 @@ _KINDS: dict[str, dict[str, Any]] = {
 
 
 def labels(best: Sequence[Measured], axis: str) -> list[tuple[float, float, str]]:
-    """Return a place and a text for the students on a front: one for those at one place."""
+    """Return position and text of the labels on a front. Students at the same position share one label."""
     found: dict[tuple[float, float], list[str]] = {}
     for one in best:
         found.setdefault((getattr(one.costs, axis), 100 * (one.val or 0)), []).append(one.label)
@@ -140,5 +141,5 @@ def labels(best: Sequence[Measured], axis: str) -> list[tuple[float, float, str]
 
 
 def share(value: float | None) -> str:
-    """Write a share as percent, without the sign."""
+    """Write a share as a percentage, without the sign."""
     return "–" if value is None else f"{100 * value:.1f}"

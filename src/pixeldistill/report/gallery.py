@@ -1,4 +1,4 @@
-"""Pictures of what a student got wrong and its teacher right, and of found objects. No torch."""
+"""Pictures of a student's mistakes that its teacher does not make, and of found objects. No torch."""
 
 import base64
 import io
@@ -17,11 +17,11 @@ from pixeldistill.report.collect import FinishedTraining
 from pixeldistill.statistics import spread
 from pixeldistill.tasks.detection.drawing import Labelled, draw_boxes
 
-SHOWN, WIDTH = 12, 420  # pictures on a page; pixels of one with boxes
+SHOWN, WIDTH = 12, 420  # pictures on a page; width of a picture with boxes in pixels
 
 
 class Mistake(NamedTuple):
-    """An image as both see it (data URIs), what it is, and what the student took it for."""
+    """An image as both networks read it (data URIs), its class, and the student's prediction."""
 
     large: str
     small: str
@@ -31,7 +31,7 @@ class Mistake(NamedTuple):
 
 
 class Overlay(NamedTuple):
-    """An image with the boxes that are there, the teacher's and the student's (data URIs)."""
+    """An image with its true boxes, the teacher's and the student's (data URIs)."""
 
     name: str
     truth: str
@@ -50,7 +50,7 @@ def view(image: NDArray[np.uint8], trained: FinishedTraining, number: int) -> Im
 
 
 def mistakes(student: FinishedTraining, teacher: FinishedTraining, shown: int = SHOWN) -> tuple[list[Mistake], int]:
-    """Draw test images that the student gets wrong and the teacher right, those it is surest of first; and count all of them."""
+    """Draw test images that only the teacher gets right, the student's most confident mistakes first. Count all of them."""
     right = {told["file"] for told in teacher.predictions if "predicted" in told and told["predicted"] == told["label"]}
     wrong = [
         (number, told)
@@ -70,7 +70,7 @@ def mistakes(student: FinishedTraining, teacher: FinishedTraining, shown: int = 
 
 
 def overlays(student: FinishedTraining, teacher: FinishedTraining, shown: int = SHOWN // 2) -> list[Overlay]:
-    """Draw what is there, what the teacher found and what the student found, on test images from all over the split."""
+    """Draw true objects, and those found by teacher and student, on test images from all over the split."""
     classes = student.card.classes
     of_teacher = {told["file"]: told for told in teacher.predictions}
     found = []
@@ -99,7 +99,7 @@ def _scaled(objects: Sequence[Mapping[str, Any]], scale: float) -> list[Labelled
 
 
 def _open(path: str, bits: int | None) -> Image.Image | None:
-    """Open an image of the data, where that is still at hand."""
+    """Open an image of the data, if it still exists."""
     try:
         return Image.fromarray(read_image(Path(path), bits=bits))
     except DataError:
@@ -107,7 +107,7 @@ def _open(path: str, bits: int | None) -> Image.Image | None:
 
 
 def picture_uri(path: Path) -> str:
-    """Put a picture's file into a page, as JPEG: a page is to be sent about. Raises RunError where it is damaged."""
+    """Return a picture as a JPEG data URI, so that the page can be sent as one file. Raise RunError if it is damaged."""
     try:
         with Image.open(path) as picture:
             return _uri(picture)

@@ -1,4 +1,4 @@
-"""One page about runs: self-contained HTML that opens from a file. No torch."""
+"""Page about runs: self-contained HTML that opens from a file. No torch."""
 
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -20,14 +20,14 @@ WORST = 8  # classes
 
 
 def write_page(folders: Sequence[Path], out: Path | None = None) -> Path:
-    """Write a page about run folders; returns its path.
+    """Write a page about run folders. Return its path.
 
     Args:
-        folders: of runs.
-        out: by default `report.html` in the run's folder, `reports.html` in the first of several.
+        folders: the run folders.
+        out: the file to write. By default `report.html` in the run's folder, or `reports.html` in the first of several.
 
     Raises:
-        RunError: a folder without a finished training.
+        RunError: a folder has no finished training.
     """
     from jinja2 import Environment, PackageLoader, select_autoescape
 
@@ -61,7 +61,7 @@ def _describe(run: Run) -> dict[str, Any]:
         "rows": rows(figures),
         "curve": curves(run, f"val_{run.headline}", f"{title} on val in %", percent=True),
         "loss": curves(run, "loss", "loss", percent=False),
-        "fronts": [] if run.frontier_pictures else fronts(run),  # a sweep has drawn its own
+        "fronts": [] if run.frontier_pictures else fronts(run),  # a sweep has its own
         "swept": [picture_uri(path) for path in run.frontier_pictures],
         "found": run.tables,
         "rebuilt": [
@@ -81,7 +81,7 @@ def _describe(run: Run) -> dict[str, Any]:
 
 
 def _teacher(run: Run, student: StageOfRun) -> FinishedTraining | None:
-    """Find the network whose answers are the measure: the run's first teacher, or what it was given instead."""
+    """Return the network that the student is measured against: the run's first teacher, or the given network instead."""
     network = student.first.stage.teacher
     origin = network.weights if network else None
     stage = run.stage("teacher") or (run.stage(origin.name) if isinstance(origin, StageRef) else None)
@@ -89,7 +89,7 @@ def _teacher(run: Run, student: StageOfRun) -> FinishedTraining | None:
 
 
 def _card(run: Run, student: StageOfRun) -> dict[str, Any]:
-    """Describe the run's last student, as a model card does."""
+    """Describe the run's last student, in the form of a model card."""
     first = student.first
     card, stage, told = first.card, first.stage, first.figures
     split = "test" if "test" in told["last"] else "val"

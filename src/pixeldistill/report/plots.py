@@ -1,4 +1,4 @@
-"""The curves and fronts of a page, as SVG. No torch."""
+"""Curves and fronts of a page, as SVG. No torch."""
 
 import base64
 import io
@@ -22,7 +22,7 @@ COLOURS = (
     "#777777",
 )
 MARKERS = ("o", "s", "^")
-SPREAD = 1.1  # costs that differ by less are one
+SPREAD = 1.1  # costs count as equal within this factor
 COSTS = {"bytes": "bytes an image", "macs": "MACs", "parameters": "parameters"}
 
 
@@ -44,7 +44,7 @@ def _uri(drawing: Any) -> str:  # noqa: ANN401
 
 
 def curves(run: Run, column: str, title: str, *, percent: bool) -> str | None:
-    """Draw a column of every stage's metrics by epoch: the mean over seeds, the single seeds faintly."""
+    """Draw a column of every stage's metrics by epoch: the mean over seeds, and each seed as a faint line."""
     from matplotlib.ticker import MaxNLocator
 
     drawing, plot = _figure()
@@ -73,7 +73,7 @@ def curves(run: Run, column: str, title: str, *, percent: bool) -> str | None:
 
 
 def fronts(run: Run) -> list[tuple[str, str]]:
-    """Draw accuracy against every cost in which the stages differ, a point a stage; returns (title, picture)."""
+    """Draw accuracy over every cost in which the stages differ, one point a stage. Return (title, picture)."""
     from matplotlib.ticker import EngFormatter, LogLocator
 
     name = TITLES[run.headline]

@@ -1,4 +1,4 @@
-"""A run's figures as a table. No torch."""
+"""Table of a run's figures. No torch."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -13,7 +13,7 @@ Figures = Mapping[str, Any]
 
 
 def by_stage(figures: Iterable[tuple[str, Figures]]) -> dict[str, list[Figures]]:
-    """Group the figures of trainings by their stage's name, in the order given.
+    """Group the figures of trainings by their stage's name, in the given order.
 
     >>> by_stage([("supervised", {"seed": 0}), ("supervised", {"seed": 1})])
     {'supervised': [{'seed': 0}, {'seed': 1}]}
@@ -35,16 +35,16 @@ DETAILS = (
     "ap_small",
     "ap_medium",
     "ap_large",
-)  # of detectors, the last epoch on test, or on val if there is none
+)  # for detectors, the last epoch on test, or on val if there is no test split
 
 
 def columns(found: Mapping[str, Sequence[Figures]]) -> tuple[str, ...]:
-    """Name the table's columns."""
+    """Return the names of the table's columns."""
     return (*COLUMNS, *(TITLES[name] for name in DETAILS)) if _headline(found) == "map" else COLUMNS
 
 
 def rows(found: Mapping[str, Sequence[Figures]]) -> list[tuple[str, ...]]:
-    """Make a row a stage: what it costs, and its top-1 (or mAP) for the last epoch and for the best by validation."""
+    """Return one row a stage: its costs, and its top-1 (or mAP) for the last epoch and for the best one by validation."""
     table = []
     name = _headline(found)
     for stage, trainings in found.items():
@@ -65,14 +65,14 @@ def rows(found: Mapping[str, Sequence[Figures]]) -> list[tuple[str, ...]]:
 
 
 def to_rich(found: Mapping[str, Sequence[Figures]], title: str) -> Table:
-    """Make the table for the terminal: what fits into 80 columns."""
+    """Make the table for the terminal, with the columns that fit into 80 characters."""
     shown = ("stage", "image_size", "bytes", "MACs", "parameters", "val last", "test last", "test best")
     caption = f"test and val: {TITLES[_headline(found)]} in %, last epoch (best: the best epoch by val)" + _of_seeds(found)
     return make_table(title, shown, [[row[COLUMNS.index(column)] for column in shown] for row in rows(found)], caption)
 
 
 def to_markdown(found: Mapping[str, Sequence[Figures]], title: str = "", remarks: Sequence[str] = ()) -> str:
-    """Make the table for docs."""
+    """Make the table in Markdown, for documents."""
     lines = [f"{title}: {TITLES[_headline(found)]} in %, ± half of the 95 % interval over seeds\n"] if title else []
     names = columns(found)
     lines += ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
@@ -81,13 +81,13 @@ def to_markdown(found: Mapping[str, Sequence[Figures]], title: str = "", remarks
 
 
 def gains(found: Mapping[str, Sequence[Figures]], pairs: Sequence[tuple[str, str]]) -> list[str]:
-    """Return in words what the smaller network and image cost each student, and how much of it distilling wins back.
+    """Describe in words each student's loss of accuracy against the teacher, and the part that distillation wins back.
 
-    The figures are those of the table: the last epoch, on test or else on val, their mean over seeds.
+    The figures are those of the table: the last epoch, on test or otherwise on val, as the mean over seeds.
 
     Args:
-        found: by stage.
-        pairs: the stages of a student without a teacher and of the same one distilled; those that are not there are left out.
+        found: figures by stage.
+        pairs: for each student, its stage without a teacher and its distilled stage. Missing stages are skipped.
 
     >>> run = {name: [{"last": {"test": {"top1": v}, "val": {"top1": v}}}] for name, v in
     ...        (("teacher", 0.80), ("supervised", 0.68), ("distilled", 0.74))}

@@ -1,1 +1,1 @@
-"""Run: from a recipe to trained networks in a folder."""
+"""Runs: from a recipe to trained networks in a folder."""

@@ -1,4 +1,4 @@
-"""What a pass is made of: networks, terms, teacher and batches, built from a stage's description."""
+"""Building the parts of a pass (networks, terms, teacher and batches) from a stage's description."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -38,32 +38,32 @@ from pixeldistill.types import WantedMap
 
 @dataclass(frozen=True)
 class RunContext:
-    """What all stages of a run share."""
+    """State that all stages of a run share."""
 
     recipe: Recipe
     splits: Splits
-    folders: Mapping[str, Path]  # of each stage's first seed: what a `StageRef` means
+    folders: Mapping[str, Path]  # folder of each stage's first seed, which a `StageRef` means
     workers: int
     accelerator: str
     console: Console
-    image_caches: list[ImageCache] = field(default_factory=list)  # the one, once it is open
+    image_caches: list[ImageCache] = field(default_factory=list)  # holds at most one, once it is open
     test_images: dict[tuple[str, InputSpec], TestImages] = field(
         default_factory=dict
     )  # test images by split and camera, read once
 
     def say(self, text: str) -> None:
-        """Write a line."""
+        """Print a line."""
         write_line(self.console, text)
 
 
 def check_stage(stage: Stage, stages: Mapping[str, Stage], context: RunContext, fabric: Fabric) -> None:
-    """Build everything once, before the first stage is trained: what cannot work is said now.
+    """Build a stage's networks and terms once, before the first stage is trained, so that errors appear early.
 
     Args:
-        stage: to be checked.
-        stages: all of the recipe, by name: what it starts from is built too, to see whether its weights will fit.
-        context: of the run.
-        fabric: of this process.
+        stage: stage to check.
+        stages: all stages of the recipe, by name. The stage's source is built too, to check that its weights will fit.
+        context: context of the run.
+        fabric: Fabric of this process.
     """
     classes = context.splits.classes
     student = build_network(stage.student, classes, trained=False, weights=_before(stage.student))
@@ -82,12 +82,12 @@ def check_stage(stage: Stage, stages: Mapping[str, Stage], context: RunContext, 
 
 
 def _before(network: Network) -> str | None:
-    """Return the weights to check with before the stage is trained that a network comes from; None where it has its own."""
+    """Return the weights for a check before training: "none" after an earlier stage, None for a network's own weights."""
     return "none" if isinstance(network.weights, StageRef) else None
 
 
 def teacher_network(trainings: Sequence[Training], context: RunContext) -> Adapter | None:
-    """Build the network that teaches in a pass."""
+    """Build the teacher of a pass."""
     teacher = next((training.stage.teacher for training in trainings if training.stage.teacher), None)
     if teacher is None:
         return None
@@ -101,7 +101,7 @@ def build_stream(
     context: RunContext,
     fabric: Fabric,
 ) -> Stream:
-    """Build what the trainings of a pass share: their teacher, live or from a teacher cache, and their batches."""
+    """Build the shared parts of a pass: the teacher, live or from a teacher cache, and the batches."""
     recipe, splits = context.recipe, context.splits
     first = trainings[0].stage
     dataset = TrainingViews(
@@ -121,7 +121,7 @@ def build_stream(
 
 
 def _open_images(context: RunContext, fabric: Fabric) -> ImageCache | None:
-    """Open the image cache, if the recipe has one, for the first pass that has something to train."""
+    """Open the image cache if the recipe has one. The first pass with anything to train does this."""
     data, splits = context.recipe.data, context.splits
     if data.image_cache is None:
         return None
@@ -140,7 +140,7 @@ def _open_images(context: RunContext, fabric: Fabric) -> ImageCache | None:
 def _build_teacher(
     stage: Stage, network: Adapter, wanted: Sequence[WantedMap], dataset: TrainingViews, context: RunContext, fabric: Fabric
 ) -> Teacher:
-    """Build a stage's teacher; with a cache it sees every view once, in float32, and its outputs are read from disk after."""
+    """Build a stage's teacher. With a cache, it predicts every view once, in float32, for later reading."""
     assert stage.teacher is not None
     if stage.teacher_cache is None:
         return LiveTeacher(network, fabric, wanted, channels_last=stage.schedule.channels_last)
@@ -166,7 +166,7 @@ def _build_teacher(
 
 
 def build_objective(training: Training, teacher: Adapter | None, context: RunContext, fabric: Fabric) -> Objective:
-    """Build student and terms; what is fresh in them is drawn from the training's seed."""
+    """Build student and terms. The training's seed initialises their fresh parameters."""
     stage = training.stage
     torch.manual_seed(training.seed)
     student = build_network(

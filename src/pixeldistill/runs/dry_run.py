@@ -1,4 +1,4 @@
-"""The dry run: every shape that will meet in a stage, found by building it and running it once."""
+"""Dry run: all tensor shapes of a stage, found by building it and running it once."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -30,15 +30,15 @@ from pixeldistill.tasks.networks import Outline, check_trained, outline
 from pixeldistill.terms import build_term, wanted_maps
 from pixeldistill.training.cache_layout import cache_bytes
 
-ANY = 10  # classes are shown where nobody knows how many there are
+ANY = 10  # number of classes to show if it is unknown
 
 
 def describe_stage(stage: Stage, classes: int, images: int | None) -> list[str]:
-    """Describe in lines what a stage's networks see and give, and how its terms bring them together.
+    """Describe in lines the inputs and outputs of a stage's networks, and how its terms compare them.
 
     Raises:
-        NetworkError, WeightsError: a network that cannot be built as the recipe says.
-        RecipeError: terms that cannot compare these two.
+        NetworkError, WeightsError: a network cannot be built as in the recipe.
+        RecipeError: the terms cannot compare the two networks.
     """
     student = outline(stage.student, classes)
     distinct = stage.distinct_views
@@ -69,7 +69,7 @@ def describe_stage(stage: Stage, classes: int, images: int | None) -> list[str]:
 
 
 def describe_schedule(schedule: Schedule) -> str:
-    """Describe in a line how a stage is trained."""
+    """Describe a stage's schedule in one line."""
     steps = f"× {schedule.gamma:g} at epochs {', '.join(map(str, schedule.milestones))}"
     rule = steps if schedule.decay == "step" else schedule.decay
     parts = [
@@ -88,10 +88,10 @@ def describe_schedule(schedule: Schedule) -> str:
 
 
 def known_classes(recipe: Recipe) -> tuple[tuple[str, ...], int | None, list[str]]:
-    """Find the data's classes and how many training images it has, and say so; without the data, what its format has.
+    """Return the data's classes, the number of training images, and notes. Without the data, use the format's number of classes.
 
     Raises:
-        DataError: the data is there, and not as the recipe says.
+        DataError: the data exists, but not as the recipe says.
     """
     try:
         splits = load_splits(recipe.data)
@@ -104,13 +104,13 @@ def known_classes(recipe: Recipe) -> tuple[tuple[str, ...], int | None, list[str
 
 
 def describe_passes(recipe: Recipe, stages: Sequence[Stage]) -> list[str]:
-    """Return which trainings share a pass over the data."""
+    """Describe which trainings share a pass over the data."""
     shared = [group for group in passes(recipe, stages) if len(group) > 1]
     return [f"side by side, on one stream of views: {', '.join(training.title for training in group)}" for group in shared]
 
 
 def doubts(stage: Stage, classes: tuple[str, ...], images: int | None) -> list[str]:
-    """Name what `distill` would refuse though the shapes fit: weights that are not there or another network's, a large batch."""
+    """Describe what `distill` would refuse although the shapes fit: missing or other networks' weights, a large batch."""
     found = []
     if images is not None and stage.schedule.batch_size > images:
         found.append(f"stage {stage.name}: batch_size {stage.schedule.batch_size} is more than the {images} training images")
@@ -131,7 +131,7 @@ def doubts(stage: Stage, classes: tuple[str, ...], images: int | None) -> list[s
 
 
 def disagreements(recipe: Recipe, stages: Sequence[Stage]) -> list[str]:
-    """Name the folders that were made by other settings, which `distill` would refuse. Images and weights are not looked at."""
+    """Describe the folders made with other settings, which `distill` would refuse. Images and weights are not compared."""
     found, folders = [], first_folders(recipe, stages)
     for number, stage in enumerate(stages, start=1):
         for seed in stage.seeds:
@@ -149,7 +149,7 @@ def disagreements(recipe: Recipe, stages: Sequence[Stage]) -> list[str]:
 
 
 def _teacher_cache_keys(stage: Stage, recipe: Recipe, folders: Mapping[str, Path]) -> list[Path]:
-    """List what a stage's teacher cache says of itself; nothing as long as its teacher's weights are not there."""
+    """List the key files of a stage's teacher cache. Return none if its teacher's weights do not exist."""
     try:
         return sorted(teacher_cache_folder(stage, recipe, folders).glob(f"*/view-*/{KEY}"))
     except (WeightsError, OSError):
@@ -157,7 +157,7 @@ def _teacher_cache_keys(stage: Stage, recipe: Recipe, folders: Mapping[str, Path
 
 
 def _differing(path: Path, settings: Mapping[str, Any]) -> list[str]:
-    """Compare settings with what a folder's record says of the same."""
+    """Compare settings with the same settings in a folder's record. Describe the differences."""
     if not path.is_file():
         return []
     before = read_record(path)
@@ -166,7 +166,7 @@ def _differing(path: Path, settings: Mapping[str, Any]) -> list[str]:
 
 
 def _describe_image_cache(data: Data, splits: Splits) -> list[str]:
-    """Estimate the image cache's size by some of its images."""
+    """Estimate the image cache's size from some of its images."""
     if data.image_cache is None:
         return []
     some = splits.train[:: max(1, len(splits.train) // 64)]

@@ -1,8 +1,9 @@
-"""Equal compute: what a training costs, and how long one must last to cost as much as another.
+"""Equal compute: the cost of a training, and the number of epochs for the same cost as another training.
 
-The unit is a multiply-accumulate. An image costs three forward passes of the student and of what its terms learn (forward,
-and twice as much backward), and one of the teacher: with a cache only once for every distinct view. A chain costs its last
-stage and the assistants that are trained for it, each once; the first teacher is there before all of them and counts for none.
+The unit is a multiply-accumulate. An image costs three forward passes of the student and of the learned parts of its terms (one
+forward pass, and a backward pass that counts twice), and one forward pass of the teacher. With a cache, the teacher counts only
+once for every distinct view. A chain costs its last stage and the assistants trained for it, each once. The first teacher
+exists before all of them and is not counted.
 
 Source: ours.
 """
@@ -23,19 +24,19 @@ from pixeldistill.tasks.networks import build_fresh
 from pixeldistill.training.objective import Objective
 from pixeldistill.types import Batch, Outputs, View
 
-SAMPLE = 2  # images for which the terms' own arithmetic is counted
+SAMPLE = 2  # images to count the terms' own computation on
 
 
 def match_compute(stages: Sequence[Stage], classes: int, images: int | None) -> tuple[Stage, ...]:
-    """Set the epochs of every stage that is to cost as much as another.
+    """Set the epochs of every stage that must cost as much as another.
 
     Args:
-        stages: of a recipe.
-        classes: of the data.
-        images: of the training split; None where it is not there, which changes a cost, but hardly the epochs.
+        stages: stages of a recipe.
+        classes: number of classes in the data.
+        images: number of training images. None if unknown, which changes the cost, but hardly the epochs.
 
     Raises:
-        RecipeError: a stage that costs more by its assistants alone.
+        RecipeError: the assistants of a stage alone cost more.
     """
     by_name = {stage.name: stage for stage in stages}
 
@@ -58,7 +59,7 @@ def _settled(stage: Stage, stages: Mapping[str, Stage], classes: int, images: in
     asking = _seen(stage, images) * _asking(stage, classes)
     epochs = left / (per_epoch + asking)
     if stage.teacher_cache and stage.distinct_views and epochs > stage.distinct_views:
-        epochs = (left - stage.distinct_views * asking) / per_epoch  # views that repeat cost the teacher nothing
+        epochs = (left - stage.distinct_views * asking) / per_epoch  # repeated views cost the teacher nothing
     if left <= 0:
         raise RecipeError(
             f"stage {stage.name} cannot cost as much as {stage.match_compute_of}: its assistants alone cost more; "
@@ -73,10 +74,10 @@ def training_cost(stage: Stage, stages: Mapping[str, Stage], classes: int, image
     """Count the multiply-accumulates of a stage's training and of the assistants trained for it.
 
     Args:
-        stage: what is trained.
-        stages: all of the recipe, by name.
-        classes: of the data.
-        images: of the training split; see `match_compute`.
+        stage: the trained stage.
+        stages: all stages of the recipe, by name.
+        classes: number of classes in the data.
+        images: number of training images, see `match_compute`.
     """
     return _own_cost(stage, classes, images) + _assistants_cost(stage, stages, classes, images)
 
@@ -99,7 +100,7 @@ def _own_cost(stage: Stage, classes: int, images: int | None) -> float:
 
 
 def _seen(stage: Stage, images: int | None) -> int:
-    """Return how many images an epoch has."""
+    """Return the number of images in an epoch."""
     size = stage.schedule.batch_size
     if images is None:
         return size
@@ -108,18 +109,18 @@ def _seen(stage: Stage, images: int | None) -> int:
 
 
 def _learning(stage: Stage, classes: int) -> float:
-    """Count what an image costs the student and what its terms learn."""
+    """Count the cost of an image for the student and the learned parts of its terms."""
     terms = _terms_macs(_bare(stage.student), _bare(stage.teacher) if stage.teacher else None, stage.terms, classes)
     return 3.0 * (_macs(_bare(stage.student), classes) + terms)
 
 
 def _asking(stage: Stage, classes: int) -> float:
-    """Count what the teacher costs for an image."""
+    """Count the teacher's cost for an image."""
     return float(_macs(_bare(stage.teacher), classes)) if stage.teacher else 0.0
 
 
 def _bare(network: Network) -> str:
-    """Write down what decides a network's arithmetic, so that equal ones are counted once."""
+    """Serialise a network without its weights, so that networks with equal computation are counted once."""
     return network.model_copy(update={"weights": "none"}).model_dump_json()
 
 
@@ -130,7 +131,7 @@ def _macs(network: str, classes: int) -> int:
 
 @lru_cache
 def _terms_macs(student: str, teacher: str | None, terms: tuple[object, ...], classes: int) -> float:
-    """Count the forward arithmetic of the terms for an image, by running them once on noise."""
+    """Count the forward computation of the terms for an image, by running them once on noise."""
     if teacher is None:
         return 0.0
     network, other = (build_fresh(Network.model_validate_json(n), classes) for n in (student, teacher))

@@ -1,4 +1,4 @@
-"""How long a recipe's trainings will take on this machine: some steps are timed, nothing is trained."""
+"""Estimate of a recipe's training time on this machine. Some steps are timed, nothing is trained."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -16,18 +16,18 @@ from pixeldistill.tasks.networks import build_fresh
 from pixeldistill.types import Outputs
 
 BATCH, SECONDS, DECODED = 8, 1.5, 16
-BACKWARD = 3.0  # a step of learning in forward passes
+BACKWARD = 3.0  # cost of a training step in forward passes
 
 
 def estimate(stages: Sequence[Stage], splits: Splits, workers: int) -> float:
-    """Return about how many seconds a recipe's trainings take, all seeds together, where nothing else runs.
+    """Return the approximate seconds of a recipe's trainings, all seeds together, if nothing else runs.
 
-    It leaves out the optimiser, the views and the figures of val and test.
+    The optimiser, the views and the figures of val and test are not included.
 
     Args:
-        stages: of the recipe.
-        splits: of its data.
-        workers: loader processes, which decode while the networks learn.
+        stages: stages of the recipe.
+        splits: splits of its data.
+        workers: number of loader processes, which decode while the networks train.
     """
     forward: dict[str, float] = {}
 
@@ -49,7 +49,7 @@ def estimate(stages: Sequence[Stage], splits: Splits, workers: int) -> float:
 
 
 def _forward(network: Adapter, image_size: int) -> float:
-    """Time a forward pass with gradients, in seconds for an image."""
+    """Time a forward pass with gradients, in seconds an image."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     images = torch.rand(BATCH, 3, image_size, image_size, device=device).contiguous(memory_format=torch.channels_last)
     network.train().to(device).to(memory_format=torch.channels_last)
@@ -73,7 +73,7 @@ def _decoding(splits: Splits) -> float:
 
 
 def _timed(call: Callable[[], object]) -> float:
-    """Return the least of the times of some calls, in seconds."""
+    """Return the shortest time of several calls, in seconds."""
     call()
     times: list[float] = []
     began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""From a recipe to trained networks: builds each stage, fits it, measures it, records it."""
+"""Running a recipe: builds each stage, trains it, measures it, and records the result."""
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -40,7 +40,7 @@ from pixeldistill.training.trainer import TrainingSpec
 
 @dataclass(frozen=True)
 class PreparedRun:
-    """A recipe that was checked and can be trained: all that its trainings share, and which go side by side."""
+    """A checked recipe, ready to train: the shared state of its trainings, and which of them train side by side."""
 
     context: RunContext
     stages: Sequence[Stage]
@@ -55,22 +55,22 @@ def run_recipe(
     accelerator: str = "auto",
     console: Console | None = None,
 ) -> list[TrainingResult]:
-    """Train all stages of a recipe, with every seed; what is done already is skipped, what was begun goes on.
+    """Train all stages of a recipe, with every seed. Finished trainings are skipped, interrupted ones go on.
 
     Args:
-        recipe: what to train.
-        supervised_only: leave out the stages that have a teacher, and those that start from one of them.
-        workers: loader processes; by default the cores but one, four at most.
-        accelerator: as Lightning Fabric names it: auto, cpu, cuda, mps.
+        recipe: recipe to train.
+        supervised_only: leave out the stages with a teacher, and the stages that start from such a stage.
+        workers: number of loader processes. By default one less than the cores, at most four.
+        accelerator: Lightning Fabric's name: auto, cpu, cuda, mps.
         console: where progress is written.
 
     Raises:
-        PixelDistillError: see the errors of recipes, data, networks, weights and runs; all that can be checked is
-            checked before the first step. GivenUp: a training diverged; it is raised when all others are done, and has their
-            results.
+        PixelDistillError: see the errors of recipes, data, networks, weights and runs. Everything that can be checked is
+            checked before the first step. GivenUp: a training diverged. It is raised when all others are finished, and holds
+            their results.
     """
     names: set[str] = set()
-    for stage in expand(recipe):  # in order: a stage comes after what it starts from
+    for stage in expand(recipe):  # in order: a stage comes after its sources
         if not supervised_only or (stage.teacher is None and names.issuperset(stage.sources)):
             names.add(stage.name)
     if not names:
@@ -88,7 +88,7 @@ def prepare(
     recipe: Recipe, names: Collection[str] | None = None, *, workers: int | None = None, accelerator: str = "auto",
     console: Console | None = None,
 ) -> PreparedRun:  # fmt: skip
-    """Check the data, and the stages that are to be trained (by default all): what cannot work is said now.
+    """Check the data and the stages to train (by default all), so that errors appear early.
 
     Raises:
         PixelDistillError: see `run_recipe`.
@@ -114,28 +114,28 @@ def prepare(
 
 @contextmanager
 def hold_run_folder(work: PreparedRun, names: Collection[str]) -> Iterator[None]:
-    """Hold the run's folder, so that no other run writes there, and give its stages the numbers that they have now.
+    """Lock the run's folder, so that no other run writes to it, and renumber its stages' folders as in the recipe.
 
     Raises:
-        RunError: another run holds it, or another recipe has begun a stage of these names; then nothing is changed.
+        RunError: another run holds the lock, or another recipe has begun a stage of these names. Nothing is changed then.
     """
     run, fabric = work.context.recipe.run, make_fabric(accelerator=work.context.accelerator)
     busy = f"{run} is in use by another run: wait for it, or choose another `run`"
     with locked(run, busy) if fabric.is_global_zero else nullcontext():
         if fabric.is_global_zero:
             _check_begun(work, names)
-            remove_litter(run.rglob(f".*{PARTIAL}"), held=True)  # of a process that was killed while it wrote
+            remove_litter(run.rglob(f".*{PARTIAL}"), held=True)  # left by a process that was killed while writing
             renumber(run, [stage.name for stage in work.stages])
         fabric.barrier()
         yield
 
 
 def _check_begun(work: PreparedRun, names: Collection[str]) -> None:
-    """Raise RunError if another recipe has begun these stages, wherever their folders are now."""
+    """Raise RunError if another recipe has begun these stages, in whatever folders they are now."""
     context, stand = work.context, dict(stages_of(work.context.recipe.run))
     first = {stage.name: stand[stage.name] / f"seed-{stage.seeds[0]}" for stage in work.stages if stage.name in stand}
     for _, stage, seed, _ in chain.from_iterable(work.passes):
-        told = stage.name in names and stage.name in stand  # what starts from something that is to be trained anew is not
+        told = stage.name in names and stage.name in stand  # skipped if a source is trained anew
         if told and all(source in first and (first[source] / DONE).is_file() for source in stage.sources):
             record = stage_record(stage, seed, context.recipe, context.splits, first)
             check_record(stand[stage.name] / f"seed-{seed}", record)
@@ -144,21 +144,21 @@ def _check_begun(work: PreparedRun, names: Collection[str]) -> None:
 def train(
     work: PreparedRun, names: Collection[str], until: int | None = None
 ) -> list[tuple[Training, TrainingResult | RunError]]:
-    """Train the stages of these names, in a run that is `hold_run_folder`, by default to their end.
+    """Train the stages of these names, in a run with `hold_run_folder`, by default to their end.
 
     Args:
-        work: what was prepared.
-        names: of stages.
-        until: the epoch after which trainings stop for now.
+        work: the prepared run.
+        names: names of stages.
+        until: epoch after which trainings stop for now.
 
     Returns:
-        What came of the trainings that are over, in the recipe's order.
+        The results of the finished trainings, in the recipe's order.
     """
     ended: list[tuple[Training, TrainingResult | RunError]] = []
     folders, fabric = work.context.folders, make_fabric(accelerator=work.context.accelerator)
     for group in work.passes:
         chosen = [training for training in group if training.stage.name in names]
-        # The first process has written what the others may not see yet.
+        # Other processes may not see the first process's files yet.
         can = fabric.broadcast([all((folders[s] / DONE).is_file() for s in training.stage.sources) for training in chosen])
         ready = [training for training, able in zip(chosen, can, strict=True) if able]
         for training in (training for training, able in zip(chosen, can, strict=True) if not able):
@@ -168,12 +168,12 @@ def train(
 
 
 def failures_of(ended: Sequence[tuple[Training, TrainingResult | RunError]]) -> dict[str, Failure]:
-    """Return why trainings failed, by their stages' names."""
+    """Return the failures of trainings, by their stages' names."""
     return {training.stage.name: failure_of(result) for training, result in ended if isinstance(result, RunError)}
 
 
 def fill_teacher_caches(work: PreparedRun, names: Collection[str]) -> None:
-    """Make the image cache, and ask the teachers of these stages for all that their cache is to hold."""
+    """Fill the image cache and the teacher caches of these stages."""
     for group in work.passes:
         if trainings := [training for training in group if training.stage.name in names]:
             _build_pass(trainings, work.context)
@@ -182,7 +182,7 @@ def fill_teacher_caches(work: PreparedRun, names: Collection[str]) -> None:
 def _run_pass(
     trainings: Sequence[Training], context: RunContext, until: int | None
 ) -> list[tuple[Training, TrainingResult | RunError]]:
-    """Train side by side what is to be trained of a pass; returns what came of each that is over."""
+    """Train the unfinished trainings of a pass side by side. Return the results of the trainings that have ended."""
     ended: list[tuple[Training, TrainingResult | RunError]] = []
     left = []
     for training in trainings:
@@ -221,7 +221,7 @@ def _run_pass(
 
 
 def _build_pass(trainings: Sequence[Training], context: RunContext) -> tuple[Fabric, list[Objective], Stream]:
-    """Build students, terms, teacher and batches of a pass; fills its cache."""
+    """Build students, terms, teacher and batches of a pass, and fill its teacher cache."""
     fabric = make_fabric(trainings[0].stage.schedule.precision, context.accelerator)
     network = teacher_network(trainings, context)
     taught = [training for training in trainings if training.stage.teacher and not begun(training.folder)]
@@ -236,7 +236,7 @@ def _build_pass(trainings: Sequence[Training], context: RunContext) -> tuple[Fab
 def _describe_teacher(
     network: Adapter, taught: Sequence[Training], context: RunContext, fabric: Fabric
 ) -> list[str]:  # fmt: skip
-    """Measure a frozen teacher on val before it teaches for the first time; returns lines that say what it knows."""
+    """Measure a frozen teacher on val before its first use. Return lines about its accuracy."""
     teacher = taught[0].stage.teacher
     assert teacher is not None
     images = test_images("val", teacher.input_spec, context, fabric)

@@ -1,4 +1,4 @@
-"""Which trainings are done side by side: those that see the same batches and the same teacher."""
+"""Passes: trainings that run side by side, because they share batches and teacher."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,27 +12,27 @@ from pixeldistill.storage.run_folder import stage_folder
 class Training(NamedTuple):
     """One stage with one seed."""
 
-    order: int  # among all trainings of the recipe
+    order: int  # position among all trainings of the recipe
     stage: Stage
     seed: int
     folder: Path
 
     @property
     def title(self) -> str:
-        """What the user reads of it."""
+        """Name of the training for the user."""
         return f"{self.folder.parent.name} seed {self.seed}"
 
     @property
     def shuffle_seed(self) -> int:
-        """Seed of the order of its images."""
+        """Seed of the order of the training's images."""
         return self.seed if self.stage.shuffle_seed is None else self.stage.shuffle_seed
 
 
 def passes(recipe: Recipe, stages: Sequence[Stage]) -> list[list[Training]]:
-    """Group all trainings of a recipe into passes over the data, none before what it starts from.
+    """Group all trainings of a recipe into passes over the data. No training comes before its sources.
 
-    Side by side go trainings with the same schedule, crops and order of images, and with the same teacher or none; those in half
-    precision go alone, as the scale of their gradients is one training's.
+    Trainings run side by side if they have the same schedule, crops and order of images, and the same teacher or none.
+    Trainings in half precision run alone, because the scale of their gradients belongs to one training.
     """
     groups: list[list[Training]] = []
     pass_of: dict[str, int] = {}  # the last pass in which a stage is trained
@@ -54,7 +54,7 @@ def passes(recipe: Recipe, stages: Sequence[Stage]) -> list[list[Training]]:
 
 
 def first_folders(recipe: Recipe, stages: Sequence[Stage]) -> dict[str, Path]:
-    """Name the folder of every stage's first seed: what later stages mean by the stage."""
+    """Return the folder of every stage's first seed, which later stages use as the stage."""
     return {s.name: stage_folder(recipe.run, number, s.name, s.seeds[0]) for number, s in enumerate(stages, start=1)}
 
 

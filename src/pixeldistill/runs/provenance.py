@@ -1,4 +1,4 @@
-"""What a training's folder says of it: the record that decides whether it may be gone on with, and the network's card."""
+"""Records in a training's folder: the record that decides whether the training may resume, and the network's card."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -28,7 +28,7 @@ def finished(recipe: Recipe) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def stage_record(stage: Stage, seed: int, recipe: Recipe, splits: Splits, folders: Mapping[str, Path]) -> dict[str, Any]:
-    """Name all that decides a training's result: a folder is gone on with only by the same."""
+    """Return everything that determines a training's result. A folder's training resumes only with an equal record."""
     networks = {role: network for role, network in (("student", stage.student), ("teacher", stage.teacher)) if network}
     return stage_settings(stage, seed, recipe) | {
         "data_digest": splits.digest(),
@@ -37,18 +37,18 @@ def stage_record(stage: Stage, seed: int, recipe: Recipe, splits: Splits, folder
 
 
 def stage_settings(stage: Stage, seed: int, recipe: Recipe) -> dict[str, Any]:
-    """Return the part of a training's record that the recipe alone decides."""
+    """Return the part of a training's record that depends only on the recipe."""
     return {
         "stage": stage.model_dump(mode="json", exclude={"seeds": True, "teacher_cache": {"folder"}}),
         "seed": seed,
         "data": recipe.data.model_dump(mode="json", exclude={"root", "image_cache_folder"}),
         "augmentation": recipe.augmentation.model_dump(mode="json"),
-        "kernel": recipe.camera.kernel,  # of the large view; the networks' cameras are theirs
+        "kernel": recipe.camera.kernel,  # kernel of the large view; networks have their own cameras
     }
 
 
 def teacher_cache_key(stage: Stage, recipe: Recipe, splits: Splits, folders: Mapping[str, Path]) -> dict[str, Any]:
-    """Name all that decides what a stage's teacher says of the training views."""
+    """Return everything that determines the predictions of a stage's teacher on the training views."""
     assert stage.teacher is not None
     return teacher_cache_settings(stage, recipe) | {
         "weights": weights_digest(stage.teacher, folders),
@@ -57,7 +57,7 @@ def teacher_cache_key(stage: Stage, recipe: Recipe, splits: Splits, folders: Map
 
 
 def teacher_cache_settings(stage: Stage, recipe: Recipe) -> dict[str, Any]:
-    """Return the part of a teacher cache's key that the recipe alone decides."""
+    """Return the part of a teacher cache's key that depends only on the recipe."""
     assert stage.teacher is not None
     return {
         "teacher": stage.teacher.model_dump(mode="json", exclude={"weights"}),
@@ -71,15 +71,15 @@ def teacher_cache_settings(stage: Stage, recipe: Recipe) -> dict[str, Any]:
 
 
 def used_views(stage: Stage) -> int:
-    """Return for how many views of an image a stage's teacher is asked: each epoch's, unless they repeat before."""
+    """Return the number of an image's views that a stage's teacher predicts: one each epoch, unless the views repeat earlier."""
     return min(stage.distinct_views or stage.schedule.epochs, stage.schedule.epochs)
 
 
 def teacher_cache_folder(stage: Stage, recipe: Recipe, folders: Mapping[str, Path]) -> Path:
-    """Name the folder of a stage's teacher cache: in the recipe's, one for each teacher.
+    """Return the folder of a stage's teacher cache, inside the recipe's cache folder, one for each teacher.
 
-    It is called after the teacher's network, side and weights, so that the recipe which trains it and those that are given it
-    find the same one.
+    Its name consists of the teacher's network, image size and a digest of its weights. So the recipe that trains the teacher
+    and recipes that are given it use the same folder.
     """
     assert stage.teacher is not None
     assert stage.teacher_cache is not None
@@ -88,7 +88,7 @@ def teacher_cache_folder(stage: Stage, recipe: Recipe, folders: Mapping[str, Pat
 
 
 def network_card(stage: Stage, student: Adapter, seed: int, recipe: Recipe, splits: Splits) -> dict[str, Any]:
-    """Describe the deployed network: see `recipe.card.NetworkCard`."""
+    """Describe the deployed network. See `recipe.card.NetworkCard`."""
     network, root = stage.student, recipe.data.root
     card = {
         "network": network.network,
@@ -112,14 +112,14 @@ def network_card(stage: Stage, student: Adapter, seed: int, recipe: Recipe, spli
 
 
 def resolve(weights: str | StageRef, folders: Mapping[str, Path]) -> str:
-    """Name the folder that a reference to an earlier stage means; anything else as it is."""
+    """Return the folder that a reference to an earlier stage means. Return other weights unchanged."""
     if isinstance(weights, StageRef):
         return str(folders[weights.name])
     return weights
 
 
 def weights_digest(network: Network, folders: Mapping[str, Path]) -> str:
-    """Identify the weights that a network starts from."""
+    """Return a digest of the weights that a network starts from."""
     weights = resolve(network.weights, folders)
     if weights == "pretrained":
         package = packaged_weights(network.network)

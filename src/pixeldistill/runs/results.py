@@ -1,4 +1,4 @@
-"""What came of a training: its student measured, its picture drawn."""
+"""Results of a training: measures its student, draws its picture."""
 
 import platform
 from collections.abc import Mapping, Sequence
@@ -34,7 +34,7 @@ from pixeldistill.training.objective import Objective
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What came of one training: the folder it is in and the figures of its done.json."""
+    """Result of one training: its folder and the figures of its done.json."""
 
     stage: Stage
     seed: int
@@ -43,7 +43,7 @@ class TrainingResult:
 
 
 def single_figures(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """Return the figures of a split that are single numbers; the decisive one first, 0 where there was nothing to find."""
+    """Return the figures of a split that are single numbers, with the main metric first (0 if there was nothing to find)."""
     return {headline(metrics): decisive(metrics)} | {k: v for k, v in metrics.items() if isinstance(v, float)}
 
 
@@ -57,9 +57,9 @@ def test_images(split: str, input_spec: InputSpec, context: RunContext, fabric: 
 
 
 def supervised_on_val(stage: Stage, stages: Sequence[Stage], folders: Mapping[str, Path]) -> float | None:
-    """Return what a stage's student has reached on val without a teacher, where the recipe has trained it so.
+    """Return the figure on val of a stage's student without a teacher, if the recipe has trained one.
 
-    An assistant may be what its teacher is, which is then no training of it alone.
+    An assistant may be the same network as its teacher. The teacher's training does not count then.
     """
     plain = [s for s in stages if s.teacher is None and s.student.plain == stage.student.plain]
     done = [folders[s.name] / DONE for s in plain if s.name not in stage.sources and (folders[s.name] / DONE).is_file()]
@@ -67,7 +67,7 @@ def supervised_on_val(stage: Stage, stages: Sequence[Stage], folders: Mapping[st
 
 
 def measure_trained(training: Training, objective: Objective, context: RunContext, fabric: Fabric) -> dict[str, Any]:
-    """Measure a trained student, last epoch and best; writes its last weights and its picture."""
+    """Measure a trained student with its last and its best weights. Write its last weights and its picture."""
     stage, folder, student = training.stage, training.folder, objective.student
     if fabric.is_global_zero:
         write_file(folder / LAST, state_bytes(student.net))
@@ -104,7 +104,7 @@ def measure_trained(training: Training, objective: Objective, context: RunContex
 
 @torch.no_grad()
 def save_picture(objective: Objective, stage: Stage, path: Path, context: RunContext, fabric: Fabric) -> None:
-    """Draw what the student's input feature can rebuild of some test images; nothing where no ISRD decoder was trained."""
+    """Draw the ISRD decoder's reconstructions of some test images. Do nothing if no decoder was trained."""
     if "isrd" not in objective.terms or stage.teacher is None:
         return
     samples = context.splits.test or context.splits.val

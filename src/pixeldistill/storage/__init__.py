@@ -1,1 +1,1 @@
-"""Files: written atomically, read within bounds, and laid out in run folders. No torch."""
+"""Files: written atomically, read with size limits, and arranged in run folders. No torch."""

@@ -1,11 +1,11 @@
-"""Arrays on disk that are computed once, block by block, and read ever after: the image cache and the teacher cache.
+"""Arrays on disk that are computed once, block by block, and then only read: the image cache and the teacher cache.
 
-A folder of `.npy` files (never unpickled), a `key.json` that says what they were made of, and a byte for every block that is
-done. A kill at any moment loses the blocks under way and nothing else. Several processes of one machine fill it together; those
-of other machines, which may not see what is written at once, wait until it is complete.
+An archive is a folder of `.npy` files (never unpickled), a `key.json` that identifies their content, and one byte for every
+finished block. A kill at any moment loses only the blocks in progress. Several processes of one machine fill it together.
+Processes of other machines may not see new data at once, so they wait until it is complete.
 
-Files are read and written piece by piece, not mapped: one that is cut short while it is used is an error then, and no signal
-that ends the process, nor zeros.
+Files are read and written in pieces, not mapped into memory. So a file that is cut short during use raises an error, instead of
+a signal that ends the process, or zeros.
 """
 
 import json
@@ -27,21 +27,21 @@ from pixeldistill.storage.files import PARTIAL, differences, locked, read_json, 
 
 KEY = "key.json"
 FILLED = "filled"
-UNFINISHED = "unfinished"  # the folder is ours, and its key is still to be written
+UNFINISHED = "unfinished"  # the folder is ours, but its key is not written yet
 
-Layout = Mapping[str, tuple[tuple[int, ...], type[np.generic]]]  # of each array: shape and type
+Layout = Mapping[str, tuple[tuple[int, ...], type[np.generic]]]  # shape and type of each array
 
 
 class Column:
-    """An array in a file: its rows, along the first axis, are read and written in pieces.
+    """An array in a file. Its rows, along the first axis, are read and written in pieces.
 
     Args:
-        path: of the `.npy` file; a link there is not followed.
-        what: what the file belongs to, for an error.
-        keep: whether it stays open from the first reading on: where there are many, each is opened when it is read.
+        path: path of the `.npy` file. A link is not followed.
+        what: name of the file's owner in errors.
+        keep: whether the file stays open after the first read. If there are many files, each is opened for every read.
 
     Raises:
-        RunError: it is no such file, or shorter than it says.
+        RunError: the file is not a valid array, or shorter than it states.
     """
 
     def __init__(self, path: Path, what: str, *, keep: bool = False) -> None:
@@ -63,24 +63,24 @@ class Column:
             raise RunError(f"{what} is damaged ({path.name}): remove that folder, it will be made again")
 
     def freeze(self) -> None:
-        """From now on the file is to be as it was when this was made: nobody writes to it any more."""
+        """Declare that nobody writes to the file any more. Later changes are errors."""
         self._frozen = self._found
 
     @property
     def row(self) -> int:
-        """Bytes of a row."""
+        """Number of bytes in a row."""
         return int(np.prod(self.shape[1:], dtype=np.int64)) * self.kind.itemsize
 
     def read(self, start: int, count: int) -> NDArray[Any]:
-        """Return some rows one after the other, not to be written to. Raises RunError where the file was changed meanwhile."""
+        """Return consecutive rows, read-only. Raise RunError if the file was changed meanwhile."""
         return self._read([(start, count)])[0]
 
     def rows(self, indices: Sequence[int]) -> NDArray[Any]:
-        """Return single rows, one below the other."""
+        """Return single rows, stacked."""
         return np.concatenate(self._read([(int(index), 1) for index in indices]))
 
     def write(self, start: int, values: NDArray[Any]) -> None:
-        """Write rows from a place on; they have reached the disk when this returns."""
+        """Write rows from a position on. They are on the disk when this returns."""
         content = np.ascontiguousarray(values, self.kind).tobytes()
         with self._opened(os.O_RDWR) as file:
             if os.fstat(file).st_size != self._start + self.row * self.shape[0]:
@@ -139,7 +139,7 @@ class Column:
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        """Let a process that is not forked open the file itself."""
+        """Return the state for pickling without the open file, so that a process that is not forked opens it itself."""
         return {name: value for name, value in self.__dict__.items() if name != "_lock"} | {"_kept": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -166,16 +166,16 @@ class Archive:
     """Arrays that belong to a key.
 
     Args:
-        folder: where they lie.
-        what: the user's word for it ("image cache"), and the recipe's setting that names its folder.
-        key: all that decides the arrays' content; another key than that of the folder is refused.
-        layout: the arrays.
-        blocks: into how many pieces the work is divided.
-        create: whether to make it where it is not there yet: of several processes, the first does, and the others come after it.
+        folder: folder of the arrays.
+        what: name of the archive for the user ("image cache"), and the recipe's setting of its folder.
+        key: everything that determines the arrays' content. A folder with another key is refused.
+        layout: shapes and types of the arrays.
+        blocks: number of pieces that the work is divided into.
+        create: whether to create it if it is missing. Of several processes the first does, and the others open it afterwards.
         keep: whether its files stay open, see `Column`.
 
     Attributes:
-        complete: whether all blocks were filled when it was opened; what is complete is only read.
+        complete: whether all blocks were filled when it was opened. A complete archive is only read.
 
     Raises:
         RunError: the folder belongs to another key or to something else, cannot be read, or the disk has no room for it.
@@ -208,25 +208,25 @@ class Archive:
 
     @property
     def files(self) -> list[Path]:
-        """The files that its arrays are in."""
+        """Files of its arrays."""
         return [column.path for name, column in self.columns.items() if name != FILLED]
 
     def missing(self) -> list[int]:
-        """List the blocks that are still to be filled."""
+        """List the blocks that are not filled yet."""
         filled = self.columns[FILLED]
         return [int(block) for block in np.flatnonzero(filled.read(0, filled.shape[0]) == 0)]
 
     def finish(self, block: int) -> None:
-        """Note that a block is filled; its content has reached the disk before."""
+        """Record that a block is filled. Its content is written to the disk first."""
         self.columns[FILLED].write(block, np.ones(1, np.uint8))
 
     def require_complete(self) -> None:
-        """Raise RunError if some of the archive is missing."""
+        """Raise RunError if a part of the archive is missing."""
         if left := self.missing():
             raise RunError(f"{self.what} {self.folder} lacks {len(left)} blocks: give the same command again")
 
     def _create(self, key: dict[str, Any], layout: Layout) -> None:
-        """Make the empty arrays; the key comes last, so that what lacks it is made again."""
+        """Create the empty arrays. The key is written last, so that an archive without a key is created again."""
         if (self.folder / KEY).is_file():
             self._compare(key)
             return
@@ -246,7 +246,7 @@ class Archive:
             write_file(self.folder / UNFINISHED, b"")
             try:
                 for name, (shape, kind) in layout.items():
-                    self._file(name).unlink(missing_ok=True)  # a link there would be followed
+                    self._file(name).unlink(missing_ok=True)  # a link would be followed
                     array = open_memmap(self._file(name), mode="w+", dtype=kind, shape=shape)
                     del array
                     _reserve(self._file(name))
@@ -260,7 +260,7 @@ class Archive:
             (self.folder / UNFINISHED).unlink()
 
     def _compare(self, key: dict[str, Any]) -> None:
-        """Raise RunError for another key. An archive that has a key is made, whatever mark a killed maker has left."""
+        """Raise RunError if the key differs. Remove the mark that a killed process has left, because the key is written last."""
         if (self.folder / UNFINISHED).exists() and os.access(self.folder, os.W_OK):
             (self.folder / UNFINISHED).unlink(missing_ok=True)
         before = read_json(self.folder / KEY, mend=": remove its folder, it will be made again")
@@ -283,12 +283,12 @@ def check_room(folder: Path, size: int, what: str, setting: str) -> None:
 
 
 def archive_bytes(layout: Layout) -> int:
-    """Return how large arrays are."""
+    """Return the size of the arrays in bytes."""
     return sum(int(np.prod(shape)) * np.dtype(kind).itemsize for shape, kind in layout.values())
 
 
 def _reserve(path: Path) -> None:
-    """Take the file's room on the disk now: a full disk is to be met before the work, not in the middle of it."""
+    """Reserve the file's room on the disk now, so that a full disk is found before the work."""
     if hasattr(os, "posix_fallocate"):
         with path.open("r+b") as file:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)

@@ -1,4 +1,4 @@
-"""Run folders: `<run>/<n>-<stage>/seed-<s>/`, and what made them."""
+"""Records of run folders: `<run>/<n>-<stage>/seed-<s>/`, and the recipe that made them."""
 
 import hashlib
 import json
@@ -12,12 +12,12 @@ from pixeldistill.storage.run_folder import CHECKPOINT, DONE, RECORD
 
 
 def claim(folder: Path, record: dict[str, Any]) -> dict[str, Any] | None:
-    """Begin or go on with a training: its result if it is done, or None.
+    """Begin or resume a training. Return its result if it is finished, otherwise None.
 
-    Where nothing has been trained yet, another recipe may take the folder.
+    If nothing has been trained yet, another recipe may take the folder.
 
     Raises:
-        RunError: the folder was made by another recipe; says what changed.
+        RunError: another recipe made the folder. The message names the changes.
     """
     check_record(folder, record)
     if not begun(folder):
@@ -42,18 +42,18 @@ def check_record(folder: Path, record: dict[str, Any]) -> None:
 
 
 def begun(folder: Path) -> bool:
-    """Return whether a training has left something in its folder that another recipe must not take over."""
+    """Return whether a training has left results in its folder that another recipe must not take over."""
     return (folder / CHECKPOINT).exists() or (folder / DONE).exists()
 
 
 def file_digest(path: Path) -> str:
-    """Identify a file by its content."""
+    """Return a digest of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """Read what a folder says of itself.
+    """Read a folder's record.
 
     Raises:
         RunError: it cannot be read.

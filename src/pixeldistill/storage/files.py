@@ -1,4 +1,4 @@
-"""Files: a crash at any moment leaves the old one or the new one, and a damaged one is a line to the user."""
+"""Writing and reading files. A crash leaves the old or the new file, and a damaged file gives a one-line error."""
 
 import errno
 import glob
@@ -17,18 +17,18 @@ from typing import Any
 from pixeldistill.display.text import in_bytes, printable, shown
 from pixeldistill.errors import PixelDistillError, RunError
 
-LARGEST = 2**30  # bytes of a file that is read as text: COCO's largest has 0.45 GB
-PARTIAL = ".partial"  # how the name of a file ends that is being written
-LONGEST = 60  # characters of a file's name that the name of its draft begins with
+LARGEST = 2**30  # bytes of a text file: COCO's largest has 0.45 GB
+PARTIAL = ".partial"  # suffix of a file that is being written
+LONGEST = 60  # characters of a file's name that its draft's name begins with
 DAY = 86_400.0
-_drafts: set[str] = set()  # of this process, under way
+_drafts: set[str] = set()  # drafts that this process is writing
 
 
 def write_file(path: Path, content: bytes | str) -> None:
-    """Replace a file as a whole. A link in its place is replaced, not followed; who may read it, the user's umask says.
+    """Replace a whole file. A link in its place is replaced, not followed. The user's umask sets the permissions.
 
     Raises:
-        RunError: the disk is full or the folder cannot be written; what stood there before still does.
+        RunError: the disk is full or the folder cannot be written. The old file is unchanged then.
     """
     data = content.encode() if isinstance(content, str) else content
     name = f".{path.name[:LONGEST]}"
@@ -52,12 +52,12 @@ def write_file(path: Path, content: bytes | str) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:  # noqa: ANN401
-    """Replace a JSON file as a whole."""
+    """Replace a whole JSON file."""
     write_file(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 def remove_litter(paths: Iterable[Path], *, held: bool = False) -> None:
-    """Remove what processes have left that were killed while they wrote: of this machine, or a day old.
+    """Remove drafts of processes that were killed while writing: those of this machine, and those a day old.
 
     Args:
         paths: files that end in `PARTIAL`.
@@ -73,17 +73,17 @@ def remove_litter(paths: Iterable[Path], *, held: bool = False) -> None:
                 left = path.name not in _drafts if own else not _alive(int(process))
             if left or time.time() - path.lstat().st_mtime > DAY:
                 path.unlink(missing_ok=True)
-        except OSError:  # another process was faster, or may do what this one may not
+        except OSError:  # another process was faster, or has other permissions
             continue
 
 
 def _host() -> str:
-    """Name this machine in a file's name."""
+    """Return this machine's name for use in a file's name."""
     return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
 
 
 def _alive(process: int) -> bool:
-    if os.name == "nt":  # where the signal 0 would end it
+    if os.name == "nt":  # on Windows, the signal 0 would end the process
         return True
     try:
         os.kill(process, 0)
@@ -95,22 +95,22 @@ def _alive(process: int) -> bool:
 
 
 def check_regular(path: Path, error: type[PixelDistillError] = RunError, prefix: str = "") -> None:
-    """Raise if a path is neither a file nor missing: opening a pipe would take for ever, and so would reading a device."""
+    """Raise if a path exists but is no regular file: opening a pipe or reading a device would never end."""
     try:
         kind = path.stat().st_mode
-    except (OSError, ValueError):  # whoever opens it says why
+    except (OSError, ValueError):  # the code that opens the file reports the reason
         return
     if not stat.S_ISREG(kind):
         raise error(f"{prefix}{path} is {'a folder' if stat.S_ISDIR(kind) else 'no regular file'}: name a file")
 
 
 def read_text(path: Path, error: type[PixelDistillError] = RunError, prefix: str = "", largest: int = LARGEST) -> str:
-    """Read a file of text, UTF-8 with or without a mark.
+    """Read a text file, UTF-8 with or without a byte order mark.
 
     Args:
-        path: of the file.
-        error: what is raised where it cannot be read.
-        prefix: of the error's message.
+        path: path of the file.
+        error: error to raise if it cannot be read.
+        prefix: start of the error's message.
         largest: a file of more bytes is refused.
     """
     try:
@@ -120,7 +120,7 @@ def read_text(path: Path, error: type[PixelDistillError] = RunError, prefix: str
 
 
 def read_content(path: Path, error: type[PixelDistillError], prefix: str = "", largest: int = LARGEST) -> bytes:
-    """Read a whole file; see `read_text`."""
+    """Read a whole file. See `read_text`."""
     check_regular(path, error, prefix)
     try:
         with path.open("rb") as file:
@@ -128,7 +128,7 @@ def read_content(path: Path, error: type[PixelDistillError], prefix: str = "", l
             content = file.read() if size <= largest else b""
     except OSError as failure:
         raise error(f"{prefix}{path} cannot be read: {failure.strerror or failure}") from failure
-    except ValueError as failure:  # a name that the system does not take
+    except ValueError as failure:  # a name that the system does not accept
         raise error(f"{prefix}{shown(str(path))} cannot be read: {failure}") from failure
     if size > largest:
         raise error(f"{prefix}{path} has {in_bytes(size)}, more than {in_bytes(largest)}: this is no such file")
@@ -136,7 +136,7 @@ def read_content(path: Path, error: type[PixelDistillError], prefix: str = "", l
 
 
 def read_json(path: Path, error: type[PixelDistillError] = RunError, prefix: str = "", mend: str = "") -> Any:  # noqa: ANN401
-    """Read a JSON file; see `read_text`. `mend` says what to do about one that is damaged."""
+    """Read a JSON file. See `read_text`. `mend` is the advice for a damaged file."""
     try:
         return json.loads(read_text(path, error, prefix))
     except RecursionError as failure:
@@ -146,13 +146,13 @@ def read_json(path: Path, error: type[PixelDistillError] = RunError, prefix: str
 
 
 class WatchedFolder:
-    """A folder as it was found: nothing is written into it once it has been moved, deleted or replaced."""
+    """A folder in its first state. Nothing is written into it after it has been moved, deleted or replaced."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self._identity = folder, _identity(folder)
 
     def check(self) -> None:
-        """Raise RunError if the folder is not the one that was found at first."""
+        """Raise RunError if the folder is not the original one any more."""
         if self._identity is None or _identity(self.folder) != self._identity:
             raise RunError(
                 f"{self.folder} was moved or deleted while it was used: what was saved in it before is as it was; put it back "
@@ -170,15 +170,15 @@ def _identity(folder: Path) -> tuple[int, int] | None:
 
 @contextmanager
 def locked(folder: Path, busy: str | None, name: str = ".lock") -> Iterator[None]:
-    """Hold a folder for this process; the lock goes with the process, however it ends.
+    """Lock a folder for this process. The lock ends with the process in every case.
 
     Args:
-        folder: made, if need be.
-        busy: what to say when another process holds it; None waits for that one.
-        name: of the file in it that is locked.
+        folder: folder to lock. It is created if needed.
+        busy: message if another process holds the lock. None waits for that process.
+        name: name of the file in the folder that is locked.
 
     Raises:
-        RunError: another process holds it, or it cannot be made.
+        RunError: another process holds the lock, or it cannot be created.
     """
     from filelock import FileLock, Timeout
 
@@ -199,7 +199,7 @@ def locked(folder: Path, busy: str | None, name: str = ".lock") -> Iterator[None
 
 
 def differences(before: Any, after: Any, place: str = "") -> Iterator[str]:  # noqa: ANN401
-    """Name every setting that differs between two contents of a JSON file.
+    """List every setting that differs between two contents of a JSON file.
 
     >>> list(differences({"a": {"b": 1}, "c": 2}, {"a": {"b": 3}, "c": 2}))
     ['a.b was 1, is 3']

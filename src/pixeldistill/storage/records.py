@@ -1,4 +1,4 @@
-"""What a training leaves about itself, checked when it is read: the network's card, its figures, a sweep's front. No torch."""
+"""Records of a training, checked when they are read: the network's card, its figures, a sweep's front. No torch."""
 
 import csv
 import io
@@ -18,7 +18,7 @@ Figures = dict[str, float | list[float | None] | None]
 
 
 class DoneRecord(BaseModel):
-    """What a finished training reached and what its network costs (done.json)."""
+    """Figures of a finished training, and its network's costs (done.json)."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
@@ -48,7 +48,7 @@ def read_done(path: Path) -> dict[str, Any]:
 
 
 class FrontRow(NamedTuple):
-    """A student of a sweep: its folder in the run's, whether it is on the front, and what it reached on val."""
+    """A student of a sweep: its folder inside the run's, whether it is on the front, and its figure on val."""
 
     folder: str
     front: bool
@@ -56,7 +56,7 @@ class FrontRow(NamedTuple):
 
 
 def read_front(path: Path, error: type[PixelDistillError]) -> list[FrontRow]:
-    """Read a sweep's frontier.csv; raises the error where it is damaged."""
+    """Read a sweep's frontier.csv. Raise the given error if it is damaged."""
     try:
         rows = list(csv.DictReader(io.StringIO(read_text(path, error))))
         return [FrontRow(row["folder"], row["front"] == "1", float(row["val"]) if row["val"] else None) for row in rows]
@@ -65,7 +65,7 @@ def read_front(path: Path, error: type[PixelDistillError]) -> list[FrontRow]:
 
 
 def read_history(path: Path) -> list[dict[str, float]]:
-    """Read a training's log (metrics.csv), a row an epoch. Raises RunError where it is damaged."""
+    """Read a training's log (metrics.csv), one row an epoch. Raise RunError if it is damaged."""
     try:
         rows = list(csv.DictReader(io.StringIO(read_text(path)), strict=True))
         return [{name: float(value) for name, value in row.items()} for row in rows]
@@ -74,13 +74,13 @@ def read_history(path: Path) -> list[dict[str, float]]:
 
 
 def write_sheets(path: Path, sheets: Tables) -> None:
-    """Write tables as Markdown, for people, and beside it as JSON, for the report."""
+    """Write tables as Markdown, for people, and as JSON beside it, for the report."""
     write_file(path, sheets.markdown())
     write_json(path.with_suffix(".json"), asdict(sheets))
 
 
 def read_sheets(path: Path) -> Tables | None:
-    """Read tables by their Markdown's name; None where there are none. Raises RunError where they are damaged."""
+    """Read tables by the name of their Markdown file. Return None if there are none. Raise RunError if they are damaged."""
     told = path.with_suffix(".json")
     if not told.is_file():
         return None

@@ -1,4 +1,4 @@
-"""Which training a run folder, `<run>/<n>-<stage>/seed-<s>/`, stands for. No torch."""
+"""Names in a run folder, `<run>/<n>-<stage>/seed-<s>/`, and the training that it stands for. No torch."""
 
 import re
 from collections.abc import Iterator
@@ -12,22 +12,22 @@ CHECKPOINT = "last.ckpt"
 BEST = "best.safetensors"
 DONE = "done.json"
 LAST = "last.safetensors"
-RECONSTRUCTION = "reconstruction.png"  # what the student's input module rebuilds
-TEST_PREDICTIONS = "test_predictions.json"  # to every test image
-METRICS = "metrics.csv"  # a row an epoch
-MLFLOW_RUN = "mlflow_run.txt"  # the id of the run that a training is in MLflow
-EXPORTED, EXPORTED_BEST = "model.onnx", "model-best.onnx"  # the network of the last epoch, of the best
-PREDICTIONS = "predictions"  # folder of pictures with what was found
-RECIPE = "recipe.yaml"  # of a run, where a folder of images was distilled without one
-REPORT, REPORTS = "report.html", "reports.html"  # of a run, of several
-FIGURES = "results.md"  # of a run: what each stage costs, and all its figures
-COMPARISON, FRONTIER = "comparison.md", "frontier.md"  # tables of a comparison and of a sweep; beside each the same as JSON
-REFERENCES = "references.json"  # of a comparison: figures that are of no method
-FRONT = "frontier.csv"  # what a sweep leaves: its students' costs and figures, and which are on the front
+RECONSTRUCTION = "reconstruction.png"  # reconstructions from the student's input module
+TEST_PREDICTIONS = "test_predictions.json"  # for every test image
+METRICS = "metrics.csv"  # one row an epoch
+MLFLOW_RUN = "mlflow_run.txt"  # id of the training's run in MLflow
+EXPORTED, EXPORTED_BEST = "model.onnx", "model-best.onnx"  # network of the last epoch, of the best epoch
+PREDICTIONS = "predictions"  # folder of pictures with found objects
+RECIPE = "recipe.yaml"  # of a run on a folder of images without a recipe file
+REPORT, REPORTS = "report.html", "reports.html"  # of one run, of several
+FIGURES = "results.md"  # of a run: each stage's costs, and all its figures
+COMPARISON, FRONTIER = "comparison.md", "frontier.md"  # tables of a comparison and of a sweep, each with a JSON file beside it
+REFERENCES = "references.json"  # of a comparison: figures that belong to no method
+FRONT = "frontier.csv"  # of a sweep: its students' costs and figures, and which are on the front
 
 
 def find_run(path: Path) -> Path:
-    """Find the finished or saved training below a run folder: the last stage's first seed, where several are.
+    """Return the finished or saved training below a run folder. If there are several, return the last stage's first seed.
 
     Raises:
         WeightsError: there is none, or the run is a sweep.
@@ -35,7 +35,7 @@ def find_run(path: Path) -> Path:
     if (path / CARD).is_file():
         return path
     if (path / FRONT).is_file():
-        from pixeldistill.storage.records import read_front  # which needs the names above
+        from pixeldistill.storage.records import read_front  # it needs the names above
 
         best = [str(path / row.folder) for row in read_front(path / FRONT, WeightsError) if row.front]
         raise WeightsError(f"{path} is a sweep with several students: name one, of its front {', '.join(best) or 'none is left'}")
@@ -53,34 +53,34 @@ def find_run(path: Path) -> Path:
 
 
 def stage_number(folder: Path) -> int:
-    """Return the number of a stage's folder, 0 where it has none."""
+    """Return the number of a stage's folder, or 0 if it has none."""
     number = folder.name.partition("-")[0]
     return int(number) if number.isdigit() else 0
 
 
 def seed_number(folder: Path) -> int:
-    """Return the seed of a training's folder, 0 where it has none."""
+    """Return the seed of a training's folder, or 0 if it has none."""
     number = folder.name.removeprefix("seed-")
     return int(number) if number.isdigit() else 0
 
 
 def stage_folder(run: Path, number: int, name: str, seed: int) -> Path:
-    """Name the folder of a stage's training with a seed."""
+    """Return the folder of a stage's training with a seed."""
     return run / f"{number}-{name}" / f"seed-{seed}"
 
 
 def stages_of(run: Path) -> Iterator[tuple[str, Path]]:
-    """Return the stages that have a folder in a run, with it, whatever its number."""
+    """Return the stages that have a folder in a run, with their folders, whatever the folders' numbers."""
     for folder in sorted(run.iterdir()) if run.is_dir() else ():
         match = re.fullmatch(r"\d+-(.+)", folder.name)
-        if match and any(folder.glob(f"seed-*/{RECORD}")):  # not just a folder of that name
+        if match and any(folder.glob(f"seed-*/{RECORD}")):  # a real stage, not just a folder of that name
             yield match[1], folder
 
 
 def renumber(run: Path, names: list[str]) -> None:
-    """Rename the stages' folders to the numbers that the recipe gives them now: a control that was added moves the others.
+    """Rename the stages' folders to their current numbers in the recipe, for example after adding a control.
 
-    A stage that the recipe does not have any more gets the number 0: it is not to be taken for the last one.
+    A stage that is not in the recipe any more gets the number 0, so that it does not count as the last one.
     """
     for name, folder in list(stages_of(run)):
         wanted = run / f"{names.index(name) + 1 if name in names else 0}-{name}"

@@ -1,4 +1,4 @@
-"""Reading YAML that somebody else may have written: nothing is built but plain values, and no more of them than is sensible."""
+"""Reading YAML from any source. Only plain values are built, and only up to sensible limits."""
 
 from collections.abc import Hashable
 from pathlib import Path
@@ -11,18 +11,18 @@ from pixeldistill.errors import PixelDistillError
 from pixeldistill.storage.files import read_text
 
 LARGEST = 2**20  # bytes of a file
-MOST = 50_000  # values, every mention of an anchor counted
+MOST = 50_000  # values, with every mention of an anchor counted
 DEEPEST = 100  # levels of nesting
 
 _Safe: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class DocumentTooLarge(yaml.YAMLError):
-    """A document that is larger than it looks, or deeper than is sensible."""
+    """A document that is too large after expanding its anchors, or nested too deeply."""
 
 
 class _Loader(_Safe):  # type: ignore[misc]
-    """YAML that refuses a key given twice instead of taking the last."""
+    """YAML loader that refuses a repeated key instead of using the last one."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[Any] = set()
@@ -40,11 +40,11 @@ class _Loader(_Safe):  # type: ignore[misc]
 
 
 def parse_yaml(text: str) -> Any:  # noqa: ANN401
-    """Build plain values of YAML. Raises yaml.YAMLError, also of what is nested too deeply or larger than it looks."""
+    """Parse YAML into plain values. Raise yaml.YAMLError, also for content that is nested too deeply or too large."""
     _measure(text)
     try:
         return yaml.load(text, _Loader)
-    except (ValueError, OverflowError) as error:  # a date that is none, a number of thousands of digits
+    except (ValueError, OverflowError) as error:  # an invalid date, a number of thousands of digits
         told = str(error)
         raise DocumentTooLarge("a number of thousands of digits" if "digits" in told else told) from error
 
@@ -53,15 +53,15 @@ def read_yaml(path: Path, error: type[PixelDistillError], prefix: str = "") -> A
     """Read a YAML file.
 
     Args:
-        path: of the file.
-        error: what is raised where it cannot be read, or is no YAML.
-        prefix: of the error's message.
+        path: path of the file.
+        error: error to raise if it cannot be read or is not YAML.
+        prefix: start of the error's message.
     """
     return parsed(read_text(path, error, prefix, LARGEST), f"{prefix}{path}", error)
 
 
 def parsed(text: str, name: str, error: type[PixelDistillError]) -> Any:  # noqa: ANN401
-    """Parse a file's text; raises the error where it is no YAML."""
+    """Parse a file's text. Raise the error if it is not YAML."""
     try:
         return parse_yaml(text)
     except yaml.YAMLError as failure:
@@ -69,7 +69,7 @@ def parsed(text: str, name: str, error: type[PixelDistillError]) -> Any:  # noqa
 
 
 def shared_settings(text: str) -> set[str]:
-    """Name the settings of a document whose value has an anchor that is mentioned elsewhere: some are there for that alone."""
+    """Return the settings whose value has an anchor that is used elsewhere. Some exist only for that."""
     depth, key, at, mentioned = 0, None, {}, set()
     for event in yaml.parse(text, _Safe):
         if isinstance(event, yaml.CollectionEndEvent):
@@ -79,7 +79,7 @@ def shared_settings(text: str) -> set[str]:
         anchor = str(event.anchor) if event.anchor else None
         if isinstance(event, yaml.AliasEvent):
             mentioned.add(anchor)
-        if depth == 1:  # keys and values by turns
+        if depth == 1:  # keys and values alternate
             if key is not None and anchor and not isinstance(event, yaml.AliasEvent):
                 at[anchor] = key
             key = (event.value if isinstance(event, yaml.ScalarEvent) else "") if key is None else None
@@ -89,14 +89,14 @@ def shared_settings(text: str) -> set[str]:
 
 
 def describe(error: yaml.YAMLError) -> str:
-    """Put what is wrong with a document into a line."""
+    """Describe in one line what is wrong with a document."""
     return printable(" ".join(str(error).split()))[:300]
 
 
 def _measure(text: str) -> None:
-    """Count a document's values as if every mention of an anchor were written out, and its depth, before anything is built."""
-    anchors: dict[str, int] = {}  # how many values each stands for; 0 while it is under way
-    within: list[tuple[str | None, int]] = []  # the anchor of every collection that is open, and its values so far
+    """Raise DocumentTooLarge if a document has too many values, with all anchors expanded, or too many levels."""
+    anchors: dict[str, int] = {}  # number of values that each stands for; 0 while it is being read
+    within: list[tuple[str | None, int]] = []  # anchor of every open collection, and its values so far
     for event in yaml.parse(text, _Safe):
         if isinstance(event, yaml.CollectionStartEvent):
             within.append((event.anchor, 1))

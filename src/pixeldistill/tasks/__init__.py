@@ -1,4 +1,4 @@
-"""What is asked of an image: a folder a task, with all that depends on it. Outside, nothing asks which task it is."""
+"""Tasks: one folder each, with all code that depends on the task. Code outside never checks which task it is."""
 
 from typing import Protocol
 
@@ -14,9 +14,9 @@ TASKS: dict[str, Task] = {task.name: task for task in (Classification(), ObjectD
 class _Described(Protocol):
     @property
     def task(self) -> str:
-        """The name of its task."""
+        """Name of its task."""
 
 
 def task_of(described: _Described) -> Task:
-    """Return the task of a recipe, of a network that is described in one, of a run's card, or of a built network."""
+    """Return the task of a recipe, of a recipe's network, of a run's card, or of a built network."""
     return TASKS[described.task]

@@ -1,7 +1,7 @@
-"""What a task is: all that depends on what is asked of an image, in one object. Loads no torch until a network is needed.
+"""Base of tasks: everything that depends on the task, in one object. Loads no torch until a network is needed.
 
-A third task is a subclass of `Task`, its recipes' rules (`recipe.tasks`) and a line in `tasks.TASKS`. Only the task knows of what
-types are a label (what an image shows), a target (what a batch of views shows) and an answer (what a network says of an image).
+A third task is a subclass of `Task`, its recipes' rules (`recipe.tasks`) and a line in `tasks.TASKS`. Only the task knows the
+types of a label (of an image), a target (of a batch of views) and a prediction (of a network for an image).
 """
 
 from abc import ABC, abstractmethod
@@ -38,7 +38,7 @@ Size = tuple[int, int]  # height and width in pixels
 
 
 class TaughtStudent(NamedTuple):
-    """A student that a frozen teacher will teach; `supervised`: its figure on val without a teacher, if it was trained so."""
+    """A student that a frozen teacher will teach. `supervised`: its figure on val without a teacher, if trained that way."""
 
     name: str
     network: "Network"
@@ -47,10 +47,11 @@ class TaughtStudent(NamedTuple):
 
 
 class Compared(NamedTuple):
-    """How far an exported file is from its network on one image.
+    """Differences between an exported file and its network on one image.
 
-    raw: largest difference of what the network gives, relative to its largest value (or 1). answer: largest difference of a
-    probability. lost: objects without counterpart in the other. objects: how many either is sure of.
+    raw: largest difference of the raw outputs, relative to the largest value (or 1). prediction: largest difference of a
+    probability.
+    lost: objects without a counterpart on the other side. objects: number of confident objects on either side.
     """
 
     raw: float
@@ -60,15 +61,15 @@ class Compared(NamedTuple):
 
 
 class Task(ABC):
-    """What is asked of images.
+    """A task of networks on images.
 
     Class variables:
 
-    - `rules`: of its recipes.
-    - `noun`: what its networks are called.
-    - `outputs`: names of what an exported file answers.
+    - `rules`: rules for its recipes.
+    - `noun`: word for its networks.
+    - `outputs`: names of an exported file's outputs.
     - `quantised`: ONNX operators that are computed in 8-bit integers.
-    - `predict_options`: those of `predict` that are its own: of `top`, `min_score` and `draw`.
+    - `predict_options`: its own options of `predict`: some of `top`, `min_score` and `draw`.
     """
 
     rules: ClassVar[TaskRules]
@@ -79,134 +80,134 @@ class Task(ABC):
 
     @property
     def name(self) -> str:
-        """As a recipe's `task` says it."""
+        """Value of a recipe's `task`."""
         return self.rules.name
 
-    # Images and what they show
+    # Images and their labels
 
     @abstractmethod
     def view(self, image: Pixels, image_size: int, camera: "Camera") -> "Tensor":
-        """Return the test view of an image (H, W, 3), uint8 (3, h, w): the only place that says what a network is fed."""
+        """Return the test view of an image (H, W, 3), uint8 (3, h, w). Only this method defines a network's input."""
 
     @abstractmethod
     def view_size(self, image: Size, image_size: int) -> Size:
-        """Return height and width of the test view of an image of a size."""
+        """Return height and width of the test view of an image of a given size."""
 
     @abstractmethod
     def describe_input(self, image_size: int) -> str:
-        """Describe in words what a network of a side is fed."""
+        """Describe in words the input of a network at an image size."""
 
     @abstractmethod
     def together(self, most: int) -> int:
-        """Return how many test views go into a batch: no more than `most`, one if their shapes differ."""
+        """Return the number of test views in a batch: at most `most`, or one if their shapes differ."""
 
     @abstractmethod
     def collate(
         self, labels: Sequence["Label"], crops: Sequence["Crop"], sizes: Sequence[Size], crop_size: int, visible: float | None
     ) -> Target:
-        """Return what a batch of training views shows.
+        """Return the target of a batch of training views.
 
         Args:
-            labels: of the images.
-            crops: of each.
-            sizes: of the image that each crop was cut out of.
-            crop_size: of the views, in pixels.
-            visible: share of its area that a box must show to count; None for the default.
+            labels: labels of the images.
+            crops: crop of each image.
+            sizes: size of the image that each crop was cut from.
+            crop_size: size of the views in pixels.
+            visible: share of its area that a box must show to count. None for the default.
         """
 
     def soften(self, target: Target, classes: int, smoothing: float) -> Target:
-        """Return a target whose labels are smoothed."""
+        """Return a target with smoothed labels."""
         return target
 
     def resize(self, target: Target, times: float) -> Target:
-        """Return the target of views that are so many times as large."""
+        """Return the target of views that are `times` as large."""
         return target
 
     def mix(self, target: Target, partner: "Tensor", share: float, classes: int) -> Target:
-        """Return the target of views each of which is mixed with its partner, of which it keeps a share.
+        """Return the target of views that are each mixed with a partner. Each view keeps a share.
 
         Raises:
-            RecipeError: the task has no such target.
+            RecipeError: the task has no mixed targets.
         """
         raise RecipeError(f"augmentation.mixup: labels of {self.name} cannot be mixed: leave it out")
 
     @abstractmethod
     def placeholder(self, count: int) -> Target:
-        """Return a target that shows nothing in particular: for measuring arithmetic."""
+        """Return an arbitrary target, for counting computation."""
 
     @abstractmethod
     def caption(self, sample: "Sample", classes: Sequence[str]) -> str:
-        """Return what stands below a picture of an image."""
+        """Return the caption of an image's picture."""
 
     # Networks
 
     @abstractmethod
     def build(self, network: "Network", classes: tuple[str, ...], source: str, *, trained: bool) -> "Adapter":
-        """Build the network that a recipe names.
+        """Build the network of a recipe.
 
         Args:
-            network: as the recipe says.
-            classes: their names, compared with those of a former run.
-            source: of its weights.
-            trained: the weights must know these classes already (a frozen teacher).
+            network: the network in the recipe.
+            classes: names of the classes, compared with those of a former run.
+            source: source of its weights.
+            trained: the weights must already know these classes (a frozen teacher).
 
         Raises:
-            NetworkError, WeightsError: it cannot be built so, or its weights do not fit.
+            NetworkError, WeightsError: it cannot be built this way, or its weights do not fit.
         """
 
     @abstractmethod
     def check_trained(self, network: "Network", source: str) -> None:
-        """Raise WeightsError if weights are not of this task, or of another build; nothing is built."""
+        """Raise WeightsError if weights belong to another task or to another build. Nothing is built."""
 
     @abstractmethod
     def load_state(self, network: "Adapter", state: Mapping[str, "Tensor"], source: "Network", name: str) -> None:
-        """Load, in place, what another network of the same architecture has learned.
+        """Load the weights of another network of the same architecture, in place.
 
         Args:
-            network: to be loaded.
-            state: of the other's `net`.
-            source: what the other is.
-            name: where it comes from, for an error.
+            network: network to load into.
+            state: state dict of the other network's `net`.
+            source: settings of the other network.
+            name: origin of the weights, named in errors.
 
         Raises:
-            WeightsError: they do not fit.
+            WeightsError: the weights do not fit.
         """
 
     @abstractmethod
     def deploy(self, network: "Adapter") -> "nn.Module":
-        """Return what is deployed of a network, a copy in evaluation mode without anything of the training."""
+        """Return the deployed part of a network: a copy in evaluation mode, without anything that only training needs."""
 
     @abstractmethod
     def without_weights(self, network: "Network", classes: int, view: Size) -> tuple["nn.Module", "Tensor"]:
-        """Return what is deployed of a network, on the meta device, and an input: for counting, with nothing computed."""
+        """Return the deployed part of a network on the meta device, and an input, for counting without computation."""
 
-    # Answers
+    # Predictions
 
     @abstractmethod
     def postprocess(
         self, network: "Adapter", outputs: "Outputs", view: Size, sizes: Sequence[Size], levels: range | None = None
     ) -> list[Prediction]:
-        """Return what a network says of each image of a batch, on the CPU.
+        """Return a network's prediction for each image of a batch, on the CPU.
 
         Args:
-            network: whose outputs these are.
-            outputs: of a batch of test views.
+            network: network that made the outputs.
+            outputs: outputs for a batch of test views.
             view: size of the views.
-            sizes: of the original images.
-            levels: of a pyramid, the numbers of those to look at; by default all.
+            sizes: sizes of the original images.
+            levels: numbers of the pyramid levels to use. By default all.
         """
 
     @abstractmethod
     def metrics(self, predictions: Sequence[Prediction], labels: Sequence["Label"], classes: int) -> dict[str, Any]:
-        """Measure answers; the figures as fractions, the headline among them."""
+        """Measure predictions. Return the metrics as fractions, including the main metric."""
 
     @abstractmethod
     def record(self, prediction: Prediction, sample: "Sample", classes: Sequence[str]) -> dict[str, Any]:
-        """Return an answer, and what is there, as a run folder keeps them (`predictions.json`)."""
+        """Return a prediction and the label as run folders store them (`predictions.json`)."""
 
     @abstractmethod
     def result(self, path: Path, prediction: Prediction, classes: Sequence[str], top: int, min_score: float) -> Result:
-        """Return an answer for the user: a `tasks.results.ClassificationResult` or `DetectionResult`, or what the task has."""
+        """Return a prediction for the user: a `tasks.results.ClassificationResult` or `DetectionResult`, or the task's own."""
 
     @abstractmethod
     def unreadable(self, path: Path, error: str) -> Result:
@@ -217,46 +218,46 @@ class Task(ABC):
         self, title: str, ask: Callable[[range | None], Sequence[Prediction]], labels: Sequence["Label"], classes: Sequence[str],
         students: Sequence[TaughtStudent],
     ) -> list[str]:  # fmt: skip
-        """Return what a frozen teacher knows, before it teaches; with a warning where that is little.
+        """Describe a frozen teacher's accuracy before it teaches. Warn if it is low.
 
         Args:
-            title: what it is called.
-            ask: returns its answers to the images of val, by some of its pyramid's levels or by all.
-            labels: of these images.
-            classes: their names.
-            students: whom it teaches.
+            title: name of the teacher.
+            ask: returns its predictions of val's images, with some of its pyramid levels or with all.
+            labels: labels of these images.
+            classes: names of the classes.
+            students: students of the teacher.
         """
 
     # The dry run
 
     @abstractmethod
     def describe_network(self, role: str, network: "Network", spec: "FeatureSpec", origin: str) -> list[str]:
-        """Describe in lines what a network sees and gives.
+        """Describe in lines a network's input and outputs.
 
         Args:
             role: student, teacher, …
-            network: as the recipe says.
-            spec: its shapes.
-            origin: of its weights, in words.
+            network: the network in the recipe.
+            spec: shapes of its outputs.
+            origin: source of its weights, in words.
         """
 
     def describe_coverage(self, recipe: "Recipe", stages: Sequence["Stage"]) -> list[str]:
-        """Return which share of the objects in train the networks can learn at all."""
+        """Describe the share of train's objects that the networks can learn at all."""
         return []
 
     # An exported file
 
     @abstractmethod
     def example(self, network: "Adapter", deployed: "nn.Module") -> tuple["Tensor", dict[int, Any], list[str]]:
-        """Return an input for the exporter, which of its dimensions vary, and the names of the outputs; prepares `deployed`."""
+        """Return an input for the exporter, its dynamic dimensions, and the names of the outputs. Also prepare `deployed`."""
 
     @abstractmethod
     def feed(self, network: "Adapter", images: "Tensor") -> "Tensor":
-        """Return what the exported network is fed for 8-bit views (N, 3, h, w)."""
+        """Return the exported network's input for 8-bit views (N, 3, h, w)."""
 
     @abstractmethod
     def assemble(self, converted: "onnx.ModelProto", network: "Adapter", camera: "Camera", prefix: str) -> "onnx.ModelProto":
-        """Put the camera's optics before an exported network, and what makes answers of its scores after it."""
+        """Add the camera's optics before an exported network, and the postprocessing of its scores after it."""
 
     @abstractmethod
     def compare(
@@ -265,40 +266,40 @@ class Task(ABC):
         """Compare an exported file with its network on an image.
 
         Args:
-            session: of ONNX Runtime, which gives the network's own outputs too.
-            prefix: of their names.
-            network: in evaluation mode.
+            session: session of ONNX Runtime, which also returns the network's raw outputs.
+            prefix: prefix of the raw outputs' names.
+            network: network in evaluation mode.
             deployed: see `deploy`.
-            view: of the image as its camera has sent it, uint8 (1, 3, h, w).
-            image: (H, W, 3), as it came.
+            view: view of the image as its camera has sent it, uint8 (1, 3, h, w).
+            image: the original image (H, W, 3).
         """
 
     @abstractmethod
     def check_outputs(self, outputs: Sequence[NDArray[Any]], images: int, classes: int) -> bool:
-        """Return whether an exported file's outputs are what its card says."""
+        """Return whether an exported file's outputs agree with its card."""
 
     @abstractmethod
     def split_outputs(self, outputs: Sequence[NDArray[Any]], images: int) -> list[Any]:
-        """Return an exported file's outputs image by image: answers, but as arrays."""
+        """Return an exported file's outputs image by image: predictions in the form of arrays."""
 
     @abstractmethod
     def from_arrays(self, prediction: Any, view: Size, size: Size) -> Prediction:  # noqa: ANN401
-        """Return the answer that such arrays stand for, where a file was fed views instead of the images themselves."""
+        """Convert arrays to a prediction, if the file's inputs were views instead of the original images."""
 
     @abstractmethod
     def prepare_image(self, image: Pixels) -> Pixels:
-        """Return what of an image an exported file must be given."""
+        """Return the part of an image that an exported file needs."""
 
     # For the user
 
     @abstractmethod
     def to_json(self, result: Result) -> dict[str, Any]:
-        """Return a result as JSON has it."""
+        """Return a result as JSON content."""
 
     @abstractmethod
     def columns(self, results: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
         """Return a table of results: the names of its columns, and its rows."""
 
     def draw(self, image: Pixels, result: Result, classes: Sequence[str]) -> "Image.Image | None":
-        """Draw a result into its image, if the task has such a picture."""
+        """Draw a result into its image, if the task has such pictures."""
         return None

@@ -1,4 +1,4 @@
-"""Networks as recipes and finished trainings describe them, whatever their task."""
+"""Building networks from recipes and finished trainings, for any task."""
 
 from collections.abc import Mapping
 from functools import lru_cache
@@ -16,13 +16,13 @@ from pixeldistill.types import FeatureSpec
 
 
 def build_network(network: Network, classes: tuple[str, ...], *, trained: bool, weights: str | None = None) -> Adapter:
-    """Build the network that a recipe names, with its weights; see `Task.build`.
+    """Build the network of a recipe with its weights. See `Task.build`.
 
     Args:
-        network: as the recipe says.
-        classes: their names, compared with those of a former run.
-        trained: the weights must know these classes already (a frozen teacher).
-        weights: instead of the recipe's.
+        network: the network in the recipe.
+        classes: names of the classes, compared with those of a former run.
+        trained: the weights must already know these classes (a frozen teacher).
+        weights: weights to use instead of the recipe's.
     """
     source = weights or str(network.weights)
     if trained:
@@ -31,15 +31,15 @@ def build_network(network: Network, classes: tuple[str, ...], *, trained: bool, 
 
 
 def check_trained(network: Network, classes: tuple[str, ...] | None, weights: str | None = None) -> None:
-    """Look, without building anything, whether a teacher's weights are those of a network such as the recipe names.
+    """Check, without building anything, that a teacher's weights belong to the recipe's network.
 
     Args:
-        network: as the recipe says.
-        classes: their names, where they are known.
-        weights: instead of the recipe's.
+        network: the network in the recipe.
+        classes: names of the classes, if they are known.
+        weights: weights to use instead of the recipe's.
 
     Raises:
-        WeightsError: they are not there, or of another task, network, side, other classes, anchors or options.
+        WeightsError: they do not exist, or have another task, network, image size, other classes, anchors or options.
     """
     source = weights or str(network.weights)
     task_of(network).check_trained(network, source)
@@ -48,20 +48,20 @@ def check_trained(network: Network, classes: tuple[str, ...] | None, weights: st
 
 
 def build_fresh(network: Network, classes: int) -> Adapter:
-    """Build a network for its shapes alone: weights are not looked at."""
+    """Build a network only for its shapes. Its weights are ignored."""
     names = tuple(str(i) for i in range(classes))
     return build_network(network.model_copy(update={"weights": "none"}), names, trained=False)
 
 
 class Outline(NamedTuple):
-    """What a network of other or no weights gives too: the shapes of its maps, and what was noted as it was built."""
+    """Properties of a network that do not depend on its weights: the shapes of its maps, and the notes from building it."""
 
     spec: FeatureSpec
     notes: tuple[str, ...]
 
 
 def outline(network: Network, classes: int) -> Outline:
-    """Build a network once, to see its shapes. Raises NetworkError."""
+    """Build a network once to find its shapes. Raises NetworkError."""
     return _outline(network.model_copy(update={"weights": "none"}).model_dump_json(), classes)
 
 
@@ -72,15 +72,15 @@ def _outline(network: str, classes: int) -> Outline:
 
 
 def load_state(network: Adapter, state: Mapping[str, Tensor], source: Network, name: str) -> None:
-    """Load what another network of the same architecture has learned; see `Task.load_state`."""
+    """Load the weights of another network of the same architecture. See `Task.load_state`."""
     task_of(source).load_state(network, state, source, name)
 
 
 def load_trained(folder: Path, which: str = "last") -> Adapter:
-    """Build the network of a finished training as its card says, with its last or its best weights.
+    """Build the network of a finished training from its card, with its last or its best weights.
 
     Raises:
-        WeightsError: no such file, or one that does not fit the card.
+        WeightsError: the file does not exist, or does not fit the card.
     """
     card = read_card(folder)
     network = Network(

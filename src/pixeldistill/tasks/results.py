@@ -1,11 +1,11 @@
-"""What a network says of an image file, whatever runs it. No torch."""
+"""Predictions of image files, in any runtime. No torch."""
 
 from pathlib import Path
 from typing import NamedTuple
 
 
 class ClassificationResult(NamedTuple):
-    """The likeliest classes of an image with their probabilities, best first; or why it could not be read."""
+    """Likeliest classes of an image with their probabilities, best first, or the reason why it could not be read."""
 
     path: Path
     classes: tuple[tuple[str, float], ...]
@@ -21,7 +21,7 @@ class DetectedObject(NamedTuple):
 
 
 class DetectionResult(NamedTuple):
-    """The objects found in an image, the likeliest first; or why it could not be read."""
+    """Objects found in an image, the likeliest first, or the reason why it could not be read."""
 
     path: Path
     objects: tuple[DetectedObject, ...]

@@ -1,4 +1,4 @@
-"""Loss terms: a function and what it learns. Each is built from its recipe entry and two `FeatureSpec`s."""
+"""Loss terms: a function and its learned layers. Each is built from its recipe entry and two `FeatureSpec`s."""
 
 from collections.abc import Iterable, Sequence
 
@@ -10,13 +10,13 @@ from pixeldistill.types import FeatureSpec, WantedMap
 
 
 def build_term(config: Term, student: FeatureSpec, teacher: FeatureSpec | None) -> nn.Module:
-    """Build the term that a recipe entry names; called as `term(student: Outputs, teacher: Outputs, batch) → scalar`."""
+    """Build the term of a recipe entry. It is called as `term(student: Outputs, teacher: Outputs, batch) → scalar`."""
     term: nn.Module = load(config.computed_by[student.task])(config, student, teacher)
     return term
 
 
 def wanted_maps(terms: Iterable[nn.Module]) -> tuple[WantedMap, ...]:
-    """List the maps that terms ask of the teacher; of one that several want, the largest size."""
+    """List the maps that terms need from the teacher. If several terms need one map, the largest size counts."""
     sizes: dict[int, tuple[int, int]] = {}
     for term in terms:
         for number, (height, width) in getattr(term, "wanted", {}).items():
@@ -26,5 +26,5 @@ def wanted_maps(terms: Iterable[nn.Module]) -> tuple[WantedMap, ...]:
 
 
 def needs_teacher_view(terms: Sequence[Term]) -> bool:
-    """Return whether some term looks at the teacher's image itself, and not only at what the teacher says of it."""
+    """Return whether a term reads the teacher's image itself, and not only the teacher's outputs."""
     return any(term.needs_teacher_view for term in terms)

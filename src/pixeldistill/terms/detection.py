@@ -1,4 +1,4 @@
-"""Terms for detectors. Levels that correspond are compared (AFP): their anchors are twins, or maps are resized."""
+"""Terms for detectors. They compare corresponding levels (AFP): either their anchors are twins, or their maps are resized."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -27,14 +27,14 @@ from pixeldistill.types import Batch, BoxMaps, FeatureSpec, Outputs
 
 
 class Alignment:
-    """Brings two detectors' maps to the same places.
+    """Alignment of two detectors' maps to the same places.
 
-    Grids begin at the same corner; what one of them has beyond the other, which is padding, is cut off. Twins have the same
-    cells; other levels' maps are read at the centres of the student's (bilinear), and boxes are converted to its anchors. Beyond
-    the centres of the teacher's outer cells the nearest of them is read: its boxes are relative to its own place.
+    Grids begin at the same corner. The part of one grid beyond the other is padding and is cut off. Twins have the same cells.
+    Other levels' maps are read at the centres of the student's cells (bilinear), and boxes are converted to the student's
+    anchors. Beyond the centres of the teacher's outer cells, the nearest cell is read. Its boxes are relative to its own place.
 
     Raises:
-        RecipeError: two detectors without a level in common.
+        RecipeError: the two detectors have no corresponding levels.
     """
 
     def __init__(self, kind: str, student: FeatureSpec, teacher: FeatureSpec) -> None:
@@ -53,12 +53,12 @@ class Alignment:
         self.names = [(ours.numbers[p.student], theirs.numbers[p.teacher]) for p in self.pairs]
 
     def rows(self, student: Sequence[Tensor], teacher: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Return what both say at the same anchors, (N, A, values) each, over all pairs of levels, in float32 at least."""
+        """Return both detectors' values at common anchors, (N, A, values) each, for all pairs of levels, at least in float32."""
         theirs = [self._theirs(place, teacher) for place in range(len(self.pairs))]
         return self.ours(student), torch.cat([rows.flatten(1, 3) for rows in theirs], dim=1)
 
     def ours(self, student: Sequence[Tensor]) -> Tensor:
-        """Return what the student says at the anchors that are compared, (N, A, values)."""
+        """Return the student's values at the compared anchors, (N, A, values)."""
         both = zip(self.pairs, self.grids, self.shared, strict=True)
         return torch.cat([_cut(in_float32(student[pair.student]), ours, shared) for pair, (ours, _), shared in both], dim=1)
 
@@ -70,7 +70,7 @@ class Alignment:
         return self.ours(student.deltas), torch.cat(converted, dim=1)
 
     def _theirs(self, place: int, teacher: Sequence[Tensor]) -> Tensor:
-        """Return what the teacher says at the places of a pair's student, (N, h, w, A, values)."""
+        """Return the teacher's values at the places of the student's level of a pair, (N, h, w, A, values)."""
         pair, (_, grid), shared = self.pairs[place], self.grids[place], self.shared[place]
         said = in_float32(teacher[pair.teacher])
         if pair.exact:
@@ -79,7 +79,7 @@ class Alignment:
         return resample(maps, shared, pair.ratio).permute(0, 2, 3, 1).reshape(len(said), *shared, self.shapes, -1)
 
     def _converted(self, place: int, deltas: Tensor) -> Tensor:
-        """Return boxes (N, h, w, A, 4) relative to the student's anchors, of boxes relative to the teacher's."""
+        """Convert boxes (N, h, w, A, 4) relative to the teacher's anchors to boxes relative to the student's anchors."""
         pair, (_, grid), shared = self.pairs[place], self.grids[place], self.shared[place]
         if pair.exact:
             return deltas
@@ -89,7 +89,7 @@ class Alignment:
         return self.head.move(deltas, away, pair.ratio, extent)
 
     def describe(self) -> str:
-        """Return which levels meet, and which have no partner, for the dry run."""
+        """Describe the paired levels, and the levels without a partner, for the dry run."""
         met = [
             f"P{ours} ↔ P{theirs} " + ("twins" if pair.exact else f"resized (anchors {pair.ratio:.2f} times as large)")
             for (ours, theirs), pair in zip(self.names, self.pairs, strict=True)
@@ -98,7 +98,7 @@ class Alignment:
 
 
 class DetectionLoss(nn.Module):
-    """The detector's own loss: see `tasks.detection.loss.supervised_loss`."""
+    """Loss of the detector. See `tasks.detection.loss.supervised_loss`."""
 
     def __init__(self, config: SupervisedTerm, student: FeatureSpec, teacher: FeatureSpec | None) -> None:
         super().__init__()
@@ -115,7 +115,7 @@ class DetectionLoss(nn.Module):
         return detection.supervised_loss(student.boxes, objects, self.settings, self.grids, self.shared_levels)
 
     def describe(self) -> str:
-        """Return which levels are matched among themselves, for the dry run."""
+        """Describe the levels that are matched among themselves, for the dry run."""
         if self.shared_levels is None:
             return "objects matched with all levels"
         first, last = self.shared_levels
@@ -123,10 +123,10 @@ class DetectionLoss(nn.Module):
 
 
 class _Aligned(nn.Module):
-    """A term that compares levels that correspond.
+    """A term that compares corresponding levels.
 
     Attributes:
-        of_anchors: whether it is predictions that are compared, for which both detectors need the same anchors.
+        of_anchors: whether predictions are compared. Both detectors then need the same anchors.
     """
 
     of_anchors = True
@@ -144,38 +144,38 @@ class _Aligned(nn.Module):
         self.alignment = Alignment(config.kind, student, teacher)
 
     def describe(self) -> str:
-        """Return which levels meet, for the dry run."""
+        """Describe the paired levels, for the dry run."""
         return self.alignment.describe()
 
 
 class ClassMaps(_Aligned):
-    """L_PKD of a detector: see `functional.class_map_kd`; the labels' part is the term `supervised`."""
+    """L_PKD of a detector. See `functional.class_map_kd`. The labels' part is the term `supervised`."""
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Tensor:
-        """Compare the class maps of levels that correspond."""
+        """Compare the class maps of corresponding levels."""
         ours, theirs = self.alignment.rows(student.boxes.logits, teacher.boxes.logits)
         loss: Tensor = self.config.alpha * class_map_kd(ours, theirs, temperature=self.config.temperature)
         return loss
 
 
 class Boxes(_Aligned):
-    """Distils the boxes where the teacher is confident: see `functional.box_kd` and, for points, `functional.sides_kd`."""
+    """Distillation of boxes where the teacher is confident. See `functional.box_kd` and, for points, `functional.sides_kd`."""
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Tensor:
-        """Compare the boxes (and the centerness, of points) of levels that correspond."""
+        """Compare the boxes (and, for points, the centerness) of corresponding levels."""
         _, logits = self.alignment.rows(student.boxes.logits, teacher.boxes.logits)
         return mimic_boxes(self.alignment, student.boxes, teacher.boxes, confidence(logits, self.config.threshold))
 
     def describe(self) -> str:
-        """Return which levels meet, for the dry run."""
+        """Describe the paired levels, for the dry run."""
         return f"{super().describe()}; where the teacher's confidence is {self.config.threshold:g} or more"
 
 
 class FKD(_Aligned):
-    """Distils the pyramid's levels: mean squared difference, or by the channels' correlation (`functional.pearson`).
+    """Distillation of the pyramid's levels by mean squared difference, or by the channels' correlation (`functional.pearson`).
 
     Attributes:
-        wanted: what the term asks of the teacher: its levels, as they are.
+        wanted: the teacher's maps that the term needs: its levels, unchanged.
     """
 
     of_anchors = False
@@ -188,7 +188,7 @@ class FKD(_Aligned):
         self.projectors = nn.ModuleList(nn.Identity() if same else nn.Conv2d(ours, theirs, 1) for _ in self.alignment.pairs)
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Tensor:
-        """Sum the comparisons of all pairs of levels, as published."""
+        """Return the sum over all pairs of levels, as published."""
         compare = pearson if self.config.form == "pearson" else F.mse_loss
         losses = []
         for pair, (height, width), project in zip(self.alignment.pairs, self.alignment.shared, self.projectors, strict=True):
@@ -198,21 +198,22 @@ class FKD(_Aligned):
         return torch.stack(losses).sum()
 
     def describe(self) -> str:
-        """Return which levels meet, for the dry run."""
+        """Describe the paired levels, for the dry run."""
         return f"{super().describe()}; {self.config.form}"
 
 
 class CrossKD(_Aligned):
-    """The student's head features, finished by the teacher's frozen head, mimic the teacher's prediction.
+    """Distillation of a detector's head: the teacher's frozen head finishes the student's head features and mimics the teacher.
 
-    The student's own prediction is then left to the labels, with which the teacher's may disagree. What is handed over has the
-    mean and deviation of the teacher's own features, channel by channel.
+    The student's own prediction then learns only from the labels, which may disagree with the teacher. The student's features
+    get the mean and deviation of the teacher's features, channel by channel.
 
     Source:
-        Wang et al., CrossKD: Cross-Head Knowledge Distillation for Object Detection, CVPR 2024, as in its code: handed over after
-        three convolutions of RetinaNet's head, two of FCOS's; classes by `functional.mimicking.quality_focal`, boxes by GIoU
-        (FCOS: the logarithm of the IoU) weighted by the teacher's confidence; per matched anchor (FCOS: per centerness); with its
-        weights. A head of fewer convolutions hands over before its last one (ours).
+        Wang et al., CrossKD: Cross-Head Knowledge Distillation for Object Detection, CVPR 2024, as in its code. The features
+        enter the teacher's head after three convolutions of RetinaNet's head, two of FCOS's. Classes use
+        `functional.mimicking.quality_focal`, boxes GIoU (FCOS: the logarithm of the IoU) weighted by the teacher's confidence.
+        Sums are per matched anchor (FCOS: per centerness), with CrossKD's weights. In a head with fewer convolutions, the
+        features enter before its last one (ours).
     """
 
     def __init__(self, config: CrossKDTerm, student: FeatureSpec, teacher: FeatureSpec) -> None:
@@ -225,9 +226,9 @@ class CrossKD(_Aligned):
                 )
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Tensor:
-        """Compare what the teacher's head says of the student's features with what the teacher says."""
+        """Compare the teacher head's prediction from the student's features with the teacher's prediction."""
         assert batch.teacher_head is not None
-        crossed: list[tuple[Tensor, ...]] = [(*level,) for level in student.towers]  # those without a partner are not read
+        crossed: list[tuple[Tensor, ...]] = [(*level,) for level in student.towers]  # levels without a partner are not read
         for pair in self.alignment.pairs:
             both = zip(student.towers[pair.student], teacher.towers[pair.teacher], strict=True)
             aligned = [align_statistics(in_float32(ours), in_float32(theirs)) for ours, theirs in both]
@@ -245,7 +246,7 @@ class CrossKD(_Aligned):
 
 
 def mimic_boxes(alignment: Alignment, student: BoxMaps, teacher: BoxMaps, weight: Tensor) -> Tensor:
-    """Compare two detectors' boxes at the same anchors or points; of points the centerness too."""
+    """Return the distance of two detectors' boxes at the same anchors or points; for points, including the centerness."""
     ours, theirs = alignment.boxes(student, teacher)
     central = alignment.rows(student.centerness, teacher.centerness) if student.centerness else None
     return alignment.head.mimic(ours, theirs, central, weight)
@@ -254,8 +255,8 @@ def mimic_boxes(alignment: Alignment, student: BoxMaps, teacher: BoxMaps, weight
 def resample(maps: Tensor, grid: tuple[int, int], ratio: float) -> Tensor:
     """Read the teacher's maps (N, C, H, W) at the centres of the student's cells, (N, C, h, w), bilinearly.
 
-    Both grids begin at the image's corner; the teacher's cells are `ratio` times as large, as fractions of the image. What lies
-    beyond the outer cells' centres is as they are.
+    Both grids begin at the image's corner. The teacher's cells are `ratio` times as large, as fractions of the image. Beyond
+    the outer cells' centres, the values of these cells are used.
     """
     ends = []
     for count, size in zip(grid, maps.shape[2:], strict=True):
@@ -267,9 +268,9 @@ def resample(maps: Tensor, grid: tuple[int, int], ratio: float) -> Tensor:
 
 
 def read_offset(count: int, size: int, ratio: float, like: Tensor) -> Tensor:
-    """Return how far from the centres of the student's cells the teacher's rows (or columns) are read, in its cells: (count,).
+    """Return the offset from the centres of the student's cells to where the teacher's rows (or columns) are read: (count,).
 
-    0 but at the edge: see `resample`.
+    It is in the teacher's cells, and 0 except at the edge, see `resample`.
     """
     place = (torch.arange(count, device=like.device, dtype=like.dtype) + 0.5) / ratio
     return place.clamp(0.5, size - 0.5) - place
@@ -281,12 +282,12 @@ def _settings(spec: FeatureSpec) -> DetectorSettings:
 
 
 def _by_place(values: Tensor, grid: tuple[int, int], shapes: int) -> Tensor:
-    """Lay rows (N, H·W·A, V) out as (N, H, W, A·V)."""
+    """Reshape rows (N, H·W·A, V) to (N, H, W, A·V)."""
     return values.reshape(len(values), *grid, shapes * values.shape[2])
 
 
 def _cut(values: Tensor, grid: tuple[int, int], part: tuple[int, int]) -> Tensor:
-    """Keep the rows (N, H·W·A, V) of a grid's upper left part."""
+    """Return the rows (N, H·W·A, V) of a grid's upper left part."""
     if grid == part:
         return values
     (height, width), shapes = part, values.shape[1] // (grid[0] * grid[1])

@@ -1,4 +1,4 @@
-"""Exit branches: every stage of the student learns the teacher's prediction, which any two families share."""
+"""Exit branches: every stage of the student learns the teacher's prediction, which any two architectures have in common."""
 
 import torch
 from torch import Tensor, nn
@@ -12,10 +12,10 @@ from pixeldistill.types import Batch, FeatureSpec, MapSpec, Outputs
 
 
 class Exits(nn.Module):
-    """A branch on each of the student's maps, and its prediction: see `functional.exit_loss`. Branches are used in training only.
+    """Branches on each of the student's maps, and their loss. See `functional.exit_loss`. Branches exist only in training.
 
-    A branch is a depthwise-separable convolution of stride 2, an average over what is left, and a linear layer (ours: the
-    paper's branches repeat the convolution until 7×7 are left, and use a transformer block on tokens).
+    A branch is a depthwise-separable convolution of stride 2, an average over the remaining map, and a linear layer (ours: the
+    paper's branches repeat the convolution down to 7×7, and use a transformer block on tokens).
     """
 
     def __init__(self, config: ExitsTerm, student: FeatureSpec, teacher: FeatureSpec) -> None:
@@ -27,7 +27,7 @@ class Exits(nn.Module):
         self.branches = nn.ModuleList(_branch(m, width, student.classes) for m in self.maps)
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Tensor:
-        """Sum the losses of the branches and of the prediction itself."""
+        """Return the sum of the losses of the branches and of the prediction itself."""
         target = batch.views["student"].labels
         losses = [
             exit_loss(
@@ -45,7 +45,7 @@ class Exits(nn.Module):
         return torch.stack([*losses, own]).sum()
 
     def describe(self) -> str:
-        """Return where the branches are, for the dry run."""
+        """Describe the places of the branches, for the dry run."""
         return f"the prediction, and a branch on the student's {', '.join(map(str, self.maps))}"
 
 

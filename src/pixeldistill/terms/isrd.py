@@ -1,4 +1,4 @@
-"""Input spatial representation distillation: the student's input module must keep enough to rebuild the large image."""
+"""Input spatial representation distillation: the input module must keep enough information to rebuild the large image."""
 
 from math import ceil
 from typing import Literal
@@ -14,17 +14,17 @@ Size = int | tuple[int, int]
 
 
 class InputReconstructor(nn.Module):
-    """Rebuilds the large image from the student's input feature: (N, C, h, w) → (N, 3, H, W).
+    """Decoder from the student's input feature to the large image: (N, C, h, w) → (N, 3, H, W).
 
-    1×1 convolution without bias to 3·s² channels, pixel shuffle by `s = ceil(large / feature)`, PReLU with one slope per
-    channel, then the shuffled image is fitted to the large size. Used in training only.
+    It consists of a 1×1 convolution without bias to 3·s² channels, pixel shuffle by `s = ceil(large / feature)`, and PReLU with
+    one slope per channel. Then the shuffled image is fitted to the large size. It exists only in training.
 
     Args:
         channels: C of the input feature.
         feature_size: (h, w) of the input feature, or one int for a square.
         image_size: (H, W) of the large image in pixels, or one int for a square.
-        fit: "resize" (ours: bilinear, antialiased) or "crop" (the published code: right and lower edge cut off, which
-            misplaces the image unless h·s equals H).
+        fit: "resize" (ours: bilinear, antialiased) or "crop" (the published code: right and lower edge cut off, which misplaces
+            the image unless h·s equals H).
 
     Source:
         ISRD of Pixel Distillation (TPAMI 2024) and its public code.
@@ -57,7 +57,7 @@ class InputReconstructor(nn.Module):
 
 
 class ISRD(nn.Module):
-    """L_ISRD: L1 between the large (teacher's) view and what the student's input feature can rebuild of it."""
+    """L_ISRD: L1 between the large (teacher's) view and its reconstruction from the student's input feature."""
 
     def __init__(self, config: ISRDTerm, student: FeatureSpec, teacher: FeatureSpec) -> None:
         super().__init__()
@@ -65,11 +65,11 @@ class ISRD(nn.Module):
         self.decoder = InputReconstructor(channels, (height, width), teacher.image_size, fit=config.fit)
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Tensor:
-        """Compare the reconstruction with the image of the view "teacher"."""
+        """Compare the reconstruction with the image of the teacher's view."""
         return reconstruction_l1(self.decoder(student.input_feature), batch.views["teacher"].image)
 
     def describe(self) -> str:
-        """Describe in a line how the decoder gets from feature to image, for the dry run."""
+        """Describe in one line the decoder's steps from feature to image, for the dry run."""
         decoder = self.decoder
         shuffled = "×".join(map(str, decoder.shuffled_size))
         image = "×".join(map(str, decoder.image_size))

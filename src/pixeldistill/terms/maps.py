@@ -1,4 +1,4 @@
-"""Terms that compare maps: each pairs them by depth, brings them to each other's shape, and sums over the pairs."""
+"""Terms that compare maps. Each pairs maps by depth, converts them to a common shape, and sums over the pairs."""
 
 from collections.abc import Callable
 from typing import ClassVar
@@ -20,13 +20,13 @@ class _MapTerm(nn.Module):
     """A function of two maps, applied to every pair.
 
     Attributes:
-        wanted: what the term asks of the teacher: by the map's number, the height and width to which it may be average-pooled.
+        wanted: the teacher's maps that the term needs, by number, with the height and width that they may be average-pooled to.
     """
 
     compare: ClassVar[Callable[[Tensor, Tensor], Tensor]]
-    pooled: ClassVar[bool]  # whether the larger map is pooled to the smaller one's size, so that the teacher's may be stored so
+    pooled: ClassVar[bool]  # whether the larger map is pooled to the smaller one's size, so that a cache may store pooled maps
     adapter: ClassVar[str]  # for the dry run
-    single_place: ClassVar[str] = ""  # what is to be said of a map with a single row or column
+    single_place: ClassVar[str] = ""  # note about a map with a single row or column
 
     def __init__(
         self, config: ATTerm | SPTerm | ICKDTerm | HintTerm | UpsampledTerm, student: FeatureSpec, teacher: FeatureSpec
@@ -37,18 +37,18 @@ class _MapTerm(nn.Module):
         self.wanted: dict[int, tuple[int, int]] = {}
         for (_, number), (ours, theirs) in zip(self.pairs, self.shapes, strict=True):
             whole = teacher.features[number]
-            pooled = self.pooled and theirs == whole  # a map of which a part is compared is cut first
+            pooled = self.pooled and theirs == whole  # a map that is compared only in part is cut first
             size = (min(ours.height, theirs.height), min(ours.width, theirs.width)) if pooled else (whole.height, whole.width)
             height, width = self.wanted.get(number, (0, 0))
             self.wanted[number] = (max(height, size[0]), max(width, size[1]))
         self.projectors = nn.ModuleList(self.project(ours, theirs) for ours, theirs in self.shapes)
 
     def project(self, ours: MapSpec, theirs: MapSpec) -> nn.Module:
-        """Make what brings the student's channels to the teacher's; by default nothing does."""
+        """Make the layer that converts the student's channels to the teacher's. By default there is none."""
         return nn.Identity()
 
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Tensor:
-        """Sum the comparisons of all pairs."""
+        """Return the sum over all pairs."""
         shares = [
             type(self).compare(project(_part(student.features[ours], near)), _part(teacher.features[theirs], far))
             for (ours, theirs), (near, far), project in zip(self.pairs, self.shapes, self.projectors, strict=True)
@@ -56,19 +56,19 @@ class _MapTerm(nn.Module):
         return torch.stack(shares).sum()
 
     def describe(self) -> str:
-        """Return which maps meet, for the dry run."""
+        """Describe the paired maps, for the dry run."""
         pairs = ", ".join(f"{ours} ↔ {theirs}" for ours, theirs in self.shapes)
         single = self.pooled and any(min(ours[1:]) == 1 or min(theirs[1:]) == 1 for ours, theirs in self.shapes)
         return f"maps {pairs} ({self.adapter}{self.single_place if single else ''})"
 
 
 def _part(maps: Tensor, spec: MapSpec) -> Tensor:
-    """Keep the upper left part of maps (N, C, H, W)."""
+    """Return the upper left part of maps (N, C, H, W)."""
     return maps[..., : spec.height, : spec.width]
 
 
 class AT(_MapTerm):
-    """Attention transfer: see `functional.attention_transfer`."""
+    """Attention transfer. See `functional.attention_transfer`."""
 
     compare = attention_transfer
     pooled = True
@@ -77,7 +77,7 @@ class AT(_MapTerm):
 
 
 class SP(_MapTerm):
-    """Similarity-preserving distillation: see `functional.similarity_preserving`."""
+    """Similarity-preserving distillation. See `functional.similarity_preserving`."""
 
     compare = similarity_preserving
     pooled = False
@@ -85,7 +85,7 @@ class SP(_MapTerm):
 
 
 class ICKD(_MapTerm):
-    """Inter-channel correlation: see `functional.inter_channel_correlation`; its projector is trained (published: it is not)."""
+    """Inter-channel correlation. See `functional.inter_channel_correlation`. Its projector is trained (published: it is not)."""
 
     compare = inter_channel_correlation
     pooled = False
@@ -97,7 +97,7 @@ class ICKD(_MapTerm):
 
 
 class Hint(_MapTerm):
-    """FitNet hints: see `functional.hint`; the student's map goes through a trained 1×1 convolution."""
+    """FitNet hints. See `functional.hint`. The student's map passes through a trained 1×1 convolution."""
 
     compare = hint
     pooled = True
@@ -109,10 +109,10 @@ class Hint(_MapTerm):
 
 
 class Upsampled(_MapTerm):
-    """The input-compression stage's feature loss: see `functional.upsampled_mse`.
+    """Feature loss of the input-compression stage. See `functional.upsampled_mse`.
 
     Raises:
-        RecipeError: teacher and student have other channels there.
+        RecipeError: teacher and student have different channels there.
     """
 
     compare = upsampled_mse

@@ -1,4 +1,4 @@
-"""Which of the student's maps is compared with which of the teacher's, whatever the two networks are."""
+"""Pairing of the student's maps with the teacher's, for any two networks."""
 
 from math import ceil
 from typing import NamedTuple
@@ -11,21 +11,21 @@ from pixeldistill.types import FeatureSpec, MapSpec
 
 
 class MapPair(NamedTuple):
-    """Numbers of two maps."""
+    """Numbers of two paired maps."""
 
     student: int
     teacher: int
 
 
 def level_pairs(student: FeatureSpec, teacher: FeatureSpec) -> list[Pair]:
-    """Pair two detectors' levels: see `recipe.levels.pair_levels`."""
+    """Pair two detectors' levels. See `recipe.levels.pair_levels`."""
     return pair_levels(student.levels, student.image_size[0], teacher.levels, teacher.image_size[0])
 
 
 def common_parts(pair: MapPair, student: FeatureSpec, teacher: FeatureSpec) -> tuple[MapSpec, MapSpec]:
-    """Return two paired maps as far as they show the same part of the image.
+    """Return the shapes of the parts of two paired maps that show the same part of the image.
 
-    A classifier's show the whole of it. A detector's image is padded on its lower and right edges: see `shared_grids`.
+    A classifier's maps show the whole image. A detector's image is padded on its lower and right edges, see `shared_grids`.
     """
     ours, theirs = student.features[pair.student], teacher.features[pair.teacher]
     if not student.levels:
@@ -39,7 +39,7 @@ def choose_maps(maps: Maps, student: FeatureSpec, kind: str) -> list[int]:
     """Return the numbers of the student's maps that a term's `maps` mean.
 
     Raises:
-        RecipeError: a number that the student does not have.
+        RecipeError: the student does not have a map of a given number.
     """
     if maps == "all":
         return _deep(student)
@@ -52,10 +52,10 @@ def choose_maps(maps: Maps, student: FeatureSpec, kind: str) -> list[int]:
 
 
 def pair_maps(maps: Maps, student: FeatureSpec, teacher: FeatureSpec, kind: str) -> list[MapPair]:
-    """Pair maps by relative depth: the last with the last, the middle with the middle, however many there are (ours).
+    """Pair maps by relative depth: the last with the last, the middle with the middle, for any numbers of maps (ours).
 
-    Maps at half the image's side or larger belong to the stem; they count only where one of them is asked for by number. A
-    detector's maps are the levels of its pyramid, and are paired as `level_pairs` says.
+    Maps at half the image size or larger belong to the stem. They count only if the recipe gives the number of one of them. A
+    detector's maps are the levels of its pyramid, and are paired by `level_pairs`.
     """
     chosen = choose_maps(maps, student, kind)
     if student.levels:
@@ -69,7 +69,7 @@ def pair_maps(maps: Maps, student: FeatureSpec, teacher: FeatureSpec, kind: str)
 def _chosen_levels(
     maps: Maps, chosen: list[int], student: FeatureSpec, teacher: FeatureSpec, kind: str
 ) -> list[MapPair]:  # fmt: skip
-    """Pair two detectors' levels; the last is the last that has its like."""
+    """Pair two detectors' levels. "last" means the last level with a partner."""
     pairs = [MapPair(p.student, p.teacher) for p in level_pairs(student, teacher)]
     found = pairs[-1:] if maps == "last" else [pair for pair in pairs if pair.student in chosen]
     if not found:
@@ -78,7 +78,7 @@ def _chosen_levels(
 
 
 def _deep(spec: FeatureSpec) -> list[int]:
-    """List the maps that lie behind the stem; all where there are no others."""
+    """List the maps behind the stem, or all maps if there are no others."""
     height = spec.nominal_size
     if spec.levels:
         return list(range(len(spec.features)))

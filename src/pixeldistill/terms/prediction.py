@@ -1,4 +1,4 @@
-"""Terms that look at the prediction."""
+"""Terms that compare the prediction."""
 
 from torch import Tensor, nn
 
@@ -12,7 +12,7 @@ from pixeldistill.types import Batch, FeatureSpec, Outputs
 
 
 class Supervised(nn.Module):
-    """The task's own loss, with the labels; no teacher."""
+    """The task's own loss with the labels, without a teacher."""
 
     def __init__(self, config: SupervisedTerm, student: FeatureSpec, teacher: FeatureSpec | None) -> None:
         super().__init__()
@@ -27,7 +27,7 @@ class Supervised(nn.Module):
 
 
 class PKD(nn.Module):
-    """L_PKD: see `functional.prediction_kd`."""
+    """L_PKD. See `functional.prediction_kd`."""
 
     def __init__(self, config: PKDTerm, student: FeatureSpec, teacher: FeatureSpec) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class PKD(nn.Module):
 
 
 class DKD(nn.Module):
-    """Decoupled distillation of the prediction: see `functional.decoupled_kd`. Smoothed labels count as their class."""
+    """Decoupled distillation of the prediction. See `functional.decoupled_kd`. Smoothed labels count as their class."""
 
     def __init__(self, config: DKDTerm, student: FeatureSpec, teacher: FeatureSpec) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class DKD(nn.Module):
 
 
 class DIST(nn.Module):
-    """Relations in the prediction: see `functional.relational_kd`."""
+    """Distillation of relations in the prediction. See `functional.relational_kd`."""
 
     def __init__(self, config: DISTTerm, student: FeatureSpec, teacher: FeatureSpec) -> None:
         super().__init__()

@@ -1,1 +1,1 @@
-"""Training: the objective, the engine that steps, and the stages of a recipe."""
+"""Training: the objective, the engine that runs the steps, and the stages of a recipe."""

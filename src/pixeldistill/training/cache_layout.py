@@ -1,4 +1,4 @@
-"""Which outputs of a teacher its cache holds, how they are called and how large they are."""
+"""Layout of a teacher cache: its outputs, their names and their sizes."""
 
 from collections.abc import Iterable
 
@@ -10,21 +10,21 @@ LOGITS = "logits"
 
 
 def cache_bytes(spec: FeatureSpec, wanted: Iterable[WantedMap], views: int, images: int) -> int:
-    """Return how large a teacher cache will be."""
+    """Return the size of a teacher cache in bytes."""
     return sum(views * images * output_bytes(shape) for shape in output_shapes(spec, wanted).values())
 
 
 def output_shapes(spec: FeatureSpec, wanted: Iterable[WantedMap]) -> dict[str, tuple[int, ...]]:
-    """Return the shape of every output for one view, by its name."""
+    """Return the shape of every output for one view, by name."""
     maps = {map_name(want): (spec.features[want.number].channels, want.height, want.width) for want in wanted}
     return {LOGITS: (spec.classes,), **maps}
 
 
 def output_bytes(shape: tuple[int, ...]) -> int:
-    """Return how large one output is, in half precision."""
+    """Return the size of one output in bytes, in half precision."""
     return 2 * int(np.prod(shape))
 
 
 def map_name(want: WantedMap) -> str:
-    """Name a map as its folder is called."""
+    """Return the name of a map, which is also the name of its folder."""
     return f"map-{want.number}-{want.height}x{want.width}"

@@ -1,4 +1,4 @@
-"""The file that a training goes on from: checked as a whole, by a digest, before anything of it is used."""
+"""Checkpoint of a training. Its digest is checked before anything in it is used."""
 
 import hashlib
 import io
@@ -14,25 +14,25 @@ from torch import Tensor
 from pixeldistill.errors import RunError
 from pixeldistill.storage.files import check_regular, write_file
 
-_MARK = b"pixeldistill checkpoint 2\n"  # then the digest and the length of the rest, which torch.load reads
+_MARK = b"pixeldistill checkpoint 2\n"  # followed by the digest and the length of the rest, which torch.load reads
 _DIGEST, _LENGTH = 32, 8  # bytes
 
 
 @dataclass
 class State:
-    """How far a fit has come: with the weights and the optimiser, all that it takes to go on."""
+    """Progress of a training. With the weights and the optimiser's state, it is enough to resume."""
 
     epoch: int = 0
     step: int = 0
-    sums: dict[str, float] = field(default_factory=dict)  # of the epoch under way, over its steps
+    sums: dict[str, float] = field(default_factory=dict)  # of the current epoch, over its steps
     history: list[dict[str, float]] = field(default_factory=list)
     best: float = -math.inf
     best_epoch: int = 0
-    seconds: float = 0.0  # of the epoch under way
+    seconds: float = 0.0  # of the current epoch
 
 
 def write_checkpoint(path: Path, content: Mapping[str, Any], state: State) -> None:
-    """Replace a checkpoint. Raises RunError where it cannot be written."""
+    """Replace a checkpoint. Raise RunError if it cannot be written."""
     buffer = io.BytesIO()
     torch.save({**content, "state": asdict(state)}, buffer)
     saved = buffer.getbuffer()
@@ -42,20 +42,20 @@ def write_checkpoint(path: Path, content: Mapping[str, Any], state: State) -> No
 def read_checkpoint(
     path: Path, like: Mapping[str, Any], device: torch.device, *, epochs: int, steps: int
 ) -> tuple[dict[str, Any], State]:  # fmt: skip
-    """Read a checkpoint for a training whose parts now look as `like` does.
+    """Read a checkpoint for a training whose parts currently have the shapes of `like`.
 
     Args:
-        path: of the file.
-        like: "objective" and "optimizer", as `state_dict` gives them for what is to go on; the second may be fresh.
-        device: on which the tensors come.
-        epochs: of the schedule.
-        steps: of an epoch.
+        path: path of the file.
+        like: "objective" and "optimizer", as `state_dict` returns them for the training that resumes. The second may be fresh.
+        device: device of the tensors.
+        epochs: number of epochs in the schedule.
+        steps: number of steps in an epoch.
 
     Returns:
-        What was written, and the state.
+        The saved content, and the state.
 
     Raises:
-        RunError: the file is damaged, or of another training: a tensor has another shape, a number is out of its range.
+        RunError: the file is damaged, or belongs to another training: a tensor has another shape, a number is out of its range.
     """
     try:
         content = torch.load(io.BytesIO(_content(path)), map_location=device, weights_only=True)
@@ -63,14 +63,14 @@ def read_checkpoint(
         _check_optimizer(content["optimizer"], like["optimizer"], [*like["parameters"]])
         state = State(**content["state"])
         _check_state(state, epochs, steps)
-    except Exception as error:  # whatever the file may be
+    except Exception as error:  # the file may hold anything
         reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
         raise RunError(f"checkpoint {path} cannot be read ({reason}): remove it to begin anew") from error
     return content, state
 
 
 def _content(path: Path) -> bytes:
-    """Read what was written, if it is all there and nothing else: a file that was made longer is not read at all."""
+    """Return the saved content, if it is complete and nothing was added. A longer file is not read at all."""
     check_regular(path)
     with path.open("rb") as file:
         head = file.read(len(_MARK) + _DIGEST + _LENGTH)
@@ -96,7 +96,7 @@ def _check_tensors(saved: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> N
 
 
 def _check_optimizer(saved: Mapping[str, Any], like: Mapping[str, Any], parameters: list[Tensor]) -> None:
-    """Compare with a fresh optimiser's state: fused kernels do not look at a tensor's shape themselves."""
+    """Raise ValueError if the optimiser's state differs from a fresh one's. Fused kernels do not check shapes themselves."""
     groups, own = saved["param_groups"], like["param_groups"]
     if [g["params"] for g in groups] != [g["params"] for g in own] or [g.keys() for g in groups] != [g.keys() for g in own]:
         raise ValueError("its optimiser has other parameters")

@@ -1,6 +1,6 @@
-"""The engine: steps networks through their schedule, side by side on one stream of batches.
+"""Engine: trains networks through their schedule, side by side on one stream of batches.
 
-It knows batches, a loss and a schedule; neither terms nor networks nor recipes.
+It depends on batches, a loss and a schedule, but not on terms, networks or recipes.
 """
 
 import math
@@ -24,22 +24,22 @@ from pixeldistill.training.signals import stop_requests
 from pixeldistill.training.trainer import Trainer, TrainingSpec, check_finite, ending_alone
 from pixeldistill.types import Batch
 
-CHECKPOINT_SECONDS = 300.0  # at most this much work is done again after a kill
+CHECKPOINT_SECONDS = 300.0  # after a kill, at most this much work is repeated
 GO_ON, SAVE, STOP = 0, 1, 2
 
 
 class Batches(Protocol):
-    """The micro-batches of a process from a step on, `accumulate` of them a step; each is one Batch for every job."""
+    """Micro-batches of a process from a step on, `accumulate` of them a step. Each holds one Batch for every job."""
 
     def __call__(self, epoch: int, step: int) -> Iterator[Sequence[Batch]]:
-        """Begin at a step of an epoch."""
+        """Start the stream at a step of an epoch."""
 
 
 def check_batch(schedule: Schedule, images: int, objective: nn.Module, world: int) -> None:
-    """Check that a batch can be drawn from the images, divided over processes and pieces, and learned from.
+    """Check that a batch can be drawn from the images, divided over processes and micro-batches, and trained on.
 
     Raises:
-        RecipeError: it cannot.
+        RecipeError: this is not possible.
     """
     size, pieces = schedule.batch_size, schedule.accumulate * world
     if size % pieces:
@@ -49,7 +49,7 @@ def check_batch(schedule: Schedule, images: int, objective: nn.Module, world: in
         )
     schedule.check_images(images)
     norms = (m for m in objective.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm))
-    if size == pieces and any(p.requires_grad for norm in norms for p in norm.parameters()):  # frozen ones learn nothing anyway
+    if size == pieces and any(p.requires_grad for norm in norms for p in norm.parameters()):  # frozen norms learn nothing anyway
         raise RecipeError(
             f"schedule.batch_size {size} leaves one image a piece, of which batch norm cannot learn: make it {2 * pieces} or more"
         )
@@ -61,24 +61,24 @@ def fit(
 ) -> list[State | Diverged]:  # fmt: skip
     """Train jobs side by side to their end, each from its last checkpoint if there is one.
 
-    A job that is further than the others waits until the stream has come to it.
+    A job that is ahead of the others waits until the stream reaches its position.
 
     Args:
         fabric: this process's devices.
-        specs: what to fit.
+        specs: the jobs to train.
         batches: the training data of this process.
-        schedule: of all jobs.
-        images: how many the training split has.
-        progress: where the user sees how far it is.
-        until: the epoch after which they stop for now; by default the schedule's last.
+        schedule: schedule of all jobs.
+        images: number of images in the training split.
+        progress: shows the progress to the user.
+        until: epoch after which the jobs stop for now. By default the schedule's last.
 
     Returns:
-        Every job's state, whose `history` has a row an epoch; or, of a job whose loss did not stay finite, that error.
+        Every job's state, whose `history` has one row an epoch; or the error of a job whose loss became infinite or NaN.
 
     Raises:
-        Interrupted: asked to stop by Ctrl-C or SIGTERM; the checkpoints hold the very step.
-        RecipeError: a batch that cannot be divided.
-        RunError: a checkpoint that cannot be written or read; on several processes a loss that is no longer finite, too.
+        Interrupted: stopped by Ctrl-C or SIGTERM. The checkpoints hold the current step.
+        RecipeError: a batch cannot be divided.
+        RunError: a checkpoint cannot be written or read. With several processes also a loss that is infinite or NaN.
     """
     for spec in specs:
         check_batch(schedule, images, spec.objective, fabric.world_size)
@@ -91,7 +91,7 @@ def fit(
         loop = Loop(fabric, trainers, batches, schedule, steps)
         stack.callback(loop.end)
         progress.start(schedule.epochs * steps, loop.position)
-        loop.finish_epochs()  # those that were stopped at an epoch's last step
+        loop.finish_epochs()  # jobs that were stopped at an epoch's last step
         while loop.unfinished():
             with in_a_line(len(specs)):
                 loop.step()
@@ -102,7 +102,7 @@ def fit(
                 if order == STOP:
                     raise _interrupted(loop, specs)
                 loop.finish_epochs()
-        if loop.agree(STOP if stop.is_set() else GO_ON, last=True) == STOP:  # asked at the end: other passes may follow
+        if loop.agree(STOP if stop.is_set() else GO_ON, last=True) == STOP:  # other passes may follow
             raise _interrupted(loop, specs)
     return [trainer.failure or trainer.state for trainer in trainers]
 
@@ -125,7 +125,7 @@ def _interrupted(loop: "Loop", specs: Sequence[TrainingSpec]) -> Interrupted:
 
 @contextmanager
 def in_a_line(specs: int) -> Iterator[None]:
-    """Raise RunError, in one line, if memory is full or a loader's process was killed: PyTorch may report it anywhere."""
+    """Raise a one-line RunError if memory is full or a loader's process was killed. PyTorch may report it anywhere."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
@@ -141,7 +141,7 @@ def in_a_line(specs: int) -> Iterator[None]:
 
 
 class Loop:
-    """The steps that jobs take together; `position` is the stream's, that of the job which is least far."""
+    """Common steps of several jobs. `position` is that of the stream, which is the least advanced job's."""
 
     def __init__(
         self, fabric: Fabric, trainers: Sequence[Trainer], batches: Batches, schedule: Schedule, steps: int
@@ -151,24 +151,24 @@ class Loop:
         self.go_to(min((t.position for t in self.unfinished()), default=schedule.epochs * steps))
 
     def go_to(self, position: int) -> None:
-        """Begin the stream at a step, counted over all epochs."""
+        """Start the stream at a step, counted over all epochs."""
         self.position = position
         self.batches = self.source(*divmod(position, self.steps))
 
     def end(self) -> None:
-        """Let the stream go, and with it the loader's processes, which would keep this one from ending."""
+        """Release the stream and its loader processes, which would keep this process from ending."""
         self.batches = iter(())
 
     def unfinished(self) -> list[Trainer]:
-        """List the jobs that are under way."""
+        """List the unfinished jobs."""
         return [trainer for trainer in self.trainers if not trainer.finished]
 
     def _due(self) -> list[tuple[int, Trainer]]:
-        """Name the jobs, with their numbers, whose next step this is."""
+        """List the jobs, with their numbers, that take part in the current step."""
         return [(i, t) for i, t in enumerate(self.trainers) if not t.finished and t.position == self.position]
 
     def step(self) -> None:
-        """Do one update of every job that is due. Nothing here waits for the device."""
+        """Update every job that takes part in the current step. Nothing here waits for the device."""
         due = self._due()
         if self.position % self.steps == 0:
             for _, trainer in due:
@@ -184,20 +184,20 @@ class Loop:
     def _next_batches(self, piece: int) -> Sequence[Batch]:
         try:
             return next(self.batches)
-        except PixelDistillError:  # an image that was there at the start is not any more
+        except PixelDistillError:  # an image that existed at the start is missing now
             if piece == 0 and self.fabric.world_size == 1:
                 self.save()
             raise
 
     def loss(self) -> float:
-        """Return the first job's last loss, waiting for the device; notes every job whose loss is not finite."""
+        """Return the first job's last loss, after waiting for the device. Record every job whose loss is infinite or NaN."""
         for trainer in self.unfinished():
             with ending_alone(trainer):
                 check_finite(trainer.loss, trainer.spec.folder)
         return next((t.loss.item() for t in self.unfinished()), math.nan)
 
     def finish_epochs(self) -> None:
-        """Finish the epoch of every job that has come to its end; where only jobs are left that are further, go to them."""
+        """Finish the epoch of every job at its end. If all remaining jobs are ahead, move the stream to the nearest one."""
         for trainer in self.unfinished():
             if trainer.state.step == self.steps:
                 with ending_alone(trainer):
@@ -208,16 +208,16 @@ class Loop:
             self.go_to(nearest)
 
     def save(self) -> None:
-        """Save all that is under way."""
+        """Save all unfinished jobs."""
         for trainer in self.unfinished():
             with ending_alone(trainer):
                 trainer.save()
         self.saved_at = time.monotonic()
 
     def agree(self, order: int, *, last: bool = False) -> int:
-        """Let all processes do the same: go on, save, or save and stop.
+        """Make all processes take the same action: go on, save, or save and stop.
 
-        Several processes ask each other at every step; on GPUs, which would have to be waited for, at every tenth.
+        Several processes communicate at every step. On GPUs, where this would block, they do so at every tenth step.
         """
         if order == GO_ON and time.monotonic() - self.saved_at > CHECKPOINT_SECONDS:
             order = SAVE

@@ -1,4 +1,4 @@
-"""Devices and processes. The one file that imports Lightning Fabric."""
+"""Devices and processes. This is the only file that imports Lightning Fabric."""
 
 import atexit
 import gc
@@ -21,15 +21,15 @@ _MIXED: dict[str, Any] = {"bf16": "bf16-mixed", "16": "16-mixed"}
 
 
 class _Autocast(MixedPrecision):
-    """Mixed precision by autocast alone: Fabric would round all that goes in, boxes in pixels and a teacher's answers too."""
+    """Mixed precision by autocast alone. Fabric would also round all inputs, such as boxes in pixels and teacher outputs."""
 
     def convert_input(self, data: Any) -> Any:  # noqa: ANN401
-        """Leave inputs as they are."""
+        """Return inputs unchanged."""
         return data
 
 
 def make_fabric(precision: str = "32", accelerator: str = "auto") -> Fabric:
-    """Make the Fabric of this process: one device, or this process's share of a job started by torchrun."""
+    """Create the Fabric of this process: one device, or this process's share of a job started by torchrun."""
     keep_memory()
     local, world = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), int(os.environ.get("WORLD_SIZE", "1"))
     try:
@@ -40,19 +40,19 @@ def make_fabric(precision: str = "32", accelerator: str = "auto") -> Fabric:
             strategy="ddp" if world > 1 else "auto",
             plugins=[_Autocast(_MIXED[precision], _device_type(accelerator))] if precision in _MIXED else None,
         )
-    except (ValueError, RuntimeError) as error:  # Fabric's own class of error for a missing device is a RuntimeError
+    except (ValueError, RuntimeError) as error:  # Fabric's error for a missing device is a RuntimeError
         raise RunError(f"accelerator {accelerator!r} cannot be used here: {str(error).splitlines()[0]}") from error
     if precision == "16" and fabric.device.type == "cpu":
         raise RecipeError("schedule.precision 16 needs a GPU: use bf16 or 32")
     fabric.launch()
     if world > 1:
-        atexit.unregister(_leave)  # once, however many are made
+        atexit.unregister(_leave)  # once, for any number of Fabrics
         atexit.register(_leave)
     return fabric
 
 
 def _device_type(accelerator: str) -> str:
-    """Name the kind of device that Fabric will take."""
+    """Return the kind of device that Fabric will use."""
     if accelerator != "auto":
         return "cuda" if accelerator == "gpu" else accelerator
     if torch.backends.mps.is_available():
@@ -61,13 +61,13 @@ def _device_type(accelerator: str) -> str:
 
 
 def first_machine(fabric: Fabric) -> int:
-    """Return how many processes the first machine has: their ranks come first."""
+    """Return the number of processes on the first machine. They have the first ranks."""
     return min(int(os.environ.get("LOCAL_WORLD_SIZE", fabric.world_size)), fabric.world_size)
 
 
 def _leave() -> None:
-    """Take leave of the other processes: one whose connections still have threads at its very end is aborted now and then."""
-    gc.collect()  # what trained holds the group
+    """Disconnect from the other processes. With threads still open, a process is sometimes aborted at exit."""
+    gc.collect()  # the training's objects hold the group
     if distributed.is_initialized():
         distributed.destroy_process_group()
 

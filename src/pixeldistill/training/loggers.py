@@ -1,7 +1,8 @@
-"""Where a training's figures go beside `metrics.csv`: TensorBoard by Fabric, Weights & Biases and MLflow by Lightning.
+"""Loggers of a training's figures besides `metrics.csv`: TensorBoard by Fabric, Weights & Biases and MLflow by Lightning.
 
-`metrics.csv` is no logger's: the report and a sweep's decisions read it, so it is replaced as a whole from the checkpoint's
-history, and a crash leaves no row twice. A logger is told each row once; after a crash it may be told the last rows again.
+`metrics.csv` is not written by a logger. The report and a sweep's decisions read it, so the whole file is rewritten from the
+checkpoint's history, and a crash causes no duplicate rows. A logger gets each row once. After a crash it may get the last rows
+again.
 """
 
 import hashlib
@@ -19,7 +20,7 @@ from pixeldistill.storage.run_folder import MLFLOW_RUN
 from pixeldistill.training.fabric import Logger, TensorBoardLogger
 
 Row = Mapping[str, float]
-_NEEDED = {"wandb": "wandb", "mlflow": "mlflow"}  # the package that each needs beside Lightning; the extra has its name
+_NEEDED = {"wandb": "wandb", "mlflow": "mlflow"}  # package that each needs besides Lightning; the extra has its name
 
 
 def check_loggers(kinds: Sequence[str]) -> None:
@@ -35,14 +36,15 @@ def check_loggers(kinds: Sequence[str]) -> None:
 
 @contextmanager
 def open_loggers(kinds: Sequence[str], folder: Path, first_epoch: int) -> Iterator[Callable[[Row], None]]:
-    """Open a training's loggers; yield a function that tells them an epoch's row.
+    """Open a training's loggers. Yield a function that logs an epoch's row.
 
-    A training that goes on goes on in the same TensorBoard files, W&B run and MLflow run.
+    A training that resumes uses the same TensorBoard files, W&B run and MLflow run.
 
     Args:
         kinds: tensorboard, wandb, mlflow.
-        folder: of the training, `<run>/<n>-<stage>/seed-<s>`. The project (W&B) or experiment (MLflow) has the run's name.
-        first_epoch: epochs that are done; rows that a crash left behind the checkpoint are purged from TensorBoard.
+        folder: folder of the training, `<run>/<n>-<stage>/seed-<s>`. The project (W&B) or experiment (MLflow) has the run's
+            name.
+        first_epoch: number of finished epochs. Rows that a crash left after the checkpoint are purged from TensorBoard.
     """
     loggers = [_MAKERS[kind](folder, first_epoch) for kind in kinds]
 
@@ -57,7 +59,7 @@ def open_loggers(kinds: Sequence[str], folder: Path, first_epoch: int) -> Iterat
     finally:
         for kind, logger in zip(kinds, loggers, strict=True):
             logger.finalize(status)
-            if kind == "wandb":  # whose run would last as long as this process
+            if kind == "wandb":  # otherwise its run would last as long as this process
                 cast(Any, logger).experiment.finish(exit_code=int(status == "failed"))
 
 
@@ -68,7 +70,7 @@ def _tensorboard(folder: Path, first_epoch: int) -> Logger:
 def _wandb(folder: Path, first_epoch: int) -> Logger:
     from pytorch_lightning.loggers import WandbLogger
 
-    # Its id follows from the folder, so that a training that goes on is the same run.
+    # The id depends on the folder, so that a training that resumes is the same run.
     number = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:12]
     made = WandbLogger(
         name=_title(folder), project=_project(folder), save_dir=str(folder), id=number, resume="allow", reinit="create_new"

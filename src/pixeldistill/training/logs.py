@@ -1,4 +1,4 @@
-"""The table of a training, `metrics.csv`: a row an epoch."""
+"""Table of a training, `metrics.csv`: one row an epoch."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,7 @@ from pathlib import Path
 from pixeldistill.storage.files import write_file
 from pixeldistill.storage.records import read_history
 
-DROWNING = 0.95  # a term with more than this share of the loss leaves nothing to the others
+DROWNING = 0.95  # a term with a larger share of the loss leaves almost nothing to the others
 
 Row = Mapping[str, float]
 
@@ -20,7 +20,7 @@ def terms_of(means: Row) -> dict[str, float]:
 
 
 def drowning(row: Row) -> str | None:
-    """Warn of a term that leaves nothing to the others.
+    """Return a warning about a term that dominates the loss.
 
     >>> drowning({"share_pkd": 0.01, "share_isrd": 0.99})
     'warning: term isrd makes 99% of the loss and drowns the others: lower its weight, or raise theirs'
@@ -35,12 +35,12 @@ def drowning(row: Row) -> str | None:
 
 
 def write_csv(path: Path, history: Sequence[Row]) -> None:
-    """Write the whole history anew: it comes from the checkpoint's state, so that a crash leaves no row twice."""
+    """Write the whole history again. It comes from the checkpoint's state, so that a crash causes no duplicate rows."""
     columns = list(history[-1])
     lines = [",".join(columns), *(",".join(f"{row.get(c, math.nan):.8g}" for c in columns) for row in history)]
     write_file(path, "\n".join(lines) + "\n")
 
 
 def read_column(path: Path, name: str) -> list[float]:
-    """Read a column of `write_csv`'s file. Raises RunError where it is damaged."""
+    """Read a column of `write_csv`'s file. Raise RunError if it is damaged."""
     return [row[name] for row in read_history(path) if name in row]

@@ -1,4 +1,4 @@
-"""The objective of a stage: a student and terms in, the weighted sum out."""
+"""Objective of a stage: the weighted sum of a student's terms."""
 
 from collections.abc import Callable
 
@@ -13,29 +13,29 @@ from pixeldistill.types import Batch, FeatureSpec, Outputs
 
 
 class Objective(nn.Module):
-    """Sums the weighted terms of a stage; called as `objective(batch) → {"loss": ..., "<term>": weighted share}`.
+    """Weighted sum of a stage's terms; called as `objective(batch) → {"loss": ..., "<term>": weighted share}`.
 
-    Of the teacher it knows the shapes alone: what the teacher says comes with the batch.
+    It knows only the shapes of the teacher. The teacher's outputs come with the batch.
 
     Attributes:
-        wanted: the maps that the terms ask of the teacher.
+        wanted: the teacher's maps that the terms need.
     """
 
     def __init__(self, student: Adapter, teacher: FeatureSpec | None, terms: tuple[Term, ...], epochs: int) -> None:
         super().__init__()
         self.student = student
-        self._compiled: Callable[[Tensor], Outputs] | None = None  # of the same student
+        self._compiled: Callable[[Tensor], Outputs] | None = None  # the same student, compiled
         self.configs = name_terms(terms)
         self.epochs = epochs
         self.terms = nn.ModuleDict({name: build_term(term, student.spec, teacher) for name, term in self.configs.items()})
         self.wanted = wanted_maps(self.terms.values())
 
     def compile_student(self) -> None:
-        """Compile the student's forward pass, as it is trained: evaluation, whose images may have any shape, is left as it is."""
+        """Compile the student's forward pass for training. Evaluation is not compiled, because its images may have any shape."""
         self._compiled = torch.compile(self.student.forward)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Compute the loss of a batch and every term's weighted share of it."""
+        """Return the loss of a batch, and every term's weighted share of it."""
         student = (self._compiled or self.student)(batch.views["student"].image)
         shares = {
             name: term_weight(self.configs[name], batch.epoch, self.epochs) * term(student, batch.teacher, batch)

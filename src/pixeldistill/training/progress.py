@@ -1,4 +1,4 @@
-"""What the user sees while a network trains: a bar with the time left on a terminal, a line an epoch in a log."""
+"""Progress display during training: a bar with the remaining time on a terminal, one line an epoch in a log."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -13,15 +13,15 @@ from pixeldistill.display.metric_names import TITLES
 from pixeldistill.display.tables import write_line
 from pixeldistill.display.text import in_time, printable
 
-LINE_SECONDS = 60.0  # in a log
+LINE_SECONDS = 60.0  # between two lines of a log
 
 
 class Progress:
-    """Progress of one fit, as a context manager.
+    """Progress of one training, as a context manager.
 
     Args:
-        console: where to write; a quiet one on all processes but the first.
-        title: what is trained, all students of the pass together.
+        console: where to write. All processes except the first have a quiet one.
+        title: name of the training, with all students of the pass.
     """
 
     def __init__(self, console: Console, title: str) -> None:
@@ -42,13 +42,13 @@ class Progress:
         self._bar.stop()
 
     def start(self, total: int, done: int) -> None:
-        """Return how many steps there are and how many a former session has done."""
+        """Set the number of all steps, and of the steps that a former session has done."""
         self._total, self._done, self._first = total, done, done
         self._began = self._shown = time.monotonic()
         self._task = self._bar.add_task(printable(self.title), total=total, completed=done, loss="…")
 
     def step(self, loss: Callable[[], float]) -> None:
-        """Count a step. The loss is asked for at most once a second, since asking waits for the device."""
+        """Count a step. The loss is read at most once a second, because reading it waits for the device."""
         self._done += 1
         now = time.monotonic()
         if now - self._shown >= 1:
@@ -56,7 +56,7 @@ class Progress:
             self._bar.update(self._task, completed=self._done, loss=f"{loss():.3f}")
 
     def epoch(self, name: str, row: Mapping[str, float], epochs: int) -> None:
-        """Write the line of a student's epoch, with the time left."""
+        """Write the line of a student's epoch, with the remaining time."""
         shares = [f"{name.removeprefix('share_')} {v:.0%}" for name, v in row.items() if name.startswith("share_")]
         terms = f" ({', '.join(shares)})" if len(shares) > 1 else ""
         spent = time.monotonic() - self._began
@@ -73,7 +73,7 @@ class Progress:
 
 @contextmanager
 def counting(console: Console, title: str, unit: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar for other work than training, or a line a minute in a log; returns what is to be told (done, total)."""
+    """Show a bar for other work than training, or a line a minute in a log. Yield a function that takes (done, total)."""
     bar = Bar(
         TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TextColumn(f"{unit} ·"),
         TimeRemainingColumn(compact=True), TextColumn("left"),

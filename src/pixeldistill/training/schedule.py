@@ -1,4 +1,4 @@
-"""Optimisers, learning rates and the weights of terms: functions of the time alone, so there is no scheduler to save."""
+"""Optimisers, learning rates and term weights. They depend only on the time, so there is no scheduler to save."""
 
 import math
 from collections.abc import Iterable
@@ -31,18 +31,18 @@ def learning_rate(schedule: Schedule, step: int, steps_per_epoch: int) -> float:
 
 
 def set_learning_rate(optimizer: Optimizer, rate: float) -> None:
-    """Set the rate of all parameter groups."""
+    """Set the learning rate of all parameter groups."""
     for group in optimizer.param_groups:
         group["lr"] = rate
 
 
 def build_optimizer(module: nn.Module, schedule: Schedule) -> Optimizer:
-    """Build the optimiser of all that the module learns, fused into one kernel where that can be.
+    """Build the optimiser of all trainable parameters of a module, fused into one kernel if possible.
 
-    SGD decays every weight, as published; AdamW spares biases and norms, as is usual for it.
+    SGD decays every weight, as published. AdamW does not decay biases and norms, as usual.
     """
     parameters = [p for p in module.parameters() if p.requires_grad]
-    # A fused optimiser unscales float16's gradients itself, so that nobody could clip them before it.
+    # A fused optimiser unscales float16's gradients itself, so they could not be clipped before.
     fused = not (schedule.precision == "16" and schedule.clip_grad is not None)
     if schedule.optimizer == "sgd":
         return torch.optim.SGD(
@@ -60,7 +60,7 @@ def _of(parameters: Iterable[nn.Parameter], *, vectors: bool) -> list[nn.Paramet
 
 
 def term_weight(term: Term, epoch: float, epochs: int) -> float:
-    """Return a term's weight at a time: it rises linearly over its first epochs and falls linearly over the last ones.
+    """Return a term's weight at a time. It rises linearly over its first epochs and falls linearly over the last ones.
 
     >>> from pixeldistill.recipe.losses import PKDTerm
     >>> [term_weight(PKDTerm(kind="pkd", weight=2, warmup_epochs=2, cooldown_epochs=1), e, 5) for e in (0, 1, 3, 4.5)]

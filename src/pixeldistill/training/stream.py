@@ -1,4 +1,4 @@
-"""The stream of batches that a pass lives on: decoded, cropped, made small and seen by the teacher once for all its students."""
+"""Stream of a pass's batches. Images are decoded, cropped, resized and read by the teacher once for all students."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,13 +26,13 @@ Images = dict[InputSpec, Tensor]
 class Stream:
     """Batches for several students; called as `stream(epoch, step)`, see `training.engine.Batches`.
 
-    stages: of the students, in order; schedule and crop are the same in all.
-    wanted: of each student, the maps that its terms ask of the teacher.
+    stages: stages of the students, in order. Schedule and crop are the same in all.
+    wanted: for each student, the teacher's maps that its terms need.
     dataset: the training views.
-    teacher: of those students that have one.
-    task: what all of them are trained for.
-    classes: how many there are.
-    shuffle_seed: of the order of the images.
+    teacher: teacher of the students that have one.
+    task: task of all students.
+    classes: number of classes.
+    shuffle_seed: seed of the order of the images.
     """
 
     stages: Sequence[Stage]
@@ -46,7 +46,7 @@ class Stream:
     fabric: Fabric
 
     def __call__(self, epoch: int, step: int) -> Iterator[Sequence[Batch]]:
-        """Begin at a step of an epoch."""
+        """Start the stream at a step of an epoch."""
         schedule = self.stages[0].schedule
         keys = micro_batches(
             len(self.dataset.samples), batch_size=schedule.batch_size, accumulate=schedule.accumulate, seed=self.shuffle_seed,
@@ -80,7 +80,7 @@ class Stream:
         return next(stage.teacher.input_spec for stage in self.stages if stage.teacher)
 
     def _cameras(self) -> set[InputSpec]:
-        """Name the cameras through which somebody looks at the view."""
+        """Return the cameras of all networks or terms that read the view."""
         input_specs = {stage.student.input_spec for stage in self.stages}
         if self.teacher and self.teacher.sees_image:
             input_specs.add(self._teacher_camera)
@@ -101,12 +101,12 @@ class Stream:
         return Batch(views, outputs, epoch, self.teacher.head if self.teacher else None)
 
     def _view(self, input_spec: InputSpec, images: Images, target: Target) -> View:
-        """Return a camera's view, with the target in its own pixels."""
+        """Return a camera's view, with the target in the view's pixels."""
         return View(images[input_spec], self.task.resize(target, input_spec.image_size / self.dataset.crop_size))
 
 
 def altering(stages: Iterable[Stage]) -> tuple[InputSpec, ...]:
-    """Name the cameras of stages that do more to an image than resize it: the loader's workers make their views."""
+    """Return the stages' cameras that do more to an image than resize it. The loader's workers make their views."""
     input_specs = (network.input_spec for stage in stages for network in (stage.student, stage.teacher) if network)
     return tuple(dict.fromkeys(input_spec for input_spec in input_specs if input_spec.camera.alters))
 
@@ -114,9 +114,9 @@ def altering(stages: Iterable[Stage]) -> tuple[InputSpec, ...]:
 def large_views(
     dataset: TrainingViews, keys: Iterable[list[Key]], workers: int, fabric: Fabric
 ) -> Iterator[tuple[Tensor, Target, Tensor, dict[InputSpec, Tensor]]]:
-    """Return batches of large views, uint8 (N, 3, S, S), their targets, their keys, and the views of altering cameras.
+    """Yield batches of large views, uint8 (N, 3, S, S), their targets, their keys, and the views of altering cameras.
 
-    All but the keys are on the device.
+    All except the keys are on the device.
     """
     for raw in load(dataset, keys, workers):
         images = fabric.to_device(raw.images)
@@ -127,7 +127,7 @@ def large_views(
 
 
 def image_at(large: Tensor, image_size: int, kernel: str, *, channels_last: bool) -> Tensor:
-    """Make a view of a side from the large one, uint8 (N, 3, S, S): float (N, 3, side, side) in [0, 1].
+    """Make a view at an image size from the large one, uint8 (N, 3, S, S): float (N, 3, side, side) in [0, 1].
 
     Small views are 8-bit images too, as a camera delivers them.
     """
@@ -136,7 +136,7 @@ def image_at(large: Tensor, image_size: int, kernel: str, *, channels_last: bool
 
 
 def mixing(count: int, alpha: float, seed: Sequence[int]) -> tuple[float, Tensor]:
-    """Draw how the views of a batch are mixed: the share that each keeps, and the partner of each.
+    """Draw the random mixing of a batch's views: the share that each keeps, and the partner of each.
 
     Source:
         mixup, Zhang et al., ICLR 2018; one share for the whole batch, its partner and share seeded (ours).
@@ -147,5 +147,5 @@ def mixing(count: int, alpha: float, seed: Sequence[int]) -> tuple[float, Tensor
 
 
 def _mixing_seed(dataset: TrainingViews, keys: Tensor) -> tuple[int, ...]:
-    """Draw from the view seed and the batch's first view: the same batch is mixed the same way in every run."""
+    """Return a seed from the view seed and the batch's first view, so that the same batch is mixed the same way in every run."""
     return (dataset.augmentation.seed, 1, *(int(n) for n in keys[0]))

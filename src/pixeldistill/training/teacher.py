@@ -1,4 +1,4 @@
-"""The frozen teacher: what it says of a view, asked live. The teacher cache gives the same from disk."""
+"""Frozen teacher: live predictions of views. The teacher cache returns the same from disk."""
 
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple, Protocol
@@ -14,14 +14,14 @@ from pixeldistill.types import BoxMaps, Outputs, WantedMap
 
 
 class TeacherOutputs(NamedTuple):
-    """What a teacher says of a batch: its prediction, and the maps that it was built to give."""
+    """A teacher's outputs for a batch: its prediction, and the maps that it was built to return."""
 
     prediction: Tensor | BoxMaps
     maps: Mapping[WantedMap, Tensor]
-    towers: tuple[tuple[Tensor, Tensor], ...] = ()  # of a detector, see `Outputs`
+    towers: tuple[tuple[Tensor, Tensor], ...] = ()  # for a detector, see `Outputs`
 
     def outputs(self, wanted: Iterable[WantedMap]) -> Outputs:
-        """Return one student's terms what they want: maps at their numbers, nothing in between."""
+        """Return the outputs that one student's terms need, with each map at its number and empty tensors for all others."""
         nothing = torch.empty(0)
         chosen = {want.number: self.maps[want] for want in wanted}
         features = tuple(chosen.get(i, nothing) for i in range(max(chosen, default=-1) + 1))
@@ -29,27 +29,27 @@ class TeacherOutputs(NamedTuple):
 
 
 class Teacher(Protocol):
-    """A teacher, asked about a batch of views.
+    """A teacher that predicts batches of views.
 
-    `sees_image`: whether it must be given the images, or the keys (N, 2; epoch and index) are enough. `head`: of a detector, what
-    finishes its head from a level's towers.
+    `sees_image`: whether it needs the images, or only the keys (N, 2; epoch and index). `head`: for a detector, the function
+    that finishes its head from a level's towers.
     """
 
     sees_image: bool
 
     @property
     def head(self) -> FinishHead | None:
-        """See above."""
+        """Function that finishes a detector's head from a level's towers."""
 
     def __call__(self, image: Tensor | None, keys: Tensor) -> TeacherOutputs:
-        """Answer for images (N, 3, H, W) in [0, 1], or for the views of these keys."""
+        """Predict images (N, 3, H, W) in [0, 1], or the views with these keys."""
 
 
 class LiveTeacher:
-    """A network asked anew at every step: frozen, in eval mode, on the device, its batch norms folded.
+    """A network that predicts anew at every step: frozen, in eval mode, on the device, with folded batch norms.
 
     Attributes:
-        wanted: the maps that it gives, average-pooled.
+        wanted: the maps that it returns, average-pooled.
     """
 
     sees_image = True

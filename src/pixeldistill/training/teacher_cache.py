@@ -1,8 +1,8 @@
-"""The teacher cache: what a frozen teacher says of every training view, computed once, in half precision, on disk.
+"""Teacher cache: a frozen teacher's outputs for every training view, computed once, in half precision, on disk.
 
-A view is a function of (view seed, epoch, index) alone, so the cache is indexed by (view, index), where the view is the epoch's
-number, modulo the number of distinct views. It serves any number of students and seeds. Every output (logits, maps) of every view
-lies in an archive of its own: another map, or more views, are added, and nothing that is there is computed again.
+A view depends only on (view seed, epoch, index). So the cache is indexed by (view, index), where the view is the epoch's number
+modulo the number of distinct views. It serves any number of students and seeds. Every output (logits, maps) of every view has
+its own archive. So other maps or more views can be added, and nothing is computed twice.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -25,20 +25,20 @@ from pixeldistill.training.teacher import LiveTeacher, TeacherOutputs
 from pixeldistill.types import WantedMap
 
 BLOCK = 256  # views
-PIECE = 64  # views of 224 pixels that the teacher looks at together
+PIECE = 64  # views of 224 pixels in one batch of the teacher
 SAMPLES = 8
-TOLERANCE = 0.01  # of the largest output: half precision is 0.0005, other devices and batch sizes are less
+TOLERANCE = 0.01  # relative to the largest output: half precision differs by 0.0005, other devices and batch sizes by less
 
 Views = Callable[[Iterable[list[Key]]], Iterator[tuple[Tensor, Tensor]]]  # batches of keys → (images, keys), the teacher's view
 
 
 FORMAT = 4
 VALUES = "values"
-Archives = Mapping[str, Sequence[Archive]]  # of each output ("logits", "map-4-7x7"): one a view
+Archives = Mapping[str, Sequence[Archive]]  # for each output ("logits", "map-4-7x7"), one archive a view
 
 
 class CachedTeacher:
-    """A teacher that is read from disk: see `training.teacher.Teacher`."""
+    """A teacher that is read from disk. See `training.teacher.Teacher`."""
 
     sees_image = False
     head = None
@@ -47,7 +47,7 @@ class CachedTeacher:
         self.archives, self.views, self.wanted, self.fabric = archives, views, wanted, fabric
 
     def __call__(self, image: Tensor | None, keys: Tensor) -> TeacherOutputs:
-        """Look the views of keys (N, 2) up."""
+        """Read the outputs for the views of keys (N, 2)."""
         epochs, indices = keys.T.numpy()
 
         def look_up(name: str) -> Tensor:
@@ -69,22 +69,22 @@ def open_teacher_cache(
     note: Callable[[str], None],
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> CachedTeacher:
-    """Open a teacher cache, fill what is missing of it, and compare some samples with what the teacher says now.
+    """Open a teacher cache, fill its missing parts, and compare some samples with the teacher's current outputs.
 
     Args:
-        views: distinct views of an image, after which they repeat.
-        epochs: how long it will be used: views that no epoch comes to are not asked for.
-        folder: where it lies.
-        key: all that decides what the teacher says: its weights, side, the views, the data's content.
-        teacher: in float32, so that the teacher cache serves every precision; its wanted maps are stored.
-        images: of the training split.
-        load_views: gives the teacher's views for batches of keys.
-        fabric: of this process.
-        note: where to say what will be written.
-        progress: told how many blocks are done.
+        views: number of distinct views of an image, after which they repeat.
+        epochs: number of epochs of use. Views that no epoch reaches are not computed.
+        folder: folder of the cache.
+        key: everything that affects the teacher's outputs: its weights, image size, the views, the data's content.
+        teacher: teacher in float32, so that the cache serves every precision. Its wanted maps are stored.
+        images: number of images in the training split.
+        load_views: returns the teacher's views for batches of keys.
+        fabric: Fabric of this process.
+        note: called with a message about what will be written.
+        progress: called with the numbers of finished and of all blocks.
 
     Raises:
-        RunError: the teacher cache belongs to another key, or does not hold what the teacher says now, or has no room.
+        RunError: the cache belongs to another key, differs from the teacher's current outputs, or has no room.
     """
     shapes = output_shapes(teacher.spec, teacher.wanted)
     used, blocks = min(views, epochs), -(-images // BLOCK)
@@ -116,7 +116,7 @@ def open_teacher_cache(
     fabric.barrier()
     archives = attach()
     lacking = {(view, block, name) for name, of in archives.items() for view in range(used) for block in of[view].missing()}
-    # Which process does what must not depend on how far another one is.
+    # The division of the blocks must not depend on the progress of another process.
     missing = sorted({(v, b) for v, b, _ in lacking if (v * blocks + b) % fillers == fabric.global_rank})
     loaded = load_views([(view, i) for i in piece] for view, block in missing for piece in _pieces(block, images, together))
     for done, (view, block) in enumerate(missing, start=1):
@@ -125,7 +125,7 @@ def open_teacher_cache(
             image, keys = next(loaded)
             said = _ask(teacher, image, keys)
             for name, archive in here.items():
-                archive[VALUES].write(int(keys[0, 1]), _half(said[name]))  # a piece's images follow each other
+                archive[VALUES].write(int(keys[0, 1]), _half(said[name]))  # images of a piece are consecutive
         for archive in here.values():
             archive.finish(block)
         progress(done, len(missing))
@@ -140,7 +140,7 @@ def open_teacher_cache(
 
 
 def _verify(archives: Archives, folder: Path, teacher: LiveTeacher, views: int, images: int, load_views: Views) -> None:
-    """Compute some samples again, other ones at every start; they decide nothing but whether the teacher cache is right."""
+    """Compute some samples again, other ones at every start. They only show whether the teacher cache is right."""
     rng = np.random.default_rng()
     keys = [(int(rng.integers(views)), int(rng.integers(images))) for _ in range(SAMPLES)]
     for image, rows in load_views([keys]):
@@ -157,13 +157,13 @@ def _verify(archives: Archives, folder: Path, teacher: LiveTeacher, views: int, 
 
 
 def _pieces(block: int, images: int, together: int) -> list[range]:
-    """Divide a block's images into what the teacher looks at together."""
+    """Divide a block's images into batches of the teacher."""
     end = min((block + 1) * BLOCK, images)
     return [range(start, min(start + together, end)) for start in range(block * BLOCK, end, together)]
 
 
 def _read(archives: Sequence[Archive], views: NDArray[Any], indices: Any) -> NDArray[Any]:  # noqa: ANN401
-    """Read rows of the views' archives; a batch is mostly of one epoch, so of one view."""
+    """Read rows of the views' archives. A batch usually belongs to one epoch, so to one view."""
     first, *others = np.unique(views)
     if not others:
         one: NDArray[Any] = archives[first][VALUES].rows(indices)

@@ -1,7 +1,7 @@
-"""One network under way: its steps, its epochs, its checkpoint. It goes on exactly where it was.
+"""Training of one network: its steps, its epochs, its checkpoint. It resumes exactly where it stopped.
 
-Everything random in a step (dropout, stochastic depth) is seeded by (seed, epoch, step, piece, rank): there is no random state to
-save, a step done again is the same step, and a network gives the same result alone or beside others.
+All randomness in a step (dropout, stochastic depth) is seeded by (seed, epoch, step, piece, rank). So there is no random state
+to save, a repeated step is the same step, and a network gives the same result alone or beside others.
 """
 
 import math
@@ -31,12 +31,12 @@ from pixeldistill.types import Batch
 
 @dataclass(frozen=True)
 class TrainingSpec:
-    """One network to fit.
+    """One network to train.
 
-    name: what the user calls it.
-    objective: called with a Batch, gives {"loss": scalar, "<term>": weighted share}.
-    validate: measures the student as it stands; `select_by` names the figure that decides which epoch is the best.
-    serialise: gives the deployed network's weights as a file's content.
+    name: its name for the user.
+    objective: called with a Batch, returns {"loss": scalar, "<term>": weighted share}.
+    validate: measures the current student. `select_by` names the metric that selects the best epoch.
+    serialise: returns the deployed network's weights as a file's content.
     loggers: see `loggers.open_loggers`.
     """
 
@@ -51,7 +51,7 @@ class TrainingSpec:
 
 
 class Trainer:
-    """A job under way, for so many `epochs`: its network, its optimiser, how far it is."""
+    """A job in progress, for a number of `epochs`: its network, its optimiser, its state."""
 
     def __init__(
         self, fabric: Fabric, spec: TrainingSpec, schedule: Schedule, steps: int, epochs: int, progress: Progress,
@@ -78,12 +78,12 @@ class Trainer:
 
     @property
     def position(self) -> int:
-        """Steps done, over all epochs."""
+        """Number of finished steps, over all epochs."""
         return self.state.epoch * self.steps + self.state.step
 
     @property
     def finished(self) -> bool:
-        """Whether nothing is left to do."""
+        """Whether the job has ended."""
         return self.failure is not None or self.state.epoch >= self.epochs
 
     def learn(self, batch: Batch, piece: int) -> None:
@@ -100,7 +100,7 @@ class Trainer:
         self.loss = losses["loss"].detach()
 
     def update(self) -> None:
-        """Do the optimiser's step."""
+        """Run the optimiser's step."""
         set_learning_rate(self.optimizer, learning_rate(self.schedule, self.position, self.steps))
         if self.schedule.clip_grad is not None:
             self.fabric.clip_gradients(
@@ -111,7 +111,7 @@ class Trainer:
         self.state.step += 1
 
     def finish_epoch(self) -> None:
-        """Validate, note the epoch, keep the best weights, save."""
+        """Validate, record the epoch, keep the best weights, save."""
         spec, state = self.spec, self.state
         means = {name: total / self.steps for name, total in self._means().items()}
         check_finite(torch.tensor(means["loss"]), spec.folder)
@@ -119,7 +119,7 @@ class Trainer:
         measured = {f"val_{name}": value for name, value in spec.validate().items()}
         check_finite(torch.tensor(measured.get("val_nll", 0.0)), spec.folder)
         weights = [value.sum() for value in spec.objective.state_dict().values() if value.is_floating_point()]
-        check_finite(torch.stack(weights).sum(), spec.folder)  # what the last update broke has no loss yet
+        check_finite(torch.stack(weights).sum(), spec.folder)  # the last update's damage shows in no loss yet
         row = {
             "epoch": state.epoch + 1,
             "lr": learning_rate(self.schedule, (state.epoch + 1) * self.steps - 1, self.steps),
@@ -147,7 +147,7 @@ class Trainer:
             self.progress.note(f"{spec.name}: {warning}")
 
     def _share_buffers(self) -> None:
-        """Copy the first process's batch statistics to all: they measure, and the first saves, the same network."""
+        """Copy the first process's batch statistics to all processes, so that they measure the network that is saved."""
         if self.fabric.world_size > 1:
             for buffer in self.spec.objective.buffers():
                 torch.distributed.broadcast(buffer, src=0)
@@ -160,7 +160,7 @@ class Trainer:
         return dict(zip(self.names, mean.tolist(), strict=True))
 
     def save(self) -> None:
-        """Write the checkpoint, on the first process; the others wait."""
+        """Write the checkpoint on the first process. The others wait."""
         self.state.sums = self._means()
         self.state.seconds = time.monotonic() - self.began if self.state.sums else 0.0
         if self.state.sums:
@@ -175,7 +175,7 @@ class Trainer:
         return {"objective": self.spec.objective.state_dict(), "optimizer": self.optimizer.state_dict()}
 
     def _restore(self) -> State:
-        """Go on from the checkpoint, if there is one. Raises RunError where it is damaged or another training's."""
+        """Return the state from the checkpoint, if there is one. Raise RunError if it is damaged or another training's."""
         path = self.spec.folder / CHECKPOINT
         if not path.is_file():
             return State()
@@ -193,13 +193,13 @@ class Trainer:
 
 @contextmanager
 def ending_alone(trainer: Trainer) -> Iterator[None]:
-    """Let a job that diverges end alone. Several processes could not agree when: there the whole run ends."""
+    """End only the job that diverges. With several processes, which could not agree on the time, the whole run ends."""
     try:
         yield
     except Diverged as error:
         if trainer.fabric.world_size > 1:
             raise
-        trainer.failure = error.with_traceback(None)  # which would keep all that the training held
+        trainer.failure = error.with_traceback(None)  # a traceback would keep the training's objects alive
         trainer.progress.note(f"{trainer.spec.name}: given up: {error.failure.what}")
 
 
@@ -208,7 +208,7 @@ def _seed(*numbers: int) -> None:
 
 
 def check_finite(loss: Tensor, folder: Path) -> None:
-    """Wait for a loss, and refuse one that is not a number."""
+    """Wait for a loss. Raise Diverged if it is not finite."""
     value = loss.item()
     if not math.isfinite(value):
         raise Diverged(

@@ -1,1 +1,1 @@
-"""Formats of data: a reader for each gives what the data states. No torch."""
+"""Data formats. A reader for each format returns what the data states. No torch."""

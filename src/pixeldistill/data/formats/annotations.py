@@ -1,6 +1,7 @@
-"""Where images with boxes come from: COCO's JSON, Pascal VOC's XML, generated scenes. No torch.
+"""Images with boxes, as readers return them: COCO's JSON, Pascal VOC's XML, generated scenes. No torch.
 
-A reader gives `{split: [AnnotatedImage, ...]}`, as the data states it; `boxed_splits` checks the boxes and numbers the classes.
+A reader returns `{split: [AnnotatedImage, ...]}` as the data states it. `boxed_splits` checks the boxes and numbers the
+classes.
 """
 
 from collections import Counter
@@ -16,10 +17,10 @@ from pixeldistill.errors import DataError
 
 LARGEST = 1_000_000  # pixels of a side
 LONGEST = 250  # characters of a name
-SLACK = 2.0  # pixels by which boxes may reach over the edge without suspicion: rounding does that
-MOST_OUTSIDE = 0.5  # with more than this share of boxes outside, they are read in another convention than they were written in
-FEW = 10  # so many boxes may be odd by chance, or by a slip
-MANY_CUT = 0.05  # few photographers' boxes reach beyond the edge by more than SLACK
+SLACK = 2.0  # pixels that a box may reach over the edge because of rounding
+MOST_OUTSIDE = 0.5  # with more than this share of boxes outside, the data uses another convention
+FEW = 10  # this many boxes may be odd by chance or by mistake
+MANY_CUT = 0.05  # with careful annotation, few boxes reach beyond the edge by more than SLACK
 DOUBT = ": so many hint at another convention, such as centres instead of corners"
 
 
@@ -27,7 +28,7 @@ Corners = tuple[float, float, float, float]  # x0, y0, x1, y1
 
 
 class Object(NamedTuple):
-    """An object as the data states it: its corners in pixels, and of what class; `area` where the data has one."""
+    """An object as the data states it: its corners in pixels, its class, and `area` if the data has one."""
 
     box: Corners
     name: str
@@ -37,9 +38,9 @@ class Object(NamedTuple):
 
 
 class AnnotatedImage(NamedTuple):
-    """An image as the data states it: its file, its height and width, its objects, and where that was written.
+    """An image as the data states it: its file, its height and width, its objects, and the file that states them.
 
-    `size` is None where the file itself must say it. `relative` objects have corners as shares of the image's width and height.
+    `size` is None if only the image file has it. `relative` objects have corners as shares of the image's width and height.
     """
 
     path: Path
@@ -50,13 +51,13 @@ class AnnotatedImage(NamedTuple):
 
     @property
     def sides(self) -> tuple[int, int]:
-        """Height and width, once they are known."""
+        """Height and width. They must be known."""
         assert self.size is not None
         return self.size
 
 
 class Boxed(NamedTuple):
-    """Images with their annotations, by split; what was decided about them is in `notes`."""
+    """Images with their annotations, by split. `notes` holds the decisions that were made."""
 
     samples: dict[str, list[tuple[Path, Annotation]]]
     classes: tuple[str, ...]
@@ -64,7 +65,7 @@ class Boxed(NamedTuple):
 
 
 def check_name(name: str, where: str) -> None:
-    """Raise DataError if no table, picture or file could show a class's name."""
+    """Raise DataError if a class's name cannot be printed in one line."""
     if not name.isprintable() or len(name) > LONGEST:
         raise DataError(f"data: {where} has the name {name[:40]!r}, which cannot be printed in a line")
 
@@ -72,15 +73,15 @@ def check_name(name: str, where: str) -> None:
 def boxed_splits(described: Mapping[str, Sequence[AnnotatedImage]], order: Sequence[str], said: Sequence[str] = ()) -> Boxed:
     """Check the boxes of all splits, clip them, and number the classes.
 
-    Boxes that reach over the image's edge are cut there, those without a pixel in it are left out; both are counted.
+    Boxes that reach over the image's edge are cut there. Boxes with less than a pixel inside are left out. Both are counted.
 
     Args:
-        described: of every split.
-        order: names of all classes that the data declares, in its order; those without a box are left out.
-        said: what the reader made of the data, for an error where nothing is left.
+        described: images of every split.
+        order: names of all classes that the data declares, in its order. Classes without a box are left out.
+        said: the reader's notes, for the error message if nothing is left.
 
     Raises:
-        DataError: a class that train lacks, no box at all.
+        DataError: a class is missing in train, or there is no box.
     """
     learned = {name for image in described["train"] for name in learnable(image)}
     if not learned:
@@ -114,7 +115,7 @@ def boxed_splits(described: Mapping[str, Sequence[AnnotatedImage]], order: Seque
 
 
 def _crowds(split: str, images: Sequence[AnnotatedImage]) -> list[str]:
-    """Count the objects that nothing is learned from; warn where they are most of a class."""
+    """Count the objects that are not learned from. Warn if they are most of a class."""
     total = Counter(o.name for image in images for o in image.objects)
     crowds = Counter(o.name for image in images for o in image.objects if o.crowd)
     if not crowds:
@@ -129,7 +130,7 @@ def _crowds(split: str, images: Sequence[AnnotatedImage]) -> list[str]:
 
 
 def learnable(image: AnnotatedImage) -> set[str]:
-    """Name the classes of which an image has an object to learn from."""
+    """Return the names of the classes that have an object to learn from in this image."""
     boxes = np.array([o.box for o in image.objects], np.float32).reshape(-1, 4)
     return {o.name for o, good in zip(image.objects, clip_boxes(boxes, image.sides)[1], strict=True) if good and not o.crowd}
 
@@ -148,7 +149,7 @@ def _check_classes(split: str, images: Sequence[AnnotatedImage], index: Mapping[
 
 
 def _annotation(image: AnnotatedImage, index: Mapping[str, int]) -> tuple[Annotation, int, int]:
-    """Make an image's annotation; tells how many boxes were cut and how many were left out."""
+    """Make an image's annotation. Return it, and the numbers of boxes that were cut and left out."""
     known = [o for o in image.objects if o.name in index]
     boxes = np.array([o.box for o in known], np.float32).reshape(-1, 4)
     cut, good = clip_boxes(boxes, image.sides)
@@ -168,11 +169,11 @@ def _is_box(o: Object, size: tuple[int, int]) -> bool:
 
 
 def check_convention(split: str, images: Sequence[AnnotatedImage]) -> None:
-    """Raise DataError if boxes are written in another convention than they are read in.
+    """Raise DataError if the data's boxes use another convention than the reader expects.
 
-    Those of which most reach outside, as fractions of an image of another size do; or some do, and all are larger than their
-    distance from the image's corner, as two corners are that were taken for a corner and a size; or many end before they begin,
-    as a corner and a size do that were taken for two corners.
+    This is assumed in three cases. Most boxes reach outside, for example as fractions of an image of another size. Or some do,
+    and all are larger than their distance from the image's corner, as when two corners were read as a corner and a size. Or
+    some do, and several end before they begin, as when a corner and a size were read as two corners.
     """
     total = outside = corners = backwards = 0
     first = None

@@ -1,4 +1,4 @@
-"""What a reader gives of a data set, as the data states it. No torch."""
+"""Types that a reader returns: a data set, as the data states it. No torch."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,13 +9,13 @@ from pixeldistill.errors import DataError
 SPLITS = ("train", "val", "test")
 SPLIT_WORDS = {"train": {"train", "training"}, "val": {"val", "valid", "validation", "dev"}, "test": {"test", "testing"}}
 
-Listed = TypeVar("Listed", bound=tuple[Any, ...])  # an image as a reader gives it, its path first
+Listed = TypeVar("Listed", bound=tuple[Any, ...])  # an image as a reader returns it, its path first
 
 
 class ListedData(NamedTuple, Generic[Listed]):
-    """A data set's images by split.
+    """Images of a data set by split.
 
-    `notes`: what was made of what it states. `order`: its classes, where it numbers them. `pool`: whether it has no splits.
+    `notes`: decisions of the reader. `order`: the classes, if the data numbers them. `pool`: whether the data has no splits.
     `indices`: whether labels that are all numbers are indices, which have no gaps.
     """
 
@@ -27,10 +27,10 @@ class ListedData(NamedTuple, Generic[Listed]):
 
 
 def split_folders(folders: Sequence[Path]) -> dict[str, Path]:
-    """Return the folders that are named as a split is, by split, in whatever case; none where there is no train.
+    """Return the folders whose names are those of a split, in any case, by split. Return none if there is no train.
 
     Raises:
-        DataError: two folders of one split.
+        DataError: two folders of the same split.
 
     >>> split_folders([Path("Train"), Path("valid"), Path("notes")])
     {'train': PosixPath('Train'), 'val': PosixPath('valid')}

@@ -1,4 +1,4 @@
-"""Completing what a reader of boxes gives: the entries of one image joined, sizes that are not stated read. No torch."""
+"""Completion of a box reader's result: join the entries of one image, and read missing image sizes. No torch."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,7 +11,7 @@ from pixeldistill.recipe.data import Data
 
 
 def join_entries(described: dict[str, list[AnnotatedImage]]) -> list[str]:
-    """Make one, in place, of the entries that an image has several of in a split, as merged exports do; returns a note."""
+    """Join, in place, several entries of one image in a split, as merged exports have them. Return a note."""
     notes = []
     for split, images in described.items():
         alike: dict[Path, list[AnnotatedImage]] = {}
@@ -29,7 +29,7 @@ def join_entries(described: dict[str, list[AnnotatedImage]]) -> list[str]:
 
 
 def read_sizes(described: dict[str, list[AnnotatedImage]], data: Data) -> list[str]:
-    """Read, in place, the sizes of images that the data does not state, and give their objects in pixels; returns a note."""
+    """Read, in place, the image sizes that the data does not state, and convert relative objects to pixels. Return a note."""
     stated = any(not image.relative for images in described.values() for image in images)
     unknown = [image.path for images in described.values() for image in images if image.size is None]
     sizes: dict[Path, tuple[int, int]] = {}
@@ -41,7 +41,7 @@ def read_sizes(described: dict[str, list[AnnotatedImage]], data: Data) -> list[s
         except DataError as error:
             bad[path] = str(error)
 
-    with ThreadPoolExecutor(8) as pool:  # waiting for the disk
+    with ThreadPoolExecutor(8) as pool:  # most of the time is waiting for the disk
         list(pool.map(measure, unknown))
     if bad and data.on_bad_image == "error":
         first = next(bad[path] for path in unknown if path in bad)

@@ -14,18 +14,18 @@ from pixeldistill.recipe.data import Data
 from pixeldistill.storage.files import read_json
 
 Content = Mapping[str, Any]
-FEW = 20  # images by which their folder is found: some may be missing
+FEW = 20  # images to find their folder by; some may be missing
 
 
 def read_coco(data: Data) -> ListedData[AnnotatedImage]:
     """Read every split's file: its images with their objects, and the names of all classes in the order of their numbers.
 
-    An object without a box has that of its mask; one that has neither is left out, and counted. Splits whose numbers of classes
-    differ are matched by the classes' names.
+    An object without a box gets the box of its mask. An object with neither is left out and counted. Splits that number their
+    classes differently are matched by the classes' names.
 
     Raises:
-        DataError: a file that is not COCO's, a category without a name, an object of no image or no category, an image without
-            a file.
+        DataError: a file is not in COCO's format, a category has no name, an object has no image or no category, or an image
+            has no file.
     """
     assert data.root is not None
     stated: ListedData[AnnotatedImage] = ListedData({}, [], [])
@@ -72,7 +72,7 @@ def _categories(content: Content, path: Path) -> dict[int, str]:
 
 
 def _named_once(found: Mapping[int, str], used: Collection[int], path: Path) -> dict[int, str]:
-    """Leave out a category whose name another has, if nothing is of it: exports list a project's own name so."""
+    """Leave out a category without objects if another has the same name. Some exports list the project's name this way."""
     chosen: dict[str, int] = {}
     for number, name in found.items():
         if number in used and chosen.get(name) in used:
@@ -118,7 +118,7 @@ def _images(
 
 
 def _entries(content: Content, path: Path, folder: Path) -> dict[Any, tuple[Path, tuple[int, int] | None]]:
-    """List the images by their ids, with the height and width that the file says, if it does."""
+    """List the images by their ids, with their height and width if the file states them."""
     entries: dict[Any, tuple[Path, tuple[int, int] | None]] = {}
     for image in content["images"]:
         number, name, height, width = (_get(image, key) for key in ("id", "file_name", "height", "width"))
@@ -129,31 +129,31 @@ def _entries(content: Content, path: Path, folder: Path) -> dict[Any, tuple[Path
             raise DataError(f"data: {path}: image {shown(image)} needs id, file_name, and height and width as whole numbers")
         if number in entries:
             raise DataError(f"data: {path}: image id {shown(number)} is there twice")
-        size = (sides[0], sides[1]) if sides[0] and sides[1] else None  # unknown, or 0: the image says it itself
+        size = (sides[0], sides[1]) if sides[0] and sides[1] else None  # if unknown or 0, it is read from the image
         entries[number] = (folder / _without_query(name), size)
     return entries
 
 
 def _without_query(name: str) -> str:
-    """Return the file that an address of Label Studio's (/data/local-files/?d=images/1.jpg) names; anything else as it is."""
+    """Return the file in an address of Label Studio (/data/local-files/?d=images/1.jpg). Return any other name unchanged."""
     return name.partition("?d=")[2] or name
 
 
 def _number(value: Any) -> int | None:  # noqa: ANN401
-    """Return a whole number that may have been written with a point; None of anything else."""
+    """Return a whole number, also if it is written with a point. Return None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < LARGEST**2 or value != int(value):
         return None
     return int(value)
 
 
 def _other_kind(number: Any, known: Iterable[Any]) -> str:  # noqa: ANN401
-    """Return a hint that an id is there as another kind of value: "1" is not 1."""
+    """Return a hint if an id exists as another type, such as "1" and 1."""
     alike = next((one for one in known if str(one) == str(number).removesuffix(".0")), None)
     return "" if alike is None else f": {alike!r} is, so write it so"
 
 
 def _bounds(annotation: Any, where: str) -> Corners | None:  # noqa: ANN401
-    """Return an object's box, or that of its mask; None where it has neither."""
+    """Return an object's box, or that of its mask. Return None if it has neither."""
     box = _get(annotation, "bbox")
     if box is None or box == []:
         return mask_bounds(_get(annotation, "segmentation"))
@@ -164,9 +164,9 @@ def _bounds(annotation: Any, where: str) -> Corners | None:  # noqa: ANN401
 
 
 def _folder(data: Data, path: Path, content: Content) -> Path:
-    """Find the folder in which a file's images are: the first of the usual ones that has some of the first images.
+    """Find the folder of a file's images: the first of the usual ones that has some of the first images.
 
-    Where none has, it is the data's: see `data.formats.located`.
+    If none has, return the data's folder. See `data.formats.located`.
     """
     assert data.root is not None
     if data.images:

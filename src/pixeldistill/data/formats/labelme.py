@@ -19,10 +19,10 @@ _OUTLINES = ("polygon", "rectangle", "linestrip", "rotation", "mask")
 def read_labelme(data: Data) -> ListedData[AnnotatedImage]:
     """Read `root/train/*.json`, with `val` and `test` beside it, or all JSON files below `root` as one pool.
 
-    Of an outline the box is taken; points and lines have none, are left out, and counted.
+    For an outline, its box is used. Points and lines have no box, so they are left out and counted.
 
     Raises:
-        DataError: no JSON file, or one that is not labelme's.
+        DataError: there is no JSON file, or a file is not in labelme's format.
     """
     assert data.root is not None
     folders = split_folders(class_folders(data.root)) or {"train": data.root}

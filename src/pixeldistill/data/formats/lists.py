@@ -1,4 +1,4 @@
-"""Reading lists of images and their classes, as spreadsheets and scripts write them. No torch."""
+"""Reading lists of images and their classes, from spreadsheets and scripts. No torch."""
 
 import csv
 import re
@@ -13,28 +13,28 @@ from pixeldistill.storage.files import read_text
 
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", " ": "spaces"}
 _SEVERAL = re.compile(r"[|;,+/&]")
-_LOOKED_AT = 50  # lines by which the separator is found
+_LOOKED_AT = 50  # lines to find the separator by
 
 Row = list[str]
 
 
 class Labelled(NamedTuple):
-    """Paths with their classes, and what was made of the list."""
+    """Paths with their classes, and notes about the list."""
 
     pairs: list[tuple[Path, str]]
     notes: list[str]
 
 
 def read_list(path: Path, root: Path, column: int) -> Labelled:
-    """Read `path, label` lines, whatever separates the columns; a header is passed over.
+    """Read `path, label` lines with any separator. A header is skipped.
 
     Args:
-        path: of the list.
-        root: what its paths are relative to.
-        column: which one holds the label, counted from 0.
+        path: path of the list.
+        root: folder that the list's paths are relative to.
+        column: number of the label's column, counted from 0.
 
     Raises:
-        DataError: a line without a label, an empty list, an image with two labels.
+        DataError: a line has no label, the list is empty, or an image has two labels.
     """
     lines = [(number, line) for number, line in enumerate(read_text(path, DataError, "data: ").splitlines(), start=1)]
     lines = [(number, line) for number, line in lines if line.strip()]
@@ -67,7 +67,7 @@ def read_list(path: Path, root: Path, column: int) -> Labelled:
 
 
 def _check_columns(path: Path, rows: Sequence[Row], root: Path) -> None:
-    """Raise DataError if the files stand in another column than the first."""
+    """Raise DataError if the file names are not in the first column."""
     looked_at = [row for row in rows[:_LOOKED_AT] if row]
     if any(_is_file(root / row[0]) for row in looked_at):
         return
@@ -77,7 +77,7 @@ def _check_columns(path: Path, rows: Sequence[Row], root: Path) -> None:
 
 
 def _several(path: Path, labels: set[str]) -> list[str]:
-    """Warn of a label that seems to be several: its parts are other lines' labels."""
+    """Warn of a label whose parts are labels of other lines, because it may be several labels."""
     for label in sorted(labels):
         parts = [part.strip() for part in _SEVERAL.split(label)]
         if len(parts) > 1 and all(part in labels for part in parts):
@@ -100,12 +100,12 @@ def _rows(path: Path, lines: Sequence[str], separator: str, column: int) -> list
 
 
 def _spaced(line: str, column: int) -> Row:
-    """Divide a line at spaces; a path may have some itself where the label comes last."""
+    """Split a line at spaces. If the label comes last, the path may contain spaces."""
     return line.rsplit(maxsplit=1) if column == 1 else line.split()
 
 
 def _separator(lines: Sequence[str], root: Path, column: int) -> str:
-    """Find what separates the columns: that with which most lines name a file and have a label; commas, if none does."""
+    """Find the separator with which most lines name a file and have a label. If none does, return the comma."""
 
     def fitting(separator: str) -> int:
         try:
@@ -119,7 +119,7 @@ def _separator(lines: Sequence[str], root: Path, column: int) -> str:
 
 
 def _has_header(rows: Sequence[Row], root: Path) -> bool:
-    """Return whether the first row names columns: no file, nor anything like one, where the next row does."""
+    """Return whether the first row is a header: its first cell is no image file, but that of the next row is."""
 
     def names_file(row: Row) -> bool:
         return bool(row) and (Path(row[0]).suffix.lower() in EXTENSIONS or _is_file(root / row[0]))
@@ -130,5 +130,5 @@ def _has_header(rows: Sequence[Row], root: Path) -> bool:
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except (OSError, ValueError):  # a name too long, or with a zero in it
+    except (OSError, ValueError):  # a name too long, or with a null character
         return False

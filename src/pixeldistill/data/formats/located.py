@@ -1,4 +1,4 @@
-"""Finding images that are not quite where a list says: it comes from another system, or its tool moved them. No torch."""
+"""Search for images that are not where a list says, for example because the list comes from another system. No torch."""
 
 import os
 import re
@@ -11,15 +11,15 @@ from pixeldistill.data.folders import find_images
 from pixeldistill.data.formats.base import SPLITS, Listed
 from pixeldistill.display.text import in_words
 
-_UPLOAD = re.compile(r"^[0-9a-f]{8}-(?=.)")  # what Label Studio puts before the name of an uploaded file
+_UPLOAD = re.compile(r"^[0-9a-f]{8}-(?=.)")  # Label Studio adds this prefix to the name of an uploaded file
 
 
 def locate(listed: dict[str, list[Listed]], root: Path | None) -> list[str]:
-    """Find, in place, images that are not where they are listed; returns notes that say so.
+    """Find, in place, images that are not at their listed paths. Return notes about them.
 
-    A path may be spelt otherwise: with backslashes, with other capitals, with accents as characters of their own. Where none of
-    a split's images is where it is listed, each is looked for by its name below the root: if every name is there just once, in
-    no other split's list, those files are meant.
+    A path may be spelt differently: with backslashes, other capitals, or accents as separate characters. If no image of a split
+    is at its listed path, each is searched by its name below the root. The result is used if every name is there exactly once,
+    and not in another split's list.
     """
     notes: list[str] = []
     for split in SPLITS:
@@ -33,7 +33,7 @@ def locate(listed: dict[str, list[Listed]], root: Path | None) -> list[str]:
 
 
 def _taken(split: str, images: list[Listed], found: Mapping[int, Path], how: str) -> list[str]:
-    """Put files in the place of the paths that were listed; returns the note that says so."""
+    """Replace listed paths by found files. Return the note about it."""
     if not found:
         return []
     first = min(found)
@@ -44,13 +44,13 @@ def _taken(split: str, images: list[Listed], found: Mapping[int, Path], how: str
 
 
 def _at(image: Listed, path: Path) -> Listed:
-    """Return a listed image with another path."""
+    """Return a listed image with a new path."""
     make: Callable[..., Listed] = getattr(image, "_make", type(image))
     return make((path, *image[1:]))
 
 
 def _respelt(path: Path) -> Path | None:
-    """Find the one file whose path differs from a listed one by slashes, capitals or the composition of accents alone."""
+    """Find the only file whose path differs from a listed one just by slashes, capitals or the composition of accents."""
     parts = [part for part in str(path).replace("\\", "/").split("/") if part]
     place = Path("/") if path.is_absolute() else Path()
     for part in parts:
@@ -77,7 +77,7 @@ def _plain(name: str) -> str:
 
 
 def _by_name(split: str, listed: Mapping[str, list[Listed]], root: Path) -> dict[int, Path]:
-    """Find every image of a split by its name alone, or none."""
+    """Find all images of a split by their names. Return nothing unless all are found."""
     elsewhere = {image[0] for other, images in listed.items() if other != split for image in images}
     places: dict[str, list[Path]] = {}
     for path in find_images(root).images:
@@ -85,7 +85,7 @@ def _by_name(split: str, listed: Mapping[str, list[Listed]], root: Path) -> dict
             places.setdefault(_plain(path.name), []).append(path)
     found: dict[int, Path] = {}
     for i, image in enumerate(listed[split]):
-        name = PureWindowsPath(image[0].name).name  # which knows both kinds of slashes
+        name = PureWindowsPath(image[0].name).name  # handles both kinds of slashes
         at = next((places[plain] for plain in (_plain(name), _plain(_UPLOAD.sub("", name))) if plain in places), [])
         if len(at) != 1 or at[0] in found.values():
             return {}

@@ -1,4 +1,4 @@
-"""The box of a COCO mask: of polygons, or of runs of pixels. No torch."""
+"""Box of a COCO mask, from polygons or from runs of pixels. No torch."""
 
 import math
 from typing import Any
@@ -7,10 +7,11 @@ Corners = tuple[float, float, float, float]
 
 
 def mask_bounds(segmentation: Any) -> Corners | None:  # noqa: ANN401
-    """Return the corners x0, y0, x1, y1 of a mask as COCO writes it; None of what is none, or empty.
+    """Return the corners x0, y0, x1, y1 of a COCO mask. Return None if it is empty or not a mask.
 
     Source:
-        COCO's format: lists of x, y; or {"size": [h, w], "counts": runs}, down the columns, outside first, as numbers or as text.
+        COCO's format: lists of x, y; or {"size": [h, w], "counts": runs}, down the columns, outside first, as numbers or as
+        text.
 
     >>> mask_bounds([[1, 2, 9, 2, 9, 7]]), mask_bounds({"size": [4, 5], "counts": [5, 2, 2, 2, 9]})
     ((1.0, 2.0, 9.0, 7.0), (1.0, 1.0, 3.0, 3.0))
@@ -33,7 +34,7 @@ def mask_bounds(segmentation: Any) -> Corners | None:  # noqa: ANN401
 
 
 def _flat(polygon: Any) -> Any:  # noqa: ANN401
-    """Return a polygon's numbers one after the other, where it is written as pairs."""
+    """Return a polygon's numbers as a flat list, also if they are written as pairs."""
     paired = isinstance(polygon, list) and polygon and all(isinstance(p, list) and len(p) == 2 for p in polygon)
     return [n for pair in polygon for n in pair] if paired else polygon
 
@@ -51,14 +52,14 @@ def _bounds_of_runs(size: Any, counts: Any) -> Corners | None:  # noqa: ANN401
         if number % 2 and run:
             first, last = place, place + run - 1
             x0, x1 = min(x0, first // height), max(x1, last // height + 1)
-            whole = first // height < last // height  # a run that goes on in the next column reaches both edges
+            whole = first // height < last // height  # a run that goes on in the next column touches both edges
             y0, y1 = min(y0, 0 if whole else first % height), max(y1, height if whole else last % height + 1)
         place += run
     return (float(x0), float(y0), float(x1), float(y1)) if x1 else None
 
 
 def _runs_of_text(text: str) -> list[int] | None:
-    """Read runs that were written as text: numbers in pieces of five bits, from the third on relative to the one two before."""
+    """Read runs that are written as text: numbers in pieces of five bits, from the third on relative to the one two before."""
     runs: list[int] = []
     value = shift = 0
     for letter in text:

@@ -1,6 +1,6 @@
-"""Readers of images that have one class each: folders, lists, CUB-200-2011, FGVC-Aircraft, the demo. No torch.
+"""Readers of images with one class each: folders, lists, CUB-200-2011, FGVC-Aircraft, the demo. No torch.
 
-Each gives (path, class name) pairs by split, as the data states it.
+Each returns (path, class name) pairs by split, as the data states it.
 """
 
 from collections import Counter
@@ -21,7 +21,7 @@ Folders = tuple[Named, Counter[str]]
 
 
 def read_folder(data: Data) -> ListedData[Pair]:
-    """`root/train/<class>/...` with `val` and `test` beside it (or `valid`, `Test`, …), or `root/<class>/...` as one pool."""
+    """Read `root/train/<class>/...` with `val` and `test` beside it (or `valid`, `Test`, …), or `root/<class>/...` as a pool."""
     assert data.root is not None
     folders = class_folders(data.root)
     splits = split_folders(folders)
@@ -39,7 +39,7 @@ def read_folder(data: Data) -> ListedData[Pair]:
 
 
 def _classes(root: Path) -> Folders:
-    """List the images of every class folder, and count what else is there."""
+    """List the images of every class folder, and count the other files."""
     named: Named = []
     passed: list[Counter[str]] = []
     folders = class_folders(root)
@@ -56,7 +56,7 @@ def _classes(root: Path) -> Folders:
 
 
 def read_lists(data: Data) -> ListedData[Pair]:
-    """Lists of `path, label[, other labels]` lines, paths relative to root; see `lists.read_list`."""
+    """Read lists of `path, label[, other labels]` lines, with paths relative to root. See `lists.read_list`."""
     assert data.root is not None
     stated: ListedData[Pair] = ListedData({}, [], indices=True)
     for split in SPLITS:
@@ -68,7 +68,7 @@ def read_lists(data: Data) -> ListedData[Pair]:
 
 
 def read_cub(data: Data) -> ListedData[Pair]:
-    """CUB-200-2011 as distributed: images.txt, image_class_labels.txt, classes.txt, train_test_split.txt."""
+    """Read CUB-200-2011 as distributed: images.txt, image_class_labels.txt, classes.txt, train_test_split.txt."""
     assert data.root is not None
     paths, labels, names, is_train = (
         dict(_pairs(data.root / f"{file}.txt")) for file in ("images", "image_class_labels", "classes", "train_test_split")
@@ -84,7 +84,7 @@ def read_cub(data: Data) -> ListedData[Pair]:
 
 
 def read_aircraft(data: Data) -> ListedData[Pair]:
-    """FGVC-Aircraft as distributed: data/images and data/images_variant_{train,val,test}.txt."""
+    """Read FGVC-Aircraft as distributed: data/images and data/images_variant_{train,val,test}.txt."""
     assert data.root is not None
     root = data.root / "data" if (data.root / "data").is_dir() else data.root
     named = {
@@ -95,7 +95,7 @@ def read_aircraft(data: Data) -> ListedData[Pair]:
 
 
 def read_demo(data: Data) -> ListedData[Pair]:
-    """Photographs of solar cells from the package elpv-dataset, by the probability of a defect."""
+    """Read photographs of solar cells from the package elpv-dataset. Their classes are probabilities of a defect."""
     if find_spec("elpv_dataset") is None:
         raise DataError("data: the demo's photographs are not installed: pip install 'pixeldistill[demo]'")
     root = Path(str(resources.files("elpv_dataset"))) / "data"
@@ -108,7 +108,7 @@ def read_demo(data: Data) -> ListedData[Pair]:
 
 
 def _pairs(path: Path) -> list[tuple[str, str]]:
-    """Read `key value` lines; the value may hold spaces."""
+    """Read `key value` lines. The value may contain spaces."""
     lines = read_text(path, DataError, "data: ").splitlines()
     pairs = [line.strip().partition(" ") for line in lines if line.strip()]
     for key, _, value in pairs:

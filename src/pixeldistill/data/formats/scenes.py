@@ -1,6 +1,6 @@
-"""Generated scenes with objects to detect: to try a detector with, where no photographs are at hand. No torch.
+"""Generated scenes with objects, to try a detector without photographs. No torch.
 
-What decides an object's class is small (a mark inside a disc), so that it is lost on small images as it is on photographs.
+An object's class shows only in a small mark inside a disc. So small images lose it, as they lose details of photographs.
 """
 
 import json
@@ -26,7 +26,7 @@ SEED = 0
 
 
 def read_scenes(data: Data) -> ListedData[AnnotatedImage]:
-    """Read the scenes in `data.root`; they are drawn there first, if need be.
+    """Read the scenes in `data.root`. Draw them first if they are missing.
 
     Raises:
         DataError: the folder holds something else.
@@ -38,7 +38,7 @@ def read_scenes(data: Data) -> ListedData[AnnotatedImage]:
 
 
 def draw_scenes(root: Path) -> None:
-    """Draw the scenes of all splits into a folder, as JPEGs and COCO files; all of them or nothing."""
+    """Draw the scenes of all splits into a folder, as JPEGs and COCO files. If drawing fails, nothing is left."""
     if all((root / f"{split}.json").is_file() for split in IMAGES):
         return
     with locked(root.parent, None, f".{root.name}.lock"):
@@ -81,7 +81,7 @@ def _draw_split(folder: Path, split: str, count: int, rng: np.random.Generator) 
 
 
 def draw_scene(rng: np.random.Generator) -> tuple[NDArray[np.uint8], list[tuple[tuple[int, int, int, int], int]]]:
-    """Draw discs with marks on a cloudy ground: the picture, (height, width, 3), and every disc's box and mark."""
+    """Draw discs with marks on a cloudy background. Return the picture, (height, width, 3), and every disc's box and mark."""
     ground = rng.uniform(40, 200, (6, 8, 3)).astype(np.uint8)
     image = Image.fromarray(ground).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)
     pen = ImageDraw.Draw(image)
@@ -102,7 +102,7 @@ def draw_scene(rng: np.random.Generator) -> tuple[NDArray[np.uint8], list[tuple[
 
 
 def _colours(rng: np.random.Generator) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Draw a disc's colour, and one that stands out from it for its mark."""
+    """Draw a random colour for a disc, and a contrasting one for its mark."""
     shade = rng.integers(60, 256, 3)
     ink = shade // 3 if shade.mean() > 120 else 255 - (255 - shade) // 3
     return tuple(int(n) for n in shade), tuple(int(n) for n in ink)

@@ -16,21 +16,21 @@ from pixeldistill.recipe.data import Data
 from pixeldistill.storage.files import read_content, read_text
 
 SETS = Path("ImageSets") / "Main"
-FLAG = re.compile(r"\s+(-1|0|1)$")  # the sets of a single class say so whether an image shows it
+FLAG = re.compile(r"\s+(-1|0|1)$")  # in a single class's image set: whether an image shows the class
 LARGEST_FILE = 2**26  # bytes of one image's annotation
 NAMESPACE = re.compile(r"^\{[^}]*\}")
 _DIFFICULT = {"0": False, "1": True, "false": False, "true": True, "unspecified": False, "": False}
 
 
 def read_voc(data: Data) -> ListedData[AnnotatedImage]:
-    """Read `ImageSets/Main/<split>.txt`, `Annotations/*.xml` and `JPEGImages/*`; classes are in alphabetical order.
+    """Read `ImageSets/Main/<split>.txt`, `Annotations/*.xml` and `JPEGImages/*`. Classes are in alphabetical order.
 
-    Without image sets all annotations are one pool; XML and images may also lie side by side, as labelImg saves them, and in a
-    folder for each split (`train`, `valid`, …), as Roboflow exports them.
-    `data.train`, `val` and `test` name other image sets; objects that are marked difficult count as crowds.
+    Without image sets, all annotations are one pool. XML files and images may also lie side by side, as labelImg saves them, or
+    in a folder for each split (`train`, `valid`, …), as Roboflow exports them. `data.train`, `val` and `test` name other image
+    sets. Objects that are marked difficult count as crowds.
 
     Raises:
-        DataError: a missing set, annotation or image, XML that says no box.
+        DataError: an image set, annotation or image is missing, or XML holds no box.
     """
     assert data.root is not None
     splits = split_folders(class_folders(data.root))
@@ -52,7 +52,7 @@ def read_voc(data: Data) -> ListedData[AnnotatedImage]:
 
 
 def _of_folders(splits: Mapping[str, Path]) -> ListedData[AnnotatedImage]:
-    """Read a folder for each split, each with XML files and images of its own."""
+    """Read one folder for each split, each with its own XML files and images."""
     readers = {split: _Reader(folder) for split, folder in splits.items()}
     images = {split: [reader.described(name) for name in reader.all_names()] for split, reader in readers.items()}
     notes = [note for reader in readers.values() for note in reader.notes()]
@@ -76,7 +76,7 @@ def _names(path: Path, reader: "_Reader") -> list[str]:
 
 
 class _Reader:
-    """Reads a folder's annotations, and counts what is left out of them."""
+    """Reader of a folder's annotations, with counts of what is left out."""
 
     def __init__(self, root: Path) -> None:
         self.annotations = _folder(root, "annotations") or root
@@ -90,11 +90,11 @@ class _Reader:
         self.unspecified = 0
 
     def file(self, name: str) -> Path:
-        """Name an image's annotation."""
+        """Return the path of an image's annotation."""
         return self.files.get(name, self.annotations / f"{name}.xml")
 
     def name_of(self, stated: str) -> str:
-        """Return an image's name as a set lists it: perhaps with a flag, or with the image's suffix."""
+        """Return the image's name from a line of an image set, which may have a flag or the image's suffix."""
         tries = (stated, FLAG.sub("", stated))
         bare = [name for name in tries if self.file(name).is_file()]
         with_suffix = [Path(name) for name in tries if Path(name).suffix.lower() in EXTENSIONS]
@@ -102,7 +102,7 @@ class _Reader:
         return next((name for name in bare if self.file(name).is_file()), tries[1])
 
     def all_names(self) -> list[str]:
-        """List all annotations."""
+        """List the names of all annotations."""
         if not self.files:
             raise DataError(f"data: {self.annotations} holds no annotation (*.xml)")
         return list(self.files)
@@ -121,7 +121,7 @@ class _Reader:
             raise DataError(f"data: {path} is no annotation of VOC: its outermost element is {shown(str(tree.tag))}")
         sides = [int(_number(tree, f"size/{side}", path, absent=0)) for side in ("height", "width")]
         objects = [found for entry in tree.findall("object") if (found := self._object(entry, path))]
-        size = (sides[0], sides[1]) if min(sides) > 0 else None  # the image says it itself
+        size = (sides[0], sides[1]) if min(sides) > 0 else None  # if unknown, it is read from the image
         return AnnotatedImage(self._image(name, tree), size, tuple(objects), path)
 
     def _object(self, entry: Element, path: Path) -> Object | None:
@@ -141,7 +141,7 @@ class _Reader:
         return Object((x0 - 1, y0 - 1, x1, y1), name, _DIFFICULT[difficult], difficult=_DIFFICULT[difficult])
 
     def _image(self, name: str, tree: Element) -> Path:
-        """Find an annotation's image: by the set's name, whatever its extension, or as the annotation says."""
+        """Find an annotation's image: by the set's name with any suffix, or by the name in the annotation."""
         stated = (tree.findtext("filename") or "").strip()
         stated = stated if stated.isprintable() and len(stated) <= LONGEST else ""
         candidates = [
@@ -152,7 +152,7 @@ class _Reader:
         return next((path for path in candidates if path.is_file()), missing)
 
     def notes(self) -> list[str]:
-        """Return what was left out, and what was guessed."""
+        """Return notes about left-out objects and about guesses."""
         lost, unknown = in_words(len(self.lost), "object"), in_words(self.unspecified, "object")
         return [
             *([f"{lost} without bndbox left out (the first: {self.lost[0]})"] if self.lost else []),
@@ -161,7 +161,7 @@ class _Reader:
 
 
 def _folder(root: Path, name: str) -> Path | None:
-    """Find a folder whatever the case of its name: of several the usual one."""
+    """Find a folder by its name in any case. If there are several, prefer the usual spelling."""
     alike = sorted(path for path in root.glob("*") if path.name.lower() == name and path.is_dir())
     return alike[0] if alike else None
 

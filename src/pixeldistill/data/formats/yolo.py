@@ -1,4 +1,4 @@
-"""Reading boxes as YOLO's tools write them: a line an object in a text file beside each image. No torch."""
+"""Reading boxes in YOLO's format: a text file beside each image, one line for each object. No torch."""
 
 import math
 from collections import Counter
@@ -17,13 +17,13 @@ from pixeldistill.storage.files import read_text
 from pixeldistill.storage.yaml_files import read_yaml
 
 _FILES = ("data.yaml", "data.yml", "dataset.yaml")
-_NAMES = ("classes.txt", "obj.names", "labels.txt")  # where there is no data.yaml, as labelImg writes
+_NAMES = ("classes.txt", "obj.names", "labels.txt")  # used if there is no data.yaml, as labelImg writes
 _YAML = (".yaml", ".yml")
 _LONGEST = 1_000_000  # characters of a line: an outline of many points
 
 
 class _Contents(NamedTuple):
-    """The classes, the folders or lists of files of each split, and how many numbers of keypoints stand behind a box."""
+    """Classes, folders or lists of files of each split, and the number of keypoint values after a box."""
 
     names: list[str]
     places: dict[str, list[Path]]
@@ -31,14 +31,14 @@ class _Contents(NamedTuple):
 
 
 def read_yolo(data: Data) -> ListedData[AnnotatedImage]:
-    """Read `data.yaml` (`names`, and where `train`, `val`, `test` are), or `classes.txt` beside images and text files.
+    """Read `data.yaml` (`names`, and the places of `train`, `val`, `test`), or `classes.txt` beside images and text files.
 
     The text file of `…/images/…/a.jpg` is `…/labels/…/a.txt`, or lies beside the image. A line is `class x y width height`, the
-    centre and the size as shares of the image, or `class x y x y …`, an outline, of which the box is taken. An image without a
-    text file shows nothing.
+    centre and the size as shares of the image, or `class x y x y …`, an outline, whose box is used. An image without a
+    text file has no objects.
 
     Raises:
-        DataError: no data.yaml and no classes.txt, a split that is not there, a line that is none of these.
+        DataError: there is no data.yaml and no classes.txt, a split is missing, or a line has another form.
     """
     assert data.root is not None
     described = _described_by(data.root)
@@ -52,7 +52,7 @@ def read_yolo(data: Data) -> ListedData[AnnotatedImage]:
             raise DataError(f"data: {described}: {split} has no image in {folders[0]}")
         passed = merged([passed, more])
         listed[split] = [(path,) for path in images]
-    notes = locate(listed, data.root)  # before the boxes, which are found by the images' paths
+    notes = locate(listed, data.root)  # before the boxes, because the images' paths lead to them
     for split, found in listed.items():
         labels = [_label_file(path) for (path,) in found]
         if not any(labels):
@@ -99,7 +99,7 @@ def _from_yaml(path: Path) -> _Contents:
         parts = stated if isinstance(stated, list) else [stated]
         found = [_place(str(part), base, path) for part in parts]
         if split == "test" and not any(place.exists() for place in found):
-            continue  # Roboflow names a test split whether there is one or not
+            continue  # Roboflow names a test split even if there is none
         places[split] = found
     if "train" not in places:
         raise DataError(f"data: {path} has no `train`: name the folder of its images there")
@@ -111,7 +111,7 @@ def _from_yaml(path: Path) -> _Contents:
 
 
 def _place(stated: str, base: Path, path: Path) -> Path:
-    """Find a folder, or a list of files, that a data.yaml names: some exports say `../train/images` and mean `train/images`."""
+    """Find a folder or list of files that a data.yaml names. Some exports write `../train/images` and mean `train/images`."""
     clean = stated.replace("\\", "/")
     candidates = [base / clean, path.parent / clean, path.parent / clean.removeprefix("../")]
     return next((place for place in candidates if place.exists()), candidates[0])
@@ -122,7 +122,7 @@ def _from_list(path: Path) -> _Contents:
 
 
 def _lines(path: Path) -> list[str]:
-    """Read the lines of a file that say something."""
+    """Read the lines of a file that are not empty."""
     return [line.strip() for line in read_text(path, DataError, "data: ").splitlines() if line.strip()]
 
 
@@ -186,7 +186,7 @@ def _numbers(line: str) -> list[float] | None:
 
 
 def _corners(values: list[float]) -> Corners:
-    """Return a box's corners: of a centre and a size (perhaps with a confidence behind them), or of an outline."""
+    """Return a box's corners from a centre and a size (perhaps followed by a confidence), or from an outline."""
     if len(values) > 5:
         return min(values[0::2]), min(values[1::2]), max(values[0::2]), max(values[1::2])
     x, y, width, height = values[:4]

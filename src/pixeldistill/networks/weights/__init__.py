@@ -1,1 +1,1 @@
-"""Weights of any origin, loaded into a network of ours."""
+"""Loading weights from any source into a network."""

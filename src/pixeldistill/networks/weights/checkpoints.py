@@ -1,6 +1,6 @@
-"""Reading weights files as people have them: whatever training program wrote them, whatever stands beside the weights in them.
+"""Reading weights files of any training program, with any content beside the weights.
 
-Nothing is unpickled but tensors and plain values; argparse's Namespace, which runs no code, is let through, as timm saves it.
+Only tensors and plain values are unpickled. Argparse's Namespace is allowed too, as timm saves it, because it runs no code.
 """
 
 import argparse
@@ -25,18 +25,18 @@ from pixeldistill.storage.files import check_regular
 State = dict[str, Tensor]
 
 MOST_KEYS = 100_000
-LONGEST_HEADER = 2**26  # bytes of a safetensors file's
-ROOM = 2**26  # bytes by which a file's content may be larger than the file: its names
-_AVERAGED = ("state_dict_ema", "model_ema", "ema_state_dict", "model_ema_state_dict", "ema")  # first; then all that are called so
+LONGEST_HEADER = 2**26  # bytes of a safetensors file's header
+ROOM = 2**26  # bytes by which the unpacked content may be larger than the file, for its names
+_AVERAGED = ("state_dict_ema", "model_ema", "ema_state_dict", "model_ema_state_dict", "ema")  # first, then similar names
 _AVERAGE = re.compile(r"(^|_)(ema|swa|averaged?|shadow)(_|$)")
 _PLAIN = ("state_dict", "model_state_dict", "model", "net", "network", "model_state", "weights", "params", "module")
-_COUNTERS = ("total_ops", "total_params")  # of a counting program (thop), which leaves them in the network
+_COUNTERS = ("total_ops", "total_params")  # a counting program (thop) leaves these in the network
 
-# What stands beside the tensors in checkpoints, and runs no code when it is read.
+# Checkpoints hold these beside the tensors. Reading them runs no code.
 _SCALAR, _ARRAY = np.float64(0).__reduce__()[0], np.zeros(0).__reduce__()[0]
 _HARMLESS: list[Any] = [
     argparse.Namespace, np.dtype, np.ndarray, _SCALAR, _ARRAY, *map(type, map(np.dtype, "?bBhHiIlLqQefd")),
-    (_SCALAR, "numpy.core.multiarray.scalar"), (_ARRAY, "numpy.core.multiarray._reconstruct"),  # as NumPy 1 called them
+    (_SCALAR, "numpy.core.multiarray.scalar"), (_ARRAY, "numpy.core.multiarray._reconstruct"),  # NumPy 1's names
 ]  # fmt: skip
 
 _STARTS = {
@@ -48,18 +48,18 @@ _STARTS = {
 
 
 class Checkpoint(NamedTuple):
-    """A state dict, and what was made of the file that held it."""
+    """A state dict, and notes about the file that held it."""
 
     state: State
     notes: list[str]
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read the state dict in a safetensors or torch file, under whatever name it lies there; averaged weights, if there are any.
+    """Read the state dict in a safetensors or torch file, under any name, preferably averaged weights.
 
     Raises:
-        WeightsError: not readable, holding no state dict, or more than tensors (a pickle that would run code is refused unread),
-            or numbers that are not finite.
+        WeightsError: the file is unreadable, holds no state dict, holds more than tensors (a pickle that would run code is
+            refused before it runs), or holds numbers that are not finite.
     """
     content = _content(path)
     state, notes = _state_in(content, path)
@@ -94,7 +94,7 @@ def _content(path: Path) -> Any:  # noqa: ANN401
             return safetensors.torch.load_file(path)
         _check_zip(path, size)
         with torch.serialization.safe_globals(_HARMLESS), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of pickle's dialects
+            warnings.simplefilter("ignore")  # about pickle's dialects
             return torch.load(path, map_location="cpu", weights_only=True)
     except WeightsError:
         raise
@@ -104,13 +104,13 @@ def _content(path: Path) -> Any:  # noqa: ANN401
         raise WeightsError(
             f"weights {path} hold more than tensors and were refused unread: save the bare state dict, best as safetensors"
         ) from error
-    except Exception as error:  # a damaged file fails in as many ways as it has bytes
+    except Exception as error:  # a damaged file can raise any error
         reason = printable((str(error).splitlines() or [type(error).__name__])[0])[:200]
         raise WeightsError(f"weights {path} cannot be read: {reason}") from error
 
 
 def _check_header(path: Path, start: bytes, size: int) -> None:
-    """Look how many tensors a safetensors file says it has, before they are made."""
+    """Raise WeightsError if a safetensors file's header is damaged or lists too many tensors, before any is made."""
     length = int.from_bytes(start[:8], "little")
     if length > min(LONGEST_HEADER, size):
         raise WeightsError(f"weights {path} are no safetensors file, or a damaged one")
@@ -123,7 +123,7 @@ def _check_header(path: Path, start: bytes, size: int) -> None:
 
 
 def _check_zip(path: Path, size: int) -> None:
-    """Raise WeightsError if a torch file would unpack to far more than it is: PyTorch itself compresses nothing."""
+    """Raise WeightsError if a torch file would unpack to far more than its size. PyTorch itself compresses nothing."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())
@@ -136,9 +136,9 @@ def _check_zip(path: Path, size: int) -> None:
 
 
 def _state_in(content: Any, path: Path) -> tuple[State, list[str]]:  # noqa: ANN401
-    """Find the state dict in what a file holds."""
+    """Return the state dict in a file's content, and notes."""
     notes: list[str] = []
-    for _ in range(3):  # one may lie in another
+    for _ in range(3):  # one may lie inside another
         if not isinstance(content, Mapping) or _is_state(content):
             break
         held = {key: value for key, value in content.items() if isinstance(key, str) and _holds_state(value)}
@@ -160,14 +160,14 @@ def _state_in(content: Any, path: Path) -> tuple[State, list[str]]:  # noqa: ANN
 
 
 def _holds_state(content: Any, depth: int = 2) -> bool:  # noqa: ANN401
-    """Return whether something is a state dict, or holds one."""
+    """Return whether an object is a state dict, or holds one."""
     if not isinstance(content, Mapping) or not content or not all(isinstance(key, str) for key in content):
         return False
     return _is_state(content) or (depth > 0 and any(_holds_state(value, depth - 1) for value in content.values()))
 
 
 def _is_state(content: Any) -> bool:  # noqa: ANN401
-    """Return whether something is a mapping of names to tensors; a number that a module keeps beside them does no harm."""
+    """Return whether an object is a mapping of names to tensors. Some other values beside the tensors are allowed."""
     if not isinstance(content, Mapping) or not all(isinstance(key, str) for key in content):
         return False
     tensors = [value for value in content.values() if isinstance(value, Tensor)]
@@ -175,11 +175,11 @@ def _is_state(content: Any) -> bool:  # noqa: ANN401
 
 
 def _check_values(state: State, path: Path) -> None:
-    """Raise WeightsError if numbers are not finite, or tensors are larger than what they hold."""
+    """Raise WeightsError if numbers are not finite, or tensors claim more elements than their storage holds."""
     for key, value in state.items():
         plain = value.layout == torch.strided and not (value.is_meta or value.is_quantized)
         if not plain or value.numel() * value.element_size() > value.untyped_storage().nbytes():
             raise WeightsError(f"weights {path}: {shown(key)} is no plain tensor: save it contiguous, dense and not quantised")
-        # Of the types of one byte PyTorch cannot tell.
+        # PyTorch cannot check types of one byte.
         if value.is_floating_point() and not bool(torch.isfinite(value.float() if value.element_size() == 1 else value).all()):
             raise WeightsError(f"weights {path}: {shown(key)} has values that are not finite (NaN or infinite): train it again")

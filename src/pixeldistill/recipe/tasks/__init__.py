@@ -1,4 +1,4 @@
-"""What recipes of each task may say: one file a task."""
+"""Rules for recipes of each task: one file a task."""
 
 from pixeldistill.recipe.tasks.base import TaskRules
 from pixeldistill.recipe.tasks.classification import ClassificationRules

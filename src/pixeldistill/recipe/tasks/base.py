@@ -1,4 +1,4 @@
-"""What recipes of a task may say, and what they mean where they are silent. No torch; `pixeldistill.tasks` has the networks."""
+"""Rules for recipes of a task, and defaults of missing settings. No torch: the networks are in `pixeldistill.tasks`."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -15,9 +15,9 @@ NetworkT = TypeVar("NetworkT", bound=Network)
 
 
 class Starting(NamedTuple):
-    """What suits a first recipe: sides in pixels, a batch, more of the schedule, and settings before and after the networks.
+    """Settings of a first recipe: image sizes in pixels, batch size, schedule, settings before and after the networks.
 
-    image_size: the teacher's, if the images are as large. share: the student's is that part of it, 4 for a quarter.
+    image_size: the teacher's, if the images are as large. share: the teacher's image size divided by the student's.
     """
 
     image_size: int
@@ -32,19 +32,19 @@ SUPERVISED: tuple[Term, ...] = (SupervisedTerm(kind="supervised"),)
 
 
 class TaskRules(ABC):
-    """What recipes of one task have in common.
+    """Rules that all recipes of one task share.
 
     Class variables:
 
-    - `name`: as a recipe's `task` says it.
-    - `labels`: what its data must have, see `recipe.formats.Format`.
-    - `headline`: the figure that decides, as a run's records name it.
-    - `unused_camera`: settings of a camera that make no difference.
-    - `starting`: for a first recipe.
-    - `default_terms`: of the last stage of each method, where the recipe names none.
-    - `assistant_terms`: of an assistant, where the recipe names none.
-    - `plain_terms`: plain distillation of the prediction.
-    - `chain_term`: what `tas` adds to the terms of a comparison's recipe.
+    - `name`: value of a recipe's `task`.
+    - `labels`: kind of labels that its data must have, see `recipe.formats.Format`.
+    - `headline`: name of the main metric in a run's records.
+    - `unused_camera`: settings of a camera that have no effect.
+    - `starting`: settings of a first recipe.
+    - `default_terms`: default terms of the last stage, for each method.
+    - `assistant_terms`: default terms of an assistant.
+    - `plain_terms`: terms of plain prediction distillation.
+    - `chain_term`: term that `tas` adds to the terms of a comparison's recipe.
     """
 
     name: ClassVar[str]
@@ -63,7 +63,7 @@ class TaskRules(ABC):
 
     @abstractmethod
     def check(self, recipe: "Recipe") -> None:
-        """Raise ValueError if a recipe says what its task does not have."""
+        """Raise ValueError if a recipe has settings that its task does not have."""
 
     def check_network(self, network: Network) -> None:  # noqa: B027
         """Raise ValueError if a stage's network cannot be built for this task."""
@@ -72,36 +72,36 @@ class TaskRules(ABC):
         """Raise ValueError if a comparison's method is not for this task."""
 
     def complete(self, network: NetworkT, recipe: "Recipe") -> NetworkT:
-        """Return a network with what the recipe says of all networks."""
+        """Return a network with the recipe's settings for all networks."""
         return network
 
     def may_be_enlarged(self, network: Network) -> bool:
-        """Return whether a network can be fed its image enlarged, as its `enlarge` says."""
+        """Return whether a network can read its image enlarged, as its `enlarge` says."""
         return True
 
     def assistant_of(self, network: Network, said: Assistant, student: Student, recipe: "Recipe") -> Network:
-        """Return a student's assistant with what the task adds to it."""
+        """Return a student's assistant with the task's additions."""
         return network
 
     def terms_of_assistant(self, assistant: Network, student: Student, recipe: "Recipe") -> tuple[Term, ...]:
-        """Return an assistant's terms, where the recipe names none."""
+        """Return an assistant's terms if the recipe names none."""
         return self.assistant_terms
 
     def title(self, network: Network) -> str:
-        """Return how a table names a network."""
+        """Return the name of a network in tables."""
         return f"{network.network} at {network.image_size}"
 
     @property
     def losses(self) -> Mapping[str, type[Loss]]:
-        """The losses that the task has, by kind."""
+        """Losses of the task, by kind."""
         return {kind: loss for kind, loss in losses().items() if self.name in loss.computed_by}
 
     def trains_prediction(self, terms: Sequence[Term]) -> bool:
-        """Return whether some of the terms teach the network to predict."""
+        """Return whether any of the terms trains the network's prediction."""
         return any(self.name in term.trains_prediction and term.weight > 0 for term in terms)
 
     def methods(self, epochs: int) -> dict[str, Method]:
-        """Return the methods that a comparison knows by name, for a schedule of so many epochs."""
+        """Return the methods that a comparison knows by name, for a schedule of a given number of epochs."""
         plain = self.plain_terms
         single = {kind: Method(terms=(*SUPERVISED, loss)) for kind, loss in published_losses(self.name, epochs).items()}
         longer = {"dkd-equal-compute": Method(terms=single["dkd"].terms, match_compute_of="tas")} if "dkd" in single else {}
@@ -122,5 +122,5 @@ class TaskRules(ABC):
         }
 
     def single_losses(self) -> tuple[str, ...]:
-        """Return the names of the methods that are one published loss in one stage."""
+        """Return the names of the methods that use one published loss in one stage."""
         return ("pkd", *published_losses(self.name, 1))

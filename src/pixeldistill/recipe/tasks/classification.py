@@ -13,7 +13,7 @@ _PKD, _ISRD, _UPSAMPLED = PKDTerm(kind="pkd"), ISRDTerm(kind="isrd", weight=10),
 
 
 class ClassificationRules(TaskRules):
-    """See `TaskRules`."""
+    """Rules for recipes of classification. See `TaskRules`."""
 
     name = "classification"
     labels = "classes"

@@ -1,4 +1,4 @@
-"""Recipes of detection: what of a detector's pyramid the recipe leaves to the networks and to their chain (AFP)."""
+"""Recipes of detection: how a detector's levels follow from the recipe, the networks and their chain (AFP)."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -15,13 +15,13 @@ from pixeldistill.recipe.tasks.base import SUPERVISED, NetworkT, Starting, TaskR
 if TYPE_CHECKING:
     from pixeldistill.recipe.recipe import Recipe
 
-SCALE = (0.4, 1.0)  # of the crops' area
-_ISRD, _FKD = ISRDTerm(kind="isrd"), FKDTerm(kind="fkd", weight=0.2)  # beside the losses of the prediction; ours
+SCALE = (0.4, 1.0)  # share of the image's area that a crop covers
+_ISRD, _FKD = ISRDTerm(kind="isrd"), FKDTerm(kind="fkd", weight=0.2)  # in addition to the prediction losses; ours
 _PLAIN = (*SUPERVISED, PKDTerm(kind="pkd"), BoxesTerm(kind="boxes"))
 
 
 class DetectionRules(TaskRules):
-    """See `TaskRules`."""
+    """Rules for recipes of detection. See `TaskRules`."""
 
     name = "detection"
     labels = "boxes"
@@ -37,7 +37,7 @@ class DetectionRules(TaskRules):
     chain_term: ClassVar = _FKD
 
     def with_defaults(self, content: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Let views show more of the image, as what a crop leaves out cannot be found in it; and have a detector."""
+        """Add a detector, and larger crops, because objects outside a crop cannot be found."""
         views = content.get("augmentation") or {}
         shown = {"scale": SCALE, **views} if isinstance(views, dict) else views
         return {**content, "detector": content.get("detector") or {}, "augmentation": shown}
@@ -58,7 +58,7 @@ class DetectionRules(TaskRules):
             raise ValueError("`stem_stride` is a control of classification")
 
     def check_network(self, network: Network) -> None:
-        """Raise ValueError if an image is enlarged so that levels shift by no whole number."""
+        """Raise ValueError if an enlargement does not shift the levels by a whole number."""
         if not network.enlarges_levels:
             raise ValueError(
                 f"an image of {network.image_size} pixels is to be enlarged to {network.enlarge}, which shifts a detector's "
@@ -66,7 +66,7 @@ class DetectionRules(TaskRules):
             )
 
     def check_method(self, method: Method) -> None:
-        """Raise ValueError if a control is one that a detector does not have."""
+        """Raise ValueError if a detector cannot have a method's control."""
         if method.stem_stride:
             raise ValueError("`stem_stride` is a control of classification")
         if method.enlarge and (method.chain == "tas" or method.warm_start):
@@ -76,16 +76,16 @@ class DetectionRules(TaskRules):
             )
 
     def complete(self, network: NetworkT, recipe: "Recipe") -> NetworkT:
-        """Return a network with what the recipe's `detector` says of all, where it does not say otherwise itself."""
+        """Return a network with the recipe's `detector` settings where it has none of its own."""
         assert recipe.detector is not None
         return network.model_copy(update={"detector": merged(recipe.detector, network.detector)})
 
     def may_be_enlarged(self, network: Network) -> bool:
-        """Return whether the levels shift by a whole number."""
+        """Return whether the enlargement shifts the levels by a whole number."""
         return network.enlarges_levels
 
     def assistant_of(self, network: Network, said: Assistant, student: Student, recipe: "Recipe") -> Network:
-        """Return the assistant with the levels of its teacher, and those that correspond to its student's levels (AFP)."""
+        """Return the assistant with its teacher's levels, and the levels that correspond to its student's (AFP)."""
         assert recipe.detector is not None
         own = merged(recipe.detector, said.detector)
         if not (said.detector and "levels" in said.detector.model_fields_set):
@@ -107,7 +107,7 @@ class DetectionRules(TaskRules):
         return levels
 
     def terms_of_assistant(self, assistant: Network, student: Student, recipe: "Recipe") -> tuple[Term, ...]:
-        """Return the terms, the detector's own told which levels the student shares, where they are not all."""
+        """Return the terms. The detector's own term gets the levels shared with the student, unless these are all levels."""
         assert assistant.detector is not None
         own = assistant.detector.numbers
         shared = shared_levels(
@@ -119,7 +119,7 @@ class DetectionRules(TaskRules):
         return tuple(told if isinstance(term, SupervisedTerm) else term for term in self.assistant_terms)
 
     def title(self, network: Network) -> str:
-        """Return how a table names a network: two may differ in their levels alone."""
+        """Return the name of a network in tables. It includes the levels, because two networks may differ only in these."""
         settings: DetectorSettings | None = network.detector
         levels = f", P{settings.levels[0]}–P{settings.levels[1]}" if settings else ""
         return f"{super().title(network)}{levels}"

@@ -1,4 +1,4 @@
-"""A classifier as it is deployed: no intermediate maps, nothing of the training. What is exported and what is priced."""
+"""Deployed classifier: no intermediate maps, nothing that only training needs. It is exported, and its costs are measured."""
 
 import copy
 from typing import cast
@@ -29,14 +29,14 @@ class DeployedClassifier(nn.Module):
 
 
 def deploy(network: Adapter) -> DeployedClassifier:
-    """Return what is deployed of a classifier, a copy in evaluation mode."""
+    """Return the deployed part of a classifier: a copy in evaluation mode."""
     network = copy.deepcopy(network).eval().requires_grad_(False)
     network.tap.remove()
     return DeployedClassifier(cast(Classifier, network))
 
 
 def without_weights(network: Network, classes: int) -> tuple[nn.Module, Tensor]:
-    """Return what is deployed of a classifier, on the meta device, and an input: see `Task.without_weights`."""
+    """Return the deployed part of a classifier on the meta device, and an input. See `Task.without_weights`."""
     image = torch.empty(1, 3, network.image_size, network.image_size, dtype=torch.uint8, device=META)
     try:
         with META:
@@ -46,7 +46,7 @@ def without_weights(network: Network, classes: int) -> tuple[nn.Module, Tensor]:
             return ghost, image
     except NetworkError:
         raise
-    except Exception:  # some networks ask for values while they are built: those are built in earnest
+    except Exception:  # some networks read values while they are built: these are built on the CPU
         built = build_classifier(
             network.network, classes, network.image_size, patch_size=network.patch_size, options=network.options,
             enlarge=network.enlarge, stem_stride=network.stem_stride, mean=network.mean, std=network.std,

@@ -1,4 +1,4 @@
-"""A classifier's exported file: the camera's optics before the network, probabilities after it, compared with PyTorch."""
+"""Exported file of a classifier: the camera's optics before the network, probabilities after it, comparison with PyTorch."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ from pixeldistill.tasks.base import Compared, Pixels
 
 
 def assemble(converted: Graph, network: Adapter, camera: Camera, prefix: str) -> Graph:
-    """Put the camera's optics before a converted network, and what makes probabilities of its scores after it."""
+    """Add the camera's optics before a converted network, and the softmax after it."""
     viewed = onnx.compose.merge_models(
         classifier_view(network.spec.image_size[0], camera), converted, io_map=[("view", f"{prefix}image")]
     )
@@ -30,7 +30,7 @@ def assemble(converted: Graph, network: Adapter, camera: Camera, prefix: str) ->
 
 @torch.inference_mode()
 def compare(session: Any, prefix: str, network: Adapter, view: Tensor, image: Pixels) -> Compared:  # noqa: ANN401
-    """Compare logits for one view, and probabilities from the image on; see `Task.compare`."""
+    """Compare logits for one view, and probabilities for the whole path from the image. See `Task.compare`."""
     logits = network(to_unit(view)).logits
     fed = view.permute(0, 2, 3, 1).contiguous().numpy()
     (raw,) = session.run([f"{prefix}scores"], {"image": fed})
@@ -40,10 +40,10 @@ def compare(session: Any, prefix: str, network: Adapter, view: Tensor, image: Pi
 
 
 def classifier_view(image_size: int, camera: Camera) -> Graph:
-    """Make a classifier's view of images of any size: uint8 (batch, height, width, 3) → uint8 (batch, 3, image_size, image_size).
+    """Make a graph of a classifier's view: uint8 (batch, height, width, 3) → uint8 (batch, 3, image_size, image_size).
 
-    The same as `data.views.camera_view`: the shorter side is resized to `image_size / crop`, the centre is taken; an image that
-    has the view's size is left as it is.
+    It is the same as `data.views.camera_view`: the shorter side is resized to `image_size / crop`, and the centre is cropped.
+    An image that already has the view's size is used unchanged.
     """
 
     def view(ops: Ops, image: Any) -> Any:  # noqa: ANN401
@@ -62,6 +62,6 @@ def classifier_view(image_size: int, camera: Camera) -> Graph:
 
 
 def classifier_postprocess(classes: int) -> Graph:
-    """Make probabilities of logits, both float (batch, classes)."""
+    """Make a graph from logits to probabilities, both float (batch, classes)."""
     logits = (ir.DataType.FLOAT, ("batch", classes))
     return build(lambda ops, scores: ops.Softmax(scores, axis=1), {"scores": logits}, {"probabilities": logits})

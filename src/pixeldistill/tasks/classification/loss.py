@@ -1,4 +1,4 @@
-"""Classification: its loss, and its labels softened or mixed."""
+"""Loss of classification, and its smoothed or mixed labels."""
 
 import torch
 import torch.nn.functional as F
@@ -6,12 +6,12 @@ from torch import Tensor
 
 
 def supervised_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """Cross-entropy in nats; logits (N, classes), target indices (N,) or probabilities (N, classes)."""
+    """Return the cross-entropy in nats. Logits (N, classes), target indices (N,) or probabilities (N, classes)."""
     return F.cross_entropy(logits, target)
 
 
 def smooth_labels(target: Tensor, classes: int, smoothing: float) -> Tensor:
-    """Turn indices (N,) into probabilities (N, classes) that give `smoothing` to all classes alike; 0 changes nothing.
+    """Convert indices (N,) to probabilities (N, classes) with `smoothing` spread evenly over all classes. 0 changes nothing.
 
     >>> smooth_labels(torch.tensor([1]), 2, 0.5)
     tensor([[0.2500, 0.7500]])
@@ -22,7 +22,7 @@ def smooth_labels(target: Tensor, classes: int, smoothing: float) -> Tensor:
 
 
 def mix_labels(target: Tensor, partner: Tensor, share: float, classes: int) -> Tensor:
-    """Mix indices (N,) or probabilities (N, classes) with those of each one's partner, of which they keep a share.
+    """Mix indices (N,) or probabilities (N, classes) with those of each one's partner. Each keeps `share` of its own.
 
     Returns:
         Probabilities (N, classes).

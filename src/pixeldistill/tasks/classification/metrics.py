@@ -1,4 +1,4 @@
-"""Classification: its loss and its metrics."""
+"""Metrics of classification."""
 
 import torch
 import torch.nn.functional as F
@@ -13,8 +13,8 @@ def classification_metrics(logits: Tensor, target: Tensor) -> dict[str, float | 
         target: class indices (N,).
 
     Returns:
-        top1, top5 (equal to 1 where there are five classes or fewer), nll in nats, calibration_error (expected, 15 bins
-        of equal width), all as fractions; per_class, the share found of each class, None for a class without images.
+        top1, top5 (1 if there are five classes or fewer), nll in nats, calibration_error (expected, 15 bins of equal width),
+        all except nll as fractions; per_class, the recall of each class, None for a class without images.
     """
     from torchmetrics.functional.classification import multiclass_accuracy, multiclass_calibration_error  # slow to import
 

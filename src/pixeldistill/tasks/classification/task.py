@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Classification(Task):
-    """See `Task`. A target: class indices (N,), or probabilities (N, classes). An answer: logits (classes,)."""
+    """Classification, see `Task`. Target: class indices (N,), or probabilities (N, classes). Prediction: logits (classes,)."""
 
     rules = ClassificationRules()
     noun = "a classifier"
@@ -34,21 +34,21 @@ class Classification(Task):
     predict_options = ("top",)
 
     def view(self, image: Pixels, image_size: int, camera: Camera) -> "Tensor":
-        """See `data.views.camera_view`."""
+        """Return the view of `data.views.camera_view`."""
         from pixeldistill.data.views import camera_view
 
         return camera_view(image, image_size, camera)
 
     def view_size(self, image: Size, image_size: int) -> Size:
-        """Return a square."""
+        """Return the size of a square."""
         return image_size, image_size
 
     def describe_input(self, image_size: int) -> str:
-        """Return the square."""
+        """Describe the square."""
         return f"{image_size}×{image_size} pixels"
 
     def together(self, most: int) -> int:
-        """Return `most`: all views have one shape."""
+        """Return `most`, because all views have the same shape."""
         return most
 
     def collate(
@@ -60,19 +60,19 @@ class Classification(Task):
         return torch.tensor([_number(label) for label in labels])
 
     def soften(self, target: Target, classes: int, smoothing: float) -> Target:
-        """See `loss.smooth_labels`."""
+        """Smooth labels. See `loss.smooth_labels`."""
         from pixeldistill.tasks.classification.loss import smooth_labels
 
         return smooth_labels(target, classes, smoothing)
 
     def mix(self, target: Target, partner: "Tensor", share: float, classes: int) -> Target:
-        """See `loss.mix_labels`."""
+        """Mix labels. See `loss.mix_labels`."""
         from pixeldistill.tasks.classification.loss import mix_labels
 
         return mix_labels(target, partner, share, classes)
 
     def placeholder(self, count: int) -> Target:
-        """Return the first class for all."""
+        """Return the first class for all images."""
         import torch
 
         return torch.zeros(count, dtype=torch.int64)
@@ -82,7 +82,7 @@ class Classification(Task):
         return classes[_number(sample.label)]
 
     def build(self, network: Network, classes: tuple[str, ...], source: str, *, trained: bool) -> "Adapter":
-        """See `networks.classifier.build_classifier`; brings the rows of trained weights into the data's order of classes."""
+        """Build a classifier, with trained weights in the data's order of classes. See `networks.classifier.build_classifier`."""
         from pixeldistill.networks.classifier import build_classifier
         from pixeldistill.networks.heads import class_rows, reorder_heads
 
@@ -96,10 +96,10 @@ class Classification(Task):
         return classifier
 
     def check_trained(self, network: Network, source: str) -> None:
-        """Pass: any weights may be a classifier's."""
+        """Do nothing: any weights may be a classifier's."""
 
     def load_state(self, network: "Adapter", state: Mapping[str, "Tensor"], source: Network, name: str) -> None:
-        """See `networks.weights.load.load_net_state`."""
+        """Load a state dict. See `networks.weights.load.load_net_state`."""
         from pixeldistill.networks.weights.load import load_net_state
 
         load_net_state(network.net, dict(state), source.network, network.spec.classes, name)
@@ -111,7 +111,7 @@ class Classification(Task):
         return deploy(network)
 
     def without_weights(self, network: Network, classes: int, view: Size) -> tuple["nn.Module", "Tensor"]:
-        """See `deployed.without_weights`."""
+        """Return the classifier without weights. See `deployed.without_weights`."""
         from pixeldistill.tasks.classification.deployed import without_weights
 
         return without_weights(network, classes)
@@ -119,11 +119,11 @@ class Classification(Task):
     def postprocess(
         self, network: "Adapter", outputs: "Outputs", view: Size, sizes: Sequence[Size], levels: range | None = None
     ) -> list[Prediction]:
-        """Return logits, a row an image."""
+        """Return the logits, one row an image."""
         return list(outputs.logits.float().cpu())
 
     def metrics(self, predictions: Sequence[Prediction], labels: Sequence[Label], classes: int) -> dict[str, Any]:
-        """See `metrics.classification_metrics`."""
+        """Measure predictions. See `metrics.classification_metrics`."""
         import torch
 
         from pixeldistill.tasks.classification.metrics import classification_metrics
@@ -147,14 +147,14 @@ class Classification(Task):
         return ClassificationResult(path, tuple((classes[i], float(shares[i])) for i in best))
 
     def unreadable(self, path: Path, error: str) -> Result:
-        """Return no class, and why."""
+        """Return a result with the error and no class."""
         return ClassificationResult(path, (), error)
 
     def describe_teacher(
         self, title: str, ask: Callable[[range | None], Sequence[Prediction]], labels: Sequence[Label], classes: Sequence[str],
         students: Sequence[TaughtStudent],
     ) -> list[str]:  # fmt: skip
-        """See `teacher.describe_classifier`."""
+        """Describe the teacher. See `teacher.describe_classifier`."""
         import torch
 
         from pixeldistill.tasks.classification.teacher import describe_classifier
@@ -163,7 +163,7 @@ class Classification(Task):
         return describe_classifier(named, torch.stack(list(ask(None))), [_number(label) for label in labels], classes)
 
     def describe_network(self, role: str, network: Network, spec: "FeatureSpec", origin: str) -> list[str]:
-        """Name its maps."""
+        """Describe its maps."""
         maps = ", ".join(str(m) for m in spec.features)
         return [
             f"{role}: {network.network} (weights: {origin}) on 3×{network.image_size}×{network.image_size}{network.received}",
@@ -171,18 +171,18 @@ class Classification(Task):
         ]
 
     def example(self, network: "Adapter", deployed: "nn.Module") -> tuple["Tensor", dict[int, Any], list[str]]:
-        """Return two square images; any number may come."""
+        """Return two square images. The batch size is dynamic."""
         import torch
 
         images = torch.zeros(2, 3, *network.spec.image_size, dtype=torch.uint8)
         return images, {0: torch.export.Dim("batch", min=1, max=65536)}, ["scores"]
 
     def feed(self, network: "Adapter", images: "Tensor") -> "Tensor":
-        """Return the 8-bit images: the network does the rest."""
+        """Return the 8-bit images, because the network does the rest."""
         return images
 
     def assemble(self, converted: "onnx.ModelProto", network: "Adapter", camera: Camera, prefix: str) -> "onnx.ModelProto":
-        """See `export.assemble`."""
+        """Assemble the exported file. See `export.assemble`."""
         from pixeldistill.tasks.classification.export import assemble
 
         return assemble(converted, network, camera, prefix)
@@ -190,28 +190,28 @@ class Classification(Task):
     def compare(
         self, session: Any, prefix: str, network: "Adapter", deployed: "nn.Module", view: "Tensor", image: Pixels  # noqa: ANN401
     ) -> Compared:  # fmt: skip
-        """See `export.compare`."""
+        """Compare an exported file. See `export.compare`."""
         from pixeldistill.tasks.classification.export import compare
 
         return compare(session, prefix, network, view, self.prepare_image(image))
 
     def check_outputs(self, outputs: Sequence[NDArray[Any]], images: int, classes: int) -> bool:
-        """Expect probabilities (images, classes)."""
+        """Return whether the outputs are probabilities (images, classes)."""
         return outputs[0].shape == (images, classes) and outputs[0].dtype == np.float32
 
     def split_outputs(self, outputs: Sequence[NDArray[Any]], images: int) -> list[Any]:
-        """Return logarithms of the probabilities, whose softmax they are."""
+        """Return logarithms of the probabilities. Their softmax gives the probabilities again."""
         with np.errstate(divide="ignore"):
             return list(np.log(outputs[0]))
 
     def from_arrays(self, prediction: Any, view: Size, size: Size) -> Prediction:  # noqa: ANN401
-        """Return them as a tensor."""
+        """Return the arrays as a tensor."""
         import torch
 
         return torch.from_numpy(prediction)
 
     def prepare_image(self, image: Pixels) -> Pixels:
-        """Cut the middle out of an image that is far too long: only that is seen."""
+        """Cut the middle out of a very long image, because only that part is used."""
         return np.ascontiguousarray(cut_long(image))
 
     def to_json(self, result: Result) -> dict[str, Any]:
@@ -220,7 +220,7 @@ class Classification(Task):
         return {"file": str(found.path), "classes": [{"class": c, "probability": round(q, 6)} for c, q in found.classes]}
 
     def columns(self, results: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
-        """Make a row an image: the likeliest class, the second, and so on."""
+        """Return one row an image: the likeliest class, the second, and so on."""
         rows = [[str(p.path), *(f"{c} {100 * q:.1f} %" for c, q in p.classes)] for p in results]
         return ["file", *(f"{i}." for i in range(1, len(rows[0]) if rows else 1))], rows
 

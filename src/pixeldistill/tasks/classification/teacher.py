@@ -1,4 +1,4 @@
-"""What a frozen classifier knows: measured on val before it teaches, since one that knows nothing teaches without a word."""
+"""Check of a frozen classifier on val before it teaches, because an untrained teacher would give no error."""
 
 from collections.abc import Iterator, Sequence
 
@@ -8,22 +8,22 @@ from torch import Tensor
 
 from pixeldistill.networks.heads import ordered
 
-FEW = 20  # images, of which fewer tell nothing
-FEWEST = 4  # images, from which one answer to all is no accident
-UNLIKELY = 0.05  # so often chance alone would be as good
-BETTER = 0.2  # by which an order of classes must be better to be told of
+FEW = 20  # fewer images show nothing
+FEWEST = 4  # from this number of images on, the same prediction for all is no accident
+UNLIKELY = 0.05  # probability above which the result may be chance
+BETTER = 0.2  # gain in accuracy from which another order of classes is reported
 SHOWN = 8  # classes
-EACH = 5  # images a class, from which an order that nobody has named may be looked for
+EACH = 5  # images a class, from which an unknown order is searched for
 
 
 def describe_classifier(name: str, logits: Tensor, labels: Sequence[int], classes: Sequence[str]) -> list[str]:
-    """Return how many images a teacher classifies rightly; warn where that is chance, or another order of its classes fits.
+    """Return a line with a teacher's accuracy. Warn if it is at chance level, or if another order of its classes fits.
 
     Args:
-        name: what it is called.
-        logits: what it says of images, (N, classes).
-        labels: their classes.
-        classes: their names, in the data's order.
+        name: name of the teacher.
+        logits: its logits for images, (N, classes).
+        labels: classes of the images.
+        classes: names of the classes, in the data's order.
     """
     truth, said = np.asarray(labels), logits.argmax(dim=1).numpy()
     right = float((truth == said).mean())
@@ -49,17 +49,17 @@ def describe_classifier(name: str, logits: Tensor, labels: Sequence[int], classe
 
 
 def _as_good_by_chance(right: float, chance: float, count: int) -> float:
-    """Return the probability that guessing is right as often, in so many images: the upper tail of the binomial distribution."""
+    """Return the probability that guessing `count` images is right at least as often: the binomial distribution's upper tail."""
     from scipy.stats import binom
 
     return float(binom.sf(round(right * count) - 1, count, chance))
 
 
 def _orders(truth: NDArray[np.int64], said: NDArray[np.int64], classes: Sequence[str]) -> Iterator[tuple[str, float]]:
-    """Name orders in which a teacher's classes may be, with its share of right answers if they are."""
+    """Yield possible orders of a teacher's classes, with its accuracy in each."""
     for name in ("natural", "alphabetical"):
         theirs = ordered(classes, name)
-        rows = np.array([classes.index(label) for label in theirs])  # the data's class that each row would be
+        rows = np.array([classes.index(label) for label in theirs])  # data's class of each row in this order
         if list(theirs) != list(classes):
             yield f"{name} order ({', '.join(theirs[:4])}, …)", float((rows[said] == truth).mean())
     if len(truth) >= EACH * len(classes):
@@ -68,6 +68,6 @@ def _orders(truth: NDArray[np.int64], said: NDArray[np.int64], classes: Sequence
         counts = np.zeros((len(classes), len(classes)), np.int64)
         np.add.at(counts, (said, truth), 1)
         rows, columns = linear_sum_assignment(counts, maximize=True)
-        best = [classes[column] for column in columns]  # the rows come in order
+        best = [classes[column] for column in columns]  # rows are returned in order
         named = f"[{', '.join(best[:SHOWN])}{', …' if len(best) > SHOWN else ''}]"
         yield f"the order {named}", float(counts[rows, columns].sum() / len(truth))

@@ -1,4 +1,4 @@
-"""The anchors and points of a pyramid's levels, and which boxes they can be matched with."""
+"""Anchors and points of a pyramid's levels, and the boxes that they can be matched with."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -13,10 +13,10 @@ from pixeldistill.tasks.detection.pyramid import Grid
 
 @lru_cache(maxsize=64)
 def level_anchors(settings: DetectorSettings, number: int, grid: Grid) -> Floats:
-    """Make the anchors of a level, (H·W·A, 4), as x0, y0, x1, y1 in pixels; they are kept, and not to be written to.
+    """Make the anchors of a level, (H·W·A, 4), as x0, y0, x1, y1 in pixels. They are cached and read-only.
 
-    Their centres are the cells' centres, so that a mirrored image has mirrored anchors (torchvision: the cells' corners); strides
-    are nominal, and nothing is rounded (torchvision rounds, and its twins are wrong by up to 14 %).
+    Their centres are the cells' centres, so that a mirrored image has mirrored anchors (torchvision uses the cells' corners).
+    Strides are nominal, and nothing is rounded (torchvision rounds, so its twins differ by up to 14 %).
     """
     stride = 2**number
     shapes = stride * np.array(head_named(settings.head).cell_shapes(settings), np.float64)
@@ -34,15 +34,16 @@ def coverage(
 ) -> float:  # fmt: skip
     """Return the share of boxes that the anchors of some levels can be matched with.
 
-    An anchor covers a box at an intersection over union of 0.5 or more; a point (FCOS) covers one for which it is responsible.
+    An anchor covers a box if their intersection over union is at least 0.5. A point (FCOS) covers a box if it is responsible
+    for it.
 
     Args:
         boxes: (M, 4), x0, y0, x1, y1 in pixels of the view.
         sizes: (M, 2), height and width of each box's view.
-        settings: of the detector.
-        numbers: of the levels.
-        ends: of the levels that objects were matched with as if there were no others; by default all. A pyramid's first and last
-            points take what is smaller and larger, too.
+        settings: settings of the detector.
+        numbers: numbers of the levels.
+        ends: first and last of the levels that objects were matched with alone. By default all levels. Points of a
+            pyramid's first and last level also take smaller and larger boxes.
     """
     if not len(boxes):
         return 1.0

@@ -1,4 +1,4 @@
-"""Which of the training boxes a detector's anchors or points can be matched with: said before anything is trained."""
+"""Coverage: the training boxes that a detector's anchors or points can be matched with, checked before training."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, cast
@@ -23,9 +23,9 @@ LOW = 0.5
 
 
 def describe_coverage(recipe: Recipe, stages: Sequence[Stage]) -> list[str]:
-    """Return which share of the training boxes some anchor (or point) of every detector covers, at its side and on its levels.
+    """Return the share of training boxes that anchors (or points) of every detector cover, at its image size and on its levels.
 
-    Of an assistant, also on the levels that it shares with its students. Objects that no anchor covers can hardly be learned.
+    For a teacher, only the levels that it shares with its student count. Objects that no anchor covers can hardly be learned.
     """
     try:
         samples = load_splits(recipe.data).train
@@ -50,7 +50,7 @@ def describe_coverage(recipe: Recipe, stages: Sequence[Stage]) -> list[str]:
 class _Covering(NamedTuple):
     """Levels of a detector whose anchors may cover boxes.
 
-    `ends`: first and last of the shared levels that it was trained with, if it was.
+    `ends`: first and last of the shared levels that it was trained with, if any.
     """
 
     image_size: int
@@ -60,7 +60,7 @@ class _Covering(NamedTuple):
 
 
 def _shared_levels(stage: Stage, stages: Mapping[str, Stage]) -> Iterator[tuple[str, _Covering]]:
-    """Name a stage's detectors with their levels; of its teacher, those that the student's correspond to."""
+    """Yield a stage's detectors with their levels. For its teacher, these are the levels that correspond to the student's."""
     student, teacher = stage.student, stage.teacher
     yield stage.name, _Covering(student.image_size, student.scaled_detector, student.scaled_detector.numbers, None)
     if teacher:
@@ -73,7 +73,7 @@ def _shared_levels(stage: Stage, stages: Mapping[str, Stage]) -> Iterator[tuple[
 
 
 def view_boxes(samples: Sequence[Sample], image_size: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Return all boxes (M, 4) of some images, as their views of a side show them, and the size (M, 2) of each one's view."""
+    """Return all boxes (M, 4) of some images, in their views at an image size, and the size (M, 2) of each box's view."""
     boxes, sizes = [np.zeros((0, 4), np.float32)], [np.zeros((0, 2), np.int64)]
     for sample in samples:
         annotation = cast(Annotation, sample.label)

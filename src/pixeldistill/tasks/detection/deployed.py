@@ -1,4 +1,4 @@
-"""A detector as it is deployed: no intermediate maps, nothing of the training. What is exported and what is priced."""
+"""Deployed detector: no intermediate maps, nothing that only training needs. It is exported, and its costs are measured."""
 
 import copy
 from typing import cast
@@ -16,10 +16,10 @@ from pixeldistill.tasks.detection.results import CANDIDATES
 
 
 class DeployedDetector(nn.Module):
-    """A detector: images float (N, 3, H, W) that its `prepare` has made → (scores, boxes) of all anchors.
+    """A detector: images float (N, 3, H, W), made by its `prepare` → (scores, boxes) of all anchors.
 
-    Scores (N, A, classes) are probabilities, 0 beyond the `CANDIDATES` likeliest of a level; boxes (N, A, 4) are pixels of the
-    image, not cut at its border.
+    Scores (N, A, classes) are probabilities. They are 0 except for the `CANDIDATES` likeliest ones of a level. Boxes (N, A, 4)
+    are in pixels of the image, and not cut at its border.
     """
 
     def __init__(self, detector: Detector) -> None:
@@ -43,7 +43,7 @@ class DeployedDetector(nn.Module):
         return torch.cat(scores, dim=1), torch.cat(boxes, dim=1)
 
     def _anchors(self, number: int, height: int, width: int) -> Tensor:
-        """Lay a level's anchors out, (H·W·A, 4), for a size that is known only when the network runs."""
+        """Compute a level's anchors, (H·W·A, 4), for a size that is known only when the network runs."""
         cell = cast(Tensor, getattr(self, f"cell_{number}"))
         y, x = (torch.arange(n, device=cell.device) * 2**number for n in (height, width))
         corner = torch.stack([x[None, :].expand(height, width), y[:, None].expand(height, width)], dim=-1)
@@ -51,27 +51,28 @@ class DeployedDetector(nn.Module):
 
 
 def _likeliest(scores: Tensor) -> Tensor:
-    """Set the scores of a level (N, A, classes) that are not among the likeliest to 0."""
+    """Set all scores of a level (N, A, classes) to 0 except the likeliest."""
     flat = scores.flatten(1)
     last = flat.topk(torch.sym_min(CANDIDATES, flat.shape[1])).values[:, -1:]
     return torch.where(scores >= last.unsqueeze(2), scores, 0.0)
 
 
 def deploy(network: Adapter) -> DeployedDetector:
-    """Return what is deployed of a detector, a copy in evaluation mode."""
+    """Return the deployed part of a detector: a copy in evaluation mode."""
     network = copy.deepcopy(network).eval().requires_grad_(False)
     network.tap.remove()
     return DeployedDetector(cast(Detector, network))
 
 
 def fix_padding(net: DeployedDetector, example: Tensor) -> None:
-    """Return convolutions that pad as TensorFlow does the padding of an example for good, in place.
+    """Replace TensorFlow-style padding of convolutions by the fixed padding of an example, in place.
 
-    On images that are padded to the detector's `multiple` it is always the same, and needs no arithmetic while the network runs.
+    For images that are padded to the detector's `multiple` it is always the same, so it needs no computation while the network
+    runs.
 
     Args:
         net: the network.
-        example: an input, its sides such multiples.
+        example: an input whose sides are such multiples.
     """
     assert not any(image_size % net.detector.multiple for image_size in example.shape[2:]), (
         "its padding would be that of this size alone"
@@ -99,6 +100,6 @@ def fix_padding(net: DeployedDetector, example: Tensor) -> None:
 
 def _padded(module: Conv2dSame, padding: tuple[int, int, int, int]) -> nn.Module:
     plain = copy.copy(module)
-    plain.__class__ = nn.Conv2d  # type: ignore[assignment]  # the same weights; it pads no more
+    plain.__class__ = nn.Conv2d  # type: ignore[assignment]  # the same weights, but no padding
     plain.padding = (0, 0)
     return nn.Sequential(nn.ZeroPad2d(padding), plain)

@@ -24,17 +24,17 @@ from pixeldistill.tasks.detection.heads.base import Head, head_named
 from pixeldistill.tasks.detection.necks import CoarseLevels, SimplePyramid
 from pixeldistill.types import FeatureSpec, MapSpec, Outputs, collect
 
-MULTIPLE = 32  # of the sides that a backbone reads, so that every level's cells are whole
+MULTIPLE = 32  # of a backbone's input sides, so that every level has whole cells
 
 
 class Detector(Adapter):
-    """A detector, for images of any size; see `Adapter`. Its features are the pyramid's levels.
+    """A detector for images of any size. See `Adapter`. Its features are the pyramid's levels.
 
     Attributes:
         net: backbone, pyramid and head.
-        times: how many times an image is enlarged first.
-        built: the settings of the pyramid and the head, whose levels count the pixels that the backbone reads.
-        settings: the same, but levels count the pixels of the image that comes in; so do boxes and anchors.
+        times: factor by which an image is enlarged first.
+        built: settings of the pyramid and the head. Their levels count in pixels that the backbone reads.
+        settings: the same settings, with levels in pixels of the original input, like boxes and anchors.
     """
 
     net: nn.ModuleDict
@@ -48,11 +48,11 @@ class Detector(Adapter):
         self.mean, self.std = tuple(config["mean"]), tuple(config["std"])
         self.notes = []
         self.tap = InputTap(backbone)
-        self._places: list[int] = []  # which of the backbone's maps are used
+        self._places: list[int] = []  # indices of the used maps of the backbone
         self.net = nn.ModuleDict({"backbone": backbone})
 
     def add_neck(self, maps: Mapping[int, tuple[int, int]]) -> None:
-        """Build pyramid and head on the backbone's maps: of each level's number, its place among the maps and its channels."""
+        """Build pyramid and head on the backbone's maps: each level's number, with its index among the maps and its channels."""
         first, last = self.built.levels
         deepest = max(maps)
         wanted = list(range(min(first, deepest), min(last, deepest) + 1))
@@ -71,7 +71,7 @@ class Detector(Adapter):
         self.net["head"] = self._head.build(self.settings, self.classes)
 
     def train(self, mode: bool = True) -> "Detector":
-        """Switch between training and evaluation; frozen norms stay as they are."""
+        """Switch between training and evaluation. Frozen norms stay unchanged."""
         super().train(mode)
         if self.settings.freeze_norms:
             for module in self.backbone.modules():
@@ -92,7 +92,7 @@ class Detector(Adapter):
 
     @property
     def multiple(self) -> int:
-        """What an image's sides are padded to a multiple of; enlarged, they are multiples of `MULTIPLE`."""
+        """Images are padded to a multiple of this number. Once enlarged, their sides are multiples of `MULTIPLE`."""
         return max(1, MULTIPLE // self.times)
 
     def prepare(self, image: Tensor) -> Tensor:
@@ -101,7 +101,7 @@ class Detector(Adapter):
         return F.pad(normalise(image, self.mean, self.std), (0, right, 0, below))
 
     def levels(self, padded: Tensor) -> tuple[Tensor, ...]:
-        """Return the pyramid's levels of images that `prepare` has made."""
+        """Return the pyramid's levels for images from `prepare`."""
         if self.times > 1:
             padded = F.interpolate(padded, scale_factor=self.times, mode="bilinear")
         maps = cast(Any, self.backbone).forward_intermediates(
@@ -113,7 +113,7 @@ class Detector(Adapter):
         return tuple(pyramid[str(number)] for number in self.built.numbers)
 
     def begin(self, level: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what the first of the head's convolutions make of a level, for classes and for boxes; see `finish`."""
+        """Return the output of the head's first convolutions for a level, for classes and for boxes. See `finish`."""
         classes, boxes = self._towers()
         return _through(classes[: self._handed], level), _through(boxes[: self._handed], level)
 
@@ -124,12 +124,12 @@ class Detector(Adapter):
 
     @property
     def finish_head(self) -> FinishHead:
-        """See `finish`."""
+        """Function that finishes the head. See `finish`."""
         return self.finish
 
     @property
     def _handed(self) -> int:
-        """How many of a tower's modules come before another head may go on (`Head.handed`): all but the last one's activation."""
+        """Number of a tower's modules before another head may continue (`Head.handed`), without the last one's activation."""
         depth, modules = self.settings.depth, len(self._towers()[0])
         return max(0, min(self._head.handed, depth - 1) * (modules // depth) - 1)
 
@@ -141,14 +141,14 @@ class Detector(Adapter):
         return self._head.towers(self.net["head"])
 
     def finish(self, classes: Tensor, boxes: Tensor) -> tuple[Tensor, ...]:
-        """Finish the head from what its first convolutions have made of a level.
+        """Finish the head from the output of its first convolutions for a level.
 
         Args:
-            classes: (N, C, H, W), before the activation of the last of them.
-            boxes: (N, C, H, W).
+            classes: (N, C, H, W), without the activation of the last of these convolutions.
+            boxes: (N, C, H, W), likewise.
 
         Returns:
-            Of the level, logits (N, H·W·A, classes), deltas (N, H·W·A, 4) and, of points, centerness (N, H·W, 1).
+            For the level: logits (N, H·W·A, classes), deltas (N, H·W·A, 4) and, for points, centerness (N, H·W, 1).
         """
         towers = self._towers()
         if self._handed:
@@ -177,23 +177,23 @@ def build_detector(
     mean: tuple[float, ...] | None = None,
     std: tuple[float, ...] | None = None,
 ) -> Detector:
-    """Build a detector on a timm backbone, its pyramid and head fresh, and check that it runs at its side.
+    """Build a detector on a timm backbone, with fresh pyramid and head, and check that it runs at its image size.
 
     Args:
         name: a timm architecture.
-        num_classes: how many classes its boxes may have.
-        image_size: side of the square training views in pixels; images of other sizes are taken too.
-        settings: of its pyramid and head.
-        weights: of the backbone: "none", "pretrained", or a classifier's file or run folder.
+        num_classes: number of classes.
+        image_size: side of the square training views in pixels. Images of other sizes are accepted too.
+        settings: settings of its pyramid and head.
+        weights: weights of the backbone: "none", "pretrained", or a classifier's file or run folder.
         patch_size: patch size of a ViT.
         options: passed on to the backbone's constructor.
-        mean: of the images in [0, 1], red, green, blue; by default the architecture's.
-        std: likewise, the deviation.
-        enlarge: a control: images are enlarged first (bilinear), so that `image_size` becomes this side, a power of two times it.
+        mean: mean of the images in [0, 1], red, green, blue. By default the architecture's.
+        std: standard deviation of the images, likewise.
+        enlarge: a control: images are enlarged first (bilinear) from `image_size` to this size, by a power of two.
 
     Raises:
-        NetworkError: an unknown name, levels that the backbone cannot give, a size it cannot take.
-        WeightsError: weights that cannot be read or do not fit.
+        NetworkError: the name is unknown, the backbone lacks a level, or the network cannot take the image size.
+        WeightsError: the weights cannot be read or do not fit.
     """
     if name.startswith(TORCHVISION):
         raise NetworkError(f"{name} gives no maps of its levels: choose a network of timm for a detector")
@@ -212,7 +212,7 @@ def build_detector(
         _check(detector, image_size)
     except NetworkError as error:
         raise NetworkError(f"{name} cannot detect at {image_size}×{image_size}: {error}") from error.__cause__
-    except Exception as error:  # whatever a network of other people's raises
+    except Exception as error:  # networks of other libraries may raise anything
         raise NetworkError(f"{name} cannot detect at {image_size}×{image_size}: {one_line(error)}") from error
     if settings.freeze_norms:
         for module in net.modules():
@@ -222,14 +222,14 @@ def build_detector(
 
 
 def _prune(net: nn.Module, places: list[int]) -> None:
-    """Remove what comes after the last map that is used, where the architecture knows how."""
+    """Remove the layers after the last used map, if the architecture supports it."""
     if hasattr(net, "prune_intermediate_layers"):
         cast(Any, net).prune_intermediate_layers(places, prune_norm=True, prune_head=True)
 
 
 @torch.no_grad()
 def _usable_maps(net: nn.Module, image_size: int, settings: DetectorSettings) -> dict[int, tuple[int, int]]:
-    """Find the backbone's maps by their level: its place among the maps (the deepest of a level) and its channels."""
+    """Return the backbone's maps by level: its index among the maps (the deepest map of a level) and its channels."""
     image_size = max(image_size, 64) // MULTIPLE * MULTIPLE
     was_training = net.training
     maps = cast(Any, net.eval()).forward_intermediates(
@@ -256,7 +256,7 @@ def _usable_maps(net: nn.Module, image_size: int, settings: DetectorSettings) ->
 
 @torch.no_grad()
 def _check(detector: Detector, image_size: int) -> None:
-    """Run the detector once: sets `spec`."""
+    """Run the detector once, and set `spec`."""
     was_training = detector.training
     detector.eval()
     outputs = detector(torch.rand(1, 3, image_size, image_size, generator=torch.Generator().manual_seed(0)))

@@ -11,18 +11,18 @@ from PIL import Image, ImageDraw, ImageFont
 
 from pixeldistill.storage.files import write_file
 
-LEGIBLE = 400  # pixels of a picture's shorter side at least: labels would cover what a small image shows
+LEGIBLE = 400  # minimum of a picture's shorter side in pixels: labels would cover a small image
 LONGEST = 200  # bytes of a picture's name
 COLOURS = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#008080", "#9a6324", "#808000", "#f032e6", "#000075")
 
 Box = tuple[float, float, float, float]
-Labelled = tuple[str, float | None, Box]  # class, probability (None of an annotation), box in pixels
+Labelled = tuple[str, float | None, Box]  # class, probability (None for an annotation), box in pixels
 
 
 def draw_boxes(image: NDArray[np.uint8], objects: Sequence[Labelled], classes: Sequence[str]) -> Image.Image:
-    """Draw objects onto an image (H, W, 3), each class in its colour, with its name and its probability in percent.
+    """Draw objects onto an image (H, W, 3), each class in its own colour, with its name and its probability in percent.
 
-    A small image is enlarged by a whole number; the boxes are in the pixels of the image as it is given.
+    A small image is enlarged by a whole number. The boxes are in pixels of the given image.
     """
     picture = Image.fromarray(image)
     times = -(-LEGIBLE // min(picture.size))
@@ -32,7 +32,7 @@ def draw_boxes(image: NDArray[np.uint8], objects: Sequence[Labelled], classes: S
     height = max(10, min(picture.size) // 40)
     font: Any = ImageFont.load_default(height)
     colours = {name: COLOURS[place % len(COLOURS)] for place, name in enumerate(classes)}
-    for name, _, box in reversed(objects):  # the likeliest on top
+    for name, _, box in reversed(objects):  # the likeliest comes on top
         pen.rectangle(box, outline=colours[name], width=max(1, height // 6))
     taken: list[Box] = []
     for name, probability, (x0, y0, _, _) in objects:
@@ -57,27 +57,27 @@ def _overlap(one: Box, other: Box) -> bool:
 
 
 def save_png(path: Path, picture: Image.Image) -> None:
-    """Replace a PNG as a whole."""
+    """Replace a whole PNG file."""
     buffer = io.BytesIO()
     picture.save(buffer, "PNG")
     write_file(path, buffer.getvalue())
 
 
 def picture_names(paths: Sequence[Path]) -> list[str]:
-    """Name a picture for each image: its name, with a number where two images share it; no photograph's own.
+    """Return a file name of a picture for each image: the image's name, with a number if two images share it.
 
     >>> picture_names([Path("a/one.jpg"), Path("b/one.jpg")])
     ['one.boxes.png', 'one-2.boxes.png']
     """
     names: list[str] = []
     taken: set[str] = set()
-    numbers: dict[str, int] = {}  # the last that each stem was given
+    numbers: dict[str, int] = {}  # last number of each stem
     for path in paths:
         stem = path.stem.encode("utf-8", "surrogateescape")[:LONGEST].decode("utf-8", "ignore")
         number = numbers.get(stem, 0) + 1
         while (name := f"{stem}{f'-{number}' if number > 1 else ''}.boxes.png").casefold() in taken:
             number += 1
         numbers[stem] = number
-        taken.add(name.casefold())  # where file names have no case
+        taken.add(name.casefold())  # for file systems that ignore case
         names.append(name)
     return names

@@ -1,4 +1,4 @@
-"""A detector's exported file: the camera's optics before the network, objects after it, compared with PyTorch."""
+"""Exported file of a detector: the camera's optics before the network, objects after it, comparison with PyTorch."""
 
 from collections.abc import Sequence
 from typing import Any, cast
@@ -24,14 +24,14 @@ from pixeldistill.tasks.detection.detector import Detector
 from pixeldistill.tasks.detection.heads.base import head_named
 from pixeldistill.tasks.detection.results import MIN_SCORE, MOST, Detections, find_objects, to_original
 
-LONGEST = 2**14  # pixels of a side of an image
-APART = 0.01  # of the anchors that are among a level's likeliest: so many may be so for one of the two alone
-NEXT_TO_NOTHING = 1e-3  # a score that is not in the list of one of the two, and need not be
-SURE, SAME_BOX = 0.3, 0.9  # of the objects: those that are matched, and from which overlap two are one
+LONGEST = 2**14  # longest side of an image in pixels
+APART = 0.01  # share of anchors that may be among a level's likeliest for only one of the two
+NEXT_TO_NOTHING = 1e-3  # a smaller score may be missing in one of the two lists
+SURE, SAME_BOX = 0.3, 0.9  # probability of objects that are matched, and overlap from which two are the same
 
 
 def example(network: Adapter, deployed: nn.Module) -> tuple[Tensor, dict[int, Any], list[str]]:
-    """Return an input, which of its dimensions vary, and the names of the outputs; see `Task.example`."""
+    """Return an input, its dynamic dimensions, and the names of the outputs. See `Task.example`."""
     multiple, height = cast(Detector, network).multiple, network.spec.image_size[0]
     side = max(2 * multiple, height // multiple * multiple)
     image = torch.zeros(2, 3, side, side + multiple)
@@ -42,7 +42,7 @@ def example(network: Adapter, deployed: nn.Module) -> tuple[Tensor, dict[int, An
 
 
 def assemble(converted: Graph, network: Adapter, camera: Camera, prefix: str) -> Graph:
-    """Put the camera's optics before a converted network, and what makes objects of its scores and boxes after it."""
+    """Add the camera's optics before a converted network, and the postprocessing of its scores and boxes after it."""
     detector = cast(Detector, network)
     scores, boxes = f"{prefix}scores", f"{prefix}boxes"
     view = detector_view(network.spec.image_size[0], camera, network.mean, network.std, MAX_LENGTH, detector.multiple)
@@ -63,12 +63,12 @@ def assemble(converted: Graph, network: Adapter, camera: Camera, prefix: str) ->
 
 @torch.inference_mode()
 def compare(session: Any, prefix: str, network: Adapter, deployed: nn.Module, view: Tensor, image: Pixels) -> Compared:  # noqa: ANN401
-    """Compare scores and boxes for one view, and objects from the image on; see `Task.compare`."""
+    """Compare scores and boxes for one view, and objects for the whole path from the image. See `Task.compare`."""
     detector = cast(Detector, network)
     scores, boxes = deployed(network.prepare(to_unit(view)))
     fed = view.permute(0, 2, 3, 1).contiguous().numpy()
     raw_scores, raw_boxes = session.run([f"{prefix}scores", f"{prefix}boxes"], {"image": fed})
-    both = (scores > 0).numpy() & (raw_scores > 0)  # a rounding may decide which is the last of a level's likeliest
+    both = (scores > 0).numpy() & (raw_scores > 0)  # rounding may decide which anchor is the last of a level's likeliest
     apart = ((scores > 0).numpy() != (raw_scores > 0)) & (
         np.maximum(scores.numpy(), raw_scores) > NEXT_TO_NOTHING
     )  # or is next to 0
@@ -83,7 +83,7 @@ def compare(session: Any, prefix: str, network: Adapter, deployed: nn.Module, vi
 
 
 def _matched(expected: Detections, found: Detections) -> tuple[float, int, int]:
-    """Match the objects that one is sure of: largest difference of a probability, how many are lost, how many there are."""
+    """Match confident objects. Return the largest difference of a probability, and the numbers of lost and of all objects."""
     sure = expected.scores >= SURE
     if not sure.any():
         return 0.0, 0, 0
@@ -99,10 +99,10 @@ def _matched(expected: Detections, found: Detections) -> tuple[float, int, int]:
 def detector_view(
     image_size: int, camera: Camera, mean: Sequence[float], std: Sequence[float], longest: int, multiple: int
 ) -> Graph:  # fmt: skip
-    """Make a detector's view of images of any size: uint8 (batch, height, width, 3) → float, normalised and padded.
+    """Make a graph of a detector's view: uint8 (batch, height, width, 3) → float, normalised and padded.
 
-    The same as `data.views.whole_view`, with what a detector does first: the shorter side becomes `image_size`, the longer
-    one at most `longest` times that, and both are padded to a `multiple`.
+    It is the same as `data.views.whole_view` followed by the detector's `prepare`: the shorter side becomes `image_size`, the
+    longer side at most `longest` times that, and both are padded to a `multiple`.
     """
 
     def view(ops: Ops, image: Any) -> Any:  # noqa: ANN401
@@ -131,10 +131,10 @@ def _of_channels(values: Sequence[float], name: str) -> ir.TensorProtocol:
 
 
 def detector_postprocess(classes: int, least: float, overlap: float, most: int) -> Graph:
-    """Make boxes of all anchors' scores and boxes: those that are likely, without those that say the same again.
+    """Make a graph from all anchors' scores and boxes to likely boxes, without duplicates.
 
-    Gives boxes (found, 4), x0, y0, x1, y1 in pixels of the images as they came; their probabilities; their classes; the number of
-    the image that each is in. The likeliest come first; an image has at most `most`.
+    It returns boxes (found, 4), x0, y0, x1, y1 in pixels of the original images, their probabilities, their classes, and the
+    number of each one's image. The likeliest come first. An image has at most `most`.
     """
 
     def objects(ops: Ops, scores: Any, boxes: Any, view_size: Any, size: Any) -> Any:  # noqa: ANN401

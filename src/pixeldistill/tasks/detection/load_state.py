@@ -1,4 +1,4 @@
-"""A detector takes over the weights of another, level by level: wherever their pyramids begin and end."""
+"""Loading another detector's weights, level by level. The two pyramids may begin and end at different levels."""
 
 import re
 from collections.abc import Mapping
@@ -18,18 +18,18 @@ _LATERAL = re.compile(r"^(fpn\.(?:inner|layer)_blocks\.)(\d+)(\..*)$")
 def load_detector_state(
     detector: Detector, state: Mapping[str, Tensor], other: DetectorSettings, source: str, *, trained: bool
 ) -> None:
-    """Load another detector's weights, in place: layers are matched by the level that they belong to.
+    """Load another detector's weights, in place. Layers are matched by their pyramid level.
 
     Args:
-        detector: to be loaded.
-        state: of the other's `net`.
-        other: the other's pyramid and head.
-        source: where it comes from, for an error.
-        trained: whether every weight must be there, and nothing else; otherwise levels that only one of the two has are left, and
-            so is what a backbone needs for them alone.
+        detector: detector to load into.
+        state: state dict of the other detector's `net`.
+        other: settings of the other's pyramid and head.
+        source: origin of the weights, named in errors.
+        trained: whether all weights must be present, and no others. Otherwise levels that only one of the two has are left
+            out, with the parts of the backbone that only they need.
 
     Raises:
-        WeightsError: they do not fit.
+        WeightsError: the weights do not fit.
     """
     own = detector.net.state_dict()
     levels, wanted_levels = other.levels, detector.built.levels
@@ -61,7 +61,7 @@ def load_detector_state(
 
 
 def _first_lateral(state: Mapping[str, Tensor], levels: tuple[int, int]) -> int:
-    """Return the level of a pyramid's first lateral layer: one that begins beyond the backbone's last map has that map's."""
+    """Return the level of a pyramid's first lateral layer. For a pyramid beyond the backbone's last map, it is that map's."""
     coarse = [int(key.split(".")[3]) for key in state if key.startswith("fpn.extra_blocks.levels.")]
     laterals = {match[2] for key in state if (match := _LATERAL.match(key))}
     return (min(coarse) if coarse else levels[1] + 1) - len(laterals)

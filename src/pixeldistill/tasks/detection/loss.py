@@ -1,6 +1,6 @@
-"""A detector's own loss: which anchors are matched with which objects, and what they are told.
+"""Loss of a detector: the matching of anchors with objects, and their targets.
 
-Computed without a look at the device; equal to torchvision's.
+It is computed without waiting for the device, and equals torchvision's.
 """
 
 from collections.abc import Sequence
@@ -17,9 +17,9 @@ from pixeldistill.types import BoxMaps, BoxTarget
 Grids = tuple[tuple[int, int], ...]
 
 
-@lru_cache(maxsize=8)  # a view of 1024 pixels with P2 has 17 MB of them
+@lru_cache(maxsize=8)  # a view of 1024 pixels with P2 has anchors of 17 MB
 def anchors_of(settings: DetectorSettings, grids: Grids, device: torch.device) -> tuple[Tensor, ...]:
-    """Return the anchors (or points) of all levels, (H·W·A, 4) each, on a device; they are kept there."""
+    """Return the anchors (or points) of all levels, (H·W·A, 4) each, on a device. They are cached there."""
     return tuple(
         torch.tensor(level_anchors(settings, number, grid), device=device)
         for number, grid in zip(settings.numbers, grids, strict=True)
@@ -29,15 +29,16 @@ def anchors_of(settings: DetectorSettings, grids: Grids, device: torch.device) -
 def supervised_loss(
     prediction: BoxMaps, target: BoxTarget, settings: DetectorSettings, grids: Grids, shared_levels: tuple[int, int] | None = None
 ) -> Tensor:
-    """Compare a detector's prediction with the objects in its view: see the `loss` of its head.
+    """Return the loss of a detector's prediction against the objects in its view. See the `loss` of its head.
 
     Args:
-        prediction: of the network.
+        prediction: prediction of the network.
         target: objects in pixels of the view.
-        settings: of the detector.
+        settings: settings of the detector.
         grids: height and width of every level.
-        shared_levels: first and last of the levels that objects are matched with as if there were no others, so that a student on
-            small images, whose levels correspond to these, is told the same at each twin (AFP, ours); the rest as usual.
+        shared_levels: first and last of the levels that objects are matched with as if there were no others. So a student on
+            small images, whose levels correspond to these, gets the same target at each twin (AFP, ours). Other levels are
+            matched as usual.
     """
     levels = anchors_of(settings, grids, target.boxes.device)
     part = (
@@ -50,10 +51,10 @@ def supervised_loss(
 
 
 def counted(target: BoxTarget, settings: DetectorSettings, grids: Grids) -> tuple[list[Tensor], Tensor]:
-    """Return which anchors (or points) count in a comparison with the objects in a view, and by what its sum is divided.
+    """Return which anchors (or points) count in a comparison on the objects of a view, and the divisor of its sum.
 
     Returns:
-        Of every level, (N, H·W·A, 1): 0 of anchors that are neither an object's nor background's. And the head's `weight_sum`.
+        For every level, (N, H·W·A, 1): 0 for anchors that are neither an object's nor background. And the head's `weight_sum`.
 
     Source:
         The label weights and the averaging factor of CrossKD's code (Wang et al., CVPR 2024).
@@ -65,16 +66,16 @@ def counted(target: BoxTarget, settings: DetectorSettings, grids: Grids) -> tupl
 
 
 def match(levels: Sequence[Tensor], target: BoxTarget, settings: DetectorSettings, part: slice | None = None) -> Tensor:
-    """Match the anchors or points of all levels with objects: (N, A); see the `match` of the detector's head.
+    """Match the anchors or points of all levels with objects, (N, A). See the `match` of the detector's head.
 
     Args:
-        levels: the anchors (A', 4) of each.
+        levels: anchors (A', 4) of each level.
         target: objects in pixels of the view.
-        settings: of the detector.
-        part: the levels that are matched as if there were no others.
+        settings: settings of the detector.
+        part: levels that are matched as if there were no others.
     """
     head = head_named(settings.head)
-    matched = torch.cat([head.match(levels, image) for image in target.images()])  # so that a crowded image makes no other pay
+    matched = torch.cat([head.match(levels, image) for image in target.images()])  # or a crowded image would slow all others
     if part is None:
         return matched
     before, own = (sum(map(len, levels[: part.start])), sum(map(len, levels[part])))

@@ -10,28 +10,28 @@ from torch import Tensor
 from pixeldistill.data.boxes import Annotation
 
 VOC_OVERLAP = 0.5
-BEYOND = 1e12  # square pixels: an area outside all ranges, whose objects COCO's evaluation ignores without taking them for crowds
+BEYOND = 1e12  # square pixels: outside all ranges, so COCO ignores these objects without handling them as crowds
 NAMES = ("map", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
 
 FolderListing = tuple[Tensor, Tensor, Tensor]  # boxes (K, 4), scores (K,), class indices (K,)
 
 
 def average_precision(found: Sequence[FolderListing], annotations: Sequence[Annotation], classes: int) -> dict[str, Any]:
-    """Measure what was found in images.
+    """Measure the found objects of images.
 
     Args:
-        found: of each image, boxes in pixels of the original, the likeliest first.
-        annotations: what is there.
-        classes: how many there are.
+        found: boxes of each image in pixels of the original, the likeliest first.
+        annotations: true objects of each image.
+        classes: number of classes.
 
     Returns:
-        map (over overlaps of 0.5 to 0.95), ap50, ap75, ap_small, ap_medium, ap_large (objects under 32², to 96², over 96² pixels
-        of the original) as fractions, None where the images have no such object; voc_ap, see `voc_average_precision`; per_class,
-        the map of each class.
+        map (over overlaps of 0.5 to 0.95), ap50, ap75, ap_small, ap_medium, ap_large (objects under 32², to 96², over 96²
+        pixels of the original) as fractions, None if the images have no such object; voc_ap, see `voc_average_precision`;
+        per_class, the map of each class.
 
     Source:
-        COCO's evaluation, by faster-coco-eval. A detection on a crowd is no mistake, nor is one that overlaps a difficult object
-        (VOC's) as it would have to overlap any other.
+        COCO's evaluation, by faster-coco-eval. A detection of a crowd is no mistake. Neither is a detection that overlaps a
+        difficult object (VOC's) enough to count for an ordinary object.
     """
     from faster_coco_eval import COCO, COCOeval_faster
 
@@ -52,10 +52,11 @@ def average_precision(found: Sequence[FolderListing], annotations: Sequence[Anno
 
 
 def voc_average_precision(found: Sequence[FolderListing], annotations: Sequence[Annotation], classes: int) -> float | None:
-    """Measure what was found by VOC's rules: the mean over the classes of the area under the curve of precision and recall.
+    """Return the average precision by VOC's rules: the area under the curve of precision and recall, averaged over the classes.
 
-    A detection is right if the object of its class that it overlaps most has not been found yet and the overlap is 0.5 or more;
-    one that overlaps a difficult object or a crowd so is neither right nor wrong.
+    A detection is matched with the object of its class that it overlaps most. It is right if this overlap is at least 0.5 and
+    no likelier detection has found the object. With this overlap of a difficult object or a crowd, it is neither right nor
+    wrong.
 
     Source:
         Everingham et al., The Pascal Visual Object Classes Challenge, IJCV 2015; precision at every recall, as from 2010 on.
@@ -65,7 +66,7 @@ def voc_average_precision(found: Sequence[FolderListing], annotations: Sequence[
 
 
 def _voc_area(found: Sequence[FolderListing], annotations: Sequence[Annotation], label: int) -> float | None:
-    """Return the area of a class; None where the images have no object of it."""
+    """Return the area of one class. Return None if the images have no object of it."""
     wanted = sum(int(((a.labels == label) & ~a.crowd).sum()) for a in annotations)
     if not wanted:
         return None

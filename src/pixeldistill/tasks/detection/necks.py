@@ -1,4 +1,4 @@
-"""Between a backbone's maps and a detector's head: the levels that the backbone lacks."""
+"""Layers between a backbone's maps and a detector's head. They add the levels that the backbone lacks."""
 
 from collections.abc import Sequence
 
@@ -8,10 +8,10 @@ from torchvision.ops.feature_pyramid_network import ExtraFPNBlock
 
 
 class CoarseLevels(ExtraFPNBlock):  # type: ignore[misc]  # torchvision has no types
-    """Levels beyond the backbone's last map, each a 3×3 convolution of stride 2 on the one before.
+    """Levels beyond the backbone's last map, each a 3×3 convolution of stride 2 on the previous level.
 
-    As torchvision's P6 and P7 (on P5), but for any number of levels: an assistant may have coarser ones than a stock detector.
-    They are named by their number, so that detectors of other levels can share their weights.
+    They are like torchvision's P6 and P7 (on P5), but for any number of levels: an assistant may have coarser ones than a usual
+    detector. They are named by their number, so that detectors with other levels can share their weights.
     """
 
     def __init__(self, channels: int, numbers: Sequence[int]) -> None:
@@ -23,7 +23,7 @@ class CoarseLevels(ExtraFPNBlock):  # type: ignore[misc]  # torchvision has no t
             nn.init.zeros_(level.bias)
 
     def forward(self, results: list[Tensor], x: list[Tensor], names: list[str]) -> tuple[list[Tensor], list[str]]:
-        """Add the coarse levels to a pyramid's."""
+        """Add the coarse levels to a pyramid."""
         results, names = list(results), list(names)
         for place, (number, level) in enumerate(self.levels.items()):
             results.append(level(F.relu(results[-1]) if place else results[-1]))
@@ -32,9 +32,9 @@ class CoarseLevels(ExtraFPNBlock):  # type: ignore[misc]  # torchvision has no t
 
 
 class SimplePyramid(nn.Module):
-    """Maps of several strides from the one map that a plain ViT gives.
+    """Maps of several strides from the single map of a plain ViT.
 
-    Finer ones by transposed convolutions of stride 2, coarser ones by pooling.
+    Finer maps come from transposed convolutions of stride 2, coarser ones from pooling.
 
     Source:
         Li et al., Exploring Plain Vision Transformer Backbones for Object Detection, ECCV 2022.
@@ -51,7 +51,7 @@ class SimplePyramid(nn.Module):
 
 
 def _branch(channels: int, finer: int) -> nn.Module:
-    """Make what changes a map's stride by so many octaves."""
+    """Make the layers that change a map's stride by a number of octaves."""
     layers: list[nn.Module] = [nn.MaxPool2d(2) for _ in range(-finer)]
     for step in range(finer):
         width = channels >> step

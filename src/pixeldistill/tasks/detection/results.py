@@ -1,4 +1,4 @@
-"""From what a detector predicts to the objects in an image."""
+"""Conversion of a detector's prediction to the objects in an image."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from pixeldistill.tasks.detection.heads.base import head_named
 from pixeldistill.tasks.detection.loss import anchors_of
 from pixeldistill.types import BoxMaps, Outputs
 
-MIN_SCORE, CANDIDATES, MOST = 0.05, 1000, 100  # of a level, of an image
+MIN_SCORE, CANDIDATES, MOST = 0.05, 1000, 100  # candidates are counted a level, objects an image
 
 
 class Detections(NamedTuple):
@@ -27,13 +27,13 @@ class Detections(NamedTuple):
 def find_objects(
     outputs: Outputs, settings: DetectorSettings, size: Sequence[int], levels: range | None = None
 ) -> list[Detections]:  # fmt: skip
-    """Return the objects that a detector's outputs tell of, image by image, in pixels of the view.
+    """Return the objects in a detector's outputs, image by image, in pixels of the view.
 
     Args:
-        outputs: of a batch.
-        settings: of the detector.
-        size: height and width of the view in pixels, at which boxes are cut; those in the padding beyond are dropped.
-        levels: numbers of the levels to look at; by default all.
+        outputs: outputs for a batch.
+        settings: settings of the detector.
+        size: height and width of the view in pixels. Boxes are cut there, and boxes in the padding beyond are dropped.
+        levels: numbers of the levels to use. By default all.
     """
     prediction = outputs.boxes
     chosen = [i for i, number in enumerate(settings.numbers) if levels is None or number in levels]
@@ -51,12 +51,12 @@ def find_objects(
 
 
 def to_original(boxes: Tensor, view: Sequence[int], size: Sequence[int]) -> Tensor:
-    """Turn boxes (K, 4) in pixels of a view, (height, width), into those of the original."""
+    """Convert boxes (K, 4) from pixels of a view, (height, width), to pixels of the original."""
     return boxes * boxes.new_tensor([size[1] / view[1], size[0] / view[0]] * 2)
 
 
 def _candidates(prediction: BoxMaps, settings: DetectorSettings, anchors: Tensor, level: int, image: int) -> Detections:
-    """Return the likeliest boxes of a level, before they are compared with each other."""
+    """Return the likeliest boxes of a level, before duplicates are removed."""
     scores = prediction.logits[level][image].float().sigmoid()
     if prediction.centerness:
         scores = (scores * prediction.centerness[level][image].float().sigmoid()).sqrt()

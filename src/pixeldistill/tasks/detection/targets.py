@@ -1,4 +1,4 @@
-"""From annotations to what a batch of views shows."""
+"""Conversion of annotations to the target of a batch of views."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from pixeldistill.types import BoxTarget
 def shown_objects(
     labels: Sequence[Annotation], crops: Sequence[Crop], sizes: Sequence[tuple[int, int]], crop_size: int, visible: float | None
 ) -> BoxTarget:
-    """Return the objects that views of crops show; see `Task.collate`."""
+    """Return the objects in views of crops. See `Task.collate`."""
     least = VISIBLE if visible is None else visible
     shown = [through_crop(label, crop, of, crop_size, least) for label, crop, of in zip(labels, crops, sizes, strict=True)]
     most = max(1, *(len(numbers) for _, numbers in shown))

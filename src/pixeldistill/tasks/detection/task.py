@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from pixeldistill.networks.adapter import Adapter
     from pixeldistill.types import FeatureSpec, Outputs
 
-RECORDED = 0.3  # objects that are less likely are left out of a run's records
+RECORDED = 0.3  # less likely objects are left out of a run's records
 
 
 class ObjectDetection(Task):
-    """See `Task`. A target: `types.BoxTarget`. An answer: `results.Detections`, in pixels of the original."""
+    """Detection, see `Task`. Target: `types.BoxTarget`. Prediction: `results.Detections`, in pixels of the original."""
 
     rules = DetectionRules()
     noun = "a detector"
@@ -40,39 +40,39 @@ class ObjectDetection(Task):
     predict_options = ("min_score", "draw")
 
     def view(self, image: Pixels, image_size: int, camera: Camera) -> "Tensor":
-        """See `data.views.whole_view`."""
+        """Return the view of `data.views.whole_view`."""
         from pixeldistill.data.views import whole_view
 
         return whole_view(image, image_size, camera)
 
     def view_size(self, image: Size, image_size: int) -> Size:
-        """See `data.views.whole_size`."""
+        """Return the size of `data.views.whole_size`."""
         from pixeldistill.data.views import whole_size
 
         return whole_size(*image, image_size)
 
     def describe_input(self, image_size: int) -> str:
-        """Name the shorter side."""
+        """Describe the shorter side."""
         return f"whole images, their shorter side {image_size} pixels"
 
     def together(self, most: int) -> int:
-        """Return 1: whole images differ in shape."""
+        """Return 1, because whole images differ in shape."""
         return 1
 
     def collate(
         self, labels: Sequence[Label], crops: Sequence[Crop], sizes: Sequence[Size], crop_size: int, visible: float | None
     ) -> Target:
-        """See `targets.shown_objects`."""
+        """Return the objects of `targets.shown_objects`."""
         from pixeldistill.tasks.detection.targets import shown_objects
 
         return shown_objects(cast(Sequence[Annotation], labels), crops, sizes, crop_size, visible)
 
     def resize(self, target: Target, times: float) -> Target:
-        """Return the boxes in pixels of the other view."""
+        """Return the boxes in pixels of the resized view."""
         return target._replace(boxes=target.boxes * times)
 
     def placeholder(self, count: int) -> Target:
-        """Return no object."""
+        """Return a target without objects."""
         import torch
 
         from pixeldistill.types import BoxTarget
@@ -84,14 +84,14 @@ class ObjectDetection(Task):
         return sample.path.name
 
     def build(self, network: Network, classes: tuple[str, ...], source: str, *, trained: bool) -> "Adapter":
-        """Build a detector; the weights of a classifier become those of its backbone."""
+        """Build a detector. A classifier's weights are loaded into its backbone."""
         from pixeldistill.networks.weights.load import detector_settings, read_trained
         from pixeldistill.tasks.detection.detector import build_detector
         from pixeldistill.tasks.detection.load_state import load_detector_state
 
         assert network.detector is not None
         learned = None if source in ("none", "pretrained") else detector_settings(source)
-        own = source if learned is None else "none"  # of the backbone alone
+        own = source if learned is None else "none"  # weights of the backbone alone
         detector = build_detector(
             network.network, len(classes), network.image_size, network.detector, weights=own, patch_size=network.patch_size,
             options=network.options, enlarge=network.enlarge, mean=network.mean, std=network.std,
@@ -103,7 +103,7 @@ class ObjectDetection(Task):
         return detector
 
     def check_trained(self, network: Network, source: str) -> None:
-        """Raise WeightsError if there is no detector in a run folder, or another one."""
+        """Raise WeightsError if a run folder has no detector, or a different one."""
         from pixeldistill.errors import WeightsError
         from pixeldistill.networks.weights.load import check_settings, detector_settings, missing_weights
 
@@ -118,7 +118,7 @@ class ObjectDetection(Task):
         check_settings(source, learned, network.detector)
 
     def load_state(self, network: "Adapter", state: Mapping[str, "Tensor"], source: Network, name: str) -> None:
-        """Load the levels that both detectors have; see `load_state.load_detector_state`."""
+        """Load the levels that both detectors have. See `load_state.load_detector_state`."""
         from pixeldistill.tasks.detection.detector import Detector
         from pixeldistill.tasks.detection.load_state import load_detector_state
 
@@ -132,7 +132,7 @@ class ObjectDetection(Task):
         return deploy(network)
 
     def without_weights(self, network: Network, classes: int, view: Size) -> tuple["nn.Module", "Tensor"]:
-        """Build the detector in earnest, and take its weights away."""
+        """Build the detector with weights, then move it to the meta device."""
         import torch
 
         from pixeldistill.tasks.detection.deployed import deploy
@@ -145,7 +145,7 @@ class ObjectDetection(Task):
     def postprocess(
         self, network: "Adapter", outputs: "Outputs", view: Size, sizes: Sequence[Size], levels: range | None = None
     ) -> list[Prediction]:
-        """See `results.find_objects`."""
+        """Return the objects of `results.find_objects`, in pixels of the original."""
         from pixeldistill.tasks.detection.detector import Detector
         from pixeldistill.tasks.detection.results import Detections, find_objects, to_original
 
@@ -156,7 +156,7 @@ class ObjectDetection(Task):
         ]
 
     def metrics(self, predictions: Sequence[Prediction], labels: Sequence[Label], classes: int) -> dict[str, Any]:
-        """See `metrics.average_precision`."""
+        """Measure predictions. See `metrics.average_precision`."""
         from pixeldistill.tasks.detection.metrics import average_precision
 
         return average_precision(predictions, cast(Sequence[Annotation], labels), classes)
@@ -177,7 +177,7 @@ class ObjectDetection(Task):
         }
 
     def result(self, path: Path, prediction: Prediction, classes: Sequence[str], top: int, min_score: float) -> Result:
-        """Return the objects that are likely enough."""
+        """Return the sufficiently likely objects."""
         boxes, scores, numbers = (values.tolist() for values in prediction)
         objects = tuple(
             DetectedObject(classes[number], score, (box[0], box[1], box[2], box[3]))
@@ -187,14 +187,14 @@ class ObjectDetection(Task):
         return DetectionResult(path, objects)
 
     def unreadable(self, path: Path, error: str) -> Result:
-        """Return no object, and why."""
+        """Return a result with the error and no object."""
         return DetectionResult(path, (), error)
 
     def describe_teacher(
         self, title: str, ask: Callable[[range | None], Sequence[Prediction]], labels: Sequence[Label], classes: Sequence[str],
         students: Sequence[TaughtStudent],
     ) -> list[str]:  # fmt: skip
-        """See `teacher.describe_shared_levels`."""
+        """Describe the teacher. See `teacher.describe_shared_levels`."""
         from pixeldistill.tasks.detection.teacher import describe_shared_levels
 
         def score(levels: range | None) -> float:
@@ -203,7 +203,7 @@ class ObjectDetection(Task):
         return describe_shared_levels(score, students)
 
     def describe_network(self, role: str, network: Network, spec: "FeatureSpec", origin: str) -> list[str]:
-        """Name the pyramid's levels and the head."""
+        """Describe the pyramid's levels and the head."""
         from pixeldistill.tasks.detection.heads.base import head_named
 
         settings = spec.detector
@@ -217,25 +217,25 @@ class ObjectDetection(Task):
         ]
 
     def describe_coverage(self, recipe: Recipe, stages: Sequence[Stage]) -> list[str]:
-        """See `coverage.describe_coverage`."""
+        """Describe the coverage. See `coverage.describe_coverage`."""
         from pixeldistill.tasks.detection.coverage import describe_coverage
 
         return describe_coverage(recipe, stages)
 
     def example(self, network: "Adapter", deployed: "nn.Module") -> tuple["Tensor", dict[int, Any], list[str]]:
-        """See `export.example`."""
+        """Return an input for the exporter. See `export.example`."""
         from pixeldistill.tasks.detection.export import example
 
         return example(network, deployed)
 
     def feed(self, network: "Adapter", images: "Tensor") -> "Tensor":
-        """Return the images normalised and padded."""
+        """Return the normalised and padded images."""
         from pixeldistill.data.views import to_unit
 
         return network.prepare(to_unit(images))
 
     def assemble(self, converted: "onnx.ModelProto", network: "Adapter", camera: Camera, prefix: str) -> "onnx.ModelProto":
-        """See `export.assemble`."""
+        """Assemble the exported file. See `export.assemble`."""
         from pixeldistill.tasks.detection.export import assemble
 
         return assemble(converted, network, camera, prefix)
@@ -243,13 +243,13 @@ class ObjectDetection(Task):
     def compare(
         self, session: Any, prefix: str, network: "Adapter", deployed: "nn.Module", view: "Tensor", image: Pixels  # noqa: ANN401
     ) -> Compared:  # fmt: skip
-        """See `export.compare`."""
+        """Compare an exported file. See `export.compare`."""
         from pixeldistill.tasks.detection.export import compare
 
         return compare(session, prefix, network, deployed, view, image)
 
     def check_outputs(self, outputs: Sequence[NDArray[Any]], images: int, classes: int) -> bool:
-        """Expect boxes (K, 4), probabilities (K,), classes (K,) and numbers of images (K,)."""
+        """Return whether the outputs are boxes (K, 4), probabilities (K,), classes (K,) and image numbers (K,)."""
         boxes, probabilities, numbers, of = outputs
         fits = boxes.shape[1:] == (4,) and len({len(boxes), *(x.shape for x in (probabilities, numbers, of))}) == 2
         return fits and boxes.dtype == np.float32 and not ((numbers < 0) | (numbers >= classes)).any()
@@ -260,7 +260,7 @@ class ObjectDetection(Task):
         return [(boxes[of == n], probabilities[of == n], numbers[of == n]) for n in range(images)]
 
     def from_arrays(self, prediction: Any, view: Size, size: Size) -> Prediction:  # noqa: ANN401
-        """Return them as tensors, in pixels of the original."""
+        """Return the arrays as tensors, in pixels of the original."""
         import torch
 
         from pixeldistill.tasks.detection.results import Detections, to_original
@@ -269,7 +269,7 @@ class ObjectDetection(Task):
         return Detections(to_original(boxes, view, size), scores, numbers)
 
     def prepare_image(self, image: Pixels) -> Pixels:
-        """Return all of it."""
+        """Return the whole image."""
         return image
 
     def to_json(self, result: Result) -> dict[str, Any]:
@@ -279,14 +279,14 @@ class ObjectDetection(Task):
         return {"file": str(found.path), "objects": objects}
 
     def columns(self, results: Sequence[Result]) -> tuple[list[str], list[list[str]]]:
-        """Make a row an object."""
+        """Return one row an object."""
         rows = [
             [str(d.path), c, f"{100 * q:.1f} %", " ".join(f"{n:.0f}" for n in box)] for d in results for c, q, box in d.objects
         ]
         return ["file", "class", "probability", "x0 y0 x1 y1"], rows
 
     def draw(self, image: Pixels, result: Result, classes: Sequence[str]) -> "Image.Image | None":
-        """See `drawing.draw_boxes`."""
+        """Draw the objects. See `drawing.draw_boxes`."""
         from pixeldistill.tasks.detection.drawing import draw_boxes
 
         return draw_boxes(image, cast(DetectionResult, result).objects, classes)

@@ -1,4 +1,4 @@
-"""What a detector knows on the levels that it shares with its student: said before students learn from it."""
+"""Check of a detector on the levels that it shares with its student, before the student learns from it."""
 
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -10,14 +10,14 @@ from pixeldistill.tasks.base import TaughtStudent
 
 
 def describe_shared_levels(score: Callable[[range | None], float], students: Sequence[TaughtStudent]) -> list[str]:
-    """Return what a teacher's mAP on val is by the levels that correspond to its students' levels.
+    """Describe a teacher's mAP on val on the levels that correspond to its students' levels.
 
     Args:
-        score: returns its mAP by some of its levels, or by all.
-        students: whom it teaches.
+        score: returns its mAP with some of its levels, or with all.
+        students: students of the teacher.
 
     Returns:
-        A line for each student; a warning where the student alone is as good as its teacher there.
+        A line for each student; a warning if the student alone is as good as its teacher on these levels.
     """
     lines: list[str] = []
     told: list[Network] = []

@@ -1,1 +1,1 @@
-"""Heads of detectors: what makes classes and boxes of a pyramid's levels, one file each."""
+"""Heads of detectors: they predict classes and boxes from a pyramid's levels. One file each."""

@@ -1,4 +1,4 @@
-"""FCOS's head: one point at every place, and how central it is in its box."""
+"""FCOS's head: one point at every place, and its centerness in the box."""
 
 import math
 from collections.abc import Sequence
@@ -27,18 +27,18 @@ from pixeldistill.tasks.detection.heads.base import (
 )
 from pixeldistill.types import BoxMaps, BoxTarget
 
-RANGE = (4.0, 8.0)  # a point is responsible for boxes whose farthest side is that many strides away
-RADIUS = 1.5  # and whose centre is that many strides away
+RANGE = (4.0, 8.0)  # a point is responsible for boxes whose farthest side is this many strides away
+RADIUS = 1.5  # and whose centre is at most this many strides away
 
 
 class FCOSHead(Head):
-    """See `Head`.
+    """Head of FCOS. See `Head`.
 
     Source:
         Tian et al., FCOS, ICCV 2019; losses and matching as in torchvision.
     """
 
-    handed = 2  # as CrossKD has published it, and the next two
+    handed = 2  # as published for CrossKD, like the next two
     mimic_weights = (0.4, 0.75)
     mimic_by_logarithm = True
     overlap = 0.6
@@ -49,30 +49,30 @@ class FCOSHead(Head):
         return head
 
     def predict(self, head: nn.Module, classes: Tensor, boxes: Tensor, number: int) -> tuple[Tensor, ...]:
-        """Return logits, the distances of the box's sides in strides, and the centerness."""
+        """Return logits, the distances to the box's sides in strides, and the centerness."""
         parts = cast(Any, head)
         logits = rows(parts.classification_head.cls_logits(classes), number)
         sides, central = parts.regression_head.bbox_reg(boxes).relu(), parts.regression_head.bbox_ctrness(boxes)
         return logits, rows(sides, 4), rows(central, 1)
 
     def cell_shapes(self, settings: DetectorSettings) -> list[tuple[float, float]]:
-        """Return one square of a stride."""
+        """Return one square of one stride."""
         return [(1.0, 1.0)]
 
     def encode(self, boxes: Tensor, anchors: Tensor) -> Tensor:
-        """See `functional.boxes.encode_sides`."""
+        """Encode boxes. See `functional.boxes.encode_sides`."""
         return encode_sides(boxes, anchors)
 
     def decode(self, deltas: Tensor, anchors: Tensor) -> Tensor:
-        """See `functional.boxes.decode_sides`."""
+        """Decode boxes. See `functional.boxes.decode_sides`."""
         return decode_sides(deltas, anchors)
 
     def move(self, deltas: Tensor, away: Tensor, ratio: float, shapes: Tensor) -> Tensor:
-        """Shift the point, and count in the student's strides."""
+        """Shift the point, and convert to the student's strides."""
         return torch.cat([deltas[..., :2] - away, deltas[..., 2:] + away], dim=-1) * ratio
 
     def match(self, levels: Sequence[Tensor], target: BoxTarget) -> Tensor:
-        """Match points with the objects around them that are of their level's size; of several with the smallest."""
+        """Match points with the objects around them that suit their level's size. Of several objects, take the smallest."""
         points = torch.cat(tuple(levels))
         stride = points[:, 2] - points[:, 0]
         low, high = RANGE[0] * stride, RANGE[1] * stride
@@ -90,7 +90,7 @@ class FCOSHead(Head):
         return torch.where(smallest.isfinite(), number, BACKGROUND)
 
     def loss(self, prediction: BoxMaps, target: BoxTarget, anchors: Tensor, matched: Tensor) -> Tensor:
-        """Sum focal loss, generalised IoU and cross-entropy of the centerness, each per matched point of the batch."""
+        """Return the sum of focal loss, GIoU loss and centerness cross-entropy, each per matched point of the batch."""
         logits, sides, centerness = joined(prediction.logits), joined(prediction.deltas), joined(prediction.centerness)
         found = matched >= 0
         count = found.sum().clamp(min=1)
@@ -108,7 +108,7 @@ class FCOSHead(Head):
         return torch.where(matched >= 0, central, 0.0).sum().clamp(min=1e-6)
 
     def mimic(self, ours: Tensor, theirs: Tensor, central: tuple[Tensor, Tensor] | None, weight: Tensor) -> Tensor:
-        """See `functional.mimicking.sides_kd`; the centerness too, by cross-entropy."""
+        """Return the loss of `functional.mimicking.sides_kd`, plus the cross-entropy of the centerness."""
         assert central is not None
         own, wanted = central
         entropy = binary_cross_entropy_with_logits(own, wanted.sigmoid(), reduction="none").squeeze(2)
@@ -117,7 +117,7 @@ class FCOSHead(Head):
     def covers(
         self, boxes: Floats, grid: NDArray[np.int64], settings: DetectorSettings, number: int, ends: tuple[int, int]
     ) -> NDArray[np.bool_]:
-        """Return which boxes some point is responsible for: the first and the last level take what is smaller and larger, too."""
+        """Return which boxes a point is responsible for. The first and the last level also take smaller and larger boxes."""
         stride = 2**number
         low = 0.0 if number == ends[0] else RANGE[0] * stride
         high = math.inf if number == ends[1] else RANGE[1] * stride
@@ -139,7 +139,7 @@ class FCOSHead(Head):
 
 
 def _centerness(sides: Tensor) -> Tensor:
-    """Return how near a point is to the middle of its box: 1 there, 0 at its edge."""
+    """Return a point's centerness in its box: 1 in the middle, 0 at the edge."""
     ends = sides.clamp(min=1e-6)
     ratios = [torch.minimum(ends[..., i], ends[..., i + 2]) / torch.maximum(ends[..., i], ends[..., i + 2]) for i in (0, 1)]
     return (ratios[0] * ratios[1]).sqrt()

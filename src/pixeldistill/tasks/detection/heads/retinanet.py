@@ -27,20 +27,20 @@ from pixeldistill.tasks.detection.heads.base import (
 )
 from pixeldistill.types import BoxMaps, BoxTarget
 
-MATCHED, UNMATCHED = 0.5, 0.4  # overlap from which an anchor is an object's, and below which it is background's
+MATCHED, UNMATCHED = 0.5, 0.4  # overlap from which an anchor belongs to an object, and below which to the background
 
 
 class RetinaNetHead(Head):
-    """See `Head`.
+    """Head of RetinaNet. See `Head`.
 
     Source:
         Lin et al., Focal Loss for Dense Object Detection, ICCV 2017; losses as in torchvision.
     """
 
-    handed = 3  # as CrossKD has published it
+    handed = 3  # as published for CrossKD
 
     def build(self, settings: DetectorSettings, classes: int) -> nn.Module:
-        """Return torchvision's head, with as many convolutions as are wanted."""
+        """Return torchvision's head, with `depth` convolutions."""
         head: nn.Module = retinanet.RetinaNetHead(settings.channels, settings.shapes, classes)
         for part in head.children():
             part.conv = cast(nn.Sequential, part.conv)[: settings.depth]
@@ -61,21 +61,21 @@ class RetinaNetHead(Head):
         return [(size * math.sqrt(aspect), size / math.sqrt(aspect)) for aspect in settings.aspects for size in sizes]
 
     def encode(self, boxes: Tensor, anchors: Tensor) -> Tensor:
-        """See `functional.boxes.encode_boxes`."""
+        """Encode boxes. See `functional.boxes.encode_boxes`."""
         return encode_boxes(boxes, anchors)
 
     def decode(self, deltas: Tensor, anchors: Tensor) -> Tensor:
-        """See `functional.boxes.decode_boxes`."""
+        """Decode boxes. See `functional.boxes.decode_boxes`."""
         return decode_boxes(deltas, anchors)
 
     def move(self, deltas: Tensor, away: Tensor, ratio: float, shapes: Tensor) -> Tensor:
-        """Shift the centres, in the anchors' sizes, and let boxes grow with the cells."""
+        """Shift the centres, in anchor sizes, and scale the boxes with the cells."""
         return torch.cat([(deltas[..., :2] + away / shapes) * ratio, deltas[..., 2:] + math.log(ratio)], dim=-1)
 
     def match(self, levels: Sequence[Tensor], target: BoxTarget) -> Tensor:
-        """Match by overlap; in between an anchor is IGNORED.
+        """Match by overlap. Between the two thresholds an anchor is IGNORED.
 
-        Every object is matched with the anchors that it overlaps most, however little that is.
+        Every object is also matched with the anchors of its largest overlap, however small that is.
         """
         anchors = torch.cat(tuple(levels))
         count, most = target.labels.shape
@@ -87,7 +87,7 @@ class RetinaNetHead(Head):
         return torch.where(wanted.any(dim=2), number, matched)
 
     def loss(self, prediction: BoxMaps, target: BoxTarget, anchors: Tensor, matched: Tensor) -> Tensor:
-        """Sum the focal loss of the classes and L1 of the matched boxes, each per matched anchor; the mean over the images."""
+        """Return the focal loss of the classes plus L1 of the matched boxes, per matched anchor, averaged over the images."""
         logits, deltas, found = joined(prediction.logits), joined(prediction.deltas), matched >= 0
         count = found.sum(dim=1).clamp(min=1)
         focal = sigmoid_focal_loss(logits, matched_classes(matched, target, logits), reduction="none").sum(dim=2)
@@ -102,25 +102,25 @@ class RetinaNetHead(Head):
         return (matched >= 0).sum().clamp(min=1)
 
     def mimic(self, ours: Tensor, theirs: Tensor, central: tuple[Tensor, Tensor] | None, weight: Tensor) -> Tensor:
-        """See `functional.mimicking.box_kd`."""
+        """Return the loss of `functional.mimicking.box_kd`."""
         return box_kd(ours, theirs, weight)
 
     def covers(
         self, boxes: Floats, grid: NDArray[np.int64], settings: DetectorSettings, number: int, ends: tuple[int, int]
     ) -> NDArray[np.bool_]:
-        """Return which boxes an anchor overlaps by a half or more."""
+        """Return which boxes an anchor overlaps by at least a half."""
         covered = np.zeros(len(boxes), bool)
         for shape in self.cell_shapes(settings):
             covered |= _best_iou(boxes, grid, 2**number, shape) >= MATCHED
         return covered
 
     def describe(self, settings: DetectorSettings) -> str:
-        """Count the anchors of a place."""
+        """Describe the number of anchors at one place."""
         return f"{settings.shapes} anchors a place, the smallest {settings.anchor:g} strides"
 
 
 def _best_iou(boxes: Floats, grid: NDArray[np.int64], stride: int, shape: tuple[float, float]) -> NDArray[np.float64]:
-    """Return the largest overlap of each box with the anchors of one shape: that of the nearest, along both axes."""
+    """Return each box's largest overlap with anchors of one shape, which is that of the nearest anchor along both axes."""
     centres = (nearest_cells(boxes, grid, stride) + 0.5) * stride
     half = stride * np.array(shape[::-1]) / 2
     overlap = np.minimum(boxes[:, 2:], centres + half) - np.maximum(boxes[:, :2], centres - half)
