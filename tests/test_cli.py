@@ -382,14 +382,6 @@ def test_show_works_without_the_data(content, write, capsys):
     assert "warning: data.root nowhere" in out
 
 
-def test_show_works_without_the_demos_package(content, write, capsys, monkeypatch):
-    from pixeldistill.data.formats import named
-
-    monkeypatch.setattr(named, "find_spec", lambda name: None)
-    assert command("show", write(content | {"data": {"format": "demo"}})) == 0
-    assert "shapes are shown for 4 classes" in capsys.readouterr().out
-
-
 def test_show_refuses_data_that_is_there_and_broken(content, write, capsys, tmp_path):
     (tmp_path / "train.json").write_text("{}")
     content |= {"task": "detection", "data": {"format": "coco", "root": str(tmp_path), "train": "train.json"}}
@@ -412,7 +404,7 @@ def test_show_looks_at_what_is_there_already(content, write, capsys, tmp_path):
     for words in (
         "2-distilled/seed-0 was made with other settings: its data.image_cache was 32, is 36; stage.schedule.lr was 0.05, is 0.1",
         "/logits/view-0000 was made with other settings: its image_cache was 32, is 36; augmentation.seed was 0, is 1",
-        "run/image_cache was made with other settings: its side was 32, is 36",
+        "run/image_cache was made with other settings: its shorter_side was 32, is 36",
     ):
         assert words in out, words
 

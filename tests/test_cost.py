@@ -92,7 +92,8 @@ def test_a_footprint_is_that_of_the_network_itself():
 def test_a_detectors_footprint():
     settings = DetectorSettings(levels=(3, 4), channels=16, depth=1)
     small, large = (
-        footprint(Network(network="test_resnet", image_size=image_size, detector=settings), 3) for image_size in (64, 128)
+        footprint(Network(network="test_resnet", image_size=image_size, detector=settings).of_task("detection"), 3)
+        for image_size in (64, 128)
     )
     assert small.parameters == large.parameters
     assert 3.5 < large.macs / small.macs < 4.5
@@ -135,7 +136,7 @@ def test_a_detector_is_priced_at_the_view_that_its_images_have(tmp_path):
         Image.new("RGB", (160, 80), (i, 0, 0)).save(tmp_path / f"{i}.png")
     samples = [Sample(path, ClassLabel(0)) for path in sorted(tmp_path.glob("*.png"))]
     settings = DetectorSettings(levels=(3, 4), channels=16, depth=1)
-    network = Network(network="test_resnet", image_size=64, detector=settings)
+    network = Network(network="test_resnet", image_size=64, detector=settings).of_task("detection")
     (wide,), _ = measure_costs([network], 3, samples)
     (square,), _ = measure_costs([network], 3)
     assert (wide.pixels, square.pixels) == (64 * 128, 64 * 64)
@@ -275,7 +276,7 @@ def test_the_commands(program, content, write, images, tmp_path):
             "--set data.limit=9 changes a recipe: name it by --recipe",
         ),
         (("plan", "test_resnet", "--image-size", 16, "--max", "bytes=1kB"), "measure with --images"),
-        (("cost", "inception_v3", "--image-size", 16), "inception_v3 cannot be served at 16"),
+        (("cost", "inception_v3", "--image-size", 16), "inception_v3 cannot be used at 16"),
         (("cost", "test_resnet", "--image-size", 16, "--codec", "jpeg:0"), "is none: write jpeg:QUALITY"),
         (("cost", "test_resnet", "--image-size", 16, "--out", "x.txt"), "name a .csv or a .json"),
         (("distill", recipe), "use `pixeldistill sweep`"),

@@ -108,7 +108,7 @@ def test_any_chain_may_be_written(content):
         ([stage("b", 16, weights="@b")], r"stage b starts from stage 'b'"),
         ([stage("a", 16), stage("b", 32, "a")], r"stage b: its student reads 32 pixels, its teacher 16"),
         ([stage("a", 16), stage("a", 16)], r"stages names one thing twice"),
-        ([stage("b", 16, {"network": "a", "image_size": 32})], r"stage b: its teacher's weights 'pretrained' have not seen"),
+        ([stage("b", 16, {"network": "a", "image_size": 32})], r"stage b: its teacher is not trained \(weights: pretrained"),
         ([stage("a/b", 16)], r"stages.0.name"),
         ([stage("a", 16) | {"terms": [{"kind": "pkd"}]}], r"stage a: term pkd compares the student with a teacher"),
         ([stage("a", 16) | {"terms": []}], r"stages.0.terms"),

@@ -47,7 +47,7 @@ def test_damaged_files_are_named(runs, tmp_path):
         write_page([tmp_path / "run"])
     picture.unlink()
     (picture.parent / "test_predictions.json").write_text('[{"file": "a.png"}]')
-    with pytest.raises(RunError, match=r"answers\.json is damaged"):
+    with pytest.raises(RunError, match=r"test_predictions\.json is damaged"):
         write_page([tmp_path / "run"])
 
 
@@ -158,7 +158,7 @@ def test_folders_without_runs(tmp_path, runs):
     before = (folder / "done.json").read_text()
     (folder / "done.json").write_text("{}")
     try:
-        with pytest.raises(RunError, match="of another version: network: Field required"):
+        with pytest.raises(RunError, match="whose package is not installed: network: Field required"):
             collect([runs / "detected"])
     finally:
         (folder / "done.json").write_text(before)

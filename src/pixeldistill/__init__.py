@@ -2,8 +2,8 @@
 
 >>> import pixeldistill
 >>> recipe = pixeldistill.load_recipe("recipes/demo.yaml")
->>> recipe.student.image_size
-40
+>>> [stage.name for stage in recipe.stages]
+['teacher', 'supervised', 'distilled']
 """
 
 from importlib import import_module

@@ -101,7 +101,7 @@ def test_the_camera_is_the_students_and_not_that_of_its_teachers():
     stages = expand(
         parse_recipe(
             {
-                "data": {"format": "demo"}, "schedule": {"epochs": 1, "lr": 0.1}, "run": "x", "method": "tas",
+                "data": {"format": "folder", "root": "x"}, "schedule": {"epochs": 1, "lr": 0.1}, "run": "x", "method": "tas",
                 "teacher": {"network": "resnet18", "image_size": 64, "schedule": {"epochs": 1, "lr": 0.1}},
                 "students": [
                     {"network": "resnet10t", "image_size": 32},

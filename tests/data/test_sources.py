@@ -7,6 +7,7 @@ from PIL import Image
 
 from pixeldistill.data.check import check_images
 from pixeldistill.data.describe import describe_classes
+from pixeldistill.data.formats.letters import draw_letter, font_files
 from pixeldistill.data.images import read_image
 from pixeldistill.data.labels import ClassLabel
 from pixeldistill.data.splits import Sample, Splits, load_splits
@@ -106,11 +107,22 @@ def test_aircraft_layout(tmp_path):
     assert [len(splits.train), len(splits.val), len(splits.test)] == [2, 1, 1]
 
 
-def test_the_demos_photographs():
-    pytest.importorskip("elpv_dataset", reason="the demo's photographs are an extra")
-    splits = load_splits(Data(format="demo"))
-    assert len(splits.train) + len(splits.val) + len(splits.test) == 2624
-    assert len(splits.classes) == 4
+def test_letters_are_drawn_once_and_always_the_same(tmp_path):
+    splits = load_splits(Data(format="letters", root=tmp_path / "letters"))
+    assert [len(splits.train), len(splits.val), len(splits.test)] == [26 * 32, 26 * 8, 26 * 40]
+    assert splits.classes == tuple("abcdefghijklmnopqrstuvwxyz")
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "letters").rglob("*.png")}
+    assert load_splits(Data(format="letters", root=tmp_path / "letters")).classes == splits.classes
+    assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "letters").rglob("*.png")}
+    letters = [draw_letter("g", font_files(), np.random.default_rng(seed)).tobytes() for seed in (1, 1, 2)]
+    assert letters[0] == letters[1] != letters[2]
+
+
+def test_letters_are_not_drawn_over_something_else(tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(DataError, match="holds something else than generated images"):
+        load_splits(Data(format="letters", root=tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
 @pytest.mark.parametrize(
@@ -204,7 +216,7 @@ def test_how_many_bits_a_sensor_has_is_found_once_for_all_images(tmp_path):
     said = data.model_copy(update={"bits": 14})
     assert check_images(load_splits(said), said, 1).bits == 14
     few = data.model_copy(update={"bits": 11})
-    with pytest.raises(DataError, match=r"has the value 4000, more than data.bits 11 allow \(and 17 more\)"):
+    with pytest.raises(DataError, match=r"has the value 4000, more than data.bits 11 allow \(17 more images have problems\)"):
         check_images(load_splits(few), few, 1)
 
 
@@ -345,7 +357,7 @@ def test_bad_images_are_refused_or_skipped_and_counted(tmp_path):
     victims = [load_splits(data).train[0].path, load_splits(data).test[0].path]
     victims[0].write_bytes(b"")
     victims[1].write_bytes(victims[1].read_bytes()[:300])
-    with pytest.raises(DataError, match=r"and 1 more\), or set data.on_bad_image to skip"):
+    with pytest.raises(DataError, match=r"1 more images have problems\); mend them, or set data.on_bad_image to skip"):
         check_images(load_splits(data), data, workers=1)
     data = data.model_copy(update={"on_bad_image": "skip"})
     splits = check_images(load_splits(data), data, workers=1)

@@ -95,7 +95,7 @@ def test_a_bank_of_something_else_is_refused_with_what_changed(content, tmp_path
     teacher_cache = {"views": 2, "folder": str(tmp_path / "teacher_cache")}
     run_here(content, tmp_path / "a", teacher_cache=teacher_cache)
     with pytest.raises(RunError, match=r"teacher cache .* its augmentation.seed was 0, is 7"):
-        run_here(content, tmp_path / "b", teacher_cache=teacher_cache, views={"seed": 7})
+        run_here(content, tmp_path / "b", teacher_cache=teacher_cache, augmentation={"seed": 7})
     with pytest.raises(RunError, match="its image_cache was null, is 32"):
         run_here({**content, "data": content["data"] | {"image_cache": 32}}, tmp_path / "b", teacher_cache=teacher_cache)
     with pytest.raises(RunError, match=r"its images.content was .*; images.number was 24, is 23"):
@@ -376,7 +376,7 @@ def test_two_processes_leave_nothing_out_however_late_one_is(content, tmp_path, 
 
     monkeypatch.setattr(module, "BLOCK", 4)
     samples = load_splits(parse_recipe({**content, "run": str(tmp_path / "run")}).data).train
-    common = {"image_size": 40, "kernel": "bilinear", "workers": 0, "note": lambda text: None, "world": 2}
+    common = {"shorter_side": 40, "kernel": "bilinear", "workers": 0, "note": lambda text: None, "world": 2}
     if late == 0:
         module.Archive(
             tmp_path / "image_cache", "image cache", "data.image_cache_folder",
@@ -405,7 +405,7 @@ def test_a_store_of_the_images_own_size_changes_nothing(content, live, tmp_path)
     data = content["data"] | {"image_cache": 40}
     stored = run_here({**content, "data": data}, tmp_path / "run")["distilled", 0]
     assert difference(live, stored) == 0
-    assert json.loads((tmp_path / "run/image_cache/key.json").read_text())["image_size"] == 40
+    assert json.loads((tmp_path / "run/image_cache/key.json").read_text())["shorter_side"] == 40
     assert sum(np.load(tmp_path / "run/image_cache/filled.npy")) == 1
 
 
@@ -415,7 +415,7 @@ def test_a_smaller_store_changes_the_views_and_the_bank_follows(content, live, t
     assert difference(live, stored) > 5e-4
     cached = run_here({**content, "data": data}, tmp_path / "b", teacher_cache={"views": "exact"})["distilled", 0]
     assert difference(stored, cached) < 5e-5
-    with pytest.raises(RunError, match=r"image cache .* its side was 32, is 36. Name another data.image_cache_folder"):
+    with pytest.raises(RunError, match=r"image cache .* its shorter_side was 32, is 36. Name another data.image_cache_folder"):
         run_here({**content, "data": data | {"image_cache": 36}}, tmp_path / "c")
     with pytest.raises(RecipeError, match="smaller than the views, 32"):
         run_here({**content, "data": data | {"image_cache": 20}}, tmp_path / "c")

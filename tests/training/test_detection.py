@@ -83,7 +83,10 @@ def test_an_assistant_has_the_levels_of_both_its_partners(content):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"data": {"format": "demo"}}, "has classes: it needs `task: classification`; `task: detection` needs format coco, voc"),
+        (
+            {"data": {"format": "folder", "root": "x"}},
+            "has classes: it needs `task: classification`; `task: detection` needs format coco, voc",
+        ),
         ({"task": "classification"}, "needs `task: detection`"),
         ({"teacher_cache": {"views": 2}}, "detectors are asked at every step"),
         ({"augmentation": {"mixup": 0.2}}, "mixes classes, not boxes"),
@@ -245,7 +248,7 @@ def test_each_role_sees_its_own_boxes(tmp_path, stored):
         tmp_path / "image_cache",
         samples,
         [("1.jpg", 0)] * 16,
-        image_size=stored,
+        shorter_side=stored,
         kernel="bilinear",
         workers=0,
         note=lambda text: None,
@@ -296,7 +299,7 @@ def test_what_the_assistant_knows_on_the_shared_levels_is_said(content, tmp_path
         assert part in said
     twin = said_of("twin", detector={"levels": [3, 5]})
     (line,) = (line for line in twin.splitlines() if "assistant: its teacher has mAP" in line)
-    assert "the student alone" not in line, "the teacher is as the assistant is, but no training of it alone"
+    assert "the supervised student" not in line, "the teacher is as the assistant is, but no training of it alone"
 
 
 @pytest.mark.parametrize(("own", "warned"), [(0.2, False), (0.3, True), (0.4, True), (0.85, True)])
@@ -326,7 +329,7 @@ def test_a_teacher_with_little_to_teach_is_named(content, tmp_path, own, warned)
     lines = describe_shared_levels(score, taught)
     assert [line.removeprefix("warning: ").partition(":")[0] for line in lines] == ["pkd-test_resnet-32", "pkd-other", "pkd-fine"]
     assert "has mAP 30.0 on val with the levels the student has too, P4–P5 (80.0 with all)" in lines[0]
-    assert "has mAP 90.0 on val with the levels the student has too, P3–P5; the student" in lines[2]
+    assert "has mAP 90.0 on val with the levels the student has too, P3–P5; the supervised student" in lines[2]
     assert [line.startswith("warning") for line in lines] == [warned, warned, False]
     if warned:
         fix = "choose finer levels" if own < 0.8 else "train it longer"  # where it knows little on any level, levels are no cure
@@ -402,7 +405,7 @@ def test_the_command_line_shows_evaluates_and_predicts(content, write, tmp_path,
         assert code == 2 and not (tmp_path / "drawn/below").exists()
     assert call("predict", tmp_path / "run", picture, "--top", 2)[0] == 2, "an option of classifiers"
     assert code == 2 and (tmp_path / "drawn/0001.boxes.png").read_bytes() == before, "what was asked about is not drawn over"
-    named = {"data": {"format": "demo"}, "student": content["student"], "schedule": SCHEDULE, "run": "x"}
+    named = {"data": {"format": "folder", "root": "x"}, "student": content["student"], "schedule": SCHEDULE, "run": "x"}
     with pytest.raises(DataError, match="was trained on boxes, and the data has classes"):
         measure_run(tmp_path / "run", parse_recipe(named))
     (found,) = Predictor(tmp_path / "run").predict([picture], min_score=0)

@@ -333,7 +333,9 @@ def test_half_precision_trains_alone(tmp_path):
         schedule=Schedule(epochs=1, lr=1), crop_size=SIDE, seeds=(0, 1), shuffle_seed=0,
     )  # fmt: skip
     student, schedule = {"network": "test_vit", "image_size": SIDE}, {"epochs": 1, "lr": 1}
-    recipe = parse_recipe({"data": {"format": "demo"}, "student": student, "schedule": schedule, "run": str(tmp_path)})
+    recipe = parse_recipe(
+        {"data": {"format": "folder", "root": "x"}, "student": student, "schedule": schedule, "run": str(tmp_path)}
+    )
     half = supervised.model_copy(update={"schedule": Schedule(epochs=1, lr=1, precision="16")})
     assert [len(group) for group in passes(recipe, [supervised])] == [2]
     assert [len(group) for group in passes(recipe, [half])] == [1, 1]

@@ -16,7 +16,7 @@ from pixeldistill.cli.console import Overrides, Workers, first_process, need_tor
 from pixeldistill.cli.cost import cost, plan, show_choice
 from pixeldistill.cli.deploy import export, predict, report
 from pixeldistill.cli.start import Epochs, ImageSize, Start, Student, Teacher, init, recipe_for
-from pixeldistill.display.metric_names import TITLES
+from pixeldistill.display.metric_names import metric_title
 from pixeldistill.display.tables import plain_output, show_table
 from pixeldistill.display.text import one_line, reasons, shell_word
 from pixeldistill.errors import GivenUp, Interrupted, NetworkError, PixelDistillError, RecipeError, RunError
@@ -234,15 +234,16 @@ def evaluate(
         say_json({"run": str(found.folder), "classes": found.classes, "figures": found.figures})
         return
     measured = {(s, w): found.figures[w][s] for s in found.images for w in ("last", "best")}
-    names = [name for name in TITLES if all(name in figures for figures in measured.values())]
+    shared = [name for name in next(iter(measured.values())) if all(name in figures for figures in measured.values())]
+    names = [name for name in shared if not any(isinstance(figures[name], list) for figures in measured.values())]
     rows = [
         [*place, str(found.images[place[0]]), *(f"{m[n]:.3f}" if n == "nll" else share(m[n]) for n in names)]
         for place, m in measured.items()
     ]
-    table(f"{found.folder}", ["split", "epoch", "images", *(TITLES[name] for name in names)], rows)
+    table(f"{found.folder}", ["split", "epoch", "images", *(metric_title(name) for name in names)], rows)
     if per_class:
         shares = [[name, *(share(m["per_class"][i]) for m in measured.values())] for i, name in enumerate(found.classes)]
-        table(f"{TITLES[names[0]]} of each class", ["class", *(" ".join(place) for place in measured)], shares)
+        table(f"{metric_title(names[0])} of each class", ["class", *(" ".join(place) for place in measured)], shares)
 
 
 def _load(path: Path, overrides: list[str] | None, quick: bool) -> "Recipe":

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pixeldistill.cli.console import Workers, need_torch, say, say_json, share, table, tell_errors
-from pixeldistill.display.metric_names import TITLES
+from pixeldistill.display.metric_names import headline, metric_title
 from pixeldistill.display.text import in_words, one_line
 from pixeldistill.errors import DataError, ExportError, RunError
 
@@ -107,8 +107,8 @@ def export(
                 f"probabilities {parity.prediction:.1e} from file to answer{lost}"
             )
         for split, figures in written.figures.items():
-            name = next(n for n in TITLES if n in figures)
-            say(f"  {split}: {TITLES[name]} {share(figures[name])}")
+            name = headline(figures)
+            say(f"  {split}: {metric_title(name)} {share(figures[name])}")
         for warning in written.warnings:
             say(f"  warning: {warning}")
         converted = convert_to(runtime, written.path)

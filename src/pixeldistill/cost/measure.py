@@ -154,7 +154,7 @@ def _unusual(network: Network) -> str:
 def _anonymous(network: Network, camera: Camera) -> Network:
     """Return the network without everything that does not change a measurement: name, weights and codec."""
     told = network.model_dump(include=set(Network.model_fields))
-    return Network.model_validate(told | {"weights": "none", "camera": camera})
+    return Network.model_validate(told | {"weights": "none", "camera": camera}).of_task(network.task)
 
 
 def _tried(key: dict[str, Any], cache: Path | None, measure: Callable[[], Sequence[float]]) -> Sequence[Any]:

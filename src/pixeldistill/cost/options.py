@@ -42,7 +42,7 @@ def listed(
         cameras=tuple(dict.fromkeys(cameras)),
         **said,
     )
-    return list_students(candidates, base, recipe.detector if recipe else None)
+    return list_students(candidates, base, recipe)
 
 
 def samples_of(recipe: Recipe | None, images: Path | None, classes: int | None) -> tuple[Sequence[Sample], int]:

@@ -10,7 +10,6 @@ from pixeldistill.cost.plan import Plan, plan
 from pixeldistill.data.splits import Sample
 from pixeldistill.errors import NetworkError
 from pixeldistill.recipe.camera import Camera
-from pixeldistill.recipe.detector import DetectorSettings
 from pixeldistill.recipe.load import parse_recipe, told
 from pixeldistill.recipe.network import Student
 from pixeldistill.recipe.recipe import Recipe
@@ -34,8 +33,8 @@ class Listed(NamedTuple):
     named: bool
 
 
-def list_students(candidates: Candidates, camera: Camera, detector: DetectorSettings | None = None) -> list[Listed]:
-    """Return every combination of network, image size and camera as a student.
+def list_students(candidates: Candidates, camera: Camera, recipe: Recipe | None = None) -> list[Listed]:
+    """Return every combination of network, image size and camera as a student, of a recipe's task if there is one.
 
     Raises:
         NetworkError: an unknown name.
@@ -48,10 +47,10 @@ def list_students(candidates: Candidates, camera: Camera, detector: DetectorSett
                 sent = f"-{own.words.replace(', ', '-').replace(' ', '')}" if len(cameras) > 1 else ""
                 student = Student(
                     network=name, image_size=image_size, weights=candidates.weights, patch_size=candidates.patch_size,
-                    options=candidates.options, detector=detector, camera=own,
+                    options=candidates.options, camera=own,
                     name=f"{name.rsplit('/', maxsplit=1)[-1]}-{image_size}{sent}",
                 )  # fmt: skip
-                found.append(Listed(student, named))
+                found.append(Listed(recipe.rules.complete(student, recipe) if recipe else student, named))
     return found
 
 
@@ -76,7 +75,10 @@ def cost_of(
         if named and student.network not in served:
             raise NetworkError(next(r.reason for r in refused if r.network == student.network))
     if not kept:
-        raise NetworkError(f"none of {len(listed)} pairs of network and side can be had: {refused[0].reason}")
+        raise NetworkError(
+            f"none of the {len(listed)} candidates can be built; the first: {refused[0].reason}; change `networks` or "
+            "`image_sizes`"
+        )
     return kept, refused
 
 

@@ -83,8 +83,8 @@ def _check(sample: Sample) -> ImageCheck:
 def _without(splits: Splits, bad: dict[Path, str], data: Data) -> Splits:
     first = next(iter(bad.values()))
     if data.on_bad_image == "error":
-        more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
-        raise DataError(f"data: {first}{more}, or set data.on_bad_image to skip")
+        more = f" ({len(bad) - 1} more images have problems)" if len(bad) > 1 else ""
+        raise DataError(f"data: {first}{more}; mend them, or set data.on_bad_image to skip")
     kept = {name: tuple(s for s in getattr(splits, name) if s.path not in bad) for name in SPLITS}
     for name in SPLITS:
         if getattr(splits, name) and not kept[name]:

@@ -128,7 +128,7 @@ def open_image_cache(
 
 def image_cache_settings(shorter_side: int, kernel: str, *, reduced: bool, bits: int | None) -> dict[str, Any]:
     """Return the part of an image cache's key that the recipe alone decides."""
-    return {"format": 4, "side": shorter_side, "kernel": kernel, "decode": "reduced" if reduced else "full", "bits": bits}
+    return {"format": 4, "shorter_side": shorter_side, "kernel": kernel, "decode": "reduced" if reduced else "full", "bits": bits}
 
 
 def _verify(image_cache: ImageCache, dataset: "_Reduced", folder: Path) -> None:

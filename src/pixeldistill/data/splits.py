@@ -1,4 +1,4 @@
-"""Splits of labelled images: folders, lists, CUB-200-2011, FGVC-Aircraft, the demo; and images with boxes. No torch.
+"""Splits of labelled images: folders, lists, CUB-200-2011, FGVC-Aircraft, letters; and images with boxes. No torch.
 
 Readers (`named`, `coco`, `voc`, `scenes`) return what the data states. `load_splits` checks the result and makes the splits
 that are missing.
@@ -248,7 +248,8 @@ def _check_classes(named: Mapping[str, Named], classes: tuple[str, ...]) -> None
         for path, label in named.get(split, []):
             if label not in known:
                 raise DataError(
-                    f"data: {split} has class {label!r} ({path}), which train lacks: add images of it to train, or remove it"
+                    f"data: {split} has class {label!r} ({path}), which train lacks: add images of it to train, "
+                    "or remove this image"
                 )
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import interpolate
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
@@ -65,8 +66,12 @@ def resize(image: Tensor, height: int, width: int, kernel: str) -> Tensor:
     """Resize uint8 (..., 3, H, W), antialiased, to 8 bits again. An image that has the size already is returned unchanged."""
     if image.shape[-2:] == (height, width):
         return image
-    resized: Tensor = F.resize(image, [height, width], interpolation=InterpolationMode(kernel), antialias=True)
-    return resized
+    if image.device.type == "cpu":  # in 8 bits throughout, on every processor: torchvision does so on those that it lists
+        images = image.reshape(-1, *image.shape[-3:])
+        resized = interpolate(images, (height, width), mode=kernel, align_corners=False, antialias=True)
+        return resized.reshape(*image.shape[:-2], height, width)
+    rounded: Tensor = F.resize(image, [height, width], interpolation=InterpolationMode(kernel), antialias=True)
+    return rounded
 
 
 def resize_image(image: NDArray[np.uint8], height: int, width: int, kernel: str) -> NDArray[np.uint8]:

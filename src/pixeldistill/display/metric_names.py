@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-HEADLINES = ("top1", "map")  # the main metric of each task
 TITLES = {
     "top1": "top-1", "top5": "top-5", "nll": "NLL (nats)", "calibration_error": "calibration error",
     "map": "mAP", "ap50": "AP50", "voc_ap": "AP of VOC", "ap75": "AP75", "ap_small": "AP small",
@@ -11,13 +10,22 @@ TITLES = {
 }  # fmt: skip
 
 
+def metric_title(name: str) -> str:
+    """Return how a metric is called in tables; one that is not known has its own name.
+
+    >>> metric_title("map"), metric_title("closeness")
+    ('mAP', 'closeness')
+    """
+    return TITLES.get(name, name)
+
+
 def headline(figures: Mapping[str, Any]) -> str:
-    """Return the name of the main metric, given the figures of a network on a split.
+    """Return the name of the main metric: the first of the figures of a network on a split.
 
     >>> headline({"top1": 0.5, "top5": 0.9})
     'top1'
     """
-    return next(name for name in HEADLINES if name in figures)
+    return next(iter(figures))
 
 
 def decisive(figures: Mapping[str, Any]) -> float:

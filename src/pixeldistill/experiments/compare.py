@@ -11,13 +11,13 @@ from rich.console import Console
 from pixeldistill.data.check import check_images
 from pixeldistill.data.loading import default_workers
 from pixeldistill.data.splits import Splits, load_splits
-from pixeldistill.display.metric_names import TITLES, decisive
+from pixeldistill.display.metric_names import decisive, metric_title
 from pixeldistill.display.tables import TableData, Tables
 from pixeldistill.errors import GivenUp, NetworkError, RecipeError
 from pixeldistill.evaluation.evaluate import TestImages, evaluate
 from pixeldistill.recipe.base import StageRef
 from pixeldistill.recipe.camera import Camera
-from pixeldistill.recipe.expand import expand, teacher_of
+from pixeldistill.recipe.expand import expand, stage_name, teacher_of
 from pixeldistill.recipe.load import parse_recipe
 from pixeldistill.recipe.network import Network
 from pixeldistill.recipe.recipe import Recipe
@@ -118,7 +118,7 @@ def compare(
         raise failure
     references = _references(recipe, stages, splits, accelerator, workers)
     students = _students(recipe, stages, results, splits)
-    found = Comparison(TITLES[recipe.rules.headline], students, references["teacher"], references, failure)
+    found = Comparison(metric_title(recipe.rules.headline), students, references["teacher"], references, failure)
     write_sheets(recipe.run / COMPARISON, describe(found))
     figures = by_stage((result.stage.name, result.figures) for result in results)
     write_file(recipe.run / FIGURES, summarise(figures, str(recipe.run)))
@@ -140,7 +140,7 @@ def _students(
     found: dict[str, list[MethodScores]] = {}
     for student in recipe.all_students:
         for method in recipe.compare:
-            name = f"{method}-{student.label}" if recipe.students else method
+            name = stage_name(method, student, recipe)
             own = [result for result in results if result.stage.name == name]
             cost = training_cost(by_name[name], by_name, len(splits.classes), len(splits.train))
             val, test, best = (

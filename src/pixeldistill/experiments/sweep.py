@@ -154,7 +154,7 @@ def _here(work: PreparedRun, names: Sequence[str], until: int) -> dict[str, Fail
 def choose_students(recipe: Recipe, splits: Splits, console: Console) -> Selection:
     """Measure a recipe's candidates and plan with them. The measurements are kept in the run folder."""
     assert recipe.candidates is not None
-    listed = list_students(recipe.candidates, recipe.camera, recipe.detector)
+    listed = list_students(recipe.candidates, recipe.camera, recipe)
     done = 0
     with counting(console, "measuring", "pairs") as tell:
 

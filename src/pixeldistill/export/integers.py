@@ -94,10 +94,11 @@ def outer_layers(graph: onnx.GraphProto) -> list[str]:
         if node.op_type in ("Conv", "Gemm") or (node.op_type == "MatMul" and not weights.isdisjoint(node.input))
     }  # fmt: skip
     reading: dict[str, list[onnx.NodeProto]] = {}
-    for node in graph.node:
-        for name in node.input if node.op_type != "Shape" else ():  # only the size is read, not the values
+    nodes = [node for node in graph.node if node.op_type != "Shape"]  # only the size is read, not the values
+    for node in nodes:
+        for name in node.input:
             reading.setdefault(name, []).append(node)
-    making = {name: [node] for node in graph.node for name in node.output}
+    making = {name: [node] for node in nodes for name in node.output}
     first = _reached([value.name for value in graph.input], reading, layers, lambda node: node.output)
     last = _reached([value.name for value in graph.output], making, layers, lambda node: node.input)
     return sorted(first | last)

@@ -75,7 +75,7 @@ def export_run(
     card = read_card(folder)
     out = out or folder / (EXPORTED if weights == "last" else EXPORTED_BEST)
     if out.suffix != ".onnx":
-        raise ExportError(f"{out} should end in .onnx: that is how `predict` knows an exported file")
+        raise ExportError(f"{out} should end in .onnx: --out names the ONNX file; another runtime's file is written beside it")
     network = load_trained(folder, weights).eval().cpu()
     splits = None if images and not int8 else splits_of_run(folder, workers=workers)
     camera = card.camera

@@ -117,7 +117,7 @@ def build_classifier(
         classifier.notes += notes
         _check(classifier, name, image_size, nominal)
     except NetworkError as error:
-        raise NetworkError(f"{name} cannot be served at {image_size}×{image_size}: {error}") from error.__cause__
+        raise NetworkError(f"{name} cannot be used at {image_size}×{image_size}: {error}") from error.__cause__
     return classifier
 
 

@@ -18,6 +18,7 @@ from pixeldistill.storage.run_folder import CARD
 class NetworkCard(Strict):
     """Card of a deployed network: everything needed to rebuild it and to prepare its images (network.json)."""
 
+    task: str
     network: str
     image_size: ImageSize
     patch_size: PositiveInt | None
@@ -33,11 +34,6 @@ class NetworkCard(Strict):
     data: Data
     stage: str
     seed: int
-
-    @property
-    def task(self) -> str:
-        """Task that the network was trained for."""
-        return "detection" if self.detector else "classification"
 
     @property
     def built_for(self) -> int:

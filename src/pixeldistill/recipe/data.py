@@ -23,7 +23,7 @@ class Data(Strict):
     format: Annotated[str, BeforeValidator(_known_format)] = Field(
         description="how images and labels lie on disk: see Data formats"
     )
-    root: UserPath | None = Field(None, description="folder of the data, relative to where the command runs; the demo needs none")
+    root: UserPath | None = Field(None, description="folder of the data, relative to where the command runs")
     train: str | None = Field(
         None,
         description="list: file of `path, label` lines, coco: annotations (JSON), relative to root; voc: an image set's name",
@@ -51,7 +51,7 @@ class Data(Strict):
     @model_validator(mode="after")
     def _complete(self) -> "Data":
         known = formats()[self.format]
-        if known.root != "none" and self.root is None:
+        if self.root is None:
             raise ValueError(f"format {self.format!r} needs `root`, the folder of the data")
         if known.train and self.train is None:
             raise ValueError(f"format {self.format!r} needs `train`, {known.train}")

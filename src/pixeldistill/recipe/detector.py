@@ -26,7 +26,9 @@ class DetectorSettings(Strict):
     The defaults are those of the RetinaNet paper (and torchvision's). `channels: 64, depth: 2` is a light head.
     """
 
-    head: Annotated[str, BeforeValidator(_known_head)] = Field("retinanet", description="retinanet (anchors) or fcos (points)")
+    head: Annotated[str, BeforeValidator(_known_head)] = Field(
+        "retinanet", description="such as retinanet (anchors) or fcos (points)"
+    )
     levels: tuple[Level, Level] = Field((3, 7), description="the first and the last pyramid level")
     channels: int = Field(256, ge=1, le=4096, description="of every level and of the head")
     depth: PositiveInt = Field(4, le=4, description="convolutions of the head before its last one")

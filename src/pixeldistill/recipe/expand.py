@@ -214,8 +214,8 @@ def _check(entry: StageEntry, earlier: dict[str, StageEntry], recipe: Recipe) ->
         )
     if isinstance(entry.teacher, Network) and entry.teacher.weights in ("none", "pretrained"):
         raise RecipeError(
-            f"{place}: its teacher's weights {entry.teacher.weights!r} have not seen these classes: "
-            "name a trained one, or a stage that trains it"
+            f"{place}: its teacher is not trained (weights: {entry.teacher.weights}): give the weights of a trained network, or "
+            "name the stage that trains it"
         )
     for network in (entry.student, teacher):
         if network:
@@ -238,7 +238,7 @@ def _check_terms(place: str, terms: Sequence[Term], recipe: Recipe, *, taught: b
     if foreign := next((term for term in terms if term.kind not in losses), None):
         raise RecipeError(f"{place}: term {foreign.kind} is one of {' and '.join(foreign.computed_by)}: leave it out")
     if not recipe.rules.trains_prediction(terms):
-        teachers = [kind for kind, loss in losses.items() if recipe.task in loss.trains_prediction]
+        teachers = [kind for kind, loss in losses.items() if recipe.rules.is_trained_by(loss)]
         raise RecipeError(f"{place}: no term trains the prediction: add {' or '.join(teachers)}")
     if not taught and (needy := next((term.kind for term in terms if term.needs_teacher), None)):
         raise RecipeError(f"{place}: term {needy} compares the student with a teacher: add `teacher`")
@@ -262,9 +262,11 @@ def stage_name(kind: str, student: Student, recipe: Recipe) -> str:
 
 
 def student_pairs(recipe: Recipe) -> list[tuple[str, str]]:
-    """Return each student's stages without a teacher and by the recipe's method. Return none for `compare` or `stages`."""
-    if recipe.stages or recipe.compare:
+    """Return for each student the names of two stages: without a teacher, and distilled. A comparison has none."""
+    if recipe.compare:
         return []
+    if recipe.stages:
+        return [(SUPERVISED_STUDENT, DISTILLED)]
     return [
         (stage_name(SUPERVISED_STUDENT, student, recipe), stage_name(DISTILLED, student, recipe))
         for student in recipe.all_students

@@ -20,7 +20,7 @@ class Format:
     labels: "classes" (one for each image) or "boxes".
     options: keys of `data` that this format accepts (`train`, `val`, `test`, `images`, `label_column`).
     train: meaning of `train`, if it is required.
-    root: "needed", "made" if the reader makes it, or "none" if the format has none.
+    root: "needed", or "made" if the reader makes it.
     classes: number of classes, if it is fixed.
     """
 
@@ -44,7 +44,7 @@ _OWN = {
     "list": Format(f"{_HERE}named:read_lists", options=(*_SPLITS, "label_column"), train="a file of `path, label` lines"),
     "cub": Format(f"{_HERE}named:read_cub", classes=200),
     "aircraft": Format(f"{_HERE}named:read_aircraft", classes=100),
-    "demo": Format(f"{_HERE}named:read_demo", root="none", classes=4),
+    "letters": Format(f"{_HERE}letters:read_letters", root="made", classes=26),
     "coco": Format(f"{_HERE}coco:read_coco", "boxes", (*_SPLITS, "images"), train="a file of annotations (JSON)"),
     "voc": Format(f"{_HERE}voc:read_voc", "boxes", _SPLITS),
     "yolo": Format(f"{_HERE}yolo:read_yolo", "boxes"),

@@ -17,7 +17,7 @@ from pixeldistill.plugins import with_installed
 from pixeldistill.recipe.base import Strict
 
 Maps = Literal["all", "last"] | Annotated[tuple[int, ...], Field(min_length=1)]
-BOTH = ("classification", "detection")
+EVERY_TASK = "*"
 MAPS = "all (but the stem's), last, or the numbers of the student's maps as `show` lists them, counted from 0"
 
 
@@ -54,8 +54,8 @@ class Loss(Strict):
         return self.model_copy(update={name: times * getattr(self, name) for name in ("warmup_epochs", "cooldown_epochs")})
 
 
-def _both(place: str) -> dict[str, str]:
-    return dict.fromkeys(BOTH, f"pixeldistill.terms.{place}")
+def _everywhere(place: str) -> dict[str, str]:
+    return {EVERY_TASK: f"pixeldistill.terms.{place}"}
 
 
 class SupervisedTerm(Loss):
@@ -65,7 +65,7 @@ class SupervisedTerm(Loss):
         "classification": "pixeldistill.terms.prediction:Supervised",
         "detection": "pixeldistill.terms.detection:DetectionLoss",
     }
-    trains_prediction: ClassVar = BOTH
+    trains_prediction: ClassVar = (EVERY_TASK,)
     needs_teacher: ClassVar = False
 
     kind: Literal["supervised"]
@@ -137,7 +137,7 @@ class ExitsTerm(Loss):
 class ISRDTerm(Loss):
     """Input spatial representation distillation (METHOD: L_ISRD)."""
 
-    computed_by: ClassVar = _both("isrd:ISRD")
+    computed_by: ClassVar = _everywhere("isrd:ISRD")
     needs_teacher_view: ClassVar = True
 
     kind: Literal["isrd"]
@@ -147,7 +147,7 @@ class ISRDTerm(Loss):
 class ATTerm(Loss):
     """Attention transfer."""
 
-    computed_by: ClassVar = _both("maps:AT")
+    computed_by: ClassVar = _everywhere("maps:AT")
     published: ClassVar = {"classification": {"weight": 1000}}  # as in Pixel Distillation's comparison
 
     kind: Literal["at"]
@@ -157,7 +157,7 @@ class ATTerm(Loss):
 class SPTerm(Loss):
     """Similarity-preserving distillation."""
 
-    computed_by: ClassVar = _both("maps:SP")
+    computed_by: ClassVar = _everywhere("maps:SP")
     published: ClassVar = {"classification": {"weight": 3000}}  # as in Pixel Distillation's comparison
 
     kind: Literal["sp"]
@@ -167,7 +167,7 @@ class SPTerm(Loss):
 class ICKDTerm(Loss):
     """Inter-channel correlation. The student's map is projected to the teacher's channels."""
 
-    computed_by: ClassVar = _both("maps:ICKD")
+    computed_by: ClassVar = _everywhere("maps:ICKD")
     published: ClassVar = {"classification": {"weight": 2.5}}  # as in Pixel Distillation's comparison
 
     kind: Literal["ickd"]
@@ -177,7 +177,7 @@ class ICKDTerm(Loss):
 class HintTerm(Loss):
     """FitNet hints: the student's map is projected to the teacher's channels and compared with the teacher's map."""
 
-    computed_by: ClassVar = _both("maps:Hint")
+    computed_by: ClassVar = _everywhere("maps:Hint")
 
     kind: Literal["hint"]
     maps: Maps = Field("last", description=MAPS)
@@ -186,7 +186,7 @@ class HintTerm(Loss):
 class UpsampledTerm(Loss):
     """Feature loss of the input-compression stage (METHOD: L_up): the student's map is upsampled to the assistant's."""
 
-    computed_by: ClassVar = _both("maps:Upsampled")
+    computed_by: ClassVar = _everywhere("maps:Upsampled")
 
     kind: Literal["upsampled"]
     maps: Maps = Field("last", description=MAPS)

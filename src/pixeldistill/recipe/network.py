@@ -1,9 +1,9 @@
 """Settings of a network: its architecture, its image size, the source of its weights. Pure data."""
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from pixeldistill.recipe.architectures import Architecture
 from pixeldistill.recipe.base import Channels, Deviations, ImageSize, Origin, StageRef, Strict
@@ -19,6 +19,17 @@ Stride = Annotated[int, Field(ge=1, le=64)]
 _TAKEN = {"num_classes", "pretrained", "img_size", "patch_size", "in_chans", "features_only", "checkpoint_path"}
 
 _TAKEN_FIX = "the classes come from the data; use `image_size`, `patch_size` and `weights` for the rest"
+
+
+class ShapeKey(NamedTuple):
+    """A network without its weights, hashable: its settings as JSON, and its task."""
+
+    settings: str
+    task: str
+
+    def network(self) -> "Network":
+        """Return the network."""
+        return Network.model_validate_json(self.settings).of_task(self.task)
 
 
 class Network(Strict):
@@ -51,10 +62,23 @@ class Network(Strict):
         """Image size that the network itself reads, after any enlargement."""
         return self.enlarge or self.image_size
 
+    _task: str = PrivateAttr("classification")  # the recipe's, which fills it in: no key of a network
+
     @property
     def task(self) -> str:
-        """Task that the network is trained for."""
-        return "detection" if self.detector else "classification"
+        """Name of the task that it is trained for."""
+        return self._task
+
+    def of_task(self, name: str) -> Self:
+        """Return the same network for a task."""
+        copy = self.model_copy()
+        copy._task = name
+        return copy
+
+    @property
+    def shape_key(self) -> ShapeKey:
+        """Hashable key of everything that decides its shapes."""
+        return ShapeKey(self.plain.model_dump_json(), self.task)
 
     @property
     def plain(self) -> "Network":

@@ -149,7 +149,10 @@ def _read(folder: Path) -> FinishedTraining:
     try:
         stage, digest = Stage.model_validate(record["stage"]), str(record["data_digest"])
     except (TypeError, KeyError, ValueError) as error:
-        raise RunError(f"{folder / RECORD} is damaged, or of another version: train it again, or leave it out") from error
+        raise RunError(
+            f"{folder / RECORD} is damaged, of another version, or names a part whose package is not installed: install that, "
+            "train it again, or leave it out"
+        ) from error
     return FinishedTraining(
         folder, card, stage, digest, figures, read_history(folder / METRICS), _predictions(folder / TEST_PREDICTIONS)
     )

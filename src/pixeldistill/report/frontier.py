@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pixeldistill.cost.costs import Costs, write_quantity
-from pixeldistill.display.metric_names import TITLES
+from pixeldistill.display.metric_names import metric_title
 from pixeldistill.display.tables import TableData
 from pixeldistill.recipe.budget import AXES
 from pixeldistill.storage.files import write_file
@@ -51,7 +51,7 @@ def to_sheet(measured: Sequence[Measured], figure: str, axes: Sequence[str]) -> 
     """Make a table of the front over all axes, then of all other students."""
     names = [axis for axis in AXES if any(getattr(m.costs, axis) is not None for m in measured)]
     on_front = front(measured, axes)
-    title = f"Front of {TITLES[figure]} on val against {', '.join(AXES[a].title for a in axes)}; test chooses nothing."
+    title = f"Front of {metric_title(figure)} on val against {', '.join(AXES[a].title for a in axes)}; test chooses nothing."
     rows = []
     rest = sorted((m for m in measured if m not in on_front), key=lambda m: -(m.val or 0))
     for one in (*on_front, *rest):
@@ -114,7 +114,7 @@ def _picture(measured: Sequence[Measured], axis: str, figure: str) -> bytes:
     plot.tick_params(axis="x", which="both", labelsize=8)
     plot.xaxis.set_minor_locator(LogLocator(subs=(2, 5)))
     plot.set_xlabel(AXES[axis].title)
-    plot.set_ylabel(f"{TITLES[figure]} in %")
+    plot.set_ylabel(f"{metric_title(figure)} in %")
     plot.set_title(f"front (blue) for {AXES[axis].title} alone", fontsize=9)
     for text, style in _KINDS.items():
         plot.scatter([], [], s=24, label=text, **style)

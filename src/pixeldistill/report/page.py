@@ -5,7 +5,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from pixeldistill.display.metric_names import TITLES
+from pixeldistill.display.metric_names import metric_title
 from pixeldistill.recipe.base import StageRef
 from pixeldistill.recipe.card import NetworkCard
 from pixeldistill.report.collect import FinishedTraining, Run, StageOfRun, collect, given
@@ -44,7 +44,7 @@ def write_page(folders: Sequence[Path], out: Path | None = None) -> Path:
 
 def _describe(run: Run) -> dict[str, Any]:
     figures = by_stage((stage.name, trained.figures) for stage in run.stages for trained in stage.trained)
-    title = TITLES[run.headline]
+    title = metric_title(run.headline)
     student = run.student
     teacher = _teacher(run, student)
     wrong: Sequence[Mistake] = []

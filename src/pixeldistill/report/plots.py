@@ -5,7 +5,7 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-from pixeldistill.display.metric_names import TITLES
+from pixeldistill.display.metric_names import metric_title
 from pixeldistill.report.collect import Run, StageOfRun
 
 COLOURS = (
@@ -76,7 +76,7 @@ def fronts(run: Run) -> list[tuple[str, str]]:
     """Draw accuracy over every cost in which the stages differ, one point a stage. Return (title, picture)."""
     from matplotlib.ticker import EngFormatter, LogLocator
 
-    name = TITLES[run.headline]
+    name = metric_title(run.headline)
     found = []
     for cost, title in COSTS.items():
         points = [(stage, stage.first.figures[cost], score) for stage in run.stages if (score := _mean(stage)) is not None]

@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.table import Table
 
-from pixeldistill.display.metric_names import TITLES, decisive, headline
+from pixeldistill.display.metric_names import decisive, headline, metric_title
 from pixeldistill.display.tables import make_table
 from pixeldistill.statistics import interval
 
@@ -40,7 +40,7 @@ DETAILS = (
 
 def columns(found: Mapping[str, Sequence[Figures]]) -> tuple[str, ...]:
     """Return the names of the table's columns."""
-    return (*COLUMNS, *(TITLES[name] for name in DETAILS)) if _headline(found) == "map" else COLUMNS
+    return (*COLUMNS, *(metric_title(name) for name in DETAILS)) if _headline(found) == "map" else COLUMNS
 
 
 def rows(found: Mapping[str, Sequence[Figures]]) -> list[tuple[str, ...]]:
@@ -67,13 +67,13 @@ def rows(found: Mapping[str, Sequence[Figures]]) -> list[tuple[str, ...]]:
 def to_rich(found: Mapping[str, Sequence[Figures]], title: str) -> Table:
     """Make the table for the terminal, with the columns that fit into 80 characters."""
     shown = ("stage", "image_size", "bytes", "MACs", "parameters", "val last", "test last", "test best")
-    caption = f"test and val: {TITLES[_headline(found)]} in %, last epoch (best: the best epoch by val)" + _of_seeds(found)
+    caption = f"test and val: {metric_title(_headline(found))} in %, last epoch (best: the best epoch by val)" + _of_seeds(found)
     return make_table(title, shown, [[row[COLUMNS.index(column)] for column in shown] for row in rows(found)], caption)
 
 
 def to_markdown(found: Mapping[str, Sequence[Figures]], title: str = "", remarks: Sequence[str] = ()) -> str:
     """Make the table in Markdown, for documents."""
-    lines = [f"{title}: {TITLES[_headline(found)]} in %, ± half of the 95 % interval over seeds\n"] if title else []
+    lines = [f"{title}: {metric_title(_headline(found))} in %, ± half of the 95 % interval over seeds\n"] if title else []
     names = columns(found)
     lines += ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
     lines += ["| " + " | ".join(row) + " |" for row in rows(found)]
@@ -101,7 +101,7 @@ def gains(found: Mapping[str, Sequence[Figures]], pairs: Sequence[tuple[str, str
         split = "test" if all("test" in found[stage][0]["last"] for stage in ("teacher", plain, taught)) else "val"
         teacher, supervised, distilled = (100 * _mean(found[stage], split) for stage in ("teacher", plain, taught))
         lost, won = teacher - supervised, distilled - supervised
-        what = f"{taught}: from teacher to student costs {lost:.1f} points of {TITLES[_headline(found)]} on {split}"
+        what = f"{taught}: from teacher to student costs {lost:.1f} points of {metric_title(_headline(found))} on {split}"
         back = f"wins back {won:.1f} ({100 * won / lost:.0f} %)" if lost > 0 and won > 0 else f"changes it by {won:+.1f}"
         lines.append(f"{what} ({teacher:.1f} → {supervised:.1f}); distilling {back}")
     return lines

@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pixeldistill.cost.footprint import macs
 from pixeldistill.errors import RecipeError
-from pixeldistill.recipe.network import Network
+from pixeldistill.recipe.network import ShapeKey
 from pixeldistill.recipe.stage import Stage
 from pixeldistill.runs.provenance import used_views
 from pixeldistill.tasks import task_of
@@ -110,31 +110,26 @@ def _seen(stage: Stage, images: int | None) -> int:
 
 def _learning(stage: Stage, classes: int) -> float:
     """Count the cost of an image for the student and the learned parts of its terms."""
-    terms = _terms_macs(_bare(stage.student), _bare(stage.teacher) if stage.teacher else None, stage.terms, classes)
-    return 3.0 * (_macs(_bare(stage.student), classes) + terms)
+    terms = _terms_macs(stage.student.shape_key, stage.teacher.shape_key if stage.teacher else None, stage.terms, classes)
+    return 3.0 * (_macs(stage.student.shape_key, classes) + terms)
 
 
 def _asking(stage: Stage, classes: int) -> float:
     """Count the teacher's cost for an image."""
-    return float(_macs(_bare(stage.teacher), classes)) if stage.teacher else 0.0
-
-
-def _bare(network: Network) -> str:
-    """Serialise a network without its weights, so that networks with equal computation are counted once."""
-    return network.model_copy(update={"weights": "none"}).model_dump_json()
+    return float(_macs(stage.teacher.shape_key, classes)) if stage.teacher else 0.0
 
 
 @lru_cache
-def _macs(network: str, classes: int) -> int:
-    return macs(build_fresh(Network.model_validate_json(network), classes))
+def _macs(network: ShapeKey, classes: int) -> int:
+    return macs(build_fresh(network.network(), classes))
 
 
 @lru_cache
-def _terms_macs(student: str, teacher: str | None, terms: tuple[object, ...], classes: int) -> float:
+def _terms_macs(student: ShapeKey, teacher: ShapeKey | None, terms: tuple[object, ...], classes: int) -> float:
     """Count the forward computation of the terms for an image, by running them once on noise."""
     if teacher is None:
         return 0.0
-    network, other = (build_fresh(Network.model_validate_json(n), classes) for n in (student, teacher))
+    network, other = (build_fresh(n.network(), classes) for n in (student, teacher))
     objective = Objective(network, other.spec, terms, 1)  # type: ignore[arg-type]
     images = [torch.rand(SAMPLE, 3, *spec.image_size) for spec in (network.spec, other.spec)]
     with torch.no_grad():

@@ -8,7 +8,7 @@ import torch
 from pixeldistill.data.splits import Splits
 from pixeldistill.data.views import to_tensor
 from pixeldistill.networks.adapter import Adapter
-from pixeldistill.recipe.network import Network
+from pixeldistill.recipe.network import Network, ShapeKey
 from pixeldistill.recipe.stage import Stage
 from pixeldistill.runs.provenance import used_views
 from pixeldistill.statistics import spread
@@ -29,12 +29,12 @@ def estimate(stages: Sequence[Stage], splits: Splits, workers: int) -> float:
         splits: splits of its data.
         workers: number of loader processes, which decode while the networks train.
     """
-    forward: dict[str, float] = {}
+    forward: dict[ShapeKey, float] = {}
 
     def cost(network: Network | None) -> float:
         if network is None:
             return 0.0
-        key = network.plain.model_dump_json()
+        key = network.shape_key
         if key not in forward:
             forward[key] = _forward(build_fresh(network, len(splits.classes)), network.image_size)
         return forward[key]

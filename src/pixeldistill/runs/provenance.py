@@ -91,6 +91,7 @@ def network_card(stage: Stage, student: Adapter, seed: int, recipe: Recipe, spli
     """Describe the deployed network. See `recipe.card.NetworkCard`."""
     network, root = stage.student, recipe.data.root
     card = {
+        "task": network.task,
         "network": network.network,
         "image_size": network.image_size,
         "patch_size": network.patch_size,

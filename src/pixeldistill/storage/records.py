@@ -8,7 +8,6 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, model_validator
 
-from pixeldistill.display.metric_names import HEADLINES
 from pixeldistill.display.tables import Tables
 from pixeldistill.display.text import printable, shown
 from pixeldistill.errors import PixelDistillError, RunError
@@ -33,10 +32,9 @@ class DoneRecord(BaseModel):
 
     @model_validator(mode="after")
     def _measured(self) -> "DoneRecord":
-        names = set(HEADLINES)
         for figures in (*self.last.values(), *self.best.values()):
-            if not names & figures.keys() or any(isinstance(figures.get(name), list) for name in names):
-                raise ValueError(f"figures without {' or '.join(sorted(names))}")
+            if not figures or isinstance(next(iter(figures.values())), list):
+                raise ValueError("figures that do not begin with the main one")
         if "val" not in self.last or self.last.keys() != self.best.keys():
             raise ValueError("figures of the last and of the best epoch are not of the same splits")
         return self
@@ -87,7 +85,7 @@ def read_sheets(path: Path) -> Tables | None:
     try:
         return TypeAdapter(Tables).validate_python(read_json(told))
     except ValidationError as error:
-        raise RunError(f"{told} is damaged: give the command that wrote it again") from error
+        raise RunError(f"{told} is damaged: run `pixeldistill compare` or `sweep` again, which write it anew") from error
 
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -100,4 +98,7 @@ def _checked(model: type[Model], content: object, path: Path, error: type[PixelD
         first = failure.errors()[0]
         place = printable(".".join(map(str, first["loc"])))[:80]
         what = printable(first["msg"].removeprefix("Value error, "))[:120]
-        raise error(f"{path} is damaged, or of another version: {place}{': ' if place else ''}{what}") from failure
+        raise error(
+            f"{path} is damaged, of another version, or names a part whose package is not installed: "
+            f"{place}{': ' if place else ''}{what}"
+        ) from failure

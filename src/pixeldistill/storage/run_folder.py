@@ -45,7 +45,7 @@ def find_run(path: Path) -> Path:
             raise WeightsError(f"{path} is not there: name a run folder, or an exported file")
         if not path.is_dir():
             raise WeightsError(
-                f"{path} is a file: name the run folder that it lies in; an exported file (.onnx) is for predict alone"
+                f"{path} is a file: name the run folder that it lies in; of files, `predict` reads exported ones (such as .onnx)"
             )
         raise WeightsError(f"{path} is no run folder: nothing was trained in it; train it first, or name the run that did")
     stage = max(cards, key=lambda card: stage_number(path / card.relative_to(path).parts[0])).relative_to(path).parts[0]

@@ -10,7 +10,7 @@ from torch import Tensor
 from pixeldistill.networks.adapter import Adapter
 from pixeldistill.networks.weights.load import check_build, check_card, weights_file
 from pixeldistill.recipe.card import read_card
-from pixeldistill.recipe.network import Network
+from pixeldistill.recipe.network import Network, ShapeKey
 from pixeldistill.tasks import task_of
 from pixeldistill.types import FeatureSpec
 
@@ -62,12 +62,12 @@ class Outline(NamedTuple):
 
 def outline(network: Network, classes: int) -> Outline:
     """Build a network once to find its shapes. Raises NetworkError."""
-    return _outline(network.model_copy(update={"weights": "none"}).model_dump_json(), classes)
+    return _outline(network.shape_key, classes)
 
 
 @lru_cache(maxsize=256)
-def _outline(network: str, classes: int) -> Outline:
-    built = build_fresh(Network.model_validate_json(network), classes)
+def _outline(key: ShapeKey, classes: int) -> Outline:
+    built = build_fresh(key.network(), classes)
     return Outline(built.spec, tuple(built.notes))
 
 
@@ -87,5 +87,5 @@ def load_trained(folder: Path, which: str = "last") -> Adapter:
         network=card.network, image_size=card.image_size, weights=str(weights_file(folder, which)),
         patch_size=card.patch_size, options=card.options, enlarge=card.enlarge, stem_stride=card.stem_stride, mean=card.mean,
         std=card.std, detector=card.detector,
-    )  # fmt: skip
+    ).of_task(card.task)  # fmt: skip
     return build_network(network, card.classes, trained=True)

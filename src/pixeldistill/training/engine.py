@@ -51,7 +51,8 @@ def check_batch(schedule: Schedule, images: int, objective: nn.Module, world: in
     norms = (m for m in objective.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm))
     if size == pieces and any(p.requires_grad for norm in norms for p in norm.parameters()):  # frozen norms learn nothing anyway
         raise RecipeError(
-            f"schedule.batch_size {size} leaves one image a piece, of which batch norm cannot learn: make it {2 * pieces} or more"
+            f"schedule.batch_size {size} leaves one image a step for each process, and batch norm needs two: make it "
+            f"{2 * pieces} or more"
         )
 
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from pixeldistill.display.metric_names import TITLES
+from pixeldistill.display.metric_names import metric_title
 from pixeldistill.display.tables import write_line
 from pixeldistill.display.text import in_time, printable
 
@@ -62,7 +62,7 @@ class Progress:
         spent = time.monotonic() - self._began
         left = spent / max(1, self._done - self._first) * (self._total - self._done)
         key = next((k for k in row if k.startswith("val_")), None)
-        validated = f"val {TITLES[key.removeprefix('val_')]} {row[key]:.1%}" if key else ""
+        validated = f"val {metric_title(key.removeprefix('val_'))} {row[key]:.1%}" if key else ""
         self.note(f"{name}: epoch {row['epoch']:.0f}/{epochs} · loss {row['loss']:.3f}{terms} · {validated} · "
                   f"{row['seconds']:.0f} s, {in_time(left)} left")  # fmt: skip
 

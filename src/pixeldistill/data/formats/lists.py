@@ -96,7 +96,9 @@ def _rows(path: Path, lines: Sequence[str], separator: str, column: int) -> list
             [cell.strip() for cell in next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])] for line in lines
         ]
     except csv.Error as error:
-        raise DataError(f"data: {path} is no list of `path, label` lines: {error}") from error
+        raise DataError(
+            f"data: {path} is no list of `path, label` lines ({error}): write one image and its label per line"
+        ) from error
 
 
 def _spaced(line: str, column: int) -> Row:

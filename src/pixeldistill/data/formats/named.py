@@ -1,11 +1,9 @@
-"""Readers of images with one class each: folders, lists, CUB-200-2011, FGVC-Aircraft, the demo. No torch.
+"""Readers of images with one class each: folders, lists, CUB-200-2011, FGVC-Aircraft. No torch.
 
 Each returns (path, class name) pairs by split, as the data states it.
 """
 
 from collections import Counter
-from importlib import resources
-from importlib.util import find_spec
 from pathlib import Path
 
 from pixeldistill.data.folders import class_folders, describe_passed, find_images, merged, passed_notes
@@ -92,19 +90,6 @@ def read_aircraft(data: Data) -> ListedData[Pair]:
         for split in SPLITS
     }
     return ListedData(named, [])
-
-
-def read_demo(data: Data) -> ListedData[Pair]:
-    """Read photographs of solar cells from the package elpv-dataset. Their classes are probabilities of a defect."""
-    if find_spec("elpv_dataset") is None:
-        raise DataError("data: the demo's photographs are not installed: pip install 'pixeldistill[demo]'")
-    root = Path(str(resources.files("elpv_dataset"))) / "data"
-    names = {"0.0": "intact", "0.3": "perhaps intact", "0.6": "perhaps defective", "1.0": "defective"}
-    named: Named = []
-    for row in (root / "labels.csv").read_text(encoding="utf-8").splitlines():
-        path, probability, _ = row.split()
-        named.append((root / path, names[probability[:3]]))
-    return ListedData({"train": named}, [], pool=True)
 
 
 def _pairs(path: Path) -> list[tuple[str, str]]:

@@ -4,8 +4,6 @@ An object's class shows only in a small mark inside a disc. So small images lose
 """
 
 import json
-import shutil
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +13,8 @@ from PIL import Image, ImageDraw
 from pixeldistill.data.formats.annotations import AnnotatedImage
 from pixeldistill.data.formats.base import ListedData
 from pixeldistill.data.formats.coco import read_coco
-from pixeldistill.errors import DataError
+from pixeldistill.data.formats.generated import draw_once
 from pixeldistill.recipe.data import Data
-from pixeldistill.storage.files import locked
 
 HEIGHT, WIDTH = 192, 256
 IMAGES = {"train": 200, "val": 24, "test": 60}
@@ -32,35 +29,19 @@ def read_scenes(data: Data) -> ListedData[AnnotatedImage]:
         DataError: the folder holds something else.
     """
     assert data.root is not None
-    draw_scenes(data.root)
+    draw_once(data.root, [f"{split}.json" for split in IMAGES], draw_scenes)
     files = {split: f"{split}.json" for split in IMAGES}
     return read_coco(data.model_copy(update=files))
 
 
 def draw_scenes(root: Path) -> None:
-    """Draw the scenes of all splits into a folder, as JPEGs and COCO files. If drawing fails, nothing is left."""
-    if all((root / f"{split}.json").is_file() for split in IMAGES):
-        return
-    with locked(root.parent, None, f".{root.name}.lock"):
-        if all((root / f"{split}.json").is_file() for split in IMAGES):
-            return
-        if root.exists() and (not root.is_dir() or any(root.iterdir())):
-            raise DataError(f"data: {root} holds something else than generated scenes: name an empty or a new data.root")
-        draft = Path(tempfile.mkdtemp(dir=root.parent, prefix=f".{root.name}."))
-        try:
-            for number, (split, count) in enumerate(IMAGES.items()):
-                _draw_split(draft, split, count, np.random.default_rng([SEED, number]))
-            if root.exists():
-                root.rmdir()
-            draft.chmod(0o755)
-            draft.rename(root)
-        except BaseException:
-            shutil.rmtree(draft, ignore_errors=True)
-            raise
+    """Draw the scenes of all splits into a folder, as JPEGs and COCO files."""
+    for number, (split, count) in enumerate(IMAGES.items()):
+        _draw_split(root, split, count, np.random.default_rng([SEED, number]))
 
 
 def _draw_split(folder: Path, split: str, count: int, rng: np.random.Generator) -> None:
-    (folder / split).mkdir()
+    (folder / split).mkdir(parents=True)
     images: list[dict[str, object]] = []
     annotations: list[dict[str, object]] = []
     for number in range(1, count + 1):

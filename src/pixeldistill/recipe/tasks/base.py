@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
-from pixeldistill.recipe.losses import Loss, SupervisedTerm, Term, losses, published_losses
+from pixeldistill.recipe.losses import EVERY_TASK, Loss, SupervisedTerm, Term, losses, published_losses
 from pixeldistill.recipe.method import Method
 from pixeldistill.recipe.network import Assistant, Network, Student
 
@@ -73,7 +73,7 @@ class TaskRules(ABC):
 
     def complete(self, network: NetworkT, recipe: "Recipe") -> NetworkT:
         """Return a network with the recipe's settings for all networks."""
-        return network
+        return network.of_task(self.name)
 
     def may_be_enlarged(self, network: Network) -> bool:
         """Return whether a network can read its image enlarged, as its `enlarge` says."""
@@ -94,11 +94,15 @@ class TaskRules(ABC):
     @property
     def losses(self) -> Mapping[str, type[Loss]]:
         """Losses of the task, by kind."""
-        return {kind: loss for kind, loss in losses().items() if self.name in loss.computed_by}
+        return {kind: loss for kind, loss in losses().items() if not {self.name, EVERY_TASK}.isdisjoint(loss.computed_by)}
 
     def trains_prediction(self, terms: Sequence[Term]) -> bool:
         """Return whether any of the terms trains the network's prediction."""
-        return any(self.name in term.trains_prediction and term.weight > 0 for term in terms)
+        return any(self.is_trained_by(term) and term.weight > 0 for term in terms)
+
+    def is_trained_by(self, loss: Loss | type[Loss]) -> bool:
+        """Return whether a loss trains the prediction of the task's networks."""
+        return not {self.name, EVERY_TASK}.isdisjoint(loss.trains_prediction)
 
     def methods(self, epochs: int) -> dict[str, Method]:
         """Return the methods that a comparison knows by name, for a schedule of a given number of epochs."""

@@ -78,7 +78,8 @@ class DetectionRules(TaskRules):
     def complete(self, network: NetworkT, recipe: "Recipe") -> NetworkT:
         """Return a network with the recipe's `detector` settings where it has none of its own."""
         assert recipe.detector is not None
-        return network.model_copy(update={"detector": merged(recipe.detector, network.detector)})
+        completed = network.model_copy(update={"detector": merged(recipe.detector, network.detector)})
+        return super().complete(completed, recipe)
 
     def may_be_enlarged(self, network: Network) -> bool:
         """Return whether the enlargement shifts the levels by a whole number."""

@@ -61,4 +61,6 @@ def _ghost(network: Network, classes: int) -> DeployedClassifier:
     try:
         return deploy(Classifier(net, tuple(config["mean"]), tuple(config["std"]), network.enlarge))
     except NetworkError as error:
-        raise NetworkError(f"{network.network} cannot be served: {one_line(error)}") from error
+        raise NetworkError(
+            f"{network.network} cannot be used as a classifier ({one_line(error)}): choose another network"
+        ) from error

@@ -175,7 +175,7 @@ class Classification(Task):
         import torch
 
         images = torch.zeros(2, 3, *network.spec.image_size, dtype=torch.uint8)
-        return images, {0: torch.export.Dim("batch", min=1, max=65536)}, ["scores"]
+        return images, {0: torch.export.Dim("batch", min=2, max=65536)}, ["scores"]
 
     def feed(self, network: "Adapter", images: "Tensor") -> "Tensor":
         """Return the 8-bit images, because the network does the rest."""

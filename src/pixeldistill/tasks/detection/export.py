@@ -38,7 +38,7 @@ def example(network: Adapter, deployed: nn.Module) -> tuple[Tensor, dict[int, An
     fix_padding(cast(DeployedDetector, deployed), image)
     cells = [torch.export.Dim(name, min=1, max=LONGEST // multiple) for name in ("rows", "columns")]
     rows, columns = (multiple * count if multiple > 1 else count for count in cells)
-    return image, {0: torch.export.Dim("batch", min=1, max=65536), 2: rows, 3: columns}, ["scores", "boxes"]
+    return image, {0: torch.export.Dim("batch", min=2, max=65536), 2: rows, 3: columns}, ["scores", "boxes"]
 
 
 def assemble(converted: Graph, network: Adapter, camera: Camera, prefix: str) -> Graph:
