@@ -80,6 +80,7 @@ def build_classifier(
     stem_stride: int | None = None,
     mean: tuple[float, ...] | None = None,
     std: tuple[float, ...] | None = None,
+    task: str = "classification",
 ) -> Classifier:
     """Build a classifier, load its weights, and check that it can be distilled at its image size.
 
@@ -97,6 +98,7 @@ def build_classifier(
         stem_stride: a control: stride of the first convolution, 1 to keep a small image's resolution.
         mean: mean of the images in [0, 1], red, green, blue. By default the architecture's.
         std: standard deviation of the images, likewise.
+        task: name of the task that it is for.
 
     Raises:
         NetworkError: the name is unknown, or the network has no usable input module or cannot take the image size.
@@ -115,7 +117,7 @@ def build_classifier(
     try:
         classifier = Classifier(net, mean or tuple(config["mean"]), std or tuple(config["std"]), enlarge)
         classifier.notes += notes
-        _check(classifier, name, image_size, nominal)
+        _check(classifier, name, image_size, nominal, task)
     except NetworkError as error:
         raise NetworkError(f"{name} cannot be used at {image_size}×{image_size}: {error}") from error.__cause__
     return classifier
@@ -130,7 +132,7 @@ def _run_shufflenet(net: torchvision.models.ShuffleNetV2, image: Tensor) -> tupl
 
 
 @torch.no_grad()
-def _check(classifier: Classifier, name: str, image_size: int, nominal: int) -> None:
+def _check(classifier: Classifier, name: str, image_size: int, nominal: int, task: str) -> None:
     """Run the network on noise. Set `spec`, whether the input feature must be copied, and which maps are kept."""
     net = classifier.net
     was_training = classifier.training
@@ -156,7 +158,7 @@ def _check(classifier: Classifier, name: str, image_size: int, nominal: int) -> 
     if not isinstance(plain, Tensor) or not torch.allclose(plain, outputs.logits, rtol=1e-3, atol=1e-4, equal_nan=True):
         raise NetworkError("its maps and its prediction do not come from one forward pass")
     classifier.spec = FeatureSpec(
-        "classification",
+        task,
         (image_size, image_size),
         outputs.logits.shape[1],
         MapSpec(*outputs.input_feature.shape[1:]),

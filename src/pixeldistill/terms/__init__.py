@@ -5,13 +5,15 @@ from collections.abc import Iterable, Sequence
 from torch import nn
 
 from pixeldistill.plugins import load
-from pixeldistill.recipe.losses import EVERY_TASK, Term
+from pixeldistill.recipe.losses import Term
+from pixeldistill.recipe.tasks import RULES
 from pixeldistill.types import FeatureSpec, WantedMap
 
 
 def build_term(config: Term, student: FeatureSpec, teacher: FeatureSpec | None) -> nn.Module:
     """Build the term of a recipe entry. It is called as `term(student: Outputs, teacher: Outputs, batch) → scalar`."""
-    term: nn.Module = load(config.computed_by.get(student.task) or config.computed_by[EVERY_TASK])(config, student, teacher)
+    place = next(config.computed_by[name] for name in RULES[student.task].names if name in config.computed_by)
+    term: nn.Module = load(place)(config, student, teacher)
     return term
 
 

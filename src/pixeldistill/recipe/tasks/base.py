@@ -92,9 +92,14 @@ class TaskRules(ABC):
         return f"{network.network} at {network.image_size}"
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """Names under which losses list the task: its own, those of tasks that it extends, and that of every task."""
+        return (*(vars(parent)["name"] for parent in type(self).__mro__ if "name" in vars(parent)), EVERY_TASK)
+
+    @property
     def losses(self) -> Mapping[str, type[Loss]]:
         """Losses of the task, by kind."""
-        return {kind: loss for kind, loss in losses().items() if not {self.name, EVERY_TASK}.isdisjoint(loss.computed_by)}
+        return {kind: loss for kind, loss in losses().items() if not set(self.names).isdisjoint(loss.computed_by)}
 
     def trains_prediction(self, terms: Sequence[Term]) -> bool:
         """Return whether any of the terms trains the network's prediction."""
@@ -102,12 +107,12 @@ class TaskRules(ABC):
 
     def is_trained_by(self, loss: Loss | type[Loss]) -> bool:
         """Return whether a loss trains the prediction of the task's networks."""
-        return not {self.name, EVERY_TASK}.isdisjoint(loss.trains_prediction)
+        return not set(self.names).isdisjoint(loss.trains_prediction)
 
     def methods(self, epochs: int) -> dict[str, Method]:
         """Return the methods that a comparison knows by name, for a schedule of a given number of epochs."""
         plain = self.plain_terms
-        single = {kind: Method(terms=(*SUPERVISED, loss)) for kind, loss in published_losses(self.name, epochs).items()}
+        single = {kind: Method(terms=(*SUPERVISED, loss)) for kind, loss in self._published(epochs).items()}
         longer = {"dkd-equal-compute": Method(terms=single["dkd"].terms, match_compute_of="tas")} if "dkd" in single else {}
         return {
             "supervised": Method(chain="supervised"),
@@ -127,4 +132,7 @@ class TaskRules(ABC):
 
     def single_losses(self) -> tuple[str, ...]:
         """Return the names of the methods that use one published loss in one stage."""
-        return ("pkd", *published_losses(self.name, 1))
+        return ("pkd", *self._published(1))
+
+    def _published(self, epochs: int) -> dict[str, Loss]:
+        return {kind: loss for name in self.names for kind, loss in published_losses(name, epochs).items()}

@@ -89,7 +89,7 @@ class Classification(Task):
         classifier = build_classifier(
             network.network, len(classes), network.image_size, weights=source, patch_size=network.patch_size,
             options=network.options, classes=classes, trained=trained, enlarge=network.enlarge, stem_stride=network.stem_stride,
-            mean=network.mean, std=network.std,
+            mean=network.mean, std=network.std, task=self.name,
         )  # fmt: skip
         if trained and network.class_order:
             reorder_heads(classifier.net, class_rows(network.class_order, classes))
