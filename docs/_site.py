@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from pixeldistill.cli.app import app
-from pixeldistill.recipe.losses import Loss, losses
+from pixeldistill.recipe.losses import EVERY_TASK, Loss, losses
 from pixeldistill.recipe.recipe import Recipe
 
 ROOT = Path(__file__).parent.parent
@@ -42,7 +42,7 @@ def _recipe() -> str:
 def _losses() -> str:
     text = ""
     for kind, loss in losses().items():
-        tasks = " and ".join(loss.computed_by)
+        tasks = "every task" if EVERY_TASK in loss.computed_by else " and ".join(loss.computed_by)
         text += f"\n## {kind}\n\n{_first(loss)} For {tasks}.\n"
         if loss.published:
             text += f"\nIn comparisons, `{kind}` has its paper's settings: {_published(loss)}.\n"
@@ -53,7 +53,7 @@ def _losses() -> str:
 
 
 def _published(loss: type[Loss]) -> str:
-    ((_, settings),) = loss.published.items()
+    settings = next(iter(loss.published.values()))
     said = [f"{name} {value}" for name, value in settings.items()] or ["its defaults"]
     if loss.published_warmup:
         said.append(f"a weight that rises over the first {loss.published_warmup} of the epochs")

@@ -49,7 +49,7 @@ def class_map_kd(student_logits: Tensor, teacher_logits: Tensor, *, temperature:
         A scalar, in nats for each unit of the teacher's confidence.
 
     Source:
-        METHOD's reading of Pixel Distillation for sigmoid heads (binary KL with the same T). Weight and normaliser are ours.
+        our reading of Pixel Distillation (docs/concepts/sources.md) for sigmoid heads (binary KL with the same T). Weight and normaliser are ours.
         The weight follows the quality focal loss (Li et al., Generalized Focal Loss, NeurIPS 2020).
 
     Examples:
@@ -145,7 +145,7 @@ def box_kd(student_deltas: Tensor, teacher_deltas: Tensor, weight: Tensor) -> Te
         A scalar, in anchors' sizes and logarithms of growth, summed over the four, for each unit of the teacher's confidence.
 
     Source:
-        METHOD (box regression distilled weighted by the teacher's class confidence); threshold and normaliser are ours.
+        ours (box regression distilled weighted by the teacher's class confidence); threshold and normaliser are ours.
     """
     return (weight * (student_deltas - teacher_deltas).abs().sum(dim=-1)).sum() / _seen(weight)
 

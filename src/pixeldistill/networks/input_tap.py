@@ -58,7 +58,7 @@ def input_module(net: nn.Module) -> tuple[nn.Module, bool]:
     """Return the module whose output is the input feature, and whether that output consists of tokens.
 
     For a CNN, this is the first convolution. For a ViT, it is the position embedding's dropout, so that both patch and position
-    are included. For ShuffleNetV2, it is convolution and norm. Source: METHOD, "input module".
+    are included. For ShuffleNetV2, it is convolution and norm. Source: docs/concepts/isrd.md.
     """
     if isinstance(net, torchvision.models.ShuffleNetV2):
         return cast(nn.Module, net.conv1[1]), False

@@ -11,7 +11,7 @@ Seeds = Annotated[tuple[Seed, ...], AfterValidator(lambda seeds: tuple(sorted(se
 
 
 class Schedule(Strict):
-    """Schedule of a training. Defaults are the published ones (METHOD: SGD 0.9, 5e-4, batch 64)."""
+    """Schedule of a training. Defaults are the published ones (of the paper: SGD 0.9, 5e-4, batch 64)."""
 
     epochs: Count = Field(description="passes over the training images")
     lr: float = Field(gt=0, description="largest learning rate")
