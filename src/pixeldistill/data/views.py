@@ -29,7 +29,7 @@ def jpeg_reduction(height: int, width: int, image_size: int) -> int:
 def camera_view(image: NDArray[np.uint8], image_size: int, camera: Camera) -> Tensor:
     """Make the test image as a cheap camera would deliver it, from the whole original (H, W, 3): uint8 (3, side, side).
 
-    The shorter side is resized to `image_size / camera.crop` (256 for 224), then the centre is cropped. Source: docs/concepts/sources.md,
+    The shorter side is resized to `image_size / camera.crop` (256 for 224), then the centre is cropped. Source: paper,
     schedule. An image that already has the view's size is used unchanged, as sent by a camera.
     """
     if image.shape[:2] == (image_size, image_size):

@@ -49,7 +49,7 @@ def class_map_kd(student_logits: Tensor, teacher_logits: Tensor, *, temperature:
         A scalar, in nats for each unit of the teacher's confidence.
 
     Source:
-        our reading of Pixel Distillation (docs/concepts/sources.md) for sigmoid heads (binary KL with the same T). Weight and normaliser are ours.
+        our reading of Pixel Distillation for sigmoid heads (binary KL with the same T). Weight and normaliser are ours.
         The weight follows the quality focal loss (Li et al., Generalized Focal Loss, NeurIPS 2020).
 
     Examples:

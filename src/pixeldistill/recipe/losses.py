@@ -81,7 +81,7 @@ class SupervisedTerm(Loss):
 
 
 class PKDTerm(Loss):
-    """Distillation of the prediction (L_PKD of the paper; see docs/concepts). Only for a classifier, it includes the labels' cross-entropy."""
+    """Distillation of the prediction (L_PKD of the paper). Only for a classifier, it includes the labels' cross-entropy."""
 
     computed_by: ClassVar = {
         "classification": "pixeldistill.terms.prediction:PKD",
@@ -135,7 +135,7 @@ class ExitsTerm(Loss):
 
 
 class ISRDTerm(Loss):
-    """Input spatial representation distillation (L_ISRD of the paper; see docs/concepts)."""
+    """Input spatial representation distillation (L_ISRD of the paper)."""
 
     computed_by: ClassVar = _everywhere("isrd:ISRD")
     needs_teacher_view: ClassVar = True
@@ -184,7 +184,7 @@ class HintTerm(Loss):
 
 
 class UpsampledTerm(Loss):
-    """Feature loss of the input-compression stage (L_up of the paper; see docs/concepts): the student's map is upsampled to the assistant's."""
+    """Feature loss of input compression (L_up of the paper's code): the student's map is upsampled to the assistant's."""
 
     computed_by: ClassVar = _everywhere("maps:Upsampled")
 
