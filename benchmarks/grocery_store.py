@@ -1,4 +1,4 @@
-"""GroceryStore (81 classes), tf_efficientnet_lite0 from 224 to 56 (two seeds) and 112 (one): alone, PKD, PKD + ISRD.
+"""GroceryStore (81 classes), tf_efficientnet_lite0 from 224 to 56 (two seeds) and 112 (one): supervised, PKD, PKD + ISRD.
 
     .venv/bin/python benchmarks/grocery_store.py PATH/TO/grocery_store [--teacher-cache exact] [--image-cache 256] [--epochs 20]
 

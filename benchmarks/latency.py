@@ -66,7 +66,7 @@ def main() -> None:
     turns = zip(*images, strict=True)
     times = np.array([[prediction(model, content) for model, content in zip(models, turn, strict=True)] for turn in turns])
     print(f"{machine()}, {args.threads} threads, {len(paths)} images")
-    print("| file | network | side | camera | bytes | median ms | p95 ms |\n|---|---|---|---|---|---|---|")
+    print("| file | network | image size | camera | bytes | median ms | p95 ms |\n|---|---|---|---|---|---|---|")
     for model, contents, own in zip(models, images, times.T, strict=True):
         size = sum(map(len, contents)) / len(contents)
         median, late = 1e3 * np.median(own), 1e3 * np.quantile(own, 0.95)

@@ -89,7 +89,7 @@ def timed(ask: Any, images: list[np.ndarray]) -> tuple[list[list[np.ndarray]], l
 
 def in_child(runtime: str, model: str, folder: Path, prefix: list[str]) -> Answers:
     """Ask in a process of its own, which imports nothing but the runtime."""
-    out = folder / "answers.json"
+    out = folder / "predictions.json"
     command = [*prefix, str(Path(sys.executable).resolve()), __file__, "--ask", runtime, model, str(folder), str(out)]
     quiet = subprocess.DEVNULL if prefix else None  # an emulator tells what it does not play
     subprocess.run(command, check=True, stderr=quiet, env={"PYTHONPATH": ":".join(path for path in sys.path if path)})
@@ -97,7 +97,7 @@ def in_child(runtime: str, model: str, folder: Path, prefix: list[str]) -> Answe
 
 
 def in_node(model: str, folder: Path, modules: Path) -> Answers:
-    out = folder / "answers.json"
+    out = folder / "predictions.json"
     (folder / "ask.js").write_text(WEB)
     subprocess.run(["node", str(folder / "ask.js"), model, str(folder), str(out)], check=True, env={"NODE_PATH": str(modules)})
     return json.loads(out.read_text())  # type: ignore[no-any-return]

@@ -289,7 +289,7 @@ def test_a_teacher_that_was_built_otherwise_is_refused(trained, content, write, 
     for change, words in (
         ({}, "was built otherwise"),
         ({"options": {}, "network": "test_vit"}, "trained test_resnet, but the recipe says test_vit"),
-        ({"options": {}, "image_size": 64}, "was trained at side 32, not 64"),
+        ({"options": {}, "image_size": 64}, "was trained at image size 32, not 64"),
     ):
         assert command("show", write(content | {"teacher": teacher | change})) == 0
         assert words in capsys.readouterr().out, "the dry run says so too"
@@ -299,7 +299,7 @@ def test_a_teacher_of_another_side_is_refused(trained, content, write, capsys):
     run, _, _ = trained
     content["teacher"] = {"network": "test_resnet", "image_size": 32, "weights": str(run)}
     assert command("distill", write(content), "--workers", "0") == 2
-    assert "was trained at side 16, not 32" in error_line(capsys)
+    assert "was trained at image size 16, not 32" in error_line(capsys)
 
 
 def test_several_students_from_one_command(trained, content, write, capsys):
@@ -433,7 +433,7 @@ def test_show_counts_every_class(content, write, capsys):
     ("settings", "words"),
     [
         (["student.network=resnet19"], ["unknown network", "resnet18"]),
-        (["student.network=inception_v3"], ["inception_v3", "16×16", "larger side"]),
+        (["student.network=inception_v3"], ["inception_v3", "16×16", "larger image"]),
         (["teacher.weights=none.pth"], ["none.pth"]),
         (["student.weights=none.pth"], ["none.pth"]),
         (["data.root=nowhere"], ["data.root nowhere (/", "nowhere) is no folder"]),

@@ -11,7 +11,8 @@ from pixeldistill.extras import missing_extra
 from pixeldistill.recipe.budget import parse_limit
 from pixeldistill.recipe.load import load_recipe, parse_recipe
 from pixeldistill.recipe.recipe import Recipe
-from pixeldistill.recipe.starter import starter
+from pixeldistill.recipe.starter import starter, suited
+from pixeldistill.recipe.tasks import RULES
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -66,9 +67,9 @@ def distill(
         raise RecipeError(f"give a recipe, or {told}")
     if unknown := next((name for name in settings if name not in signature(starter).parameters), None):
         raise RecipeError(f"unknown setting {unknown!r}, {nearest(unknown, signature(starter).parameters)}")
-    meant = parse_recipe(starter(**settings)) if recipe is None else _recipe(recipe)
     with needing("train"):
         from pixeldistill.runs.execute import run_recipe
+    meant = parse_recipe(_starter(workers, settings)) if recipe is None else _recipe(recipe)
     return run_recipe(meant, supervised_only=supervised_only, workers=workers, accelerator=accelerator, console=console)
 
 
@@ -269,6 +270,21 @@ def needing(extra: str) -> Iterator[None]:
         if missing is None:
             raise
         raise missing from error
+
+
+def _starter(workers: int | None, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a recipe's content from settings. A folder is looked at first: its format, its task, a batch that suits it."""
+    from pixeldistill.data.loading import default_workers
+    from pixeldistill.data.survey import survey
+
+    data = settings.get("data")
+    if not isinstance(data, str | Path) or not Path(data).is_dir() or "student" not in settings:
+        return starter(**settings)
+    found = survey(Path(data), default_workers() if workers is None else workers)
+    task = next(rules.name for rules in RULES.values() if rules.labels == found.labels)
+    sizes = suited(min(found.size), len(found.splits.train), task)
+    large = max(sizes.teacher, settings.get("image_size") or sizes.student)
+    return starter(**{"task": task, "batch_size": sizes.batch, "teacher_image_size": large, **settings, "data": found.data})
 
 
 def _recipe(recipe: RecipeLike) -> Recipe:

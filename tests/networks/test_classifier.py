@@ -111,7 +111,7 @@ def test_each_network_normalises_for_itself():
         ("torchvision/resnet18", 56, ["torchvision", "shufflenet_v2"]),
         ("repvgg_a0", 56, ["repvgg_a0", "56", "set of several"]),
         ("naflexvit_base_patch16_gap", 224, ["Linear"]),
-        ("inception_v3", 56, ["inception_v3", "56", "larger side"]),
+        ("inception_v3", 56, ["inception_v3", "56", "larger image"]),
         ("vit_tiny_patch16_224", 8, ["8"]),
     ],
 )

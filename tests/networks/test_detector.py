@@ -64,8 +64,8 @@ def test_the_head_is_torchvisions(head):
         ),
         ("vit_tiny_patch16_224", {"patch_size": 14}, "patches of 14 do not divide 32 pixels: choose `patch_size` 8 or 16"),
         ("no_such_network", {}, "unknown network"),
-        ("coatnet_pico_rw_224", {}, "it takes square images of its side alone"),
-        ("maxvit_pico_rw_256", {}, "it takes square images of its side alone"),
+        ("coatnet_pico_rw_224", {}, "it takes square images of one size alone"),
+        ("maxvit_pico_rw_256", {}, "it takes square images of one size alone"),
         ("torchvision/shufflenet_v2_x0_5", {}, "gives no maps of its levels: choose a network of timm"),
     ],
 )

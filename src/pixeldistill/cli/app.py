@@ -63,7 +63,7 @@ def train(
     workers: Workers = None,
     accelerator: Accelerator = "auto",
 ) -> None:
-    """Train the recipe's stages that learn from labels alone (its teacher, its student alone)."""
+    """Train the recipe's stages that learn from labels alone (its teacher, its supervised student)."""
     _run(_load(recipe, set_, quick), supervised_only=True, workers=workers, accelerator=accelerator)
 
 

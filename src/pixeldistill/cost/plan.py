@@ -71,7 +71,7 @@ def plan(costs: Sequence[Costs], budget: Mapping[str, float], near: float = NEAR
     missed.sort(key=lambda pair: pair[1].share)
     if not fits:
         if not missed:
-            raise RecipeError("there is no pair of network and side to plan with")
+            raise RecipeError("there is no pair of network and image size to plan with")
         cost, excess = missed[0]
         raise RecipeError(f"nothing fits the budget; the nearest is {cost.label}: {excess}")
     limited = set(budget)

@@ -151,7 +151,7 @@ def _check(classifier: Classifier, name: str, image_size: int, nominal: int, tas
     except NetworkError:
         raise
     except Exception as error:  # networks of other libraries may raise anything
-        raise NetworkError(f"it does not run there ({one_line(error)}); try a larger side or another network") from error
+        raise NetworkError(f"it does not run there ({one_line(error)}); try a larger image or another network") from error
     maps = (outputs.input_feature, *outputs.features)
     if any(m.ndim != 4 or min(m.shape) < 1 for m in maps):
         raise NetworkError(f"its maps are not (N, C, h, w): {[tuple(m.shape) for m in maps]}")

@@ -127,7 +127,7 @@ def suited(shorter: int, images: int, task: str) -> Sizes:
 _COMMENTS = {
     "task": "what is asked of an image",
     "data": "root is relative to the folder in which you start pixeldistill",
-    "detector": "a light head; levels, anchors, head: see the guide",
+    "detector": "a light head; levels, anchors, head: see the reference of recipes",
     "teacher": "a timm name; image size in pixels. If you have a trained one, replace `schedule` by `weights: FOLDER`",
     "student": "what you will deploy; `pixeldistill cost NETWORK --image-size PIXELS` measures what it costs",
     "controls": "the same student without a teacher, to see what distilling gains",

@@ -29,12 +29,16 @@ def read_letters(data: Data) -> ListedData[Pair]:
         DataError: the folder holds something else.
     """
     assert data.root is not None
-    draw_once(data.root, tuple(IMAGES), draw_letters)
+    letters = [f"{split}/{letter}" for split in IMAGES for letter in string.ascii_lowercase]
+    draw_once(data.root, letters, draw_letters)
     return read_folder(data)
 
 
 def draw_letters(root: Path) -> None:
-    """Draw the images of all splits into a folder, as `<split>/<letter>/<number>.png`; always the same."""
+    """Draw the images of all splits into a folder, as `<split>/<letter>/<number>.png`.
+
+    One version of matplotlib and Pillow always draws the same.
+    """
     fonts = font_files()
     for number, (split, count) in enumerate(IMAGES.items()):
         rng = np.random.default_rng([SEED, number])

@@ -188,7 +188,7 @@ def _check_card(card: NetworkCard, run: Path, name: str, image_size: int | None,
     trained_at = card.built_for
     if image_size is not None and trained_at != image_size:
         raise WeightsError(
-            f"{run} was trained at side {trained_at}, not {image_size}: name the folder of the stage that you mean"
+            f"{run} was trained at image size {trained_at}, not {image_size}: name the folder of the stage that you mean"
         )
     if classes is not None and card.classes != classes:
         other = next((a for a, b in zip(card.classes, classes, strict=False) if a != b), None)

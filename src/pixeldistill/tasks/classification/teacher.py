@@ -43,7 +43,7 @@ def describe_classifier(name: str, logits: Tensor, labels: Sequence[int], classe
     if _as_good_by_chance(right, chance, len(truth)) > UNLIKELY:
         return [
             f"warning: {line}, as good as guessing ({100 * chance:.1f} %): it has nothing to teach; see whether its weights, its "
-            "mean and std, its side and its classes' order (class_order) are those that it was trained with"
+            "mean and std, its image size and its classes' order (class_order) are those that it was trained with"
         ]
     return [line]
 

@@ -265,7 +265,7 @@ def _check(detector: Detector, image_size: int) -> None:
             detector(torch.zeros(1, 3, height, width))
     except Exception as error:
         raise NetworkError(
-            "it takes square images of its side alone, and what is to be found is in images of any shape"
+            "it takes square images of one size alone, and what is to be found is in images of any shape"
         ) from error
     detector.spec = FeatureSpec(
         "detection", (image_size, image_size), detector.classes, MapSpec(*outputs.input_feature.shape[1:]),
@@ -275,5 +275,5 @@ def _check(detector: Detector, image_size: int) -> None:
     single = sum(level.shape[2] == 1 for level in outputs.features)
     if single > 1:
         first = detector.settings.levels[1] - single + 2
-        detector.notes.append(f"from P{first} on levels have one cell, as P{first - 1} has: they add little at this side")
+        detector.notes.append(f"from P{first} on levels have one cell, as P{first - 1} has: they add little at this image size")
     detector.train(was_training)
