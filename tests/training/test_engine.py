@@ -195,7 +195,7 @@ def test_a_term_that_drowns_the_others_is_said(tmp_path, monkeypatch):
     ("settings", "words"),
     [
         ({"batch_size": 64}, "more than the 24 training images"),
-        ({"batch_size": 4, "accumulate": 4}, "batch norm cannot learn"),
+        ({"batch_size": 4, "accumulate": 4}, "batch norm needs two"),
     ],
 )
 def test_a_batch_that_cannot_be(tmp_path, settings, words):
