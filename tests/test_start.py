@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+import yaml
 from PIL import Image
 
 from pixeldistill.errors import DataError
@@ -154,9 +155,25 @@ def test_settings_in_place_of_a_recipe(images, tmp_path):
         batch_size=8, run=tmp_path / "run", workers=0, accelerator="cpu",
     )  # fmt: skip
     assert [result.stage.name for result in results] == ["teacher", "supervised", "distilled"]
+    assert all(result.stage.schedule.batch_size == 8 for result in results)
     with pytest.raises(pixeldistill.RecipeError, match="student is missing"):
         pixeldistill.distill(data=images)
+    with pytest.raises(pixeldistill.RecipeError, match="valid: classification, detection"):
+        pixeldistill.distill(data=images, student="test_resnet", task="x")
     assert starter("photos", "resnet18", 56, task="detection")["schedule"]["optimizer"] == "adamw"
+
+
+@pytest.mark.parametrize(("make", "format_", "batch"), [(None, "folder", 32), (voc_by_split, "voc", 8)])
+def test_settings_do_with_a_folder_what_the_command_does(images, program, tmp_path, make, format_, batch):
+    """The folder says the format, the task and the sizes; a batch larger than the data would train nothing."""
+    from pixeldistill.api import _recipe_from
+
+    folder = make(images, tmp_path / "photos") if make else images
+    asked = _recipe_from(0, {"data": folder, "student": "test_resnet", "teacher": "test_resnet", "weights": "none", "epochs": 1})
+    assert asked["data"]["format"] == format_ and asked["schedule"]["batch_size"] == batch
+    told = program("init", folder, *TINY)
+    assert told.returncode == 0, told.stderr
+    assert yaml.safe_load((tmp_path / "recipe.yaml").read_text()) == asked
 
 
 def test_long_paths_and_folders_where_one_stands(images, program, tmp_path):

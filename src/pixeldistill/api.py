@@ -11,8 +11,7 @@ from pixeldistill.extras import missing_extra
 from pixeldistill.recipe.budget import parse_limit
 from pixeldistill.recipe.load import load_recipe, parse_recipe
 from pixeldistill.recipe.recipe import Recipe
-from pixeldistill.recipe.starter import starter, suited
-from pixeldistill.recipe.tasks import RULES
+from pixeldistill.recipe.starter import starter
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -69,7 +68,7 @@ def distill(
         raise RecipeError(f"unknown setting {unknown!r}, {nearest(unknown, signature(starter).parameters)}")
     with needing("train"):
         from pixeldistill.runs.execute import run_recipe
-    meant = parse_recipe(_starter(workers, settings)) if recipe is None else _recipe(recipe)
+    meant = parse_recipe(_recipe_from(workers, settings)) if recipe is None else _recipe(recipe)
     return run_recipe(meant, supervised_only=supervised_only, workers=workers, accelerator=accelerator, console=console)
 
 
@@ -272,19 +271,14 @@ def needing(extra: str) -> Iterator[None]:
         raise missing from error
 
 
-def _starter(workers: int | None, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a recipe's content from settings. A folder is looked at first: its format, its task, a batch that suits it."""
-    from pixeldistill.data.loading import default_workers
-    from pixeldistill.data.survey import survey
+def _recipe_from(workers: int | None, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a recipe's content from settings. Inspect the data if it is a folder."""
+    from pixeldistill.data.survey import first_recipe
 
-    data = settings.get("data")
-    if not isinstance(data, str | Path) or not Path(data).is_dir() or "student" not in settings:
-        return starter(**settings)
-    found = survey(Path(data), default_workers() if workers is None else workers)
-    task = next(rules.name for rules in RULES.values() if rules.labels == found.labels)
-    sizes = suited(min(found.size), len(found.splits.train), task)
-    large = max(sizes.teacher, settings.get("image_size") or sizes.student)
-    return starter(**{"task": task, "batch_size": sizes.batch, "teacher_image_size": large, **settings, "data": found.data})
+    data, others = settings.get("data"), {name: value for name, value in settings.items() if name != "data"}
+    if isinstance(data, str | Path) and Path(data).is_dir() and "student" in others:
+        return first_recipe(Path(data), workers, **others)[1]
+    return starter(data, **others)
 
 
 def _recipe(recipe: RecipeLike) -> Recipe:

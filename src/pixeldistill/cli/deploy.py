@@ -2,9 +2,8 @@
 
 import sys
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -19,12 +18,7 @@ if TYPE_CHECKING:
 
 TOP, MIN_SCORE = 3, 0.3  # limits of the printed predictions
 
-
-class WhichEpoch(StrEnum):
-    """Choice between the last and the best epoch's weights."""
-
-    last = "last"
-    best = "best"
+WhichEpoch = Literal["last", "best"]
 
 
 def predict(
@@ -82,7 +76,7 @@ def export(
     out: Annotated[
         Path | None, typer.Option(help="The file; by default model.onnx (model-best.onnx) in the training's folder.")
     ] = None,
-    weights: Annotated[WhichEpoch, typer.Option(help="Which epoch's weights.")] = WhichEpoch.last,
+    weights: Annotated[WhichEpoch, typer.Option(help="Which epoch's weights.")] = "last",
     int8: Annotated[bool, typer.Option("--int8", help="Also a file in 8-bit integers, calibrated on training images.")] = False,
     images: Annotated[
         Path | None, typer.Option(help="Folder of images to check with, where the run's data is not at hand.")
@@ -97,7 +91,7 @@ def export(
     from pixeldistill.inference.runtimes import convert_to, runtime_named
 
     runtime_named(runtime)  # before any work
-    for written in export_run(run, out, weights=weights.value, images=images, int8=int8, workers=workers, force=force):
+    for written in export_run(run, out, weights=weights, images=images, int8=int8, workers=workers, force=force):
         say(f"{written.path}: {written.precision}, {written.bytes / 1e6:.2f} MB")
         if written.precision == "float32":
             parity = written.parity
@@ -141,7 +135,7 @@ def _open_network(run: Path, weights: WhichEpoch | None) -> "ImagePredictor":
     need_torch()
     from pixeldistill.inference.torch import Predictor
 
-    return Predictor(run, (weights or WhichEpoch.last).value)
+    return Predictor(run, weights or "last")
 
 
 def _check_apart(folder: Path, files: list[Path]) -> None:

@@ -1,8 +1,7 @@
 """First run without a recipe: inspect a folder and make a recipe for it."""
 
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -20,16 +19,9 @@ Student = Annotated[str | None, typer.Option(help="Of a folder: the student, a t
 ImageSize = Annotated[int | None, typer.Option(min=8, help="Of a folder: side of the student's images in pixels.")]
 Teacher = Annotated[str | None, typer.Option(help="Of a folder: the teacher, a timm name; by default resnet50.")]
 Epochs = Annotated[int | None, typer.Option(min=1, help="Of a folder: epochs of the student.")]
-
-
-class Origin(StrEnum):
-    """Choice of the networks' initial weights."""
-
-    pretrained = "pretrained"
-    none = "none"
-
-
-Start = Annotated[Origin | None, typer.Option("--weights", help="Of a folder: what the networks start from.")]
+Start = Annotated[
+    Literal["pretrained", "none"] | None, typer.Option("--weights", help="Of a folder: what the networks start from.")
+]
 
 
 def init(
@@ -44,6 +36,7 @@ def init(
 ) -> None:
     """Inspect a folder, and write a commented recipe for it, with an estimate of the time on this machine."""
     need_torch()
+    from pixeldistill.data.survey import first_recipe
     from pixeldistill.recipe.load import parse_recipe
     from pixeldistill.recipe.starter import to_yaml
     from pixeldistill.storage.files import write_file
@@ -63,27 +56,6 @@ def init(
     say(f"next: `pixeldistill show {name}`, `pixeldistill distill {name}` (--quick: a trial)")
 
 
-def first_recipe(folder: Path, workers: int | None, **said: str | int | None) -> "tuple[Survey, dict[str, Any]]":
-    """Inspect a folder, and return its contents and the content of a recipe. Missing settings are chosen to suit the data.
-
-    Raises:
-        DataError: nothing in the folder can be trained on.
-        RecipeError: settings contradict each other.
-    """
-    from pixeldistill.data.loading import default_workers
-    from pixeldistill.data.survey import survey
-    from pixeldistill.recipe.starter import starter, suited
-    from pixeldistill.recipe.tasks import RULES
-
-    found = survey(folder, default_workers() if workers is None else workers)
-    task = next(rules.name for rules in RULES.values() if rules.labels == found.labels)
-    sizes = suited(min(found.size), len(found.splits.train), task)
-    settings: dict[str, Any] = {"student": "resnet18", "image_size": sizes.student}
-    settings |= {name: value.value if isinstance(value, Origin) else value for name, value in said.items() if value is not None}
-    large = max(sizes.teacher, settings["image_size"])
-    return found, starter(found.data, task=task, teacher_image_size=large, batch_size=sizes.batch, **settings)
-
-
 def recipe_for(
     path: Path, overrides: list[str] | None, *, quick: bool, workers: int | None, **said: str | int | None
 ) -> "Recipe":
@@ -101,6 +73,8 @@ def recipe_for(
         raise RecipeError(f"{path} is not there: name a recipe, or a folder of images")
     if path.is_dir():
         need_torch()
+        from pixeldistill.data.survey import first_recipe
+
         found, content = first_recipe(path, workers, **said)
         say(_size_line(found))
         recipe = parse_recipe(with_overrides(content, overrides or []))

@@ -1,4 +1,4 @@
-"""Survey of a folder: the format of its labels, found by looking."""
+"""Survey of a folder: the format of its labels, found by looking, and a first recipe for it."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,10 +11,13 @@ from pixeldistill.data.describe import describe_data
 from pixeldistill.data.folders import class_folders, find_images
 from pixeldistill.data.formats.base import SPLIT_WORDS, SPLITS, split_folders
 from pixeldistill.data.images import read_size
+from pixeldistill.data.loading import default_workers
 from pixeldistill.data.splits import Splits, load_splits
 from pixeldistill.display.text import in_words
 from pixeldistill.errors import DataError
 from pixeldistill.recipe.data import Data
+from pixeldistill.recipe.starter import starter, suited
+from pixeldistill.recipe.tasks import RULES
 from pixeldistill.statistics import spread
 from pixeldistill.storage.files import read_json
 
@@ -34,13 +37,38 @@ class Survey(NamedTuple):
     notes: list[str]
 
     @property
-    def labels(self) -> str:
-        """Kind of the images' labels: classes or boxes."""
-        return Data.model_validate(self.data).labels
+    def task(self) -> str:
+        """Task whose labels the images have."""
+        labels = Data.model_validate(self.data).labels
+        return next(rules.name for rules in RULES.values() if rules.labels == labels)
 
 
-def survey(root: Path, workers: int = 1) -> Survey:
+def first_recipe(folder: Path, workers: int | None = None, **settings: Any) -> tuple[Survey, dict[str, Any]]:  # noqa: ANN401
+    """Inspect a folder, and return its contents and the content of a recipe. Missing settings are chosen to suit the images.
+
+    Args:
+        folder: a folder of images and labels.
+        workers: see `survey`.
+        settings: see `recipe.starter.starter`. None stands for a missing one.
+
+    Raises:
+        DataError: nothing in the folder can be trained on.
+        RecipeError: settings contradict each other.
+    """
+    found = survey(folder, workers)
+    said = {name: value for name, value in settings.items() if value is not None}
+    task = said.get("task", found.task)
+    sizes = suited(min(found.size), len(found.splits.train), task)
+    chosen = {"task": task, "student": "resnet18", "image_size": sizes.student, "batch_size": sizes.batch} | said
+    return found, starter(found.data, **{"teacher_image_size": max(sizes.teacher, chosen["image_size"]), **chosen})
+
+
+def survey(root: Path, workers: int | None = None) -> Survey:
     """Inspect a folder of images and labels, read every image (twice if one is broken), and cut the splits that it lacks.
+
+    Args:
+        root: the folder.
+        workers: number of threads that read images. By default one less than the cores, at most four.
 
     Raises:
         DataError: there is no folder, no image or no known label, or the labels cannot be trained on. The message says what to
@@ -49,6 +77,7 @@ def survey(root: Path, workers: int = 1) -> Survey:
     if not root.is_dir():
         raise DataError(f"{root} is no folder: name the one that holds your images")
     data: dict[str, Any] = {**recognise(root), "root": str(root)}
+    workers = default_workers() if workers is None else workers
     try:
         splits = _checked(data, workers)
     except DataError:  # a broken image; without it, other errors are reported

@@ -9,6 +9,7 @@ import yaml
 from pixeldistill.display.text import one_line
 from pixeldistill.errors import RecipeError, nearest
 from pixeldistill.recipe.tasks import RULES
+from pixeldistill.recipe.tasks.base import Starting
 
 LONGEST = 2**30  # characters of a line: folded text could swallow a comment
 FINE_TUNING = {"epochs": 20, "lr": 0.01, "warmup_epochs": 1}
@@ -57,10 +58,8 @@ def starter(
     for name, value in (("data", data), ("student", student), ("image_size", image_size)):
         if value is None:
             raise RecipeError(f"{name} is missing: say it, as in data='photos', student='resnet18', image_size=56")
-    if task not in RULES:
-        raise RecipeError(f"task {task!r} is not valid, {nearest(task, RULES)}")
     known = dict(data) if isinstance(data, Mapping) else {"format": "folder", "root": str(data)}
-    starting = RULES[task].starting
+    starting = _starting(task)
     of_task = {**starting.schedule, "batch_size": batch_size or starting.batch_size}
     distilling = DISTILLING | of_task | ({} if epochs is None else {"epochs": epochs})
     fine_tuning = FINE_TUNING | of_task | ({} if epochs is None else {"epochs": max(1, epochs // 2)})
@@ -82,6 +81,12 @@ def starter(
         **({"seeds": list(seeds)} if tuple(seeds) != (0,) else {}),
         "run": str(run or _beside(Path(str(known.get("root") or known["format"])))),
     }
+
+
+def _starting(task: str) -> Starting:
+    if task not in RULES:
+        raise RecipeError(f"task {task!r} is not valid, {nearest(task, RULES)}")
+    return RULES[task].starting
 
 
 def _beside(root: Path) -> Path:
@@ -112,10 +117,13 @@ def suited(shorter: int, images: int, task: str) -> Sizes:
 
     The student's image size is a part of the teacher's. Neither is larger than the images, except for a minimum of 64 and 32.
 
+    Raises:
+        RecipeError: the task is unknown.
+
     >>> suited(480, 1000, "classification"), suited(100, 20, "classification"), suited(600, 900, "detection")
     (Sizes(teacher=224, student=56, batch=64), Sizes(teacher=96, student=32, batch=16), Sizes(teacher=512, student=256, batch=8))
     """
-    largest, share, most = RULES[task].starting[:3]
+    largest, share, most = _starting(task)[:3]
     teacher = max(64, min(largest, shorter // 32 * 32))
     student = max(32, teacher // share // 8 * 8)
     batch = most
