@@ -1,4 +1,4 @@
-"""Common parts of classifiers and detectors: the bare network of timm or torchvision, and its input module."""
+"""The bare network of timm or torchvision that a classifier or a detector is built on."""
 
 from collections.abc import Callable
 from functools import partial
@@ -12,7 +12,7 @@ from pixeldistill.errors import NetworkError, nearest
 from pixeldistill.functional.reconstruction import IMAGENET_MEAN, IMAGENET_STD
 from pixeldistill.networks.heads import start_heads
 from pixeldistill.networks.input_tap import input_module
-from pixeldistill.networks.weights.load import load_weights, package_of, packaged_weights
+from pixeldistill.networks.weights.load import package_of, packaged_weights
 from pixeldistill.recipe.architectures import TORCHVISION, likely_name
 
 SHUFFLENETS = [f"{TORCHVISION}{model}" for model in torchvision.models.list_models(include="shufflenet_v2*")]
@@ -29,7 +29,7 @@ def create_net(
     *,
     flexible: bool = False,
 ) -> tuple[nn.Module, dict[str, Any]]:
-    """Create the bare network. Return it with its configuration (mean and std).
+    """Create the bare network, and download its weights if asked to. Return it with its configuration (mean and std).
 
     Args:
         name: name of the architecture.
@@ -114,29 +114,6 @@ def set_stem_stride(net: nn.Module, name: str, stride: int) -> int:
     before = int(module.stride[0])
     module.stride = (stride, stride)
     return before
-
-
-def create_backbone(
-    name: str,
-    num_classes: int,
-    image_size: int,
-    weights: str,
-    patch_size: int | None,
-    options: dict[str, Any],
-    *,
-    flexible: bool = False,
-) -> tuple[nn.Module, Any, list[str]]:
-    """Create the bare network and load its weights, if they are pretrained or a file. See `create_net` and `load_weights`.
-
-    If the weights have another number of classes, the prediction layer is fresh. Return the network, its configuration, and
-    notes.
-    """
-    net, config = create_net(name, num_classes, image_size, weights, patch_size, options, flexible=flexible)
-    if weights == "pretrained" and (package := packaged_weights(name)):
-        load_weights(net, package, name, num_classes, trained=False)
-    elif weights not in ("none", "pretrained"):
-        return net, config, load_weights(net, weights, name, num_classes, trained=False)
-    return net, config, []
 
 
 def one_line(error: BaseException) -> str:

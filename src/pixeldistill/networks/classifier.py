@@ -18,7 +18,7 @@ from pixeldistill.functional.sizes import in_float32
 from pixeldistill.networks.adapter import Adapter
 from pixeldistill.networks.backbone import create_net, one_line, set_stem_stride
 from pixeldistill.networks.input_tap import InputTap, find_patch_size, input_module
-from pixeldistill.networks.weights.load import load_weights, packaged_weights
+from pixeldistill.networks.weights.load import load_weights
 from pixeldistill.types import FeatureSpec, MapSpec, Outputs
 
 MAX_MAPS = 6  # pyramids have at most this many; a plain ViT has one map a block, and four are kept
@@ -109,11 +109,7 @@ def build_classifier(
     nominal = built_for
     if stem_stride:
         nominal = round(built_for * set_stem_stride(net, name, stem_stride) / stem_stride)
-    notes: list[str] = []
-    if weights == "pretrained" and (package := packaged_weights(name)):
-        load_weights(net, package, name, num_classes, trained=False)
-    elif weights not in ("none", "pretrained"):
-        notes = load_weights(net, weights, name, num_classes, trained=trained, image_size=built_for, classes=classes)
+    notes = load_weights(net, weights, name, num_classes, trained=trained, image_size=built_for, classes=classes)
     try:
         classifier = Classifier(net, mean or tuple(config["mean"]), std or tuple(config["std"]), enlarge)
         classifier.notes += notes

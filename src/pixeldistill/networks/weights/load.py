@@ -123,8 +123,9 @@ def load_weights(
     image_size: int | None = None,
     classes: tuple[str, ...] | None = None,
 ) -> list[str]:
-    """Load a weights file or a former run into a network, in place.
+    """Load a weights file, a former run or an installed package into a network, in place.
 
+    Source "none" changes nothing, nor does "pretrained" if no package has them: timm has loaded its download by then.
     Names are converted to the network's (see `renaming`). Position and patch embeddings are resampled to its image size. If the
     number of classes differs, the classifier layer stays fresh, unless `trained` requires weights for these classes.
 
@@ -134,7 +135,10 @@ def load_weights(
     Raises:
         WeightsError: keys or shapes disagree. The message names them.
     """
-    path = Path(source)
+    packaged = packaged_weights(name)
+    if source == "none" or (source == "pretrained" and packaged is None):
+        return []
+    path, trained = (Path(packaged), False) if source == "pretrained" and packaged else (Path(source), trained)
     if path.is_dir():
         path = weights_file(find_run(path))
     elif not path.is_file():
@@ -143,7 +147,7 @@ def load_weights(
         _check_card(read_card(path.parent), path.parent, name, image_size if trained else None, classes if trained else None)
     state, notes = read_checkpoint(path)
     own = net.state_dict()
-    if packaged_weights(name) == str(path):
+    if packaged == str(path):
         state = _rename_by_order(state, own, path)
     else:
         state, more = renamed(state, own, head_keys(net, own) if not trained else (), str(path), partial(_resample, net))

@@ -16,8 +16,9 @@ from torchvision.ops import FeaturePyramidNetwork
 from pixeldistill.errors import NetworkError
 from pixeldistill.functional.reconstruction import normalise
 from pixeldistill.networks.adapter import Adapter, FinishHead
-from pixeldistill.networks.backbone import create_backbone, one_line
+from pixeldistill.networks.backbone import create_net, one_line
 from pixeldistill.networks.input_tap import InputTap, find_patch_size
+from pixeldistill.networks.weights.load import load_weights
 from pixeldistill.recipe.architectures import TORCHVISION
 from pixeldistill.recipe.detector import DetectorSettings
 from pixeldistill.tasks.detection.heads.base import Head, head_named
@@ -201,7 +202,8 @@ def build_detector(
     times, rest = divmod(built_for, image_size)
     if rest or times & (times - 1):
         raise NetworkError(f"{name}: {built_for} is not 2, 4, … times {image_size}: a detector's levels shift by whole numbers")
-    net, config, notes = create_backbone(name, 1, built_for, weights, patch_size, dict(options or {}), flexible=True)
+    net, config = create_net(name, 1, built_for, weights, patch_size, dict(options or {}), flexible=True)
+    notes = load_weights(net, weights, name, 1, trained=False)
     try:
         patch_size = find_patch_size(net) if hasattr(net, "dynamic_img_size") else None
         if patch_size and MULTIPLE % patch_size:
