@@ -2,10 +2,14 @@
 
 import ast
 import re
+import sys
+import tomllib
 from functools import cache
 from pathlib import Path
 
 import pytest
+
+from pixeldistill.extras import PACKAGES
 
 ROOT = Path(__file__).parent.parent / "src" / "pixeldistill"
 LAYERS = [  # a folder (or file) imports from those above it alone
@@ -157,3 +161,16 @@ def test_every_name_of_a_run_folders_files_is_written_once():
             m for m, file in MODULES.items() if re.search(rf'^[^#]*(?<!`)"{re.escape(name)}"', file.read_text(), re.MULTILINE)
         ]
         assert places == ["pixeldistill.storage.run_folder"], (name, places)
+
+
+def test_every_library_is_of_the_base_install_or_of_a_known_extra():
+    """What an import lacks is named from this table, so it must know all that `pyproject.toml` asks for."""
+    asked = tomllib.loads((ROOT.parent.parent / "pyproject.toml").read_text())["project"]
+    imported = {name.split(".")[0] for file in MODULES.values() for name in imports(file)} - sys.stdlib_module_names
+    base = {"numpy", "PIL", "onnxruntime", "pydantic", "pydantic_core", "yaml", "typer", "rich"}
+    known = {package for packages in PACKAGES.values() for package in packages}
+    assert imported - {"pixeldistill"} <= base | known
+    names = {"faster_coco_eval": "faster-coco-eval", "onnx_ir": "onnxscript", "mlflow": "mlflow-skinny"}
+    for extra, packages in PACKAGES.items():
+        listed = {re.split("[<>=]", line)[0] for line in asked["optional-dependencies"][extra]}
+        assert {names.get(package, package.replace("_", "-")) for package in packages} == listed - {"pixeldistill[train]"}, extra

@@ -52,9 +52,9 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401
         return version("pixeldistill")
     if name not in _LAZY:
         raise AttributeError(f"module 'pixeldistill' has no attribute {name!r}")
-    from pixeldistill.api import needing
+    from pixeldistill.api import told_what_to_install
 
-    with needing("train"):
+    with told_what_to_install():
         return getattr(import_module(_LAZY[name]), name)
 
 

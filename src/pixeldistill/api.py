@@ -66,7 +66,7 @@ def distill(
         raise RecipeError(f"give a recipe, or {told}")
     if unknown := next((name for name in settings if name not in signature(starter).parameters), None):
         raise RecipeError(f"unknown setting {unknown!r}, {nearest(unknown, signature(starter).parameters)}")
-    with needing("train"):
+    with told_what_to_install():
         from pixeldistill.runs.execute import run_recipe
     meant = parse_recipe(_recipe_from(workers, settings)) if recipe is None else _recipe(recipe)
     return run_recipe(meant, supervised_only=supervised_only, workers=workers, accelerator=accelerator, console=console)
@@ -94,7 +94,7 @@ def compare(
         pixeldistill.errors.RecipeError: recipe: data: missing; it must be given; schedule: missing; it must be given; run: ...
     """
     meant = _recipe(recipe)
-    with needing("train"):
+    with told_what_to_install():
         from pixeldistill.experiments.compare import compare as run
     return run(meant, workers=workers, accelerator=accelerator, console=console)
 
@@ -121,7 +121,7 @@ def sweep(
         pixeldistill.errors.RecipeError: recipe none.yaml cannot be read: No such file or directory
     """
     meant = _recipe(recipe)
-    with needing("train"):
+    with told_what_to_install():
         from pixeldistill.experiments.sweep import sweep as run
     return run(meant, workers=workers, accelerator=accelerator, console=console)
 
@@ -172,7 +172,7 @@ def evaluate(
         pixeldistill.errors.WeightsError: none is not there: name a run folder, or an exported file
     """
     meant = None if recipe is None else _recipe(recipe)
-    with needing("train"):
+    with told_what_to_install():
         from pixeldistill.evaluation.rerun import measure_run
     return measure_run(Path(run), meant, workers=workers, accelerator=accelerator)
 
@@ -195,7 +195,7 @@ def export(run: str | Path, out: str | Path | None = None, **options: Any) -> "l
         Traceback (most recent call last):
         pixeldistill.errors.WeightsError: none is not there: name a run folder, or an exported file
     """
-    with needing("train"):
+    with told_what_to_install():
         from pixeldistill.export.run import export_run
     return export_run(Path(run), None if out is None else Path(out), **options)
 
@@ -219,7 +219,7 @@ def load_model(path: str | Path, weights: str = "last") -> "ImagePredictor":
 
     if exported := open_exported(Path(path)):
         return exported
-    with needing("train"):
+    with told_what_to_install():
         from pixeldistill.inference.torch import Predictor
     return Predictor(path, weights)
 
@@ -250,22 +250,22 @@ def predict(
 
 
 @contextmanager
-def needing(extra: str) -> Iterator[None]:
-    """Turn a failed import into an error that names the extra to install.
+def told_what_to_install() -> Iterator[None]:
+    """Turn a failed import into an error that says what to install.
 
     Raises:
         MissingExtraError: a package is not installed.
 
     Examples:
-        >>> with needing("train"):
-        ...     import no_such_package
+        >>> with told_what_to_install():
+        ...     raise ModuleNotFoundError(name="torch")
         Traceback (most recent call last):
-        pixeldistill.errors.MissingExtraError: no_such_package is not installed: pip install 'pixeldistill[train]'
+        pixeldistill.errors.MissingExtraError: torch is not installed: pip install 'pixeldistill[train]'
     """
     try:
         yield
     except ModuleNotFoundError as error:
-        missing = missing_extra(error, extra)
+        missing = missing_extra(error)
         if missing is None:
             raise
         raise missing from error

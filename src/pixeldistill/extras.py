@@ -1,24 +1,32 @@
-"""Extras of pixeldistill: which one installs a missing package. Imports nothing heavy."""
+"""Extras of pixeldistill: which packages each one adds. Imports nothing heavy."""
 
 from pixeldistill.errors import MissingExtraError
 
-_EXTRA_OF = {
-    "faster_coco_eval": "detection", "onnx": "export", "onnx_ir": "export", "onnxscript": "export", "jinja2": "report",
-    "ray": "ray", "wandb": "wandb", "mlflow": "mlflow",
+PACKAGES = {  # by the names that are imported
+    "train": (
+        "torch", "torchvision", "timm", "lightning_fabric", "torchmetrics", "safetensors", "filelock", "scipy", "tensorboard",
+        "matplotlib",
+    ),
+    "detection": ("faster_coco_eval",),
+    "export": ("onnx", "onnx_ir", "onnxscript"),
+    "report": ("jinja2",),
+    "ray": ("ray",),
+    "wandb": ("wandb", "pytorch_lightning"),
+    "mlflow": ("mlflow", "sqlalchemy", "alembic", "pytorch_lightning"),
 }  # fmt: skip
 
 
-def missing_extra(error: ModuleNotFoundError, extra: str = "train") -> MissingExtraError | None:
+def missing_extra(error: ModuleNotFoundError) -> MissingExtraError | None:
     """Return an error that says what to install for a failed import. Return None for one of our own modules.
-
-    Args:
-        error: error of the import.
-        extra: extra to name if no extra is known for the package.
 
     >>> str(missing_extra(ModuleNotFoundError(name="onnx.checker")))
     "onnx is not installed: pip install 'pixeldistill[export]'"
+    >>> str(missing_extra(ModuleNotFoundError(name="cv2")))
+    'cv2 is not installed: install the package that has this module'
     """
     name = (error.name or "").partition(".")[0]
     if name in ("", "pixeldistill"):
         return None
-    return MissingExtraError(f"{name} is not installed: pip install 'pixeldistill[{_EXTRA_OF.get(name, extra)}]'")
+    extra = next((extra for extra, packages in PACKAGES.items() if name in packages), None)
+    fix = f"pip install 'pixeldistill[{extra}]'" if extra else "install the package that has this module"
+    return MissingExtraError(f"{name} is not installed: {fix}")

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any, cast
 
 from pixeldistill.errors import MissingExtraError
+from pixeldistill.extras import PACKAGES
 from pixeldistill.storage.files import write_file
 from pixeldistill.storage.run_folder import MLFLOW_RUN
 from pixeldistill.training.fabric import Logger, TensorBoardLogger
 
 Row = Mapping[str, float]
-_NEEDED = {"wandb": "wandb", "mlflow": "mlflow"}  # package that each needs besides Lightning; the extra has its name
 
 
 def check_loggers(kinds: Sequence[str]) -> None:
@@ -29,8 +29,7 @@ def check_loggers(kinds: Sequence[str]) -> None:
     >>> check_loggers(["tensorboard"])
     """
     for kind in kinds:
-        needed = (_NEEDED[kind], "pytorch_lightning") if kind in _NEEDED else ()
-        if missing := [package for package in needed if find_spec(package) is None]:
+        if missing := [package for package in PACKAGES.get(kind, ()) if find_spec(package) is None]:
             raise MissingExtraError(f"loggers: {kind} needs {missing[0]}: pip install 'pixeldistill[{kind}]'")
 
 
