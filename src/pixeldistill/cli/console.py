@@ -19,7 +19,9 @@ from pixeldistill.process import importing
 if TYPE_CHECKING:
     from pixeldistill.recipe.recipe import Recipe
 
+RecipeFile = Annotated[Path, typer.Argument(help="A recipe (YAML).", metavar="RECIPE")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="Override a setting: a.b.0.c=value.", metavar="KEY=VALUE")]
+Accelerator = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Workers = Annotated[int | None, typer.Option(min=0, help="Loader processes; by default cores − 1, four at most.")]
 
 

@@ -1,4 +1,4 @@
-"""Commands about the costs of a deployment. Thin, as in `cli.app`."""
+"""Commands about the costs of a deployment: cost, plan."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Commands around a deployment: predict, export and report. Thin, as in `cli.app`."""
+"""Commands for a trained network: evaluate, predict, export, report."""
 
 import sys
 from collections.abc import Sequence
@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from pixeldistill.cli.console import Workers, need_torch, say, say_json, share, table, tell_errors
+from pixeldistill.cli.console import (
+    Accelerator,
+    Overrides,
+    Workers,
+    need_torch,
+    optional_recipe,
+    say,
+    say_json,
+    share,
+    table,
+    tell_errors,
+)
 from pixeldistill.display.metric_names import headline, metric_title
 from pixeldistill.display.text import in_words, one_line
 from pixeldistill.errors import DataError, ExportError, RunError
@@ -19,6 +30,38 @@ if TYPE_CHECKING:
 TOP, MIN_SCORE = 3, 0.3  # limits of the printed predictions
 
 WhichEpoch = Literal["last", "best"]
+
+
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="A run folder, or a stage or seed folder in it.", metavar="RUN")],
+    recipe: Annotated[
+        Path | None, typer.Option(help="Measure on this recipe's data and camera instead of the run's own.")
+    ] = None,
+    set_: Overrides = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, per-class accuracy included.")] = False,
+    per_class: Annotated[bool, typer.Option(help="Print every class's accuracy, or AP.")] = False,
+    workers: Workers = None,
+    accelerator: Accelerator = "auto",
+) -> None:
+    """Measure a trained network on val and test, with its last and its best weights."""
+    need_torch()
+    from pixeldistill.evaluation.rerun import measure_run
+
+    found = measure_run(run, optional_recipe(recipe, set_), workers=workers, accelerator=accelerator)
+    if as_json:
+        say_json({"run": str(found.folder), "classes": found.classes, "figures": found.figures})
+        return
+    measured = {(s, w): found.figures[w][s] for s in found.images for w in ("last", "best")}
+    shared = [name for name in next(iter(measured.values())) if all(name in figures for figures in measured.values())]
+    names = [name for name in shared if not any(isinstance(figures[name], list) for figures in measured.values())]
+    rows = [
+        [*place, str(found.images[place[0]]), *(f"{m[n]:.3f}" if n == "nll" else share(m[n]) for n in names)]
+        for place, m in measured.items()
+    ]
+    table(f"{found.folder}", ["split", "epoch", "images", *(metric_title(name) for name in names)], rows)
+    if per_class:
+        shares = [[name, *(share(m["per_class"][i]) for m in measured.values())] for i, name in enumerate(found.classes)]
+        table(f"{metric_title(names[0])} of each class", ["class", *(" ".join(place) for place in measured)], shares)
 
 
 def predict(
