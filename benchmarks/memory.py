@@ -63,7 +63,8 @@ def main() -> None:
         command = [sys.executable, "-c", GROWTH.format(batch=BATCH), name]
         grown = [int(subprocess.run(command, capture_output=True, text=True, check=True).stdout) for _ in range(PROCESSES)]
         figures = (
-            footprint(Network(network=name, image_size=224), 1000).activations, peak_activations(net, image),
+            footprint(Network(network=name, image_size=224).of_task("classification"), 1000).activations,
+            peak_activations(net, image),
             allocated(net, image), min(grown) / BATCH,
         )  # fmt: skip
         print(f"| {name} | " + " | ".join(f"{value / 1e6:.2f}" for value in figures) + " |", flush=True)

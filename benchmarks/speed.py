@@ -83,7 +83,7 @@ class Bench:
             workers=default_workers(), note=print,
         )  # fmt: skip
         network = build_classifier("resnet50", self.classes, LARGE)
-        self.teacher_network = Network(network="resnet50", image_size=LARGE)
+        self.teacher_network = Network(network="resnet50", image_size=LARGE).of_task("classification")
         self.live = LiveTeacher(network, self.fabric, [], channels_last=True)
         self.stored = self.views(self.image_cache)
         began = time.perf_counter()
@@ -114,7 +114,8 @@ class Bench:
     def trainer(self, terms: str, teacher: Teacher | None, network: str, image_size: int) -> tuple[Stage, Trainer]:
         name = f"{terms}-{network}-{image_size}-{len(list(self.folder.iterdir()))}"
         stage = Stage(
-            name=name, student=Network(network=network, image_size=image_size), teacher=self.teacher_network if teacher else None,
+            name=name, student=Network(network=network, image_size=image_size).of_task("classification"),
+            teacher=self.teacher_network if teacher else None,
             terms=TERMS[terms], schedule=self.schedule, crop_size=LARGE, distinct_views=VIEWS,
         )  # fmt: skip
         student = build_classifier(network, self.classes, image_size)

@@ -75,14 +75,14 @@ def test_peak_memory_is_the_allocators(tmp_path):
 
 @pytest.mark.parametrize(("name", "giga", "million"), [("resnet18", 1.81, 11.69), ("vit_tiny_patch16_224", 1.25, 5.72)])
 def test_a_footprint_needs_no_weights(name, giga, million):
-    size = footprint(Network(network=name, image_size=224), 1000)
+    size = footprint(Network(network=name, image_size=224).of_task("classification"), 1000)
     assert size.macs / 1e9 == pytest.approx(giga, abs=0.01)
     assert size.parameters / 1e6 == pytest.approx(million, abs=0.01)
 
 
 def test_a_footprint_is_that_of_the_network_itself():
     built = build_classifier("resnet10t", 7, 48)
-    size = footprint(Network(network="resnet10t", image_size=48), 7)
+    size = footprint(Network(network="resnet10t", image_size=48).of_task("classification"), 7)
     assert size.macs == macs(built)
     assert size.parameters == parameters(built)
     image = torch.zeros(1, 3, 48, 48, dtype=torch.uint8)
@@ -111,7 +111,9 @@ def test_names_and_globs():
 def test_costs_of_pairs(images, tmp_path):
     samples = [Sample(path, ClassLabel(0)) for path in sorted(images.rglob("*.png"))]
     networks = [
-        Student(network=name, image_size=image_size, camera=Camera(codec="jpeg", quality=quality), name=f"at-{quality}")
+        Student(
+            network=name, image_size=image_size, camera=Camera(codec="jpeg", quality=quality), name=f"at-{quality}"
+        ).of_task("classification")
         for name in ("test_resnet", "inception_v3") for image_size in (16, 32) for quality in (30, 90)
     ]  # fmt: skip
     costs, refused = measure_costs(networks, 2, samples, fps=10, latency=True, threads=1, cache=tmp_path)
@@ -171,7 +173,7 @@ def test_a_recipes_own_students_are_measured_as_they_are(program, content, write
     told = program("cost", "--recipe", write(content), "--out", "own.json", "--cache", tmp_path / "cache")
     assert told.returncode == 0, told.stderr
     (found,) = json.loads((tmp_path / "own.json").read_text())
-    size = footprint(Network(**own), 2)
+    size = footprint(Network(**own).of_task("classification"), 2)
     assert (found["params"], found["macs"], found["camera"]) == (size.parameters, size.macs, "png, noise 4")
     recipe = write(content | {"camera": own["camera"]})
     arguments = ("--recipe", recipe, "--codec", "png", "--grey", "--out", "own.json", "--cache", tmp_path / "cache")

@@ -329,7 +329,8 @@ def test_mixed_precision_leaves_pixels_and_prediction_as_they_are():
 def test_half_precision_trains_alone(tmp_path):
     """The scale of its gradients is one training's."""
     supervised = Stage(
-        name="a", student=Network(network="test_vit", image_size=SIDE), terms=(SupervisedTerm(kind="supervised"),),
+        name="a", student=Network(network="test_vit", image_size=SIDE).of_task("classification"),
+        terms=(SupervisedTerm(kind="supervised"),),
         schedule=Schedule(epochs=1, lr=1), crop_size=SIDE, seeds=(0, 1), shuffle_seed=0,
     )  # fmt: skip
     student, schedule = {"network": "test_vit", "image_size": SIDE}, {"epochs": 1, "lr": 1}

@@ -22,7 +22,7 @@ from pixeldistill.errors import DataError, ExportError, NetworkError, RecipeErro
 from pixeldistill.machine import cores, machine
 from pixeldistill.recipe.architectures import TORCHVISION, by_timms_name, likely_name
 from pixeldistill.recipe.camera import Camera, InputSpec
-from pixeldistill.recipe.network import Network
+from pixeldistill.recipe.network import Network, ShapeKey
 from pixeldistill.tasks import task_of
 
 _MEASURED_WITH = ("pixeldistill", "torch", "torchvision", "timm", "onnx", "onnxscript")
@@ -104,7 +104,7 @@ def measure_costs(
     if fps is not None and not 0 < fps < math.inf:
         raise RecipeError(f"{fps:g} images a second are no frame rate: it must be more than nothing, and finite")
     bytes_of: dict[tuple[InputSpec, str], float] = {}
-    speeds: dict[str, Latency] = {}
+    speeds: dict[ShapeKey, Latency] = {}
     views: dict[int, tuple[int, int]] = {}
     versions = {name: version(name) for name in _MEASURED_WITH}
     for network in networks:
@@ -113,15 +113,15 @@ def measure_costs(
             views[network.image_size] = typical_view(samples, network.image_size, task)
         view = views[network.image_size]
         sized, timed = (_anonymous(network, camera) for camera in (input_spec.camera.optics, input_spec.camera.received))
-        key = {"classes": classes, "view": list(view), "versions": versions}
+        key = {"task": task.name, "classes": classes, "view": list(view), "versions": versions}
         try:
             own = {"kind": "footprint", "network": sized.model_dump(mode="json"), **key}
             size = Footprint(*_tried(own, cache, partial(footprint, sized, classes, view)))
-            name = timed.model_dump_json()
-            if latency and name not in speeds:
+            shape = timed.shape_key
+            if latency and shape not in speeds:
                 own = {"kind": "latency", "network": timed.model_dump(mode="json"), **key}
                 own |= {"machine": machine(), "threads": threads or cores()}
-                speeds[name] = Latency(*_tried(own, cache, partial(measure_latency, timed, classes, threads, view)))
+                speeds[shape] = Latency(*_tried(own, cache, partial(measure_latency, timed, classes, threads, view)))
         except (NetworkError, ExportError) as error:
             refused.append(Unavailable(network.network, network.image_size, str(error)))
             found.append(None)
@@ -129,7 +129,7 @@ def measure_costs(
             continue
         if samples and (input_spec, task.name) not in bytes_of:
             bytes_of[input_spec, task.name] = bytes_per_image(samples, input_spec, task)
-        sent, speed = bytes_of.get((input_spec, task.name)), speeds.get(name)
+        sent, speed = bytes_of.get((input_spec, task.name)), speeds.get(shape)
         found.append(
             Costs(
                 network.network, network.image_size, input_spec.camera.words, size.parameters, size.macs, size.activations,

@@ -14,6 +14,7 @@ from pixeldistill.recipe.load import parse_recipe, told
 from pixeldistill.recipe.network import Student
 from pixeldistill.recipe.recipe import Recipe
 from pixeldistill.recipe.search import Candidates
+from pixeldistill.recipe.tasks import DEFAULT_TASK
 
 _CHOICE = {"candidates", "budget", "halving", "student", "students"}
 
@@ -34,7 +35,7 @@ class Listed(NamedTuple):
 
 
 def list_students(candidates: Candidates, camera: Camera, recipe: Recipe | None = None) -> list[Listed]:
-    """Return every combination of network, image size and camera as a student, of a recipe's task if there is one.
+    """Return every combination of network, image size and camera as a student, of a recipe's task or else the default one.
 
     Raises:
         NetworkError: an unknown name.
@@ -50,7 +51,7 @@ def list_students(candidates: Candidates, camera: Camera, recipe: Recipe | None 
                     options=candidates.options, camera=own,
                     name=f"{name.rsplit('/', maxsplit=1)[-1]}-{image_size}{sent}",
                 )  # fmt: skip
-                found.append(Listed(recipe.rules.complete(student, recipe) if recipe else student, named))
+                found.append(Listed(recipe.rules.complete(student, recipe) if recipe else student.of_task(DEFAULT_TASK), named))
     return found
 
 

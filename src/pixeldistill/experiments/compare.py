@@ -69,7 +69,7 @@ def every_method(recipe: Recipe) -> Recipe:
         for name, method in known.items()
         if not (recipe.augmentation.mixup and any(term.needs_hard_labels for term in method.terms or ()))
         and (not method.enlarge or all(_may_be_enlarged(student, recipe) for student in recipe.all_students))
-        and (not method.stem_stride or all(_takes_a_stem(student) for student in recipe.all_students))
+        and (not method.stem_stride or all(_takes_a_stem(student, recipe) for student in recipe.all_students))
     }
     content = recipe.model_dump(mode="json", exclude_unset=True, exclude={"controls", "method"})
     return parse_recipe(content | {"compare": [name for name in known if name in possible]})
@@ -82,10 +82,10 @@ def _may_be_enlarged(student: Network, recipe: Recipe) -> bool:
     return student.image_size < recipe.teacher.image_size and recipe.rules.may_be_enlarged(larger)
 
 
-def _takes_a_stem(student: Network) -> bool:
+def _takes_a_stem(student: Network, recipe: Recipe) -> bool:
     """Return whether a network has a convolution whose stride can be set."""
     try:
-        build_fresh(student.model_copy(update={"stem_stride": 1}), 2)
+        build_fresh(recipe.rules.complete(student.model_copy(update={"stem_stride": 1}), recipe), 2)
     except NetworkError:
         return False
     return True

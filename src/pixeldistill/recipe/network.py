@@ -62,11 +62,12 @@ class Network(Strict):
         """Image size that the network itself reads, after any enlargement."""
         return self.enlarge or self.image_size
 
-    _task: str = PrivateAttr("classification")  # the recipe's, which fills it in: no key of a network
+    _task: str | None = PrivateAttr(None)  # the recipe's, which fills it in: no key of a network
 
     @property
     def task(self) -> str:
         """Name of the task that it is trained for."""
+        assert self._task is not None, "a network outside a recipe needs of_task"
         return self._task
 
     def of_task(self, name: str) -> Self:

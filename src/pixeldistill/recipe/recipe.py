@@ -20,7 +20,7 @@ from pixeldistill.recipe.network import Assistant, Network, Student, Teacher
 from pixeldistill.recipe.schedule import Schedule, Seeds
 from pixeldistill.recipe.search import Budget, Candidates, Halving
 from pixeldistill.recipe.stage import StageEntry, TeacherCache
-from pixeldistill.recipe.tasks import RULES, TaskRules
+from pixeldistill.recipe.tasks import DEFAULT_TASK, RULES, TaskRules
 
 ASSISTANT = "assistant"
 
@@ -34,7 +34,7 @@ def _known_task(name: object) -> object:
 class Recipe(Strict):
     """A complete recipe: data, networks, losses, schedules. `expand.expand` returns the stages that it stands for."""
 
-    task: Annotated[str, BeforeValidator(_known_task)] = Field("classification", description="classification or detection")
+    task: Annotated[str, BeforeValidator(_known_task)] = Field(DEFAULT_TASK, description="classification or detection")
     data: Data = Field(description="the images and their labels")
     detector: DetectorSettings | None = Field(None, description="detection: pyramid and head of all networks")
     teacher: Teacher | None = Field(

@@ -8,7 +8,7 @@ import yaml
 
 from pixeldistill.display.text import one_line
 from pixeldistill.errors import RecipeError, nearest
-from pixeldistill.recipe.tasks import RULES
+from pixeldistill.recipe.tasks import DEFAULT_TASK, RULES
 from pixeldistill.recipe.tasks.base import Starting
 
 LONGEST = 2**30  # characters of a line: folded text could swallow a comment
@@ -24,7 +24,7 @@ def starter(
     teacher: str = "resnet50",
     teacher_image_size: int = 224,
     teacher_weights: str | Path | None = None,
-    task: str = "classification",
+    task: str = DEFAULT_TASK,
     method: str = "ts",
     epochs: int | None = None,
     batch_size: int | None = None,

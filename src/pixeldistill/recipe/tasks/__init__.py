@@ -4,6 +4,8 @@ from pixeldistill.recipe.tasks.base import TaskRules
 from pixeldistill.recipe.tasks.classification import ClassificationRules
 from pixeldistill.recipe.tasks.detection import DetectionRules
 
-__all__ = ["RULES", "TaskRules"]
+__all__ = ["DEFAULT_TASK", "RULES", "TaskRules"]
 
 RULES: dict[str, TaskRules] = {rules.name: rules for rules in (ClassificationRules(), DetectionRules())}
+
+DEFAULT_TASK = ClassificationRules.name
