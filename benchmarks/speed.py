@@ -85,7 +85,7 @@ class Bench:
         network = build_classifier("resnet50", self.classes, LARGE)
         self.teacher_network = Network(network="resnet50", image_size=LARGE).of_task("classification")
         self.live = LiveTeacher(network, self.fabric, [], channels_last=True)
-        self.stored = self.views(self.image_cache)
+        self.cached_views = self.views(self.image_cache)
         began = time.perf_counter()
         alike = LiveTeacher(network, make_fabric("32", args.accelerator), [], channels_last=True)
         self.teacher_cache: Teacher = open_teacher_cache(
@@ -108,7 +108,7 @@ class Bench:
         )
 
     def _teacher_views(self, batches: Iterable[list[tuple[int, int]]]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        for large, _, keys, _ in large_views(self.stored, batches, default_workers(), self.fabric):
+        for large, _, keys, _ in large_views(self.cached_views, batches, default_workers(), self.fabric):
             yield image_at(large, LARGE, KERNEL, channels_last=True), keys
 
     def trainer(self, terms: str, teacher: Teacher | None, network: str, image_size: int) -> tuple[Stage, Trainer]:
@@ -156,7 +156,7 @@ class Bench:
         """Do the student's forward and backward pass with its terms, on one batch in memory, and nothing else."""
         stage, trainer = self.trainer(terms, self.teacher_cache if terms != "supervised" else None, network, image_size)
         teacher = self.teacher_cache if terms != "supervised" else None
-        stream = Stream([stage], [()], self.stored, teacher, TASK, self.classes, 0, 0, self.fabric)
+        stream = Stream([stage], [()], self.cached_views, teacher, TASK, self.classes, 0, 0, self.fabric)
         batch: Batch = next(stream(0, 0))[0]
         module = trainer.module
 
@@ -219,16 +219,16 @@ def contestants(bench: Bench) -> dict[str, Turn]:
     args = bench.args
     files = bench.views(None)
     turns: dict[str, Turn] = {
-        "supervised, image cache": bench.training("supervised", bench.stored, None),
-        "PKD, both caches": bench.training("pkd", bench.stored, bench.teacher_cache),
-        "PKD + ISRD, both caches": bench.training("isrd", bench.stored, bench.teacher_cache),
+        "supervised, image cache": bench.training("supervised", bench.cached_views, None),
+        "PKD, both caches": bench.training("pkd", bench.cached_views, bench.teacher_cache),
+        "PKD + ISRD, both caches": bench.training("isrd", bench.cached_views, bench.teacher_cache),
         "PKD + ISRD, live, from files": bench.training("isrd", files, bench.live),
         "floor: supervised": bench.floor("supervised"),
         "floor: PKD": bench.floor("pkd"),
         "floor: PKD + ISRD": bench.floor("isrd"),
         "one core: decoding alone": bench.loading(decoding(bench)),
         "one core: views from files": bench.loading(ours_on_one_core(bench, files)),
-        "one core: views from the image cache": bench.loading(ours_on_one_core(bench, bench.stored)),
+        "one core: views from the image cache": bench.loading(ours_on_one_core(bench, bench.cached_views)),
     }
     if args.published:
         lay_out_as_cub(bench.folder / "published", [(s.path, label_of(s)) for s in bench.splits.train])
@@ -277,7 +277,7 @@ def many_students(bench: Bench) -> None:
     """Show how a pass's time grows with its students, against the sum of their floors and one decoding."""
     floors = {student: bench.floor("isrd", *student) for student in STUDENTS}
     turns: dict[str, Turn] = {f"floor {name} at {image_size}": floors[name, image_size] for name, image_size in STUDENTS}
-    turns |= {f"pass of {n}": bench.training("isrd", bench.stored, bench.teacher_cache, STUDENTS[:n]) for n in (1, 2, 4, 8)}
+    turns |= {f"pass of {n}": bench.training("isrd", bench.cached_views, bench.teacher_cache, STUDENTS[:n]) for n in (1, 2, 4, 8)}
     turns["one decoding"] = bench.loading(decoding(bench))
     rates = play(turns, bench.args.rounds, bench.args.seconds)
     print("\n| students in a pass | ms an image, median (range) | of the sum of their floors and one decoding |\n|---|---|---|")

@@ -104,12 +104,11 @@ def worst_excess(cost: Costs, budget: Mapping[str, float]) -> Excess | None:
 
 
 def dominates(one: Costs, other: Costs, limited: set[str]) -> bool:
-    """Return whether one pair is at least as good as another in every respect, costs no more, and is better in one respect.
+    """Return whether one pair makes another pointless: it offers as much, costs as little, and is better in one respect.
 
-    Both pairs have the same family, the same settings and the same kind of camera. The first pair's image size, codec quality
-    and number of parameters are no smaller, and no measured cost is larger. We expect, but did not measure, that more pixels
-    and parameters within a family do no harm. Source: ours. Parameters count as a capacity, unless the budget limits them: then
-    they are a cost.
+    A pair offers image size, codec quality and parameters. It costs what was measured. If the budget limits parameters, they are
+    a cost instead. Only pairs of one family, with the same settings and kind of camera, are compared. We assume that more
+    pixels and more parameters within a family do no harm. This was not measured. Source: ours.
 
     Args:
         one: a pair.

@@ -75,7 +75,7 @@ def open_image_cache(
         folder: folder of the cache.
         samples: the split's images.
         images: identity of the images, see `Splits.identity`.
-        shorter_side: shorter side of the stored images, in pixels.
+        shorter_side: shorter side of the cached images, in pixels.
         kernel: kernel of the resizing.
         workers: number of loader processes.
         note: called with a message about what will be written.

@@ -198,7 +198,7 @@ def _cut(
                 left.subtract(known[i])
                 wanted -= 1
     if not taken:
-        raise DataError("data: each is the single image of a class, so none can be set aside to measure with: add images")
+        raise DataError("data: too few images of each class to set one aside to measure with: add images")
     return [s for i, s in enumerate(samples) if i not in taken], [samples[i] for i in sorted(taken)]
 
 

@@ -56,7 +56,7 @@ class Data(Strict):
         if known.train and self.train is None:
             raise ValueError(f"format {self.format!r} needs `train`, {known.train}")
         if self.image_cache_folder and not self.image_cache:
-            raise ValueError("`image_cache_folder` needs `image_cache`, the stored images' shorter side in pixels")
+            raise ValueError("`image_cache_folder` needs `image_cache`, the shorter side of the cached images in pixels")
         for name in ("train", "val", "test", "label_column", "images"):
             if name not in known.options and getattr(self, name) != type(self).model_fields[name].default:
                 others = ", ".join(other for other, format_ in formats().items() if name in format_.options)

@@ -42,7 +42,12 @@ class Teacher(Protocol):
         """Function that finishes a detector's head from a level's towers."""
 
     def __call__(self, image: Tensor | None, keys: Tensor) -> TeacherOutputs:
-        """Predict images (N, 3, H, W) in [0, 1], or the views with these keys."""
+        """Return the teacher's outputs for a batch.
+
+        Args:
+            image: the images, (N, 3, H, W) in [0, 1]. None if `sees_image` is False.
+            keys: the views, (N, 2): epoch and index. A cached teacher finds its outputs by them.
+        """
 
 
 class LiveTeacher:

@@ -27,7 +27,7 @@ class ListedData(NamedTuple, Generic[Listed]):
 
 
 def split_folders(folders: Sequence[Path]) -> dict[str, Path]:
-    """Return the folders whose names are those of a split, in any case, by split. Return none if there is no train.
+    """Map each split to its folder. Names match in any case. The result is empty if no folder is the train split's.
 
     Raises:
         DataError: two folders of the same split.

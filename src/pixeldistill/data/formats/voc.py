@@ -94,7 +94,10 @@ class _Reader:
         return self.files.get(name, self.annotations / f"{name}.xml")
 
     def name_of(self, stated: str) -> str:
-        """Return the image's name from a line of an image set, which may have a flag or the image's suffix."""
+        """Return the name of the image that a line of an image set means.
+
+        The line is `name`, `name.jpg`, or either with a flag such as `-1` after it.
+        """
         tries = (stated, FLAG.sub("", stated))
         bare = [name for name in tries if self.file(name).is_file()]
         with_suffix = [Path(name) for name in tries if Path(name).suffix.lower() in EXTENSIONS]

@@ -31,11 +31,13 @@ class _Contents(NamedTuple):
 
 
 def read_yolo(data: Data) -> ListedData[AnnotatedImage]:
-    """Read `data.yaml` (`names`, and the places of `train`, `val`, `test`), or `classes.txt` beside images and text files.
+    """Read a folder of YOLO.
 
-    The text file of `…/images/…/a.jpg` is `…/labels/…/a.txt`, or lies beside the image. A line is `class x y width height`, the
-    centre and the size as shares of the image, or `class x y x y …`, an outline, whose box is used. An image without a
-    text file has no objects.
+    The classes are in `data.yaml`, which also says where `train`, `val` and `test` are, or in `classes.txt`.
+
+    Every image has a text file. That of `images/a.jpg` is `labels/a.txt`, or `a.txt` beside the image. Each of its lines is an
+    object: `class x y width height` (the box's centre and size) or `class x y x y …` (an outline, which becomes its box).
+    Coordinates are shares of the image's width and height. An image without a text file has no objects.
 
     Raises:
         DataError: there is no data.yaml and no classes.txt, a split is missing, or a line has another form.

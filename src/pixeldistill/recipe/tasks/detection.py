@@ -108,7 +108,10 @@ class DetectionRules(TaskRules):
         return levels
 
     def terms_of_assistant(self, assistant: Network, student: Student, recipe: "Recipe") -> tuple[Term, ...]:
-        """Return the terms. The detector's own term gets the levels shared with the student, unless these are all levels."""
+        """Return an assistant's terms if the recipe names none.
+
+        The student may have fewer levels than the assistant. Then the assistant's supervised term names the shared ones.
+        """
         assert assistant.detector is not None
         own = assistant.detector.numbers
         shared = shared_levels(
