@@ -8,8 +8,16 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
 
+from pixeldistill.data import splits
+from pixeldistill.errors import PluginError
+from pixeldistill.recipe.data import Data
 from pixeldistill.recipe.formats import Format
+from pixeldistill.recipe.losses import SupervisedTerm
+from pixeldistill.training import objective
+from pixeldistill.types import Batch, View
 
 PACKAGE = Path(__file__).parent / "plugin"
 
@@ -96,3 +104,27 @@ def test_a_package_that_is_broken_is_named(installed, content, write, program, t
         told = program("show", write(content), env=env)
         assert told.returncode == 2 and len(told.stderr.strip().splitlines()) == 1, told.stderr
         assert name in told.stderr and "package" in told.stderr
+
+
+def read_pairs(data):
+    """A reader that forgets the `ListedData`."""
+    return [(data.root / "a.png", "a")]
+
+
+def test_a_reader_that_returns_something_else_is_named(monkeypatch, tmp_path):
+    monkeypatch.setattr(splits, "formats", lambda: {"folder": Format("tests.test_plugins:read_pairs")})
+    with pytest.raises(PluginError, match=r"read_pairs must return a ListedData, and returned a list"):
+        splits.load_splits(Data(format="folder", root=tmp_path))
+
+
+@pytest.mark.parametrize(("value", "found"), [(torch.ones(3), r"a tensor \(3,\)"), (0.5, "a float")])
+def test_a_term_that_returns_no_number_is_named(monkeypatch, value, found):
+    term = nn.Module()
+    term.forward = lambda student, teacher, batch: value
+    monkeypatch.setattr(objective, "build_term", lambda config, student, teacher: term)
+    monkeypatch.setattr(objective, "term_weight", lambda config, epoch, epochs: 1.0)
+    student = nn.Module()
+    student.forward, student.spec = lambda image: None, None
+    config = SupervisedTerm(kind="supervised")
+    with pytest.raises(PluginError, match=f"term supervised must return one number.*returned {found}"):
+        objective.Objective(student, None, (config,), 1)(Batch({"student": View(None, None)}, None))

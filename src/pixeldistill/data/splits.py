@@ -22,7 +22,7 @@ from pixeldistill.data.formats.named import Named, Pair
 from pixeldistill.data.images import read_image
 from pixeldistill.data.labels import ClassLabel, Label
 from pixeldistill.display.text import in_words
-from pixeldistill.errors import DataError
+from pixeldistill.errors import DataError, PluginError
 from pixeldistill.plugins import load
 from pixeldistill.recipe.data import Data
 from pixeldistill.recipe.formats import formats
@@ -88,8 +88,11 @@ def load_splits(data: Data) -> Splits:
 
 def _read(data: Data) -> ListedData[Any]:
     """Read the data with the reader of its format."""
-    reader: Callable[[Data], ListedData[Any]] = load(formats()[data.format].reader)
-    return reader(data)
+    place = formats()[data.format].reader
+    found = load(place)(data)
+    if not isinstance(found, ListedData):
+        raise PluginError(f"{place} must return a ListedData, and returned a {type(found).__name__}")
+    return found
 
 
 def _load_named(data: Data, rng: np.random.Generator) -> Splits:

@@ -28,14 +28,8 @@ COLUMNS = (
     "stage", "network", "image_size", "sent as", "bytes", "MACs", "parameters", "seeds",
     "val last", "val best", "test last", "test best",
 )  # fmt: skip
-DETAILS = (
-    "ap50",
-    "voc_ap",
-    "ap75",
-    "ap_small",
-    "ap_medium",
-    "ap_large",
-)  # for detectors, the last epoch on test, or on val if there is no test split
+# Of detectors, after the last epoch on test, or on val if there is no test split.
+DETAILS = ("ap50", "voc_ap", "ap75", "ap_small", "ap_medium", "ap_large")
 
 
 def columns(found: Mapping[str, Sequence[Figures]]) -> tuple[str, ...]:
@@ -102,9 +96,14 @@ def gains(found: Mapping[str, Sequence[Figures]], pairs: Sequence[tuple[str, str
         teacher, supervised, distilled = (100 * _mean(found[stage], split) for stage in ("teacher", plain, taught))
         lost, won = teacher - supervised, distilled - supervised
         what = f"{taught}: from teacher to student costs {lost:.1f} points of {metric_title(_headline(found))} on {split}"
-        back = f"wins back {won:.1f} ({100 * won / lost:.0f} %)" if lost > 0 and won > 0 else f"changes it by {won:+.1f}"
-        lines.append(f"{what} ({teacher:.1f} → {supervised:.1f}); distilling {back}")
+        lines.append(f"{what} ({teacher:.1f} → {supervised:.1f}); distilling {_won_back(lost, won)}")
     return lines
+
+
+def _won_back(lost: float, won: float) -> str:
+    if lost <= 0 or won <= 0:
+        return f"changes it by {won:+.1f}"
+    return f"wins back {won:.1f} ({100 * won / lost:.0f} %)" if won <= lost else f"wins back all of it and {won - lost:.1f} more"
 
 
 def _mean(trainings: Sequence[Figures], split: str) -> float:

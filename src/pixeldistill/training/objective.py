@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from pixeldistill.errors import PluginError
 from pixeldistill.networks.adapter import Adapter
 from pixeldistill.recipe.losses import Term, name_terms
 from pixeldistill.terms import build_term, wanted_maps
@@ -38,7 +39,15 @@ class Objective(nn.Module):
         """Return the loss of a batch, and every term's weighted share of it."""
         student = (self._compiled or self.student)(batch.views["student"].image)
         shares = {
-            name: term_weight(self.configs[name], batch.epoch, self.epochs) * term(student, batch.teacher, batch)
+            name: term_weight(self.configs[name], batch.epoch, self.epochs) * _number(name, term(student, batch.teacher, batch))
             for name, term in self.terms.items()
         }
         return {"loss": torch.stack(list(shares.values())).sum(), **shares}
+
+
+def _number(name: str, value: object) -> Tensor:
+    """Return a term's value. Raise PluginError if it is no single number: a package's term may be wrong."""
+    if isinstance(value, Tensor) and value.ndim == 0:
+        return value
+    found = f"a tensor {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+    raise PluginError(f"term {name} must return one number, a tensor without dimensions, and returned {found}")
