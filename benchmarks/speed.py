@@ -108,8 +108,8 @@ class Bench:
         )
 
     def _teacher_views(self, batches: Iterable[list[tuple[int, int]]]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        for large, _, keys, _ in large_views(self.cached_views, batches, default_workers(), self.fabric):
-            yield image_at(large, LARGE, KERNEL, channels_last=True), keys
+        for batch in large_views(self.cached_views, batches, default_workers(), self.fabric):
+            yield image_at(batch.images, LARGE, KERNEL, channels_last=True), batch.keys
 
     def trainer(self, terms: str, teacher: Teacher | None, network: str, image_size: int) -> tuple[Stage, Trainer]:
         name = f"{terms}-{network}-{image_size}-{len(list(self.folder.iterdir()))}"

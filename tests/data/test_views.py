@@ -7,13 +7,14 @@ from pixeldistill.data.crops import draw_crop
 from pixeldistill.data.dataset import TrainingViews
 from pixeldistill.data.labels import ClassLabel
 from pixeldistill.data.loading import load
+from pixeldistill.data.mixing import draw_mix
 from pixeldistill.data.sampler import micro_batches
 from pixeldistill.data.splits import Sample
 from pixeldistill.data.views import camera_view, resize_batch, resize_image
 from pixeldistill.recipe.camera import Camera
 from pixeldistill.recipe.data import Augmentation
 from pixeldistill.tasks import TASKS
-from pixeldistill.training.stream import image_at, mixing
+from pixeldistill.training.stream import image_at
 
 COLLATE = TASKS["classification"].collate
 
@@ -145,15 +146,47 @@ def test_a_jpeg_decoded_at_the_scale_that_the_crop_needs(tmp_path):
     assert (whole - reduced).abs().amax() < 20
 
 
-def test_mixing_is_the_same_at_every_side_and_for_every_run():
-    share, partner = mixing(4, 0.8, (0, 1, 5))
-    assert (share, partner.tolist()) == (mixing(4, 0.8, (0, 1, 5))[0], mixing(4, 0.8, (0, 1, 5))[1].tolist())
-    assert share != mixing(4, 0.8, (0, 1, 6))[0]
-    rng = np.random.default_rng((0, 1, 5))
-    assert (share, partner.tolist()) == (rng.beta(0.8, 0.8), rng.permutation(4).tolist())
-    target = TASKS["classification"].mix(torch.tensor([0, 1, 2, 0]), partner, share, 3)
-    assert torch.allclose(target.sum(dim=1), torch.ones(4))
-    assert target[1, 1] >= share - 1e-6
+@pytest.fixture
+def samples(tmp_path):
+    """Four photographs of noise, of three classes."""
+    for i in range(4):
+        noise = np.random.default_rng(i).integers(0, 255, (60, 80, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(tmp_path / f"{i}.png")
+    return [Sample(tmp_path / f"{i}.png", ClassLabel(i % 3)) for i in range(4)]
+
+
+MIXED = [Augmentation(mixup=0.8), Augmentation(cutmix=1), Augmentation(mixup=0.8, cutmix=1)]
+
+
+@pytest.mark.parametrize("augmentation", MIXED, ids=["mixup", "cutmix", "both"])
+def test_a_mixed_view_is_made_of_two_views(augmentation, samples):
+    """The partner is the other image's own view of that epoch. Nothing depends on the rest of the batch."""
+    mixed, single = (TrainingViews(samples, a, 48, "bilinear", COLLATE) for a in (augmentation, Augmentation()))
+    keys = [(epoch, index) for epoch in range(8) for index in range(len(samples))]
+    batch = mixed[keys]
+    partner_target, share = batch.mixed
+    mixes = [draw_mix(augmentation, *key, len(samples), 48) for key in keys]
+    assert share.tolist() == pytest.approx([mix.share for mix in mixes])
+    own, others = single[keys], single[[(epoch, mix.partner) for (epoch, _), mix in zip(keys, mixes, strict=True)]]
+    assert torch.equal(partner_target, others.target) and torch.equal(batch.target, own.target)
+    for image, first, second, mix in zip(batch.images, own.images, others.images, mixes, strict=True):
+        if mix.box is None:
+            assert (image - (mix.share * first.float() + (1 - mix.share) * second)).abs().max() <= 0.5 + 1e-4
+        else:
+            inside = torch.zeros(48, 48, dtype=torch.bool)
+            inside[mix.box[0] : mix.box[2], mix.box[1] : mix.box[3]] = True
+            assert mix.share == pytest.approx(1 - inside.float().mean().item())
+            assert torch.equal(image, torch.where(inside, second, first))
+    assert torch.equal(mixed[keys[3:5]].images, batch.images[3:5])
+    assert {mix.box is None for mix in mixes} == {name == "mixup" for name in ("mixup", "cutmix") if getattr(augmentation, name)}
+
+
+def test_mixed_labels_add_up_to_one():
+    task, share = TASKS["classification"], torch.tensor([0.25, 1.0])
+    target = task.mix(torch.tensor([0, 1]), torch.tensor([2, 2]), share, 3)
+    assert target.tolist() == [[0.25, 0, 0.75], [0, 1, 0]]
+    soft = task.mix(task.soften(torch.tensor([0, 1]), 3, 0.3), task.soften(torch.tensor([2, 2]), 3, 0.3), share, 3)
+    assert torch.allclose(soft.sum(dim=1), torch.ones(2))
 
 
 def test_resizing_to_the_size_it_has_changes_nothing():

@@ -9,6 +9,7 @@ import torch
 from pixeldistill.errors import GivenUp, Interrupted
 from pixeldistill.storage.claims import file_digest
 from pixeldistill.training.engine import Loop
+from pixeldistill.training.progress import Progress
 from tests.conftest import last_weights, run_here
 
 
@@ -202,3 +203,14 @@ def test_training_with_mixup(content, tmp_path):
     )
     plain = run_here(content, tmp_path / "plain", terms=[{"kind": "pkd", "alpha": 1, "temperature": 1}])
     assert not same(results["distilled", 0], plain["distilled", 0])
+
+
+def test_a_training_that_is_worse_than_guessing_is_said(content, tmp_path, monkeypatch):
+    notes = []
+    monkeypatch.setattr(Progress, "note", lambda self, text: notes.append(text))
+    content |= {"teacher": None, "terms": None, "schedule": {"epochs": 2, "lr": 2, "optimizer": "sgd", "batch_size": 8}}
+    run_here(content, tmp_path / "fast")
+    assert sum("guessing has 0.693: lower schedule.lr" in note for note in notes) == 1, notes
+    notes.clear()
+    run_here(content, tmp_path / "slow", schedule={"epochs": 2, "lr": 1e-6, "optimizer": "sgd", "batch_size": 8})
+    assert not any("guessing" in note for note in notes)

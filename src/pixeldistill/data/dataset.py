@@ -14,6 +14,7 @@ from pixeldistill.data.crops import Crop, draw_crop
 from pixeldistill.data.image_cache import ImageCache
 from pixeldistill.data.labels import Label
 from pixeldistill.data.loading import BatchDataset
+from pixeldistill.data.mixing import draw_mix, mix_images
 from pixeldistill.data.sampler import Key
 from pixeldistill.data.splits import Sample
 from pixeldistill.data.views import jpeg_reduction, resize, to_tensor
@@ -25,6 +26,7 @@ from pixeldistill.types import BoxTarget
 Target = Tensor | BoxTarget
 Collate = Callable[[Sequence[Label], Sequence[Crop], Sequence[tuple[int, int]], int, float | None], Target]
 TestView = Callable[[NDArray[np.uint8], int, Camera], Tensor]
+CroppedPart = tuple[NDArray[np.uint8], Crop, tuple[int, int]]  # a part of an image, its crop, the size of that image
 
 
 class RawBatch(NamedTuple):
@@ -33,7 +35,7 @@ class RawBatch(NamedTuple):
     `images`: uint8 (N, 3, H, W). `target`: class indices (N,), or the objects in each image. `keys`: (N, 2), epoch and index.
     `windows`: None if the images are finished. Otherwise (N, 3): height and width of the crop in the upper left of each image,
     which is still to be resized, and whether it is to be flipped; see `views.resize_batch`. `small`: the views of cameras that
-    alter images, uint8 (N, 3, S, S) each.
+    alter images, uint8 (N, 3, S, S) each. `mixed`: of mixed views, the partners' targets, and the share (N,) that each keeps.
     """
 
     images: Tensor
@@ -41,6 +43,7 @@ class RawBatch(NamedTuple):
     keys: Tensor
     windows: Tensor | None = None
     small: tuple[Tensor, ...] = ()
+    mixed: tuple[Target, Tensor] | None = None
 
 
 class TrainingViews(BatchDataset[RawBatch]):
@@ -84,28 +87,21 @@ class TrainingViews(BatchDataset[RawBatch]):
             distinct,
             reduced,
             image_cache,
-            finished or bool(input_specs),
+            finished or bool(input_specs) or bool(augmentation.mixes),
         )
         self.input_specs = tuple(input_specs)
 
     def __getitem__(self, keys: Sequence[Key]) -> RawBatch | PixelDistillError:
         try:
             crops = [self._crop(*key) for key in keys]
+            images = self._finished(crops) if self.finished else None
+            mixed = self._mix(images, keys) if images is not None and self.augmentation.mixes else None
         except PixelDistillError as error:
             return error
-        labels = [self.samples[index].label for _, index in keys]
-        target = self.collate(
-            labels, [crop for _, crop, _ in crops], [of for _, _, of in crops], self.crop_size, self.augmentation.visible
-        )
-        if self.finished:
-            size = (len(crops), 3, self.crop_size, self.crop_size)
-            images = torch.empty(size, dtype=torch.uint8, memory_format=torch.channels_last)
-            for row, (part, crop, _) in zip(images, crops, strict=True):
-                view = resize(to_tensor(part), self.crop_size, self.crop_size, self.kernel)
-                row.copy_(view.flip(-1) if crop.flip else view)  # ten times as fast as NumPy's view[:, ::-1]
-            return RawBatch(
-                images, target, torch.tensor(keys), small=tuple(self._taken(images, keys, c) for c in self.input_specs)
-            )
+        target = self._target(keys, crops)
+        if images is not None:
+            small = tuple(self._taken(images, keys, c) for c in self.input_specs)
+            return RawBatch(images, target, torch.tensor(keys), small=small, mixed=mixed)
         height, width = (max(part.shape[axis] for part, _, _ in crops) for axis in (0, 1))
         batch = np.zeros((len(crops), height, width, 3), np.uint8)
         for row, (part, _, _) in zip(batch, crops, strict=True):
@@ -117,6 +113,29 @@ class TrainingViews(BatchDataset[RawBatch]):
         """Return the files of a batch."""
         return [self.samples[index].path for _, index in keys]
 
+    def _finished(self, crops: Sequence[CroppedPart]) -> Tensor:
+        """Resize and flip crops: uint8 (N, 3, S, S)."""
+        size = (len(crops), 3, self.crop_size, self.crop_size)
+        images = torch.empty(size, dtype=torch.uint8, memory_format=torch.channels_last)
+        for row, (part, crop, _) in zip(images, crops, strict=True):
+            view = resize(to_tensor(part), self.crop_size, self.crop_size, self.kernel)
+            row.copy_(view.flip(-1) if crop.flip else view)  # ten times as fast as NumPy's view[:, ::-1]
+        return images
+
+    def _target(self, keys: Sequence[Key], crops: Sequence[CroppedPart]) -> Target:
+        labels = [self.samples[index].label for _, index in keys]
+        return self.collate(
+            labels, [crop for _, crop, _ in crops], [of for _, _, of in crops], self.crop_size, self.augmentation.visible
+        )
+
+    def _mix(self, images: Tensor, keys: Sequence[Key]) -> tuple[Target, Tensor]:
+        """Mix views, in place. Return the partners' targets, and the share that each view keeps."""
+        mixes = [draw_mix(self.augmentation, self._view(e), i, len(self.samples), self.crop_size) for e, i in keys]
+        others = [(epoch, mix.partner) for (epoch, _), mix in zip(keys, mixes, strict=True)]
+        crops = [self._crop(*key) for key in others]
+        mix_images(images, self._finished(crops), mixes)
+        return self._target(others, crops), torch.tensor([mix.share for mix in mixes])
+
     def _taken(self, large: Tensor, keys: Sequence[Key], input_spec: InputSpec) -> Tensor:
         """Make a camera's views of large ones (N, 3, S, S). The noise's seed is view seed, epoch and index."""
         small = resize(large, input_spec.image_size, input_spec.image_size, input_spec.camera.kernel)
@@ -126,7 +145,7 @@ class TrainingViews(BatchDataset[RawBatch]):
     def _view(self, epoch: int) -> int:
         return epoch % self.distinct if self.distinct else epoch
 
-    def _crop(self, epoch: int, index: int) -> tuple[NDArray[np.uint8], Crop, tuple[int, int]]:
+    def _crop(self, epoch: int, index: int) -> CroppedPart:
         """Cut a view's crop out of its image, (h, w, 3). Return the part, the crop, and the size of that image."""
         view = self._view(epoch)
         if self.image_cache is not None:

@@ -67,7 +67,7 @@ def every_method(recipe: Recipe) -> Recipe:
     possible = {
         name
         for name, method in known.items()
-        if not (recipe.augmentation.mixup and any(term.needs_hard_labels for term in method.terms or ()))
+        if not (recipe.augmentation.mixes and any(term.needs_hard_labels for term in method.terms or ()))
         and (not method.enlarge or all(_may_be_enlarged(student, recipe) for student in recipe.all_students))
         and (not method.stem_stride or all(_takes_a_stem(student, recipe) for student in recipe.all_students))
     }

@@ -78,7 +78,12 @@ class Augmentation(Strict):
     visible: float | None = Field(
         None, ge=0, le=1, description="detection: share of its area that a box must show to count; by default 0.25"
     )
-    mixup: float = Field(0, ge=0, description="α of the Beta distribution of mixed pairs of views; 0 mixes nothing")
+    mixup: float = Field(
+        0, ge=0, description="α of the Beta distribution of views that are blended with another's; 0 blends none"
+    )
+    cutmix: float = Field(
+        0, ge=0, description="α of the Beta distribution of the area that another view is pasted over; 0 pastes none"
+    )
     seed: Seed = Field(0, description="of crops and flips; the same for all networks and seeds")
 
     @model_validator(mode="after")
@@ -88,3 +93,8 @@ class Augmentation(Strict):
         if not 0 < self.ratio[0] <= self.ratio[1]:
             raise ValueError(f"ratio must be [low, high] with 0 < low <= high, not {list(self.ratio)}")
         return self
+
+    @property
+    def mixes(self) -> str:
+        """Name of the setting that mixes views. Empty if there is none."""
+        return "mixup" if self.mixup else "cutmix" if self.cutmix else ""

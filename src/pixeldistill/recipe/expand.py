@@ -242,9 +242,10 @@ def _check_terms(place: str, terms: Sequence[Term], recipe: Recipe, *, taught: b
         raise RecipeError(f"{place}: no term trains the prediction: add {' or '.join(teachers)}")
     if not taught and (needy := next((term.kind for term in terms if term.needs_teacher), None)):
         raise RecipeError(f"{place}: term {needy} compares the student with a teacher: add `teacher`")
-    if recipe.augmentation.mixup and (exact := next((term.kind for term in terms if term.needs_hard_labels), None)):
+    mixes = recipe.augmentation.mixes
+    if mixes and (exact := next((term.kind for term in terms if term.needs_hard_labels), None)):
         raise RecipeError(
-            f"{place}: {exact} tells the true class from the others, and augmentation.mixup leaves no true class: remove one"
+            f"{place}: {exact} tells the true class from the others, and augmentation.{mixes} leaves no true class: remove one"
         )
 
 

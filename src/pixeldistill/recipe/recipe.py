@@ -93,11 +93,6 @@ class Recipe(Strict):
             raise ValueError("a recipe needs a `student`, a `teacher`, or both; or `stages`")
         else:
             self._check_networks()
-        if self.teacher_cache and self.augmentation.mixup:
-            raise ValueError(
-                "`teacher_cache` cannot serve augmentation.mixup: it holds the teacher's outputs for single views, and mixed "
-                "ones are new in every step; remove one of the two"
-            )
         folders = {
             "run": self.run,
             "teacher_cache.folder": self.teacher_cache and self.teacher_cache.folder,

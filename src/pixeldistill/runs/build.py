@@ -149,11 +149,11 @@ def _build_teacher(
     input_spec = stage.teacher.input_spec
 
     def load_views(batches: Iterable[list[Key]]) -> Iterator[tuple[Tensor, Tensor]]:
-        for large, _, keys, small in large_views(dataset, batches, context.workers, exact):
-            image = small.get(input_spec, large)
+        for batch in large_views(dataset, batches, context.workers, exact):
+            image = batch.small.get(input_spec, batch.images)
             yield (
                 image_at(image, input_spec.image_size, input_spec.camera.kernel, channels_last=stage.schedule.channels_last),
-                keys,
+                batch.keys,
             )
 
     with counting(context.console, "teacher cache", "blocks") as progress:

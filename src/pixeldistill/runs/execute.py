@@ -17,6 +17,7 @@ from pixeldistill.evaluation.evaluate import evaluate, predict
 from pixeldistill.networks.adapter import Adapter
 from pixeldistill.networks.weights.load import state_bytes
 from pixeldistill.recipe.expand import expand
+from pixeldistill.recipe.losses import SupervisedTerm, name_terms
 from pixeldistill.recipe.recipe import Recipe
 from pixeldistill.recipe.stage import Stage
 from pixeldistill.runs.build import RunContext, build_objective, build_stream, check_stage, teacher_network
@@ -256,6 +257,8 @@ def _describe_teacher(
 def _training_spec(training: Training, objective: Objective, context: RunContext, fabric: Fabric) -> TrainingSpec:
     student = objective.student
     validation = test_images("val", training.stage.student.input_spec, context, fabric)
+    guess = task_of(student).chance(len(context.splits.classes))
+    with_labels = {name: term for name, term in name_terms(training.stage.terms).items() if isinstance(term, SupervisedTerm)}
     return TrainingSpec(
         name=training.title,
         objective=objective,
@@ -265,4 +268,5 @@ def _training_spec(training: Training, objective: Objective, context: RunContext
         loggers=context.recipe.loggers,
         seed=training.seed,
         folder=training.folder,
+        chance={name: term.weight * guess for name, term in with_labels.items() if guess and not term.warmup_epochs},
     )

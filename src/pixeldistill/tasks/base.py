@@ -123,13 +123,17 @@ class Task(ABC):
         """Return the target of views that are `times` as large."""
         return target
 
-    def mix(self, target: Target, partner: "Tensor", share: float, classes: int) -> Target:
-        """Return the target of views that are each mixed with a partner. Each view keeps a share.
+    def mix(self, target: Target, partner: Target, share: "Tensor", classes: int) -> Target:
+        """Return the target of views that are each mixed with a partner's. Each view keeps its share (N,).
 
         Raises:
             RecipeError: the task has no mixed targets.
         """
-        raise RecipeError(f"augmentation.mixup: labels of {self.name} cannot be mixed: leave it out")
+        raise RecipeError(f"augmentation: labels of {self.name} cannot be mixed: leave out mixup and cutmix")
+
+    def chance(self, classes: int) -> float | None:
+        """Return the supervised loss of a network that gives every class the same probability. None if the task has none."""
+        return None
 
     @abstractmethod
     def placeholder(self, count: int) -> Target:

@@ -8,6 +8,7 @@ from pixeldistill.storage.files import write_file
 from pixeldistill.storage.records import read_history
 
 DROWNING = 0.95  # a term with a larger share of the loss leaves almost nothing to the others
+WORSE = 1.02  # times the loss of guessing, which a fresh network has within 2 %
 
 Row = Mapping[str, float]
 
@@ -32,6 +33,26 @@ def drowning(row: Row) -> str | None:
         return None
     name = max(shares, key=lambda term: shares[term])
     return f"warning: term {name} makes {shares[name]:.0%} of the loss and drowns the others: lower its weight, or raise theirs"
+
+
+def worse_than_guessing(row: Row, chance: Row) -> str | None:
+    """Return a warning if a loss with the labels is worse than guessing, as a fresh network is not: its training is too fast.
+
+    Args:
+        row: an epoch's means.
+        chance: for each term that has such a value, the mean of a network that gives every class the same probability.
+
+    >>> worse_than_guessing({"supervised": 1.9}, {"supervised": 1.79})
+    'warning: after an epoch supervised is 1.9, and guessing has 1.79: lower schedule.lr, or set schedule.clip_grad'
+    >>> worse_than_guessing({"supervised": 1.2}, {"supervised": 1.79})
+    """
+    name = next((name for name, value in chance.items() if row[name] > WORSE * value), None)
+    if name is None:
+        return None
+    return (
+        f"warning: after an epoch {name} is {row[name]:.3g}, and guessing has {chance[name]:.3g}: lower schedule.lr, or set "
+        "schedule.clip_grad"
+    )
 
 
 def write_csv(path: Path, history: Sequence[Row]) -> None:

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,7 +15,7 @@ from pixeldistill.recipe.camera import InputSpec
 from pixeldistill.recipe.stage import Stage
 from pixeldistill.tasks import Task
 from pixeldistill.terms import needs_teacher_view
-from pixeldistill.training.fabric import Fabric, to_device
+from pixeldistill.training.fabric import Fabric
 from pixeldistill.training.teacher import Teacher
 from pixeldistill.types import Batch, Outputs, View, WantedMap
 
@@ -55,11 +55,13 @@ class Stream:
         steps = steps_per_epoch(len(self.dataset.samples), schedule.batch_size)
         done = (epoch * steps + step) * schedule.accumulate
         seen = large_views(self.dataset, keys, self.workers, self.fabric)
-        for number, (large, target, rows, small) in enumerate(seen, start=done):
+        for number, (large, target, rows, small, mixed) in enumerate(seen, start=done):
             labels = self.task.soften(target, self.classes, schedule.label_smoothing)
+            if mixed is not None:
+                partner, share = mixed
+                others = self.task.soften(partner, self.classes, schedule.label_smoothing)
+                labels = self.task.mix(labels, others, share, self.classes)
             images = {input_spec: self._image(input_spec, large, small) for input_spec in self._cameras()}
-            if self.dataset.augmentation.mixup:
-                images, labels = self._mixed(images, labels, rows)
             outputs = None
             if self.teacher:
                 outputs = self.teacher(images[self._teacher_camera] if self.teacher.sees_image else None, rows)
@@ -68,12 +70,6 @@ class Stream:
                 self._batch(stage, images, labels, outputs.outputs(wanted) if outputs else None, now)
                 for stage, wanted in zip(self.stages, self.wanted, strict=True)
             ]
-
-    def _mixed(self, images: Images, labels: Target, rows: Tensor) -> tuple[Images, Target]:
-        share, partner = mixing(len(rows), self.dataset.augmentation.mixup, _mixing_seed(self.dataset, rows))
-        others = to_device(partner, self.fabric)
-        mixed = {input_spec: torch.lerp(image[others], image, share) for input_spec, image in images.items()}
-        return mixed, self.task.mix(labels, others, share, self.classes)
 
     @property
     def _teacher_camera(self) -> InputSpec:
@@ -111,19 +107,28 @@ def altering(stages: Iterable[Stage]) -> tuple[InputSpec, ...]:
     return tuple(dict.fromkeys(input_spec for input_spec in input_specs if input_spec.camera.alters))
 
 
-def large_views(
-    dataset: TrainingViews, keys: Iterable[list[Key]], workers: int, fabric: Fabric
-) -> Iterator[tuple[Tensor, Target, Tensor, dict[InputSpec, Tensor]]]:
-    """Yield batches of large views, uint8 (N, 3, S, S), their targets, their keys, and the views of altering cameras.
+class LargeBatch(NamedTuple):
+    """Batch of large views, uint8 (N, 3, S, S), their targets, their keys, and the views of altering cameras.
 
-    All except the keys are on the device.
+    `mixed`: of mixed views, the partners' targets, and the share (N,) that each view keeps. All but the keys are on the device.
     """
+
+    images: Tensor
+    target: Target
+    keys: Tensor
+    small: Mapping[InputSpec, Tensor]
+    mixed: tuple[Target, Tensor] | None
+
+
+def large_views(dataset: TrainingViews, keys: Iterable[list[Key]], workers: int, fabric: Fabric) -> Iterator[LargeBatch]:
+    """Load batches of large views."""
     for raw in load(dataset, keys, workers):
         images = fabric.to_device(raw.images)
         if raw.windows is not None:
             images = resize_batch(images, fabric.to_device(raw.windows), dataset.crop_size, dataset.kernel)
         small = {input_spec: fabric.to_device(view) for input_spec, view in zip(dataset.input_specs, raw.small, strict=True)}
-        yield images, fabric.to_device(raw.target), raw.keys, small
+        mixed = None if raw.mixed is None else (fabric.to_device(raw.mixed[0]), fabric.to_device(raw.mixed[1]))
+        yield LargeBatch(images, fabric.to_device(raw.target), raw.keys, small, mixed)
 
 
 def image_at(large: Tensor, image_size: int, kernel: str, *, channels_last: bool) -> Tensor:
@@ -133,19 +138,3 @@ def image_at(large: Tensor, image_size: int, kernel: str, *, channels_last: bool
     """
     layout = torch.channels_last if channels_last else torch.contiguous_format
     return to_unit(resize(large, image_size, image_size, kernel)).contiguous(memory_format=layout)
-
-
-def mixing(count: int, alpha: float, seed: Sequence[int]) -> tuple[float, Tensor]:
-    """Draw the random mixing of a batch's views: the share that each keeps, and the partner of each.
-
-    Source:
-        mixup, Zhang et al., ICLR 2018; one share for the whole batch, its partner and share seeded (ours).
-    """
-    rng = np.random.default_rng(seed)
-    share = float(rng.beta(alpha, alpha))
-    return share, torch.from_numpy(rng.permutation(count))
-
-
-def _mixing_seed(dataset: TrainingViews, keys: Tensor) -> tuple[int, ...]:
-    """Return a seed from the view seed and the batch's first view, so that the same batch is mixed the same way in every run."""
-    return (dataset.augmentation.seed, 1, *(int(n) for n in keys[0]))

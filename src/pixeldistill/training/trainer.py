@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from pixeldistill.storage.run_folder import BEST, CHECKPOINT, METRICS
 from pixeldistill.training.checkpoint import State, read_checkpoint, write_checkpoint
 from pixeldistill.training.fabric import Fabric
 from pixeldistill.training.loggers import open_loggers
-from pixeldistill.training.logs import drowning, terms_of, write_csv
+from pixeldistill.training.logs import worse_than_guessing, drowning, terms_of, write_csv
 from pixeldistill.training.progress import Progress
 from pixeldistill.training.schedule import build_optimizer, learning_rate, set_learning_rate
 from pixeldistill.types import Batch
@@ -38,6 +38,7 @@ class TrainingSpec:
     validate: measures the current student. `select_by` names the metric that selects the best epoch.
     serialise: returns the deployed network's weights as a file's content.
     loggers: see `loggers.open_loggers`.
+    chance: see `logs.worse_than_guessing`.
     """
 
     name: str
@@ -48,6 +49,7 @@ class TrainingSpec:
     seed: int
     folder: Path
     loggers: Sequence[str] = ()
+    chance: Mapping[str, float] = field(default_factory=dict)
 
 
 class Trainer:
@@ -143,8 +145,9 @@ class Trainer:
         self.save()
         self.log(row)
         self.progress.epoch(spec.name, row, self.schedule.epochs)
-        if state.epoch == 1 and self.schedule.epochs > 1 and (warning := drowning(row)):
-            self.progress.note(f"{spec.name}: {warning}")
+        if state.epoch == 1 and self.schedule.epochs > 1:
+            for warning in filter(None, (drowning(row), worse_than_guessing(row, spec.chance))):
+                self.progress.note(f"{spec.name}: {warning}")
 
     def _share_buffers(self) -> None:
         """Copy the first process's batch statistics to all processes, so that they measure the network that is saved."""

@@ -47,8 +47,8 @@ class DetectionRules(TaskRules):
         networks = [network for network in recipe.networks if isinstance(network, Network)]
         if any(input_spec.crop != Camera().crop for input_spec in (recipe.camera, *(n.camera for n in networks if n.camera))):
             raise ValueError("camera.crop is of classifiers: a detector is fed the whole image; leave it out")
-        if recipe.augmentation.mixup:
-            raise ValueError("augmentation.mixup mixes classes, not boxes: leave it out for detection")
+        if mixes := recipe.augmentation.mixes:
+            raise ValueError(f"augmentation.{mixes} mixes classes, not boxes: leave it out for detection")
         if recipe.teacher_cache:
             raise ValueError("`teacher_cache` keeps what classifiers say; detectors are asked at every step: leave it out")
         stages = [part for part in (recipe.teacher, recipe.assistant, *recipe.stages) if part]

@@ -21,16 +21,16 @@ def smooth_labels(target: Tensor, classes: int, smoothing: float) -> Tensor:
     return F.one_hot(target, classes).float() * (1 - smoothing) + smoothing / classes
 
 
-def mix_labels(target: Tensor, partner: Tensor, share: float, classes: int) -> Tensor:
-    """Mix indices (N,) or probabilities (N, classes) with those of each one's partner. Each keeps `share` of its own.
+def mix_labels(target: Tensor, partner: Tensor, share: Tensor, classes: int) -> Tensor:
+    """Mix indices (N,) or probabilities (N, classes) with those of each one's partner. Each keeps its `share` (N,).
 
     Returns:
         Probabilities (N, classes).
 
-    >>> mix_labels(torch.tensor([0, 1]), torch.tensor([1, 0]), 0.75, 2)
+    >>> mix_labels(torch.tensor([0, 1]), torch.tensor([1, 1]), torch.tensor([0.75, 0.5]), 2)
     tensor([[0.7500, 0.2500],
-            [0.2500, 0.7500]])
+            [0.0000, 1.0000]])
     """
-    soft = target if target.ndim > 1 else F.one_hot(target, classes).float()
-    mixed: Tensor = torch.lerp(soft[partner], soft, share)
+    own, other = (soft if soft.ndim > 1 else F.one_hot(soft, classes).float() for soft in (target, partner))
+    mixed: Tensor = torch.lerp(other, own, share[:, None])
     return mixed

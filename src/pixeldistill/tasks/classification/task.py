@@ -1,5 +1,6 @@
 """Classification as a task: one class for an image."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -65,11 +66,15 @@ class Classification(Task):
 
         return smooth_labels(target, classes, smoothing)
 
-    def mix(self, target: Target, partner: "Tensor", share: float, classes: int) -> Target:
+    def mix(self, target: Target, partner: Target, share: "Tensor", classes: int) -> Target:
         """Mix labels. See `loss.mix_labels`."""
         from pixeldistill.tasks.classification.loss import mix_labels
 
         return mix_labels(target, partner, share, classes)
+
+    def chance(self, classes: int) -> float:
+        """Return the cross-entropy of guessing, in nats. Smoothed or mixed labels do not change it."""
+        return math.log(classes)
 
     def placeholder(self, count: int) -> Target:
         """Return the first class for all images."""
