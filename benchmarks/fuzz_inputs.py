@@ -97,7 +97,7 @@ class Grounds:
         import safetensors.torch
         import torch
 
-        from pixeldistill.export.run import export_run
+        from pixeldistill.exporting.run import export_run
         from pixeldistill.recipe.load import parse_recipe
         from pixeldistill.storage.run_folder import find_run
         from pixeldistill.runs.execute import run_recipe

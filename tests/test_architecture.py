@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import pixeldistill
 from pixeldistill.extras import PACKAGES
 
 ROOT = Path(__file__).parent.parent / "src" / "pixeldistill"
@@ -25,7 +26,7 @@ LAYERS = [  # a folder (or file) imports from those above it alone
     ["terms", "inference"],
     ["training"],
     ["evaluation"],
-    ["export"],
+    ["exporting"],
     ["cost"],
     ["runs", "report"],
     ["experiments"],
@@ -174,3 +175,9 @@ def test_every_library_is_of_the_base_install_or_of_a_known_extra():
     for extra, packages in PACKAGES.items():
         listed = {re.split("[<>=]", line)[0] for line in asked["optional-dependencies"][extra]}
         assert {names.get(package, package.replace("_", "-")) for package in packages} == listed - {"pixeldistill[train]"}, extra
+
+
+def test_no_folder_has_the_name_of_a_function_of_the_api():
+    """Importing the folder would put it in the function's place: the second call would fail."""
+    folders = {path.stem for path in ROOT.iterdir()}
+    assert not folders & set(pixeldistill.__all__)

@@ -13,7 +13,7 @@ from pixeldistill.cost.costs import Costs, read_costs, to_csv
 from pixeldistill.cost.footprint import footprint, macs, parameters
 from pixeldistill.cost.measure import measure_costs, network_names
 from pixeldistill.cost.memory import peak_activations
-from pixeldistill.cost.selection import own_students, recipe_of
+from pixeldistill.cost.selection import list_students, own_students, recipe_of
 from pixeldistill.cost.transmission import bytes_per_image
 from pixeldistill.data.labels import ClassLabel
 from pixeldistill.data.splits import Sample
@@ -24,6 +24,7 @@ from pixeldistill.recipe.detector import DetectorSettings
 from pixeldistill.recipe.expand import expand
 from pixeldistill.recipe.load import load_recipe, parse_recipe, write_stages
 from pixeldistill.recipe.network import Network, Student
+from pixeldistill.recipe.search import Candidates
 from pixeldistill.tasks import TASKS
 from pixeldistill.tasks.classification.deployed import deploy
 from pixeldistill.tasks.networks import build_fresh
@@ -106,6 +107,22 @@ def test_names_and_globs():
     for pattern in ("resnet1", "nothing_*"):
         with pytest.raises(NetworkError):
             network_names([pattern])
+
+
+def test_the_stride_of_the_first_convolution_is_a_choice():
+    """At stride 1 the network reads a small image as it reads one of twice the side, and its own stride is the default."""
+    candidates = Candidates(
+        networks=("test_resnet", "vit_tiny_patch16_224"), image_sizes=(16,), stem_strides=(1, 2), weights="none"
+    )
+    students = [student for student, _ in list_students(candidates, Camera())]
+    assert [s.label for s in students[:2]] == ["test_resnet-16-stem1", "test_resnet-16-stem2"]
+    large = students[0].model_copy(update={"image_size": 32, "stem_stride": None})
+    (fine, own, *patches, double, usual), refused = measure_costs(
+        [*students, large, students[1].model_copy(update={"stem_stride": None})], 2
+    )  # fmt: skip
+    assert fine.macs == double.macs > 3 * own.macs and own.macs == usual.macs
+    assert fine.built == "stem_stride 1" and usual.built == ""
+    assert patches == [None, None] and "choose `patch_size` instead" in refused[0].reason
 
 
 def test_costs_of_pairs(images, tmp_path):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pixeldistill.evaluation.rerun import Measured
     from pixeldistill.experiments.compare import Comparison
     from pixeldistill.experiments.sweep import Sweep
-    from pixeldistill.export.run import Exported
+    from pixeldistill.exporting.run import Exported
     from pixeldistill.inference.results import ImagePredictor
     from pixeldistill.runs.results import TrainingResult
     from pixeldistill.tasks.base import Result as Prediction
@@ -183,10 +183,10 @@ def export(run: str | Path, out: str | Path | None = None, **options: Any) -> "l
     Args:
         run: a run folder, or a stage or seed folder in it.
         out: the file to write. By default `model.onnx` in the training's folder.
-        options: `weights`, `images`, `int8`, `workers`, `force`. See `export.run.export_run`.
+        options: `weights`, `images`, `int8`, `workers`, `force`. See `exporting.run.export_run`.
 
     Raises:
-        PixelDistillError: see `export.run.export_run`.
+        PixelDistillError: see `exporting.run.export_run`.
 
     Examples:
         >>> export("runs/photos", int8=True)[1].path  # doctest: +SKIP
@@ -196,7 +196,7 @@ def export(run: str | Path, out: str | Path | None = None, **options: Any) -> "l
         pixeldistill.errors.WeightsError: none is not there: name a run folder, or an exported file
     """
     with told_what_to_install():
-        from pixeldistill.export.run import export_run
+        from pixeldistill.exporting.run import export_run
     return export_run(Path(run), None if out is None else Path(out), **options)
 
 

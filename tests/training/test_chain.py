@@ -6,8 +6,11 @@ import shutil
 import pytest
 import torch
 
+import pixeldistill
 from pixeldistill.errors import GivenUp, Interrupted
+from pixeldistill.recipe.card import read_card
 from pixeldistill.storage.claims import file_digest
+from pixeldistill.tasks.networks import load_trained
 from pixeldistill.training.engine import Loop
 from pixeldistill.training.progress import Progress
 from tests.conftest import last_weights, run_here
@@ -214,3 +217,14 @@ def test_a_training_that_is_worse_than_guessing_is_said(content, tmp_path, monke
     notes.clear()
     run_here(content, tmp_path / "slow", schedule={"epochs": 2, "lr": 1e-6, "optimizer": "sgd", "batch_size": 8})
     assert not any("guessing" in note for note in notes)
+
+
+def test_a_student_of_another_stride_starts_from_its_assistant(content, tmp_path):
+    """It has the assistant's weights, and its own stride in training, in its card and in its exported file."""
+    content["student"] = {"network": "test_resnet", "image_size": 16, "weights": "assistant", "stem_stride": 1}
+    results = run_here(content | {"method": "tas", "assistant": {"weights": "none"}}, tmp_path / "run")
+    folder = results["distilled", 0].folder
+    assert read_card(folder).stem_stride == 1
+    network = load_trained(folder)
+    assert next(m for m in network.net.modules() if isinstance(m, torch.nn.Conv2d)).stride == (1, 1)
+    assert pixeldistill.export(folder)[0].parity.raw < 1e-3, "compared with PyTorch on images of val"

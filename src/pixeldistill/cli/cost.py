@@ -15,6 +15,7 @@ from pixeldistill.cost.plan import plan as make_plan
 from pixeldistill.display.text import in_words
 from pixeldistill.errors import RecipeError
 from pixeldistill.recipe.budget import AXES, parse_limit
+from pixeldistill.recipe.search import StudentOptions
 from pixeldistill.storage.files import write_file
 
 if TYPE_CHECKING:
@@ -27,6 +28,12 @@ SHOWN = 12  # pairs that do not fit, or cannot be built
 
 Networks = Annotated[list[str] | None, typer.Argument(help="Names or globs of timm's architectures.", metavar="NETWORK...")]
 Sides = Annotated[list[int] | None, typer.Option("--image-size", min=8, help="Side of the image in pixels; again for more.")]
+Strides = Annotated[
+    list[int] | None,
+    typer.Option(
+        "--stem-stride", min=1, max=64, help="Stride of the first convolution; again for more. By default the network's."
+    ),
+]
 Codecs = Annotated[list[str] | None, typer.Option("--codec", help="jpeg:85, webp:60, png or raw; again for more.")]
 Grey = Annotated[bool, typer.Option("--grey", help="The camera sees no colour.")]
 RecipeOption = Annotated[Path | None, typer.Option("--recipe", help="Whose images, classes, detector and candidates to take.")]
@@ -41,6 +48,7 @@ Cache = Annotated[Path | None, typer.Option(help="Where measurements are kept; b
 def cost(
     networks: Networks = None,
     image_size: Sides = None,
+    stem_stride: Strides = None,
     codec: Codecs = None,
     grey: Grey = False,
     recipe: RecipeOption = None,
@@ -56,7 +64,8 @@ def cost(
     """Measure the costs of networks at image sizes: computation, memory, time, sensor, transmission."""
     _check_out(out)
     loaded = optional_recipe(recipe, set_)
-    costed, refused = _measured(networks, image_size, codec, grey, loaded, images, classes, fps, latency, threads, cache)
+    asked = StudentOptions(networks, image_size, stem_stride, codec, grey)
+    costed, refused = _measured(asked, loaded, images, classes, fps, latency, threads, cache)
     costs = [one for _, one in costed]
     _show_costs(costs, "")
     if (codec or fps) and not (images or recipe):
@@ -71,6 +80,7 @@ def plan(
     networks: Networks = None,
     limits: Annotated[list[str] | None, typer.Option("--max", help="bytes=4kB, macs=50M, latency=5ms, params=3M, …")] = None,
     image_size: Sides = None,
+    stem_stride: Strides = None,
     codec: Codecs = None,
     grey: Grey = False,
     recipe: RecipeOption = None,
@@ -94,15 +104,17 @@ def plan(
         raise RecipeError("--write needs --recipe: what it writes are that recipe's variants")
     if costs:
         measuring = {
-            "networks": networks, "--image-size": image_size, "--codec": codec, "--grey": grey, "--recipe": recipe,
-            "--images": images, "--classes": classes, "--fps": fps, "--threads": threads, "--cache": cache, "--write": write,
+            "networks": networks, "--image-size": image_size, "--stem-stride": stem_stride, "--codec": codec, "--grey": grey,
+            "--recipe": recipe, "--images": images, "--classes": classes, "--fps": fps, "--threads": threads, "--cache": cache,
+            "--write": write,
         }  # fmt: skip
         if said := [name for name, value in measuring.items() if value is not None and value is not False]:
             raise RecipeError(f"--costs plans with what that file holds: leave out {said[0]}")
         _show_plan(make_plan(read_costs(costs), budget, near))
         return
     timed = "latency" in budget
-    costed, refused = _measured(networks, image_size, codec, grey, loaded, images, classes, fps, timed, threads, cache)
+    asked = StudentOptions(networks, image_size, stem_stride, codec, grey)
+    costed, refused = _measured(asked, loaded, images, classes, fps, timed, threads, cache)
     from pixeldistill.cost.selection import select_students
 
     choice = select_students(costed, refused, budget, near)
@@ -124,8 +136,8 @@ def _check_out(out: Path | None) -> None:
 
 
 def _measured(
-    networks: list[str] | None, image_sizes: list[int] | None, codecs: list[str] | None, grey: bool, recipe: "Recipe | None",
-    images: Path | None, classes: int | None, fps: float | None, latency: bool, threads: int | None, cache: Path | None,
+    asked: StudentOptions, recipe: "Recipe | None", images: Path | None, classes: int | None, fps: float | None, latency: bool,
+    threads: int | None, cache: Path | None,
 ) -> "tuple[list[tuple[Student, Costs]], list[Unavailable]]":  # fmt: skip
     """Measure the networks that the options name. A recipe's candidates fill in missing options."""
     need_torch()
@@ -135,7 +147,7 @@ def _measured(
     from pixeldistill.cost.selection import cost_of
     from pixeldistill.training.progress import counting
 
-    wanted = listed(networks, image_sizes, codecs, recipe, grey=grey)
+    wanted = listed(asked, recipe)
     samples, count = samples_of(recipe, images, classes)
     done = 0
     with counting(Console(stderr=True), "measuring", "pairs") as tell:

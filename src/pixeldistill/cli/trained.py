@@ -130,7 +130,7 @@ def export(
 ) -> None:
     """Export a trained network as an ONNX file: 8-bit images of any size in, predictions out; checked against PyTorch."""
     need_torch()
-    from pixeldistill.export.run import export_run
+    from pixeldistill.exporting.run import export_run
     from pixeldistill.inference.runtimes import convert_to, runtime_named
 
     runtime_named(runtime)  # before any work

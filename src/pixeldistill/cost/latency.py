@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pixeldistill.export.convert import PREFIX, convert
+from pixeldistill.exporting.convert import PREFIX, convert
 from pixeldistill.inference.onnx import open_session
 from pixeldistill.machine import cores
 from pixeldistill.recipe.network import Network

@@ -13,32 +13,31 @@ from pixeldistill.data.splits import Sample
 from pixeldistill.errors import DataError, RecipeError
 from pixeldistill.recipe.camera import Camera
 from pixeldistill.recipe.recipe import Recipe
-from pixeldistill.recipe.search import Candidates
+from pixeldistill.recipe.search import Candidates, StudentOptions
 
 CLASSES = 1000  # ImageNet's
 
 
-def listed(
-    networks: list[str] | None, image_sizes: list[int] | None, codecs: list[str] | None, recipe: Recipe | None, *, grey: bool
-) -> list[Listed]:
+def listed(asked: StudentOptions, recipe: Recipe | None) -> list[Listed]:
     """List the students that the options name. A recipe's candidates fill in missing options. Raises RecipeError."""
     known = recipe.candidates if recipe else None
-    if recipe and not known and not (networks or image_sizes or codecs or grey) and recipe.all_students:
+    if recipe and not known and not any(asked) and recipe.all_students:
         return own_students(recipe)
     base = recipe.camera if recipe else Camera(codec="jpeg")
-    names, wanted = networks or (known and known.networks), image_sizes or (known and known.image_sizes)
+    names, wanted = asked.networks or (known and known.networks), asked.image_sizes or (known and known.image_sizes)
     if not names or not wanted:
         raise RecipeError(
             "name networks and sides, as in `cost resnet18 --image-size 56 --image-size 112`, or a --recipe with `candidates`; "
-            "the students of another recipe are measured as they are, without --image-size, --codec and --grey"
+            "the students of another recipe are measured as they are, without --image-size, --stem-stride, --codec and --grey"
         )
-    cameras = [_camera(text, grey, base) for text in codecs or ()]
-    cameras = cameras or [_seen_grey(camera, grey) for camera in (known and known.cameras) or (base,)]
+    cameras = [_camera(text, asked.grey, base) for text in asked.codecs or ()]
+    cameras = cameras or [_seen_grey(camera, asked.grey) for camera in (known and known.cameras) or (base,)]
     said = {"patch_size": known.patch_size, "options": known.options, "weights": known.weights} if known else {}
     said |= {} if recipe else {"weights": "none"}
     candidates = Candidates(
         networks=tuple(dict.fromkeys(names)),
         image_sizes=tuple(dict.fromkeys(wanted)),
+        stem_strides=tuple(dict.fromkeys(asked.stem_strides or (known.stem_strides if known else ()))),
         cameras=tuple(dict.fromkeys(cameras)),
         **said,
     )

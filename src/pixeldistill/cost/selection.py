@@ -1,6 +1,7 @@
 """Selection of the students that fit a recipe's budget, from its candidates."""
 
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,23 +36,23 @@ class Listed(NamedTuple):
 
 
 def list_students(candidates: Candidates, camera: Camera, recipe: Recipe | None = None) -> list[Listed]:
-    """Return every combination of network, image size and camera as a student, of a recipe's task or else the default one.
+    """Return every combination of the candidates as a student, of a recipe's task or else the default one.
 
     Raises:
         NetworkError: an unknown name.
     """
-    cameras = candidates.cameras or (camera,)
+    cameras, strides = candidates.cameras or (camera,), candidates.stem_strides or (None,)
+    names = network_names(candidates.networks, pretrained=candidates.weights == "pretrained")
     found = []
-    for name, named in network_names(candidates.networks, pretrained=candidates.weights == "pretrained").items():
-        for image_size in candidates.image_sizes:
-            for own in cameras:
-                sent = f"-{own.words.replace(', ', '-').replace(' ', '')}" if len(cameras) > 1 else ""
-                student = Student(
-                    network=name, image_size=image_size, weights=candidates.weights, patch_size=candidates.patch_size,
-                    options=candidates.options, camera=own,
-                    name=f"{name.rsplit('/', maxsplit=1)[-1]}-{image_size}{sent}",
-                )  # fmt: skip
-                found.append(Listed(recipe.rules.complete(student, recipe) if recipe else student.of_task(DEFAULT_TASK), named))
+    for (name, named), image_size, stride, own in product(names.items(), candidates.image_sizes, strides, cameras):
+        stem = f"-stem{stride}" if len(strides) > 1 else ""
+        sent = f"-{own.words.replace(', ', '-').replace(' ', '')}" if len(cameras) > 1 else ""
+        student = Student(
+            network=name, image_size=image_size, weights=candidates.weights, patch_size=candidates.patch_size,
+            options=candidates.options, stem_stride=stride, camera=own,
+            name=f"{name.rsplit('/', maxsplit=1)[-1]}-{image_size}{stem}{sent}",
+        )  # fmt: skip
+        found.append(Listed(recipe.rules.complete(student, recipe) if recipe else student.of_task(DEFAULT_TASK), named))
     return found
 
 

@@ -27,6 +27,7 @@ def _name_of_file(text: str) -> str:
 UserPath = Annotated[Path, AfterValidator(_at_home)]  # `~` stands for the user's home
 ImageSize = Annotated[int, Field(ge=8, le=8192)]  # in pixels
 Count = Annotated[int, Field(ge=1, le=1_000_000)]  # number of epochs, of images in a batch, …
+Stride = Annotated[int, Field(ge=1, le=64)]  # of a convolution
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Channels = tuple[float, float, float]  # red, green, blue
 Positive = Annotated[float, Field(gt=0)]

@@ -6,15 +6,13 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 from pydantic import Field, PrivateAttr, model_validator
 
 from pixeldistill.recipe.architectures import Architecture
-from pixeldistill.recipe.base import Channels, Deviations, ImageSize, Origin, StageRef, Strict
+from pixeldistill.recipe.base import Channels, Deviations, ImageSize, Origin, StageRef, Strict, Stride
 from pixeldistill.recipe.camera import Camera, InputSpec
 from pixeldistill.recipe.detector import DetectorSettings
 from pixeldistill.recipe.losses import Term
 from pixeldistill.recipe.schedule import Schedule
 
 Patch = Annotated[int, Field(ge=1, le=1024)]
-
-Stride = Annotated[int, Field(ge=1, le=64)]
 
 _TAKEN = {"num_classes", "pretrained", "img_size", "patch_size", "in_chans", "features_only", "checkpoint_path"}
 
@@ -41,7 +39,10 @@ class Network(Strict):
     patch_size: Patch | None = Field(None, description="patch size of a ViT")
     options: dict[str, Any] = Field(default_factory=dict, description="passed on to timm.create_model")
     enlarge: ImageSize | None = Field(None, description="a control: the image is enlarged to this side before the network")
-    stem_stride: Stride | None = Field(None, description="a control: stride of the first convolution")
+    stem_stride: Stride | None = Field(
+        None,
+        description="of the first convolution, instead of its own; 1 for 2 keeps more of a small image, for up to 4 × the MACs",
+    )
     mean: Channels | None = Field(None, description="of its images in [0, 1], red, green, blue; by default the architecture's")
     std: Deviations | None = Field(None, description="likewise, the deviation")
     class_order: Literal["natural", "alphabetical"] | tuple[str, ...] | None = Field(

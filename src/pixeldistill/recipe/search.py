@@ -1,22 +1,33 @@
 """Settings of a search: networks and cameras to choose from, the budget, and the rules of the choice."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import BeforeValidator, Field, PlainSerializer, PositiveInt, model_validator
 
 from pixeldistill.errors import RecipeError
 from pixeldistill.recipe.architectures import Architecture
-from pixeldistill.recipe.base import ImageSize, Strict
+from pixeldistill.recipe.base import ImageSize, Strict, Stride
 from pixeldistill.recipe.budget import AXES, parse_limit
 from pixeldistill.recipe.camera import Camera
 
 
+class StudentOptions(NamedTuple):
+    """Networks and cameras as the options of a command name them. What is None or empty is not named."""
+
+    networks: list[str] | None
+    image_sizes: list[int] | None
+    stem_strides: list[int] | None
+    codecs: list[str] | None
+    grey: bool
+
+
 class Candidates(Strict):
-    """Students to choose from: every network, at every image size, behind every camera."""
+    """Students to choose from: every network, at every image size, with every stride, behind every camera."""
 
     networks: tuple[Architecture, ...] = Field(min_length=1, description="timm names, or globs such as mobilenetv3_*")
     image_sizes: tuple[ImageSize, ...] = Field(min_length=1, description="of the student's image, in pixels")
     cameras: tuple[Camera, ...] = Field((), description="by default the recipe's `camera`")
+    stem_strides: tuple[Stride, ...] = Field((), description="of the first convolution; by default each network's own")
     weights: str = Field("pretrained", description="what every student starts from")
     patch_size: PositiveInt | None = Field(None, description="patch size of ViTs")
     options: dict[str, Any] = Field(default_factory=dict, description="passed on to timm.create_model")
@@ -24,7 +35,7 @@ class Candidates(Strict):
 
     @model_validator(mode="after")
     def _once(self) -> "Candidates":
-        for name in ("networks", "image_sizes", "cameras"):
+        for name in ("networks", "image_sizes", "cameras", "stem_strides"):
             values = getattr(self, name)
             if len(set(values)) < len(values):
                 raise ValueError(f"{name} names one thing twice")

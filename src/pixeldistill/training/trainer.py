@@ -23,7 +23,7 @@ from pixeldistill.storage.run_folder import BEST, CHECKPOINT, METRICS
 from pixeldistill.training.checkpoint import State, read_checkpoint, write_checkpoint
 from pixeldistill.training.fabric import Fabric
 from pixeldistill.training.loggers import open_loggers
-from pixeldistill.training.logs import worse_than_guessing, drowning, terms_of, write_csv
+from pixeldistill.training.logs import drowning, terms_of, worse_than_guessing, write_csv
 from pixeldistill.training.progress import Progress
 from pixeldistill.training.schedule import build_optimizer, learning_rate, set_learning_rate
 from pixeldistill.types import Batch

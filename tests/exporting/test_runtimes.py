@@ -12,10 +12,10 @@ import pytest
 
 from pixeldistill.data.folders import find_images
 from pixeldistill.data.images import read_image
-from pixeldistill.export.run import export_run
+from pixeldistill.exporting.run import export_run
 from pixeldistill.inference.onnx import ExportedModel
 from tests.conftest import recipe_content, run_here
-from tests.export.test_export import detected  # noqa: F401  (a fixture)
+from tests.exporting.test_export import detected  # noqa: F401  (a fixture)
 
 ROOT = Path(__file__).parent.parent.parent
 pytestmark = pytest.mark.slow

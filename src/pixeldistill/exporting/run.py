@@ -16,10 +16,10 @@ from pixeldistill.data.views import to_image
 from pixeldistill.display.metric_names import headline
 from pixeldistill.errors import ExportError
 from pixeldistill.evaluation.rerun import splits_of_run
-from pixeldistill.export.convert import PREFIX, convert
-from pixeldistill.export.integers import quantise
-from pixeldistill.export.measure import measure_model, speed_up
-from pixeldistill.export.parity import Parity, check_parity, compare_predictions, received_view
+from pixeldistill.exporting.convert import PREFIX, convert
+from pixeldistill.exporting.integers import quantise
+from pixeldistill.exporting.measure import measure_model, speed_up
+from pixeldistill.exporting.parity import Parity, check_parity, compare_predictions, received_view
 from pixeldistill.inference.onnx import CARD, FORMAT
 from pixeldistill.machine import integer_instructions, machine
 from pixeldistill.recipe.camera import InputSpec

@@ -13,7 +13,7 @@ from pixeldistill.data.images import read_image
 from pixeldistill.data.views import to_tensor
 from pixeldistill.display.text import in_words
 from pixeldistill.errors import ExportError
-from pixeldistill.export.convert import PREFIX
+from pixeldistill.exporting.convert import PREFIX
 from pixeldistill.inference.onnx import Pixels, open_session
 from pixeldistill.networks.adapter import Adapter
 from pixeldistill.recipe.camera import Camera

@@ -13,7 +13,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from pixeldistill.data.dataset import CameraImages
 from pixeldistill.data.splits import Sample
 from pixeldistill.errors import ExportError, PixelDistillError
-from pixeldistill.export.convert import PREFIX
+from pixeldistill.exporting.convert import PREFIX
 from pixeldistill.networks.adapter import Adapter
 from pixeldistill.recipe.camera import InputSpec
 from pixeldistill.statistics import spread

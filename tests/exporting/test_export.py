@@ -20,10 +20,10 @@ from pixeldistill.cost.costs import Costs, to_csv
 from pixeldistill.data.images import read_image
 from pixeldistill.data.views import to_unit
 from pixeldistill.errors import DataError, ExportError
-from pixeldistill.export.convert import PREFIX, convert
-from pixeldistill.export.integers import outer_layers
-from pixeldistill.export.parity import Parity, check_parity, compare_predictions, received_view
-from pixeldistill.export.run import _doubts, export_run
+from pixeldistill.exporting.convert import PREFIX, convert
+from pixeldistill.exporting.integers import outer_layers
+from pixeldistill.exporting.parity import Parity, check_parity, compare_predictions, received_view
+from pixeldistill.exporting.run import _doubts, export_run
 from pixeldistill.inference.onnx import FORMAT, ExportedModel
 from pixeldistill.inference.torch import Predictor
 from pixeldistill.recipe.camera import Camera
