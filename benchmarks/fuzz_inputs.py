@@ -58,7 +58,7 @@ class Grounds:
 
     def recipe(self, **changes: Any) -> dict[str, Any]:  # noqa: ANN401
         """Give a recipe for the images."""
-        plan = {"epochs": 1, "lr": 0.05, "batch_size": 4}
+        plan = {"epochs": 1, "optimizer": "sgd", "lr": 0.05, "batch_size": 4}
         return {
             "data": {"format": "folder", "root": str(self.images)},
             "teacher": {"network": "test_resnet", "image_size": 32, "weights": "none", "schedule": plan},
@@ -173,7 +173,7 @@ def looking_at(data: dict[str, Any], **more: Any) -> Call:  # noqa: ANN401
         from pixeldistill.recipe.load import parse_recipe
         from pixeldistill.display.tables import write_line
 
-        plan = {"epochs": 1, "lr": 0.1, "batch_size": 2}
+        plan = {"epochs": 1, "optimizer": "sgd", "lr": 0.1, "batch_size": 2}
         student = {"network": "test_resnet", "image_size": 32, "weights": "none"}
         recipe = parse_recipe({"data": data, "student": student, "schedule": plan, "run": "run", **more})
         for line in describe_data(check_images(load_splits(recipe.data), recipe.data, 0)):

@@ -77,7 +77,9 @@ class Bench:
         data = Data(format="list", root=args.data, train="train.txt", val="val.txt", test="test.txt", limit=args.images)
         self.splits: Splits = check_images(load_splits(data), data, default_workers())
         self.classes = len(self.splits.classes)
-        self.schedule = Schedule(epochs=1000, lr=0.01, batch_size=args.batch, precision=args.precision)
+        self.schedule = Schedule(
+            epochs=1000, lr=0.01, optimizer="sgd", clip_grad=None, batch_size=args.batch, precision=args.precision
+        )
         self.image_cache: ImageCache = open_image_cache(
             folder / "image_cache", self.splits.train, self.splits.identity("train"), shorter_side=256, kernel=KERNEL,
             workers=default_workers(), note=print,

@@ -50,10 +50,10 @@ def recipe_content(images, run):
             "network": "test_resnet",
             "image_size": 32,
             "weights": "none",
-            "schedule": {"epochs": 1, "lr": 0.05, "batch_size": 8},
+            "schedule": {"epochs": 1, "optimizer": "sgd", "lr": 0.05, "batch_size": 8},
         },
         "student": {"network": "test_resnet", "image_size": 16, "weights": "none"},
-        "schedule": {"epochs": 2, "lr": 0.05, "batch_size": 8},
+        "schedule": {"epochs": 2, "optimizer": "sgd", "lr": 0.05, "batch_size": 8},
         "run": str(run),
     }
 

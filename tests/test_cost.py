@@ -213,8 +213,8 @@ def test_broken_images_are_left_out_of_a_price_where_the_recipe_says_so(program,
 def test_a_written_recipe_trains_the_detector_that_was_measured(tmp_path):
     content = {
         "task": "detection", "data": {"format": "scenes", "root": str(tmp_path)}, "run": str(tmp_path / "run"),
-        "detector": {"levels": [2, 6], "channels": 64, "depth": 2}, "schedule": {"epochs": 1, "lr": 0.1},
-        "teacher": {"network": "test_resnet", "image_size": 64, "schedule": {"epochs": 1, "lr": 0.1},
+        "detector": {"levels": [2, 6], "channels": 64, "depth": 2}, "schedule": {"epochs": 1, "optimizer": "sgd", "lr": 0.1},
+        "teacher": {"network": "test_resnet", "image_size": 64, "schedule": {"epochs": 1, "optimizer": "sgd", "lr": 0.1},
                     "detector": {"levels": [3, 7]}},
         "student": {"network": "test_resnet", "image_size": 32, "detector": {"levels": [3, 7], "depth": 4}},
     }  # fmt: skip

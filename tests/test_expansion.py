@@ -64,7 +64,9 @@ def test_a_given_assistant_is_not_trained(tas):
     assert [s.name for s in stages] == ["teacher", "distilled"]
     assert stages[1].teacher.weights == stages[1].student.weights == "runs/a"
     assert stages[1].teacher.network == stages[1].student.network
-    trained = expand(parse_recipe(tas | {"assistant": {"weights": "runs/a", "schedule": {"epochs": 1, "lr": 1}}}))
+    trained = expand(
+        parse_recipe(tas | {"assistant": {"weights": "runs/a", "schedule": {"epochs": 1, "optimizer": "sgd", "lr": 1}}})
+    )
     assert [s.name for s in trained] == ["teacher", "assistant", "distilled"]
 
 
@@ -90,7 +92,7 @@ def parse(content, *stages, **more):
 def test_any_chain_may_be_written(content):
     """Here the image shrinks in two steps, each student starting from the one before."""
     recipe = parse(
-        content, stage("large", 64, schedule={"epochs": 7, "lr": 1}), stage("half", 32, "large", "@large"),
+        content, stage("large", 64, schedule={"epochs": 7, "optimizer": "sgd", "lr": 1}), stage("half", 32, "large", "@large"),
         stage("quarter", 16, "half", "@half"), seeds=[2, 3], teacher_cache={"views": 5},
     )  # fmt: skip
     stages = expand(recipe)

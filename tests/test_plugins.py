@@ -66,8 +66,9 @@ def test_a_head_of_another_package(installed, write, program, tmp_path):
     content = {
         "task": "detection", "data": {"format": "scenes", "root": str(tmp_path / "scenes"), "limit": 8},
         "detector": {"head": "shared", "levels": [3, 4], "channels": 8, "depth": 1},
-        "teacher": network | {"image_size": 64, "schedule": {"epochs": 1, "lr": 0.01, "batch_size": 4}}, "student": network,
-        "schedule": {"epochs": 1, "lr": 0.01, "batch_size": 4}, "run": str(tmp_path / "run"),
+        "teacher": network | {"image_size": 64, "schedule": {"epochs": 1, "optimizer": "sgd", "lr": 0.01, "batch_size": 4}},
+        "student": network,
+        "schedule": {"epochs": 1, "optimizer": "sgd", "lr": 0.01, "batch_size": 4}, "run": str(tmp_path / "run"),
     }  # fmt: skip
     told = program("distill", write(content), "--workers", 0, env=installed)
     assert told.returncode == 0, told.stderr

@@ -26,7 +26,7 @@ def runs(images, tmp_path_factory):
         "controls": ["supervised"], "seeds": [0, 1], "camera": {"codec": "jpeg", "quality": 30}
     }  # fmt: skip
     run_here(content, folder / "classified")
-    schedule = {"epochs": 1, "lr": 0.05, "batch_size": 8}
+    schedule = {"epochs": 1, "optimizer": "sgd", "lr": 0.05, "batch_size": 8}
     detection = {
         "task": "detection",
         "data": {"format": "scenes", "root": str(folder / "scenes"), "limit": 12},

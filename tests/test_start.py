@@ -160,7 +160,7 @@ def test_settings_in_place_of_a_recipe(images, tmp_path):
         pixeldistill.distill(data=images)
     with pytest.raises(pixeldistill.RecipeError, match="valid: classification, detection"):
         pixeldistill.distill(data=images, student="test_resnet", task="x")
-    assert starter("photos", "resnet18", 56, task="detection")["schedule"]["optimizer"] == "adamw"
+    assert starter("photos", "resnet18", 56, task="detection")["schedule"] == {"epochs": 40, "batch_size": 8}
 
 
 @pytest.mark.parametrize(("make", "format_", "batch"), [(None, "folder", 32), (voc_by_split, "voc", 8)])

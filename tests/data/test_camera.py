@@ -101,8 +101,8 @@ def test_the_camera_is_the_students_and_not_that_of_its_teachers():
     stages = expand(
         parse_recipe(
             {
-                "data": {"format": "folder", "root": "x"}, "schedule": {"epochs": 1, "lr": 0.1}, "run": "x", "method": "tas",
-                "teacher": {"network": "resnet18", "image_size": 64, "schedule": {"epochs": 1, "lr": 0.1}},
+                "data": {"format": "folder", "root": "x"}, "schedule": {"epochs": 1}, "run": "x", "method": "tas",
+                "teacher": {"network": "resnet18", "image_size": 64, "schedule": {"epochs": 1}},
                 "students": [
                     {"network": "resnet10t", "image_size": 32},
                     {"network": "resnet10t", "image_size": 32, "name": "webp", "camera": {"codec": "webp", "quality": 20}},

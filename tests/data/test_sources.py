@@ -300,7 +300,7 @@ def test_a_test_image_that_train_holds_under_another_name_is_said(tmp_path, imag
         (lambda d: d(train=[("a.png", "x"), ("b.png", "x")]), ["only one class"]),
         (lambda d: d(train=[("a.png", "")]), ["line 1", "path, label"]),
         (lambda d: d(train=[]), ["train.txt lists no image"]),
-        (lambda d: d(train=[("a.png", "x"), ("b.png", "y")]), ["single image"]),
+        (lambda d: d(train=[("a.png", "x"), ("b.png", "y")]), ["too few images of each class"]),
     ],
 )  # fmt: skip
 def test_lists_that_do_not_fit_together(tmp_path, change, words):

@@ -52,7 +52,7 @@ def detected(tmp_path_factory):
         "data": {"format": "scenes", "root": str(folder / "scenes"), "limit": 16},
         "student": {"network": "test_resnet", "image_size": 64, "weights": "none"},
         "detector": {"levels": [3, 4], "channels": 16, "depth": 2, "anchor": 2, "scales": 1},
-        "schedule": {"epochs": 1, "lr": 0.05, "batch_size": 8},
+        "schedule": {"epochs": 1, "optimizer": "sgd", "lr": 0.05, "batch_size": 8},
     }
     ((_, result),) = run_here(content, folder / "run").items()
     weights = result.folder / "last.safetensors"

@@ -50,8 +50,8 @@ def test_tas_is_one_command(tas, tmp_path):
 
 def test_the_student_starts_from_the_assistant(tas, tmp_path):
     """With a learning rate of nothing it stays there."""
-    tas |= {"controls": [], "schedule": {"epochs": 1, "lr": 1e-30, "batch_size": 8, "weight_decay": 0}}
-    tas["assistant"] |= {"schedule": {"epochs": 1, "lr": 0.05, "batch_size": 8}}
+    tas |= {"controls": [], "schedule": {"epochs": 1, "optimizer": "sgd", "lr": 1e-30, "batch_size": 8, "weight_decay": 0}}
+    tas["assistant"] |= {"schedule": {"epochs": 1, "optimizer": "sgd", "lr": 0.05, "batch_size": 8}}
     results = run_here(tas, tmp_path / "run")
     assistant, student = last_weights(results["assistant", 0]), last_weights(results["distilled", 0])
     trained = [name for name in assistant if "running" not in name and "num_batches" not in name]
@@ -146,7 +146,7 @@ def test_a_stage_means_its_first_seed(content, tmp_path):
         {"name": "large", "student": large, "terms": [{"kind": "supervised"}], "seeds": [0, 1]},
         {
             "name": "next", "student": large | {"weights": "@large"}, "terms": [{"kind": "supervised"}],
-            "schedule": {"epochs": 1, "lr": 1e-30, "batch_size": 8, "weight_decay": 0},
+            "schedule": {"epochs": 1, "optimizer": "sgd", "lr": 1e-30, "batch_size": 8, "weight_decay": 0},
         },
     ]  # fmt: skip
     kept = {key: content[key] for key in ("data", "schedule")}

@@ -34,7 +34,7 @@ from tests.conftest import last_weights, recipe_content, run_here
 
 COLLATE = TASKS["detection"].collate
 
-SCHEDULE = {"epochs": 1, "lr": 0.01, "batch_size": 4, "clip_grad": 10}
+SCHEDULE = {"epochs": 1, "optimizer": "sgd", "lr": 0.01, "batch_size": 4, "clip_grad": 10}
 
 
 @pytest.fixture(scope="session")
@@ -256,7 +256,7 @@ def test_each_role_sees_its_own_boxes(tmp_path, stored):
     views = TrainingViews(
         samples, Augmentation(scale=(0.5, 1), ratio=(0.8, 1.25)), 96, "bilinear", COLLATE, image_cache=image_cache or None
     )
-    schedule = Schedule(epochs=1, lr=0.1, batch_size=16)
+    schedule = Schedule(epochs=1, optimizer="sgd", lr=0.1, batch_size=16)
     stages = [
         Stage(
             name=f"s{image_size}", student=Network(network="x", image_size=image_size), terms=(), schedule=schedule, crop_size=96
@@ -488,7 +488,7 @@ def test_a_detector_learns_ten_images_by_heart(scenes, tmp_path, head):
     content = {
         "task": "detection", "data": data, "run": str(tmp_path / "run"), "augmentation": {"scale": [0.7, 0.75], "ratio": [1, 1]},
         "detector": {"head": head, "levels": [2, 5], "channels": 64, "depth": 2, "anchor": 4},
-        "student": {"network": "tf_efficientnet_lite0", "image_size": 160, "options": {"bn_momentum": 0.1}},
+        "student": {"network": "tf_efficientnet_lite0", "image_size": 160},
         "schedule": {"epochs": 250, "lr": 0.001, "optimizer": "adamw", "batch_size": 5, "clip_grad": 10, "warmup_epochs": 2},
     }  # fmt: skip
     (result,) = run_here(content, tmp_path / "run").values()

@@ -120,7 +120,7 @@ def train(folder, schedule, *, student="test_vit", dropout=0.0, isrd_weight=2, *
 
 
 def test_an_image_that_vanishes_loses_nothing(tmp_path):
-    schedule = Schedule(epochs=2, lr=0.05, batch_size=8)
+    schedule = Schedule(epochs=2, optimizer="sgd", lr=0.05, batch_size=8)
     _, whole = train(tmp_path / "whole", schedule)
     with pytest.raises(DataError, match="vanished"):
         train(tmp_path / "parts", schedule, fail_at=5)
@@ -135,9 +135,9 @@ def same(a: nn.Module, b: nn.Module) -> bool:
 
 def test_accumulation_equals_the_big_batch(tmp_path):
     """On a network without batch statistics."""
-    _, whole = train(tmp_path / "a", Schedule(epochs=2, lr=0.1, batch_size=8))
-    _, pieces = train(tmp_path / "b", Schedule(epochs=2, lr=0.1, batch_size=8, accumulate=4))
-    _, other = train(tmp_path / "c", Schedule(epochs=2, lr=0.1, batch_size=12))
+    _, whole = train(tmp_path / "a", Schedule(epochs=2, optimizer="sgd", lr=0.1, batch_size=8))
+    _, pieces = train(tmp_path / "b", Schedule(epochs=2, optimizer="sgd", lr=0.1, batch_size=8, accumulate=4))
+    _, other = train(tmp_path / "c", Schedule(epochs=2, optimizer="sgd", lr=0.1, batch_size=12))
     difference = [(x - y).abs().max().item() for x, y in zip(whole.parameters(), pieces.parameters(), strict=True)]
     assert max(difference) < 1e-5
     assert max((x - y).abs().max().item() for x, y in zip(whole.parameters(), other.parameters(), strict=True)) > 1e-3
@@ -164,7 +164,7 @@ def test_the_teacher_stays_frozen_and_in_eval_mode(tmp_path):
     torch.manual_seed(5)
     teacher = build_classifier("test_resnet", 3, SIDE)
     before = {k: v.clone() for k, v in teacher.state_dict().items()}
-    _, objective = train(tmp_path, Schedule(epochs=2, lr=0.1, batch_size=8, weight_decay=0.1), teacher=teacher)
+    _, objective = train(tmp_path, Schedule(epochs=2, optimizer="sgd", lr=0.1, batch_size=8, weight_decay=0.1), teacher=teacher)
     assert all(torch.equal(v, before[k]) for k, v in teacher.state_dict().items()), "weights and batch statistics"
     assert not teacher.training
     assert objective.training
@@ -172,7 +172,7 @@ def test_the_teacher_stays_frozen_and_in_eval_mode(tmp_path):
 
 
 def test_the_log_tells_every_terms_share(tmp_path):
-    state, _ = train(tmp_path, Schedule(epochs=2, lr=0.1, batch_size=8))
+    state, _ = train(tmp_path, Schedule(epochs=2, optimizer="sgd", lr=0.1, batch_size=8))
     for row in state.history:
         assert row["loss"] == pytest.approx(row["pkd"] + row["isrd"], rel=1e-5)
         assert row["share_pkd"] + row["share_isrd"] == pytest.approx(1, rel=1e-5)
@@ -185,9 +185,9 @@ def test_the_log_tells_every_terms_share(tmp_path):
 def test_a_term_that_drowns_the_others_is_said(tmp_path, monkeypatch):
     notes = []
     monkeypatch.setattr(Progress, "note", lambda self, text: notes.append(text))
-    train(tmp_path, Schedule(epochs=2, lr=0.01, batch_size=8), isrd_weight=1000)
+    train(tmp_path, Schedule(epochs=2, optimizer="sgd", lr=0.01, batch_size=8), isrd_weight=1000)
     assert sum("isrd makes" in note and "lower its weight" in note for note in notes) == 1
-    train(tmp_path / "trial", Schedule(epochs=1, lr=0.01, batch_size=8), isrd_weight=1000)
+    train(tmp_path / "trial", Schedule(epochs=1, optimizer="sgd", lr=0.01, batch_size=8), isrd_weight=1000)
     assert sum("isrd makes" in note for note in notes) == 1, "an epoch alone says nothing of the rest"
 
 
@@ -200,16 +200,21 @@ def test_a_term_that_drowns_the_others_is_said(tmp_path, monkeypatch):
 )
 def test_a_batch_that_cannot_be(tmp_path, settings, words):
     with pytest.raises(RecipeError, match=words):
-        train(tmp_path, Schedule(epochs=1, lr=0.1, **settings), student="test_resnet")
+        train(tmp_path, Schedule(epochs=1, optimizer="sgd", lr=0.1, **settings), student="test_resnet")
 
 
 def test_frozen_norms_take_one_image_a_piece():
     light = DetectorSettings(levels=(3, 5), channels=16, depth=1, scales=1, freeze_norms=True)
-    check_batch(Schedule(epochs=1, lr=0.1, batch_size=4, accumulate=4), 24, build_detector("test_resnet", 3, 32, light), 1)
+    check_batch(
+        Schedule(epochs=1, optimizer="sgd", lr=0.1, batch_size=4, accumulate=4),
+        24,
+        build_detector("test_resnet", 3, 32, light),
+        1,
+    )
 
 
 def test_a_loss_that_is_not_finite_ends_the_run(tmp_path):
-    failure, _ = train(tmp_path, Schedule(epochs=3, lr=1e9, batch_size=8))
+    failure, _ = train(tmp_path, Schedule(epochs=3, optimizer="sgd", lr=1e9, batch_size=8))
     assert isinstance(failure, RunError)
     assert re.search(r"loss .* is (nan|inf): lower schedule.lr", str(failure))
 
@@ -287,15 +292,15 @@ def test_a_folder_that_is_moved_or_deleted_ends_the_run(tmp_path):
     for number, take in enumerate((lambda f: f.rename(tmp_path / "elsewhere"), shutil.rmtree)):
         folder = tmp_path / f"run-{number}"
         with pytest.raises(RunError, match=f"{folder.name} was moved or deleted while it was used"):
-            train(folder, Schedule(epochs=3, lr=0.1, batch_size=8), at={5: lambda f=folder, take=take: take(f)})
+            train(folder, Schedule(epochs=3, optimizer="sgd", lr=0.1, batch_size=8), at={5: lambda f=folder, take=take: take(f)})
         assert not folder.exists()
     assert Saved(tmp_path / "elsewhere" / CHECKPOINT).content["state"]["epoch"] == 1
-    state, _ = train(tmp_path / "elsewhere", Schedule(epochs=3, lr=0.1, batch_size=8))
+    state, _ = train(tmp_path / "elsewhere", Schedule(epochs=3, optimizer="sgd", lr=0.1, batch_size=8))
     assert state.epoch == 3
 
 
 def test_the_best_epoch_is_the_first_with_the_highest_score(tmp_path):
-    state, _ = train(tmp_path, Schedule(epochs=4, lr=0.01, batch_size=8))
+    state, _ = train(tmp_path, Schedule(epochs=4, optimizer="sgd", lr=0.01, batch_size=8))
     scores = [row["val_top1"] for row in state.history]
     assert state.best == max(scores)
     assert state.best_epoch == scores.index(max(scores)) + 1
@@ -303,7 +308,7 @@ def test_the_best_epoch_is_the_first_with_the_highest_score(tmp_path):
 
 
 def test_mixed_precision_and_clipping_train(tmp_path):
-    state, _ = train(tmp_path, Schedule(epochs=2, lr=0.05, batch_size=8, precision="bf16", clip_grad=0.5))
+    state, _ = train(tmp_path, Schedule(epochs=2, optimizer="sgd", lr=0.05, batch_size=8, precision="bf16", clip_grad=0.5))
     assert math.isfinite(state.history[-1]["loss"])
 
 
@@ -331,20 +336,22 @@ def test_half_precision_trains_alone(tmp_path):
     supervised = Stage(
         name="a", student=Network(network="test_vit", image_size=SIDE).of_task("classification"),
         terms=(SupervisedTerm(kind="supervised"),),
-        schedule=Schedule(epochs=1, lr=1), crop_size=SIDE, seeds=(0, 1), shuffle_seed=0,
+        schedule=Schedule(epochs=1, optimizer="sgd", lr=1), crop_size=SIDE, seeds=(0, 1), shuffle_seed=0,
     )  # fmt: skip
-    student, schedule = {"network": "test_vit", "image_size": SIDE}, {"epochs": 1, "lr": 1}
+    student, schedule = {"network": "test_vit", "image_size": SIDE}, {"epochs": 1, "optimizer": "sgd", "lr": 1}
     recipe = parse_recipe(
         {"data": {"format": "folder", "root": "x"}, "student": student, "schedule": schedule, "run": str(tmp_path)}
     )
-    half = supervised.model_copy(update={"schedule": Schedule(epochs=1, lr=1, precision="16")})
+    half = supervised.model_copy(update={"schedule": Schedule(epochs=1, optimizer="sgd", lr=1, precision="16")})
     assert [len(group) for group in passes(recipe, [supervised])] == [2]
     assert [len(group) for group in passes(recipe, [half])] == [1, 1]
 
 
 def test_weights_that_the_last_update_broke_are_no_result(tmp_path):
     """Its loss was finite, and what a detector finds then is nothing, which is a figure too."""
-    ((failure, _),) = train_all([Student(tmp_path / "a", isrd_weight=1e4)], Schedule(epochs=1, lr=1e38, batch_size=24))
+    ((failure, _),) = train_all(
+        [Student(tmp_path / "a", isrd_weight=1e4)], Schedule(epochs=1, optimizer="sgd", lr=1e38, batch_size=24)
+    )
     assert isinstance(failure, RunError) and not (tmp_path / "a" / CHECKPOINT).exists()
 
 
@@ -366,7 +373,7 @@ def test_a_stop_that_is_asked_for_at_the_end_is_heard():
     """On GPUs processes ask each other at every tenth step alone, and at the end."""
     asked = torch.tensor([GO_ON, STOP])
     fabric = SimpleNamespace(world_size=2, device=torch.device("meta"), all_gather=lambda order: asked)
-    loop = Loop(fabric, [], lambda epoch, step: iter(()), Schedule(epochs=1, lr=1), 7)
+    loop = Loop(fabric, [], lambda epoch, step: iter(()), Schedule(epochs=1, optimizer="sgd", lr=1), 7)
     assert loop.position == 7
     assert (loop.agree(GO_ON), loop.agree(GO_ON, last=True)) == (GO_ON, STOP)
 
@@ -382,7 +389,7 @@ def test_what_a_killed_process_was_writing_is_cleared(tmp_path):
     with subprocess.Popen([sys.executable, "-c", ""]) as ended:
         ended.wait()
     (tmp_path / f".{CHECKPOINT}.{_host()}-{ended.pid}-abcdefgh{PARTIAL}").write_bytes(b"half of it")
-    train(tmp_path, Schedule(epochs=1, lr=0.1, batch_size=8))
+    train(tmp_path, Schedule(epochs=1, optimizer="sgd", lr=0.1, batch_size=8))
     assert not list(tmp_path.glob(".*"))
 
 
@@ -395,7 +402,7 @@ def students(folder):
 
 def test_students_side_by_side_equal_their_single_runs(tmp_path):
     """Other networks, sides and seeds, with dropout, batch norm, accumulation and clipping."""
-    schedule = Schedule(epochs=2, lr=0.05, batch_size=8, accumulate=2, clip_grad=1.0)
+    schedule = Schedule(epochs=2, optimizer="sgd", lr=0.05, batch_size=8, accumulate=2, clip_grad=1.0)
     together = train_all(students(tmp_path / "together"), schedule)
     for student, (state, objective) in zip(students(tmp_path / "single"), together, strict=True):
         ((supervised_state, supervised),) = train_all([student], schedule)
@@ -405,7 +412,7 @@ def test_students_side_by_side_equal_their_single_runs(tmp_path):
 
 def test_students_that_are_not_equally_far_meet_again(tmp_path):
     """One was stopped early, one late, one never began: as after a kill between two checkpoints, or a student added later."""
-    schedule = Schedule(epochs=3, lr=0.05, batch_size=8)
+    schedule = Schedule(epochs=3, optimizer="sgd", lr=0.05, batch_size=8)
     whole = train_all(students(tmp_path / "whole"), schedule)
     parts = students(tmp_path / "parts")
     with pytest.raises(Interrupted):
@@ -417,7 +424,7 @@ def test_students_that_are_not_equally_far_meet_again(tmp_path):
 
 
 def test_a_student_that_diverges_does_not_take_the_others_along(tmp_path):
-    schedule = Schedule(epochs=2, lr=0.05, batch_size=8)
+    schedule = Schedule(epochs=2, optimizer="sgd", lr=0.05, batch_size=8)
     _, supervised = train(tmp_path / "supervised", schedule)
     students = [Student(tmp_path / "bad", isrd_weight=1e38), Student(tmp_path / "good")]
     (failure, _), (state, good) = train_all(students, schedule)
@@ -431,7 +438,7 @@ def test_a_memory_that_is_full_ends_in_a_line(tmp_path, monkeypatch):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB")
 
     monkeypatch.setattr(Trainer, "learn", full)
-    schedule = Schedule(epochs=1, lr=0.05, batch_size=8)
+    schedule = Schedule(epochs=1, optimizer="sgd", lr=0.05, batch_size=8)
     with pytest.raises(RunError, match=r"too small for 1 network and this batch: raise schedule.accumulate"):
         train(tmp_path / "one", schedule)
     with pytest.raises(RunError, match=r"3 networks .* set train_together: false"):
@@ -453,7 +460,7 @@ def test_no_step_waits_for_the_device(tmp_path):
     for batch_size in (12, 2):
         Reads.count = 0
         with Reads():
-            train(tmp_path / str(batch_size), Schedule(epochs=1, lr=0.01, batch_size=batch_size, clip_grad=1.0))
+            train(tmp_path / str(batch_size), Schedule(epochs=1, optimizer="sgd", lr=0.01, batch_size=batch_size, clip_grad=1.0))
         counts.append(Reads.count)
     few, many = counts
     assert many - few <= 3, f"{few} reads in 2 steps, {many} in 12"

@@ -106,7 +106,7 @@ def candidates(images, tmp_path):
         "networks": ["test_resnet"], "image_sizes": [12, 16, 24], "weights": "none",
         "cameras": [{"codec": "jpeg", "quality": 5}, {"codec": "jpeg", "quality": 90, "colour": "grey"}],
     }  # fmt: skip
-    content["schedule"] = {"epochs": 4, "lr": 0.05, "batch_size": 8}
+    content["schedule"] = {"epochs": 4, "optimizer": "sgd", "lr": 0.05, "batch_size": 8}
     content["halving"] = {"first": 2, "reduction": 2}
     content["teacher_cache"] = {"views": 2}
     return content

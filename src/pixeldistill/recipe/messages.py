@@ -16,9 +16,13 @@ _BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less tha
 
 
 def explanations(errors: Sequence[Any]) -> list[str]:
-    """Explain each error once. Skip a list's length that is wrong because of an item, and other branches of a union."""
+    """Explain each error once.
+
+    Skip what follows from another error: a list's length that is wrong because of an item, a default that needs a wrong value.
+    Skip other branches of a union too.
+    """
     found: dict[str, str] = {}
-    errors = errors[:MOST_ERRORS]
+    errors = [error for error in errors if error["type"] != "default_factory_not_called"][:MOST_ERRORS]
     for error in sorted(errors, key=lambda error: error["type"] != "literal_error" or not isinstance(error["input"], str)):
         inner = any(other["loc"][: len(error["loc"])] == error["loc"] for other in errors if other is not error)
         if error["type"] != "too_short" or not inner:

@@ -12,8 +12,7 @@ from pixeldistill.recipe.tasks import DEFAULT_TASK, RULES
 from pixeldistill.recipe.tasks.base import Starting
 
 LONGEST = 2**30  # characters of a line: folded text could swallow a comment
-FINE_TUNING = {"epochs": 20, "lr": 0.01, "warmup_epochs": 1}
-DISTILLING = {"epochs": 40, "lr": 0.01, "warmup_epochs": 1}
+FINE_TUNING, DISTILLING = 20, 40  # epochs
 
 
 def starter(
@@ -60,12 +59,12 @@ def starter(
             raise RecipeError(f"{name} is missing: say it, as in data='photos', student='resnet18', image_size=56")
     known = dict(data) if isinstance(data, Mapping) else {"format": "folder", "root": str(data)}
     starting = _starting(task)
-    of_task = {**starting.schedule, "batch_size": batch_size or starting.batch_size}
-    distilling = DISTILLING | of_task | ({} if epochs is None else {"epochs": epochs})
-    fine_tuning = FINE_TUNING | of_task | ({} if epochs is None else {"epochs": max(1, epochs // 2)})
+    batch = {"batch_size": batch_size or starting.batch_size}
+    distilling = {"epochs": DISTILLING if epochs is None else epochs, **batch}
+    fine_tuning = {"epochs": FINE_TUNING if epochs is None else max(1, epochs // 2), **batch}
     taught: dict[str, Any] = {"network": teacher, "image_size": teacher_image_size}
     if teacher_weights is None:
-        taught |= {"weights": weights, "schedule": _fitting(fine_tuning)}
+        taught |= {"weights": weights, "schedule": fine_tuning}
     else:
         taught |= {"weights": str(teacher_weights)}
     return {
@@ -76,7 +75,7 @@ def starter(
         "student": {"network": student, "image_size": image_size, "weights": weights},
         **({"method": method} if method != "ts" else {}),
         "controls": ["supervised"],
-        "schedule": _fitting(distilling),
+        "schedule": distilling,
         **starting.after,
         **({"seeds": list(seeds)} if tuple(seeds) != (0,) else {}),
         "run": str(run or _beside(Path(str(known.get("root") or known["format"])))),
@@ -97,11 +96,6 @@ def _beside(root: Path) -> Path:
     """
     run = Path("runs") / root.resolve().name
     return Path("..") / run if run.resolve().is_relative_to(root.resolve()) else run
-
-
-def _fitting(schedule: dict[str, Any]) -> dict[str, Any]:
-    """Limit the warm-up to a part of the training."""
-    return schedule | {"warmup_epochs": min(schedule["warmup_epochs"], schedule["epochs"] / 4)}
 
 
 class Sizes(NamedTuple):

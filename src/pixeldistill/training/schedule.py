@@ -14,7 +14,7 @@ from pixeldistill.recipe.schedule import Schedule
 def learning_rate(schedule: Schedule, step: int, steps_per_epoch: int) -> float:
     """Return the learning rate of a step, counted from 0 over all epochs.
 
-    >>> learning_rate(Schedule(epochs=10, lr=0.1), 50, steps_per_epoch=10)
+    >>> learning_rate(Schedule(epochs=10, lr=0.1, warmup_epochs=0), 50, steps_per_epoch=10)
     0.05
     """
     epoch = step / steps_per_epoch

@@ -1,7 +1,7 @@
 """Rules for recipes of a task, and defaults of missing settings. No torch: the networks are in `pixeldistill.tasks`."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 from pixeldistill.recipe.losses import EVERY_TASK, Loss, SupervisedTerm, Term, losses, published_losses
@@ -15,7 +15,7 @@ NetworkT = TypeVar("NetworkT", bound=Network)
 
 
 class Starting(NamedTuple):
-    """Settings of a first recipe: image sizes in pixels, batch size, schedule, settings before and after the networks.
+    """Settings of a first recipe: image sizes in pixels, batch size, settings before and after the networks.
 
     image_size: the teacher's, if the images are as large. share: the teacher's image size divided by the student's.
     """
@@ -23,7 +23,6 @@ class Starting(NamedTuple):
     image_size: int
     share: int
     batch_size: int
-    schedule: Mapping[str, Any] = {}
     before: Mapping[str, Any] = {}
     after: Mapping[str, Any] = {}
 
@@ -136,3 +135,16 @@ class TaskRules(ABC):
 
     def _published(self, epochs: int) -> dict[str, Loss]:
         return {kind: loss for name in self.names for kind, loss in published_losses(name, epochs).items()}
+
+
+def with_schedules(content: Mapping[str, Any], complete: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Return a recipe's content with each of its schedules completed. What is no mapping is left for the checks to name."""
+
+    def completed(part: Any) -> Any:  # noqa: ANN401
+        schedule = part.get("schedule") if isinstance(part, dict) else None
+        return {**part, "schedule": complete(schedule)} if isinstance(schedule, dict) else part
+
+    parts = {name: completed(content[name]) for name in ("teacher", "assistant") if name in content}
+    if isinstance(stages := content.get("stages"), list):
+        parts["stages"] = [completed(entry) for entry in stages]
+    return completed({**content, **parts})  # type: ignore[no-any-return]

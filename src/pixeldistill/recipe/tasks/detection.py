@@ -10,11 +10,12 @@ from pixeldistill.recipe.levels import assistant_levels, shared_levels, size_shi
 from pixeldistill.recipe.losses import BoxesTerm, FKDTerm, ISRDTerm, PKDTerm, SupervisedTerm, Term
 from pixeldistill.recipe.method import Method
 from pixeldistill.recipe.network import Assistant, Network, Student
-from pixeldistill.recipe.tasks.base import SUPERVISED, NetworkT, Starting, TaskRules
+from pixeldistill.recipe.tasks.base import SUPERVISED, NetworkT, Starting, TaskRules, with_schedules
 
 if TYPE_CHECKING:
     from pixeldistill.recipe.recipe import Recipe
 
+BATCH, LR, CLIP_GRAD = 8, 0.001, 10.0  # defaults of a schedule; the learning rate is AdamW's, for a batch of 8
 SCALE = (0.4, 1.0)  # share of the image's area that a crop covers
 _ISRD, _FKD = ISRDTerm(kind="isrd"), FKDTerm(kind="fkd", weight=0.2)  # in addition to the prediction losses; ours
 _PLAIN = (*SUPERVISED, PKDTerm(kind="pkd"), BoxesTerm(kind="boxes"))
@@ -27,20 +28,17 @@ class DetectionRules(TaskRules):
     labels = "boxes"
     headline = "map"
     unused_camera = ("crop",)
-    starting = Starting(
-        512, 2, 8, before={"detector": {"channels": 64, "depth": 2}},
-        schedule={"lr": 0.001, "optimizer": "adamw", "weight_decay": 0.05, "clip_grad": 10},
-    )  # fmt: skip
+    starting = Starting(512, 2, BATCH, before={"detector": {"channels": 64, "depth": 2}})
     default_terms: ClassVar = {"ts": (*_PLAIN, _ISRD), "tas": (*_PLAIN, _FKD, _ISRD)}
     assistant_terms: ClassVar = (*_PLAIN, _FKD)
     plain_terms: ClassVar = _PLAIN
     chain_term: ClassVar = _FKD
 
     def with_defaults(self, content: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Add a detector, and larger crops, because objects outside a crop cannot be found."""
+        """Add a detector, its schedules, and larger crops, because objects outside a crop cannot be found."""
         views = content.get("augmentation") or {}
         shown = {"scale": SCALE, **views} if isinstance(views, dict) else views
-        return {**content, "detector": content.get("detector") or {}, "augmentation": shown}
+        return with_schedules({**content, "detector": content.get("detector") or {}, "augmentation": shown}, _schedule)
 
     def check(self, recipe: "Recipe") -> None:
         """Raise ValueError if a recipe has settings of classifiers."""
@@ -127,3 +125,12 @@ class DetectionRules(TaskRules):
         settings: DetectorSettings | None = network.detector
         levels = f", P{settings.levels[0]}–P{settings.levels[1]}" if settings else ""
         return f"{super().title(network)}{levels}"
+
+
+def _schedule(said: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a detector's schedule with its own defaults: smaller batches, with a larger learning rate for their size."""
+    known = {"batch_size": BATCH, "clip_grad": CLIP_GRAD, **said}
+    size = known["batch_size"]
+    if known.get("optimizer", "adamw") == "adamw" and "lr" not in known and isinstance(size, int) and size > 0:
+        known["lr"] = LR * (size / BATCH) ** 0.5
+    return known
