@@ -245,6 +245,7 @@ def test_crosskd_against_its_paper_and_code(head, shares):
         ({"anchor": 2}, PKDTerm(kind="pkd"), "has anchor 4.0, its teacher's 2.0"),
         ({"head": "fcos"}, BoxesTerm(kind="boxes"), "has head retinanet, its teacher's fcos"),
         ({"channels": 96}, CrossKDTerm(kind="crosskd"), "need the same channels, not 64 and 96"),
+        ({}, PKDTerm(kind="pkd", standardised=True), "`standardised` is of classifiers"),
         ({"levels": (6, 7)}, FKDTerm(kind="fkd"), r"no level of the student \(P3–P5 at 32\) has its like"),
     ],
 )

@@ -37,6 +37,21 @@ def test_prediction_kd_by_hand():
     assert prediction_kd(student, teacher, torch.tensor([0])).item() == pytest.approx(expected, rel=1e-12)
 
 
+def test_standardised_logits_have_lost_their_scale():
+    """The teacher's part is that of logits of deviation 1, whatever the scale and the offset; the labels' part is as ever."""
+    rng = np.random.default_rng(4)
+    student, teacher, target = rng.normal(0, 3, (5, 7)), rng.normal(0, 3, (5, 7)), rng.integers(0, 7, 5)
+
+    def loss(x, y, **settings):
+        return prediction_kd(*map(torch.tensor, (x, y, target)), temperature=2, **settings).item()
+
+    ours, theirs = ((x - x.mean(1, keepdims=True)) / x.std(1, keepdims=True) for x in (student, teacher))
+    expected = 0.9 * reference_kd(ours, theirs, target, 2, 1) + 0.1 * reference_kd(student, teacher, target, 2, 0)
+    assert loss(student, teacher, standardised=True) == pytest.approx(expected, rel=1e-5)
+    assert loss(student, 9 * teacher + 4, standardised=True) == pytest.approx(expected, rel=1e-5)
+    assert loss(student, 9 * teacher + 4) != pytest.approx(loss(student, teacher), rel=0.1)
+
+
 def test_prediction_kd_takes_probabilities_as_target():
     logits, teacher, target = torch.randn(4, 3), torch.randn(4, 3), torch.tensor([0, 2, 1, 1])
     soft = torch.nn.functional.one_hot(target, 3).float()

@@ -92,6 +92,9 @@ class PKDTerm(Loss):
     kind: Literal["pkd"]
     temperature: float = Field(4.0, gt=0, description="T, by which both networks' logits are divided")
     alpha: float = Field(0.9, ge=0, le=1, description="share of the teacher; the labels have the rest (of a detector: a factor)")
+    standardised: bool = Field(
+        False, description="classifiers: each image's logits are first brought to mean 0 and deviation 1; T = 2 is published"
+    )
 
 
 class DKDTerm(Loss):

@@ -151,6 +151,11 @@ class _Aligned(nn.Module):
 class ClassMaps(_Aligned):
     """L_PKD of a detector. See `functional.class_map_kd`. The labels' part is the term `supervised`."""
 
+    def __init__(self, config: PKDTerm, student: FeatureSpec, teacher: FeatureSpec) -> None:
+        super().__init__(config, student, teacher)
+        if config.standardised:
+            raise RecipeError("term pkd: `standardised` is of classifiers, and this is a detector: leave it out")
+
     def forward(self, student: Outputs, teacher: Outputs, batch: Batch) -> Tensor:
         """Compare the class maps of corresponding levels."""
         ours, theirs = self.alignment.rows(student.boxes.logits, teacher.boxes.logits)

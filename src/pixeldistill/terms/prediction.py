@@ -41,6 +41,7 @@ class PKD(nn.Module):
             batch.views["student"].labels,
             temperature=self.config.temperature,
             alpha=self.config.alpha,
+            standardised=self.config.standardised,
         )
 
 
