@@ -181,6 +181,23 @@ def test_a_mixed_view_is_made_of_two_views(augmentation, samples):
     assert {mix.box is None for mix in mixes} == {name == "mixup" for name in ("mixup", "cutmix") if getattr(augmentation, name)}
 
 
+def test_randaugment_is_a_function_of_seed_epoch_and_index_alone(samples):
+    plain, altered, other = (
+        TrainingViews(samples, Augmentation(randaugment=magnitude, seed=seed), 48, "bilinear", COLLATE)
+        for magnitude, seed in ((0, 0), (9, 0), (9, 1))
+    )
+    keys = [(epoch, index) for epoch in range(4) for index in range(len(samples))]
+    torch.manual_seed(5)
+    before = torch.random.get_rng_state()
+    batch = altered[keys].images
+    assert torch.equal(torch.random.get_rng_state(), before), "the training's own random numbers are left alone"
+    torch.manual_seed(6)
+    assert torch.equal(altered[keys[5:7]].images, batch[5:7])
+    changed = [not torch.equal(one, two) for one, two in zip(batch, plain[keys].images, strict=True)]
+    assert sum(changed) > len(keys) / 2, "a few operations change nothing"
+    assert not torch.equal(other[keys].images, batch)
+
+
 def test_mixed_labels_add_up_to_one():
     task, share = TASKS["classification"], torch.tensor([0.25, 1.0])
     target = task.mix(torch.tensor([0, 1]), torch.tensor([2, 2]), share, 3)

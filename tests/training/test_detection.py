@@ -90,6 +90,8 @@ def test_an_assistant_has_the_levels_of_both_its_partners(content):
         ({"task": "classification"}, "needs `task: detection`"),
         ({"teacher_cache": {"views": 2}}, "detectors are asked at every step"),
         ({"augmentation": {"mixup": 0.2}}, "mixes classes, not boxes"),
+        ({"augmentation": {"cutmix": 1}}, "augmentation.cutmix mixes classes, not boxes"),
+        ({"augmentation": {"randaugment": 9}}, "moves the image and not its boxes"),
         ({"terms": [{"kind": "pkd"}]}, "no term trains the prediction: add supervised"),
         ({"terms": [{"kind": "supervised"}, {"kind": "dkd"}]}, "term dkd is one of classification"),
         ({"detector": {"levels": [5, 3]}}, "first <= last"),

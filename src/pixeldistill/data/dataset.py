@@ -15,6 +15,7 @@ from pixeldistill.data.image_cache import ImageCache
 from pixeldistill.data.labels import Label
 from pixeldistill.data.loading import BatchDataset
 from pixeldistill.data.mixing import draw_mix, mix_images
+from pixeldistill.data.randaugment import alter
 from pixeldistill.data.sampler import Key
 from pixeldistill.data.splits import Sample
 from pixeldistill.data.views import jpeg_reduction, resize, to_tensor
@@ -87,14 +88,14 @@ class TrainingViews(BatchDataset[RawBatch]):
             distinct,
             reduced,
             image_cache,
-            finished or bool(input_specs) or bool(augmentation.mixes),
+            finished or bool(input_specs or augmentation.mixes or augmentation.randaugment),
         )
         self.input_specs = tuple(input_specs)
 
     def __getitem__(self, keys: Sequence[Key]) -> RawBatch | PixelDistillError:
         try:
             crops = [self._crop(*key) for key in keys]
-            images = self._finished(crops) if self.finished else None
+            images = self._finished(keys, crops) if self.finished else None
             mixed = self._mix(images, keys) if images is not None and self.augmentation.mixes else None
         except PixelDistillError as error:
             return error
@@ -113,13 +114,14 @@ class TrainingViews(BatchDataset[RawBatch]):
         """Return the files of a batch."""
         return [self.samples[index].path for _, index in keys]
 
-    def _finished(self, crops: Sequence[CroppedPart]) -> Tensor:
-        """Resize and flip crops: uint8 (N, 3, S, S)."""
+    def _finished(self, keys: Sequence[Key], crops: Sequence[CroppedPart]) -> Tensor:
+        """Resize, flip and alter crops: uint8 (N, 3, S, S)."""
         size = (len(crops), 3, self.crop_size, self.crop_size)
         images = torch.empty(size, dtype=torch.uint8, memory_format=torch.channels_last)
-        for row, (part, crop, _) in zip(images, crops, strict=True):
+        for row, (epoch, index), (part, crop, _) in zip(images, keys, crops, strict=True):
             view = resize(to_tensor(part), self.crop_size, self.crop_size, self.kernel)
-            row.copy_(view.flip(-1) if crop.flip else view)  # ten times as fast as NumPy's view[:, ::-1]
+            view = view.flip(-1) if crop.flip else view  # ten times as fast as NumPy's view[:, ::-1]
+            row.copy_(alter(view, self.augmentation, self._view(epoch), index) if self.augmentation.randaugment else view)
         return images
 
     def _target(self, keys: Sequence[Key], crops: Sequence[CroppedPart]) -> Target:
@@ -133,7 +135,7 @@ class TrainingViews(BatchDataset[RawBatch]):
         mixes = [draw_mix(self.augmentation, self._view(e), i, len(self.samples), self.crop_size) for e, i in keys]
         others = [(epoch, mix.partner) for (epoch, _), mix in zip(keys, mixes, strict=True)]
         crops = [self._crop(*key) for key in others]
-        mix_images(images, self._finished(crops), mixes)
+        mix_images(images, self._finished(others, crops), mixes)
         return self._target(others, crops), torch.tensor([mix.share for mix in mixes])
 
     def _taken(self, large: Tensor, keys: Sequence[Key], input_spec: InputSpec) -> Tensor:

@@ -47,6 +47,8 @@ class DetectionRules(TaskRules):
             raise ValueError("camera.crop is of classifiers: a detector is fed the whole image; leave it out")
         if mixes := recipe.augmentation.mixes:
             raise ValueError(f"augmentation.{mixes} mixes classes, not boxes: leave it out for detection")
+        if recipe.augmentation.randaugment:
+            raise ValueError("augmentation.randaugment moves the image and not its boxes: leave it out for detection")
         if recipe.teacher_cache:
             raise ValueError("`teacher_cache` keeps what classifiers say; detectors are asked at every step: leave it out")
         stages = [part for part in (recipe.teacher, recipe.assistant, *recipe.stages) if part]
