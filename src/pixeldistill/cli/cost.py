@@ -15,7 +15,6 @@ from pixeldistill.cost.plan import plan as make_plan
 from pixeldistill.display.text import in_words
 from pixeldistill.errors import RecipeError
 from pixeldistill.recipe.budget import AXES, parse_limit
-from pixeldistill.recipe.search import StudentOptions
 from pixeldistill.storage.files import write_file
 
 if TYPE_CHECKING:
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from pixeldistill.cost.selection import Selection
     from pixeldistill.recipe.network import Student
     from pixeldistill.recipe.recipe import Recipe
+    from pixeldistill.recipe.search import StudentOptions
 
 SHOWN = 12  # pairs that do not fit, or cannot be built
 
@@ -62,6 +62,8 @@ def cost(
     out: Annotated[Path | None, typer.Option(help="Also write a file: .csv or .json.")] = None,
 ) -> None:
     """Measure the costs of networks at image sizes: computation, memory, time, sensor, transmission."""
+    from pixeldistill.recipe.search import StudentOptions
+
     _check_out(out)
     loaded = optional_recipe(recipe, set_)
     asked = StudentOptions(networks, image_size, stem_stride, codec, grey)
@@ -95,6 +97,8 @@ def plan(
     write: Annotated[Path | None, typer.Option(help="Folder for a recipe of each survivor; needs --recipe.")] = None,
 ) -> None:
     """Find which networks at which image sizes a deployment can afford, which ones nearly fit, and which ones are dominated."""
+    from pixeldistill.recipe.search import StudentOptions
+
     budget = dict(_limit(limit) for limit in limits or ())
     loaded = optional_recipe(recipe, set_)
     budget = {**(loaded.budget if loaded else {}), **budget}
@@ -136,7 +140,7 @@ def _check_out(out: Path | None) -> None:
 
 
 def _measured(
-    asked: StudentOptions, recipe: "Recipe | None", images: Path | None, classes: int | None, fps: float | None, latency: bool,
+    asked: "StudentOptions", recipe: "Recipe | None", images: Path | None, classes: int | None, fps: float | None, latency: bool,
     threads: int | None, cache: Path | None,
 ) -> "tuple[list[tuple[Student, Costs]], list[Unavailable]]":  # fmt: skip
     """Measure the networks that the options name. A recipe's candidates fill in missing options."""
