@@ -77,25 +77,15 @@ class TrainingViews(BatchDataset[RawBatch]):
         finished: bool = True,
         input_specs: Sequence[InputSpec] = (),
     ) -> None:
-        self.samples, self.augmentation, self.crop_size, self.kernel, self.collate = (
-            samples,
-            augmentation,
-            crop_size,
-            kernel,
-            collate,
-        )
-        self.distinct, self.reduced, self.image_cache, self.finished = (
-            distinct,
-            reduced,
-            image_cache,
-            finished or bool(input_specs or augmentation.mixes or augmentation.randaugment),
-        )
+        self.samples, self.augmentation, self.crop_size, self.kernel = samples, augmentation, crop_size, kernel
+        self.collate, self.distinct, self.reduced, self.image_cache = collate, distinct, reduced, image_cache
+        self.finished = finished or bool(input_specs or augmentation.mixes or augmentation.randaugment)
         self.input_specs = tuple(input_specs)
 
     def __getitem__(self, keys: Sequence[Key]) -> RawBatch | PixelDistillError:
         try:
             crops = [self._crop(*key) for key in keys]
-            images = self._finished(keys, crops) if self.finished else None
+            images = self._render(keys, crops) if self.finished else None
             mixed = self._mix(images, keys) if images is not None and self.augmentation.mixes else None
         except PixelDistillError as error:
             return error
@@ -114,7 +104,7 @@ class TrainingViews(BatchDataset[RawBatch]):
         """Return the files of a batch."""
         return [self.samples[index].path for _, index in keys]
 
-    def _finished(self, keys: Sequence[Key], crops: Sequence[CroppedPart]) -> Tensor:
+    def _render(self, keys: Sequence[Key], crops: Sequence[CroppedPart]) -> Tensor:
         """Resize, flip and alter crops: uint8 (N, 3, S, S)."""
         size = (len(crops), 3, self.crop_size, self.crop_size)
         images = torch.empty(size, dtype=torch.uint8, memory_format=torch.channels_last)
@@ -135,7 +125,7 @@ class TrainingViews(BatchDataset[RawBatch]):
         mixes = [draw_mix(self.augmentation, self._view(e), i, len(self.samples), self.crop_size) for e, i in keys]
         others = [(epoch, mix.partner) for (epoch, _), mix in zip(keys, mixes, strict=True)]
         crops = [self._crop(*key) for key in others]
-        mix_images(images, self._finished(others, crops), mixes)
+        mix_images(images, self._render(others, crops), mixes)
         return self._target(others, crops), torch.tensor([mix.share for mix in mixes])
 
     def _taken(self, large: Tensor, keys: Sequence[Key], input_spec: InputSpec) -> Tensor:
