@@ -47,7 +47,7 @@ class Kind(NamedTuple):
 
 def kinds(root: Path) -> dict[str, Kind]:
     """Give a run of every kind, each some seconds long."""
-    plan = {"epochs": 3, "optimizer": "sgd", "lr": 0.01, "batch_size": 8, "clip_grad": 5}
+    plan = {"epochs": 3, "optimizer": "sgd", "lr": 0.01, "batch_size": 8, "clip_grad": 5, "warmup_epochs": 0}
     data = {"format": "folder", "root": str(root / "images")}
     teacher = {"network": "test_resnet", "image_size": 32, "weights": "none", "schedule": plan | {"epochs": 2}}
     student = {"network": "test_vit", "image_size": 16, "weights": "none", "options": {"drop_rate": 0.1}}
@@ -59,9 +59,9 @@ def kinds(root: Path) -> dict[str, Kind]:
     seen = {"network": "test_resnet", "image_size": 32, "weights": "none"}
     boxes = {
         "task": "detection", "data": {"format": "scenes", "root": str(root / "scenes"), "limit": 24}, "detector": detector,
-        "teacher": seen | {"image_size": 64, "schedule": plan | {"optimizer": "sgd", "lr": 0.005}},
+        "teacher": seen | {"image_size": 64, "schedule": plan | {"lr": 0.005}},
         "student": seen, "method": "tas",
-        "schedule": plan | {"optimizer": "sgd", "lr": 0.005},
+        "schedule": plan | {"lr": 0.005},
     }  # fmt: skip
     halved = {name: value for name, value in base.items() if name != "student"} | {
         "candidates": {"networks": ["test_resnet", "test_vit"], "image_sizes": [16, 24], "weights": "none"}, "budget": {},

@@ -394,6 +394,8 @@ def test_a_teacher_cache_holds_mixed_views(content, tmp_path):
     live = run_here(mixed, tmp_path / "live")["distilled", 0]
     cached = run_here(mixed, tmp_path / "cached", teacher_cache={"views": "exact"})["distilled", 0]
     assert 0 < difference(live, cached) < 5e-5
+    single = run_here(mixed | {"augmentation": {}}, tmp_path / "single")["distilled", 0]
+    assert difference(live, single) > 5e-4, "mixed views are others"
 
 
 def test_no_room_is_said_before_anything_is_written(content, tmp_path, monkeypatch):

@@ -129,7 +129,7 @@ def test_what_diverges_takes_nothing_along_but_what_starts_from_it(content, tmp_
         {"name": "after-bad", "student": network, "teacher": "bad", "terms": [{"kind": "pkd"}]},
         {"name": "after-good", "student": network, "teacher": "good", "terms": [{"kind": "pkd"}]},
     ]
-    kept = {"data": content["data"], "schedule": content["schedule"] | {"clip_grad": None}}
+    kept = {key: content[key] for key in ("data", "schedule")}
     with pytest.raises(GivenUp, match=r"2-bad.*; 4-after-bad seed 0 was not trained") as caught:
         run_here({**kept, "stages": stages}, tmp_path / "run", workers=1)
     assert not multiprocessing.active_children(), "the loader's, which a command's end would wait for"
@@ -213,7 +213,7 @@ def test_a_training_that_is_worse_than_guessing_is_said(content, tmp_path, monke
     monkeypatch.setattr(Progress, "note", lambda self, text: notes.append(text))
     content |= {"teacher": None, "terms": None, "schedule": {"epochs": 2, "lr": 2, "optimizer": "sgd", "batch_size": 8}}
     run_here(content, tmp_path / "fast")
-    assert sum("guessing has 0.693: lower schedule.lr" in note for note in notes) == 1, notes
+    assert sum("guessing has 0.693: lower schedule.lr or" in note for note in notes) == 1, notes
     notes.clear()
     run_here(content, tmp_path / "slow", schedule={"epochs": 2, "lr": 1e-6, "optimizer": "sgd", "batch_size": 8})
     assert not any("guessing" in note for note in notes)

@@ -164,7 +164,6 @@ def test_what_a_recipe_compares_by_default(compared):
 def test_what_diverges_leaves_the_others_their_table(compared, tmp_path):
     bad = {"terms": [{"kind": "pkd"}, {"kind": "isrd", "weight": 1e38}]}
     compared |= {"compare": {"supervised": {}, "bad": bad, "pkd": {}}, "seeds": [0]}
-    compared["schedule"] |= {"clip_grad": None}
     found = compare(parse_recipe(compared), workers=0, accelerator="cpu", console=Console(quiet=True))
     assert "3-bad" in str(found.failure)
     table = (tmp_path / "run/comparison.md").read_text()

@@ -424,7 +424,7 @@ def test_students_that_are_not_equally_far_meet_again(tmp_path):
 
 
 def test_a_student_that_diverges_does_not_take_the_others_along(tmp_path):
-    schedule = Schedule(epochs=2, optimizer="sgd", lr=0.05, batch_size=8, clip_grad=None)
+    schedule = Schedule(epochs=2, optimizer="sgd", lr=0.05, batch_size=8)
     _, supervised = train(tmp_path / "supervised", schedule)
     students = [Student(tmp_path / "bad", isrd_weight=1e38), Student(tmp_path / "good")]
     (failure, _), (state, good) = train_all(students, schedule)

@@ -85,7 +85,7 @@ class Augmentation(Strict):
         0, ge=0, description="α of the Beta distribution of the area that another view is pasted over; 0 pastes none"
     )
     randaugment: int = Field(0, ge=0, le=30, description="magnitude of two random operations on every view; 9 is usual, 0 is off")
-    seed: Seed = Field(0, description="of crops and flips; the same for all networks and seeds")
+    seed: Seed = Field(0, description="of all that is random in the views; the same for all networks and seeds")
 
     @model_validator(mode="after")
     def _ordered(self) -> "Augmentation":

@@ -9,7 +9,6 @@ from pixeldistill.recipe.base import Count, Seed, Strict
 
 Seeds = Annotated[tuple[Seed, ...], AfterValidator(lambda seeds: tuple(sorted(seeds)))]
 
-
 BATCH = 64
 LR = {"adamw": 0.001, "sgd": 0.02}  # for a batch of 64
 WEIGHT_DECAY = {"adamw": 0.05, "sgd": 5e-4}
@@ -18,34 +17,39 @@ WARM_UP = 0.05  # share of the epochs
 
 def _lr(known: dict[str, Any]) -> float:
     """Return the default learning rate. AdamW's grows with the root of the batch size, SGD's with the batch size."""
-    optimizer, times = known.get("optimizer", "adamw"), known.get("batch_size", BATCH) / BATCH
-    return LR[optimizer] * float(times**0.5 if optimizer == "adamw" else times)
+    times: float = known["batch_size"] / BATCH
+    return LR["adamw"] * times**0.5 if known["optimizer"] == "adamw" else LR["sgd"] * times
 
 
 class Schedule(Strict):
-    """Schedule of a training. `epochs` alone is enough. Source of the defaults: ours (measured, see the benchmarks)."""
+    """Schedule of a training. `epochs` alone is enough. Source of the defaults: usual values, tried together (ours)."""
 
     epochs: Count = Field(description="passes over the training images")
-    batch_size: Count = Field(BATCH, description="images of one update, over all processes and accumulated pieces")
+    batch_size: Count = Field(
+        BATCH, description="images of one update, over all processes and accumulated pieces; of detectors 8 by default"
+    )
     optimizer: Literal["sgd", "adamw"] = Field("adamw", description="adamw, or sgd (with momentum)")
     lr: float = Field(
         default_factory=_lr, gt=0,
-        description="largest learning rate; by default 0.001 × √(batch_size / 64), for sgd 0.02 × batch_size / 64",
+        description=f"largest learning rate; by default {LR['adamw']:g} × √(batch_size / {BATCH}), for sgd {LR['sgd']:g} × "
+        f"batch_size / {BATCH}; of detectors 0.001 × √(batch_size / 8)",
     )  # fmt: skip
     momentum: float = Field(0.9, ge=0, lt=1, description="sgd's")
     weight_decay: float = Field(
-        default_factory=lambda known: WEIGHT_DECAY[known.get("optimizer", "adamw")], ge=0,
-        description="by default 0.05, biases and norms left out; for sgd 0.0005, of all weights",
+        default_factory=lambda known: WEIGHT_DECAY[known["optimizer"]], ge=0,
+        description=f"by default {WEIGHT_DECAY['adamw']:g}, biases and norms left out; for sgd {WEIGHT_DECAY['sgd']:g} of all",
     )  # fmt: skip
     decay: Literal["cosine", "step", "constant"] = Field("cosine", description="how the learning rate falls")
     milestones: tuple[PositiveInt, ...] = Field((), description="step decay: epochs at which lr is multiplied by gamma")
     gamma: float = Field(0.1, gt=0, le=1, description="step decay: the factor at each milestone")
     warmup_epochs: float = Field(
-        default_factory=lambda known: WARM_UP * known.get("epochs", 0), ge=0,
+        default_factory=lambda known: WARM_UP * known["epochs"], ge=0,
         description="first epochs, over which the learning rate rises; by default a twentieth of all",
     )  # fmt: skip
     label_smoothing: float = Field(0, ge=0, lt=1, description="share of the labels' weight that is spread over all classes")
-    clip_grad: float | None = Field(5.0, gt=0, description="largest norm of all gradients together; null allows any")
+    clip_grad: float | None = Field(
+        5.0, gt=0, description="largest norm of all gradients together; of detectors 10; null allows any"
+    )
     accumulate: Count = Field(1, description="pieces in which one batch is computed")
     precision: Annotated[Literal["32", "bf16", "16"], BeforeValidator(str)] = Field(
         "32", description="32, or mixed precision with bf16 or (on GPUs) 16"

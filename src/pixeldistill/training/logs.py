@@ -43,16 +43,14 @@ def worse_than_guessing(row: Row, chance: Row) -> str | None:
         chance: for each term that has such a value, the mean of a network that gives every class the same probability.
 
     >>> worse_than_guessing({"supervised": 1.9}, {"supervised": 1.79})
-    'warning: after an epoch supervised is 1.9, and guessing has 1.79: lower schedule.lr, or set schedule.clip_grad'
+    'warning: after an epoch supervised is 1.9, and guessing has 1.79: lower schedule.lr or schedule.clip_grad'
     >>> worse_than_guessing({"supervised": 1.2}, {"supervised": 1.79})
     """
     name = next((name for name, value in chance.items() if row[name] > WORSE * value), None)
     if name is None:
         return None
-    return (
-        f"warning: after an epoch {name} is {row[name]:.3g}, and guessing has {chance[name]:.3g}: lower schedule.lr, or set "
-        "schedule.clip_grad"
-    )
+    said = f"after an epoch {name} is {row[name]:.3g}, and guessing has {chance[name]:.3g}"
+    return f"warning: {said}: lower schedule.lr or schedule.clip_grad"
 
 
 def write_csv(path: Path, history: Sequence[Row]) -> None:

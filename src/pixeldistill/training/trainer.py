@@ -71,6 +71,9 @@ class Trainer:
         self.names = list(self.state.sums)
         self.sums = torch.tensor(list(self.state.sums.values()), device=fabric.device)
         self.loss = torch.zeros(())
+        self.norms = torch.zeros(
+            (), device=fabric.device
+        )  # sum of the gradients' norms: clipped to 0, an infinite one would not show
         self.failure: Diverged | None = None
         self.began = time.monotonic() - self.state.seconds
         opened = open_loggers(spec.loggers, spec.folder, self.state.epoch)
@@ -105,9 +108,11 @@ class Trainer:
         """Run the optimiser's step."""
         set_learning_rate(self.optimizer, learning_rate(self.schedule, self.position, self.steps))
         if self.schedule.clip_grad is not None:
-            self.fabric.clip_gradients(
+            norm = self.fabric.clip_gradients(
                 self.module, self.optimizer, max_norm=self.schedule.clip_grad, error_if_nonfinite=False
             )  # fmt: skip
+            if norm is not None and self.schedule.precision != "16":  # whose scaler skips a step that overflows
+                self.norms = self.norms + norm.detach()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.state.step += 1
@@ -117,6 +122,7 @@ class Trainer:
         spec, state = self.spec, self.state
         means = {name: total / self.steps for name, total in self._means().items()}
         check_finite(torch.tensor(means["loss"]), spec.folder)
+        check_finite(self.norms, spec.folder, "gradient")
         self._share_buffers()
         measured = {f"val_{name}": value for name, value in spec.validate().items()}
         check_finite(torch.tensor(measured.get("val_nll", 0.0)), spec.folder)
@@ -210,12 +216,12 @@ def _seed(*numbers: int) -> None:
     torch.manual_seed(int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1))
 
 
-def check_finite(loss: Tensor, folder: Path) -> None:
-    """Wait for a loss. Raise Diverged if it is not finite."""
-    value = loss.item()
-    if not math.isfinite(value):
+def check_finite(value: Tensor, folder: Path, what: str = "loss") -> None:
+    """Wait for a loss, or for another value of the training. Raise Diverged if it is not finite."""
+    number = value.item()
+    if not math.isfinite(number):
         raise Diverged(
-            f"the loss of {folder} is {value}",
-            "lower schedule.lr, set schedule.clip_grad, or use precision 32 if it is another, in another `run` or after removing "
-            "that folder",
+            f"the {what} of {folder} is {number}",
+            "lower schedule.lr, schedule.clip_grad or the weight of a large loss, or use precision 32 if it is another, in "
+            "another `run` or after removing that folder",
         )
