@@ -84,7 +84,10 @@ def training(method: str, splits: Splits, views: TrainingViews, folder: Path, st
     schedule = Schedule(epochs=1000, lr=0.001, optimizer="adamw", batch_size=BATCH, clip_grad=10)
     network = None if method == "supervised" else build(TEACHER, classes)
     taught = None if network is None else TEACHER
-    stage = Stage(name=method, student=STUDENT, teacher=taught, terms=terms, schedule=schedule, crop_size=LARGE)
+    stage = Stage(
+        name=method, student=STUDENT, teacher=taught, terms=terms, schedule=schedule, augmentation=views.augmentation,
+        crop_size=LARGE,
+    )  # fmt: skip
     objective = Objective(build(STUDENT, classes), network.spec if network else None, terms, schedule.epochs)
     teacher = LiveTeacher(network, fabric, objective.wanted, channels_last=True) if network else None
     spec = TrainingSpec(method, objective, lambda: {"map": 0.0}, "map", lambda: b"", 0, folder)

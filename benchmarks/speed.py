@@ -118,7 +118,7 @@ class Bench:
         stage = Stage(
             name=name, student=Network(network=network, image_size=image_size).of_task("classification"),
             teacher=self.teacher_network if teacher else None,
-            terms=TERMS[terms], schedule=self.schedule, crop_size=LARGE, distinct_views=VIEWS,
+            terms=TERMS[terms], schedule=self.schedule, augmentation=Augmentation(), crop_size=LARGE, distinct_views=VIEWS,
         )  # fmt: skip
         student = build_classifier(network, self.classes, image_size)
         objective = Objective(student, self.live.spec if teacher else None, stage.terms, self.schedule.epochs)

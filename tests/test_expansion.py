@@ -3,8 +3,12 @@
 import pytest
 
 from pixeldistill.errors import RecipeError
+from pixeldistill.recipe.data import Augmentation
 from pixeldistill.recipe.expand import entries, expand
 from pixeldistill.recipe.load import parse_recipe
+from pixeldistill.runs.passes import passes
+
+PKD = {"kind": "pkd"}
 
 
 @pytest.fixture
@@ -100,6 +104,22 @@ def test_any_chain_may_be_written(content):
         ("large", (2,), 7, None, False), ("half", (2,), 2, 5, True), ("quarter", (2, 3), 2, 5, True),
     ]  # fmt: skip
     assert {s.crop_size for s in stages} == {64}
+
+
+def test_a_stage_and_a_method_may_have_views_of_their_own(content, compared):
+    narrow = {"scale": [0.8, 1], "flip": 0}
+    recipe = parse(content, stage("large", 32), stage("small", 16, "large", augmentation=narrow), augmentation={"seed": 3})
+    large, small = expand(recipe)
+    assert large.augmentation == recipe.augmentation
+    assert (small.augmentation.scale, small.augmentation.seed) == ((0.8, 1), 0), "it says all that differs from the defaults"
+    methods = expand(parse_recipe(compared | {"compare": {"pkd": None, "narrow": {"terms": [PKD], "augmentation": narrow}}}))
+    assert [s.augmentation.scale[0] for s in methods if s.teacher] == [Augmentation().scale[0], 0.8]
+    assert sum(len(group) > 1 for group in passes(recipe, methods)) == 0, "other views are another stream"
+    mixed = stage("small", 16, "large", augmentation={"mixup": 0.2}) | {"terms": [{"kind": "pkd"}, {"kind": "dkd"}]}
+    with pytest.raises(RecipeError, match=r"stage small: dkd .* augmentation.mixup"):
+        parse(content, stage("large", 32), mixed)
+    with pytest.raises(RecipeError, match=r"augmentation.visible is of boxes"):
+        parse(content, stage("large", 32, augmentation={"visible": 0.5}))
 
 
 @pytest.mark.parametrize(

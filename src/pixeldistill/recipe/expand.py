@@ -78,6 +78,7 @@ def _taught(recipe: Recipe, teacher: str | Network) -> Iterator[StageEntry]:
                 teacher=teachers[method.chain],
                 terms=SUPERVISED if method.chain == "supervised" else method.terms or _last_terms(method, recipe),
                 schedule=recipe.schedule.lasting(method.epochs) if method.epochs else None,
+                augmentation=method.augmentation,
                 match_compute_of=stage_name(method.match_compute_of, student, recipe) if method.match_compute_of else None,
                 seeds=method.seeds,
             )
@@ -165,6 +166,7 @@ def resolve(recipe: Recipe, written: Sequence[StageEntry]) -> tuple[Stage, ...]:
                 teacher=teacher,
                 terms=entry.terms,
                 schedule=schedule,
+                augmentation=entry.augmentation or recipe.augmentation,
                 crop_size=crop_size,
                 distinct_views=distinct if entry.teacher or entry.name not in sources else None,
                 teacher_cache=recipe.teacher_cache if teacher and not entry.live else None,
@@ -225,16 +227,16 @@ def _check(entry: StageEntry, earlier: dict[str, StageEntry], recipe: Recipe) ->
                 raise RecipeError(f"{place}: {error}") from None
     if entry.student.class_order:
         raise RecipeError(f"{place}: class_order is that of a trained teacher's weights, and this is a student: leave it out")
-    _check_terms(place, entry.terms, recipe, taught=teacher is not None)
+    _check_terms(place, entry, recipe, taught=teacher is not None)
     epochs = (entry.schedule or recipe.schedule).epochs
     for name, term in name_terms(entry.terms).items():
         if term.warmup_epochs + term.cooldown_epochs > epochs:
             raise RecipeError(f"{place}: term {name} rises and falls over more than the stage's {epochs} epochs")
 
 
-def _check_terms(place: str, terms: Sequence[Term], recipe: Recipe, *, taught: bool) -> None:
+def _check_terms(place: str, entry: StageEntry, recipe: Recipe, *, taught: bool) -> None:
     """Raise RecipeError if a stage's terms belong to another task, train no prediction, or lack a teacher or hard labels."""
-    losses = recipe.rules.losses
+    losses, terms = recipe.rules.losses, entry.terms
     if foreign := next((term for term in terms if term.kind not in losses), None):
         raise RecipeError(f"{place}: term {foreign.kind} is one of {' and '.join(foreign.computed_by)}: leave it out")
     if not recipe.rules.trains_prediction(terms):
@@ -242,7 +244,7 @@ def _check_terms(place: str, terms: Sequence[Term], recipe: Recipe, *, taught: b
         raise RecipeError(f"{place}: no term trains the prediction: add {' or '.join(teachers)}")
     if not taught and (needy := next((term.kind for term in terms if term.needs_teacher), None)):
         raise RecipeError(f"{place}: term {needy} compares the student with a teacher: add `teacher`")
-    mixes = recipe.augmentation.mixes
+    mixes = (entry.augmentation or recipe.augmentation).mixes
     if mixes and (exact := next((term.kind for term in terms if term.needs_hard_labels), None)):
         raise RecipeError(
             f"{place}: {exact} tells the true class from the others, and augmentation.{mixes} leaves no true class: remove one"

@@ -6,9 +6,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from pixeldistill.recipe.base import Count, Strict
-from pixeldistill.recipe.losses import (
-    Term,
-)
+from pixeldistill.recipe.data import Augmentation
+from pixeldistill.recipe.losses import Term
 from pixeldistill.recipe.schedule import Seeds
 
 
@@ -22,6 +21,7 @@ class Method(Strict):
     match_compute_of: str | None = Field(
         None, description="instead of `epochs`: as many as the whole training of that method costs"
     )
+    augmentation: Augmentation | None = Field(None, description="of the last stage; by default the recipe's")
     enlarge: bool = Field(False, description="a control: the student is fed its small image enlarged to the teacher's side")
     stem_stride: int | None = Field(None, ge=1, le=64, description="a control: stride of the student's first convolution")
     seeds: Seeds | None = Field(None, min_length=1, description="by default the recipe's")

@@ -140,6 +140,9 @@ class Recipe(Strict):
                 f"{formats_with(self.rules.labels)}"
             )
         self.rules.check(self)
+        others = (*(stage.augmentation for stage in self.stages), *(m.augmentation for m in (self.compare or {}).values()))
+        for augmentation in (self.augmentation, *filter(None, others)):
+            self.rules.check_augmentation(augmentation)
 
     @property
     def rules(self) -> TaskRules:

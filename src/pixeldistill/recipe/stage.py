@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field, PositiveInt
 
 from pixeldistill.recipe.base import Count, StageRef, Strict, UserPath
+from pixeldistill.recipe.data import Augmentation
 from pixeldistill.recipe.losses import Term
 from pixeldistill.recipe.network import Network
 from pixeldistill.recipe.schedule import Schedule, Seeds
@@ -25,6 +26,7 @@ class Stage(Strict):
     teacher: Network | None = None
     terms: tuple[Term, ...]
     schedule: Schedule
+    augmentation: Augmentation
     crop_size: PositiveInt = Field(description="side at which every view is cropped before it is made smaller")
     distinct_views: PositiveInt | None = Field(None, description="epochs after which the views repeat")
     teacher_cache: TeacherCache | None = None
@@ -47,6 +49,7 @@ class StageEntry(Strict):
     teacher: str | Network | None = Field(None, description="the name of an earlier stage, or a trained network")
     terms: tuple[Term, ...] = Field(min_length=1, description="its losses")
     schedule: Schedule | None = Field(None, description="by default the recipe's")
+    augmentation: Augmentation | None = Field(None, description="by default the recipe's")
     match_compute_of: str | None = Field(
         None, description="as many epochs as the training of that stage, and of its assistant, costs"
     )

@@ -105,7 +105,7 @@ def build_stream(
     recipe, splits = context.recipe, context.splits
     first = trainings[0].stage
     dataset = TrainingViews(
-        splits.train, recipe.augmentation, first.crop_size, recipe.camera.kernel, task_of(recipe).collate,
+        splits.train, first.augmentation, first.crop_size, recipe.camera.kernel, task_of(recipe).collate,
         distinct=first.distinct_views, reduced=recipe.data.decode == "reduced", image_cache=_open_images(context, fabric),
         finished=recipe.data.image_cache is None or fabric.device.type != "cuda",
         input_specs=altering(t.stage for t in trainings),

@@ -68,7 +68,7 @@ def _together(group: Sequence[Training], training: Training) -> bool:
 
 def _stream(training: Training) -> tuple[Any, ...]:
     stage = training.stage
-    return stage.schedule, stage.crop_size, stage.distinct_views, training.shuffle_seed
+    return stage.schedule, stage.augmentation, stage.crop_size, stage.distinct_views, training.shuffle_seed
 
 
 def _teacher(stage: Stage) -> tuple[Any, ...]:

@@ -42,7 +42,6 @@ def stage_settings(stage: Stage, seed: int, recipe: Recipe) -> dict[str, Any]:
         "stage": stage.model_dump(mode="json", exclude={"seeds": True, "teacher_cache": {"folder"}}),
         "seed": seed,
         "data": recipe.data.model_dump(mode="json", exclude={"root", "image_cache_folder"}),
-        "augmentation": recipe.augmentation.model_dump(mode="json"),
         "kernel": recipe.camera.kernel,  # kernel of the large view; networks have their own cameras
     }
 
@@ -61,7 +60,7 @@ def teacher_cache_settings(stage: Stage, recipe: Recipe) -> dict[str, Any]:
     assert stage.teacher is not None
     return {
         "teacher": stage.teacher.model_dump(mode="json", exclude={"weights"}),
-        "augmentation": recipe.augmentation.model_dump(mode="json"),
+        "augmentation": stage.augmentation.model_dump(mode="json"),
         "crop_side": stage.crop_size,
         "kernel": recipe.camera.kernel,
         "decode": recipe.data.decode,

@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
+from pixeldistill.recipe.data import Augmentation
 from pixeldistill.recipe.losses import EVERY_TASK, Loss, SupervisedTerm, Term, losses, published_losses
 from pixeldistill.recipe.method import Method
 from pixeldistill.recipe.network import Assistant, Network, Student
@@ -63,6 +64,9 @@ class TaskRules(ABC):
     @abstractmethod
     def check(self, recipe: "Recipe") -> None:
         """Raise ValueError if a recipe has settings that its task does not have."""
+
+    def check_augmentation(self, augmentation: Augmentation) -> None:  # noqa: B027
+        """Raise ValueError if views cannot be made so for this task."""
 
     def check_network(self, network: Network) -> None:  # noqa: B027
         """Raise ValueError if a stage's network cannot be built for this task."""
@@ -137,14 +141,19 @@ class TaskRules(ABC):
         return {kind: loss for name in self.names for kind, loss in published_losses(name, epochs).items()}
 
 
-def with_schedules(content: Mapping[str, Any], complete: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> Mapping[str, Any]:
-    """Return a recipe's content with each of its schedules completed. What is no mapping is left for the checks to name."""
+def completed(content: Mapping[str, Any], key: str, complete: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> dict[str, Any]:
+    """Return a recipe's content with every `key` in it completed: its own, its networks', its stages', its methods'.
 
-    def completed(part: Any) -> Any:  # noqa: ANN401
-        schedule = part.get("schedule") if isinstance(part, dict) else None
-        return {**part, "schedule": complete(schedule)} if isinstance(schedule, dict) else part
+    What is no mapping is left for the checks to name.
+    """
 
-    parts = {name: completed(content[name]) for name in ("teacher", "assistant") if name in content}
+    def one(part: Any) -> Any:  # noqa: ANN401
+        said = part.get(key) if isinstance(part, dict) else None
+        return {**part, key: complete(said)} if isinstance(said, dict) else part
+
+    parts = {name: one(content[name]) for name in ("teacher", "assistant") if name in content}
     if isinstance(stages := content.get("stages"), list):
-        parts["stages"] = [completed(entry) for entry in stages]
-    return completed({**content, **parts})  # type: ignore[no-any-return]
+        parts["stages"] = [one(entry) for entry in stages]
+    if isinstance(methods := content.get("compare"), dict):
+        parts["compare"] = {name: one(method) for name, method in methods.items()}
+    return one({**content, **parts})  # type: ignore[no-any-return]

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, ClassVar
 
+from pixeldistill.recipe.data import Augmentation
 from pixeldistill.recipe.losses import ATTerm, ISRDTerm, PKDTerm, UpsampledTerm
 from pixeldistill.recipe.method import Method
 from pixeldistill.recipe.tasks.base import Starting, TaskRules
@@ -28,7 +29,10 @@ class ClassificationRules(TaskRules):
         """Raise ValueError if a recipe has settings of detectors."""
         if recipe.detector or any(network.detector for network in recipe.networks):
             raise ValueError("`detector` settings need `task: detection`")
-        if recipe.augmentation.visible is not None:
+
+    def check_augmentation(self, augmentation: Augmentation) -> None:
+        """Raise ValueError if it has settings of boxes."""
+        if augmentation.visible is not None:
             raise ValueError("augmentation.visible is of boxes: it needs `task: detection`")
 
     def methods(self, epochs: int) -> dict[str, Method]:

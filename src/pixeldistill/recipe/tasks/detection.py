@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pixeldistill.errors import RecipeError
 from pixeldistill.recipe.camera import Camera
+from pixeldistill.recipe.data import Augmentation
 from pixeldistill.recipe.detector import MAX_LEVEL, MIN_LEVEL, DetectorSettings, merged
 from pixeldistill.recipe.levels import assistant_levels, shared_levels, size_shift
 from pixeldistill.recipe.losses import BoxesTerm, FKDTerm, ISRDTerm, PKDTerm, SupervisedTerm, Term
 from pixeldistill.recipe.method import Method
 from pixeldistill.recipe.network import Assistant, Network, Student
-from pixeldistill.recipe.tasks.base import SUPERVISED, NetworkT, Starting, TaskRules, with_schedules
+from pixeldistill.recipe.tasks.base import SUPERVISED, NetworkT, Starting, TaskRules, completed
 
 if TYPE_CHECKING:
     from pixeldistill.recipe.recipe import Recipe
@@ -36,19 +37,14 @@ class DetectionRules(TaskRules):
 
     def with_defaults(self, content: Mapping[str, Any]) -> Mapping[str, Any]:
         """Add a detector, its schedules, and larger crops, because objects outside a crop cannot be found."""
-        views = content.get("augmentation") or {}
-        shown = {"scale": SCALE, **views} if isinstance(views, dict) else views
-        return with_schedules({**content, "detector": content.get("detector") or {}, "augmentation": shown}, _schedule)
+        content = {**content, "detector": content.get("detector") or {}, "augmentation": content.get("augmentation") or {}}
+        return completed(completed(content, "schedule", _schedule), "augmentation", lambda said: {"scale": SCALE, **said})
 
     def check(self, recipe: "Recipe") -> None:
         """Raise ValueError if a recipe has settings of classifiers."""
         networks = [network for network in recipe.networks if isinstance(network, Network)]
         if any(input_spec.crop != Camera().crop for input_spec in (recipe.camera, *(n.camera for n in networks if n.camera))):
             raise ValueError("camera.crop is of classifiers: a detector is fed the whole image; leave it out")
-        if mixes := recipe.augmentation.mixes:
-            raise ValueError(f"augmentation.{mixes} mixes classes, not boxes: leave it out for detection")
-        if recipe.augmentation.randaugment:
-            raise ValueError("augmentation.randaugment moves the image and not its boxes: leave it out for detection")
         if recipe.teacher_cache:
             raise ValueError("`teacher_cache` keeps what classifiers say; detectors are asked at every step: leave it out")
         stages = [part for part in (recipe.teacher, recipe.assistant, *recipe.stages) if part]
@@ -56,6 +52,13 @@ class DetectionRules(TaskRules):
             raise ValueError("schedule.label_smoothing smooths classes, not boxes: leave it out for detection")
         if any(network.stem_stride for network in networks):
             raise ValueError("`stem_stride` is a control of classification")
+
+    def check_augmentation(self, augmentation: Augmentation) -> None:
+        """Raise ValueError if it would change an image and not its boxes."""
+        if mixes := augmentation.mixes:
+            raise ValueError(f"augmentation.{mixes} mixes classes, not boxes: leave it out for detection")
+        if augmentation.randaugment:
+            raise ValueError("augmentation.randaugment moves the image and not its boxes: leave it out for detection")
 
     def check_network(self, network: Network) -> None:
         """Raise ValueError if an enlargement does not shift the levels by a whole number."""
