@@ -93,7 +93,8 @@ def training(method: str, splits: Splits, views: TrainingViews, folder: Path, st
     spec = TrainingSpec(method, objective, lambda: {"map": 0.0}, "map", lambda: b"", 0, folder)
     steps = len(splits.train) // BATCH
     trainer = Trainer(fabric, spec, schedule, steps, schedule.epochs, Progress(Console(quiet=True), method), stack)
-    stream = Stream([stage], [objective.wanted], views, teacher, TASKS["detection"], classes, 0, default_workers(), fabric)
+    teachers, task = [teacher] if teacher else [], TASKS["detection"]
+    stream = Stream([stage], [objective.wanted], views, teachers, task, classes, 0, default_workers(), fabric)
     loop = Loop(fabric, [trainer], stream, schedule, steps)
     loop.end()
 

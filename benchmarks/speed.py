@@ -138,8 +138,9 @@ class Bench:
         """Train students from files or the image cache, as `pixeldistill distill` does."""
         made = [self.trainer(terms, teacher, *student) for student in students]
         stream = Stream(
-            [s for s, _ in made], [()] * len(made), dataset, teacher, TASK, self.classes, 0, self.args.workers, self.fabric
-        )
+            [s for s, _ in made], [()] * len(made), dataset, [teacher] if teacher else [], TASK, self.classes, 0,
+            self.args.workers, self.fabric,
+        )  # fmt: skip
         trainers = [trainer for _, trainer in made]
         loop = Loop(self.fabric, trainers, stream, self.schedule, trainers[0].steps)
 
@@ -156,9 +157,9 @@ class Bench:
 
     def floor(self, terms: str, network: str = "resnet18", image_size: int = SMALL) -> Turn:
         """Do the student's forward and backward pass with its terms, on one batch in memory, and nothing else."""
-        stage, trainer = self.trainer(terms, self.teacher_cache if terms != "supervised" else None, network, image_size)
-        teacher = self.teacher_cache if terms != "supervised" else None
-        stream = Stream([stage], [()], self.cached_views, teacher, TASK, self.classes, 0, 0, self.fabric)
+        teachers = [self.teacher_cache] if terms != "supervised" else []
+        stage, trainer = self.trainer(terms, self.teacher_cache if teachers else None, network, image_size)
+        stream = Stream([stage], [()], self.cached_views, teachers, TASK, self.classes, 0, 0, self.fabric)
         batch: Batch = next(stream(0, 0))[0]
         module = trainer.module
 

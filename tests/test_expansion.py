@@ -106,6 +106,21 @@ def test_any_chain_may_be_written(content):
     assert {s.crop_size for s in stages} == {64}
 
 
+def test_a_student_may_learn_from_the_mean_of_several_teachers(compared):
+    given = {"network": "b", "image_size": 32, "weights": "runs/b"}
+    compare = {"pkd": None, "tas": None, "both": {"chain": "tas", "with_teacher": True}}
+    stages = {s.name: s for s in expand(parse_recipe(compared | {"compare": compare, "other_teachers": [given]}))}
+    assert {name: [str(t.weights) for t in s.teachers] for name, s in stages.items()} == {
+        "teacher": [], "assistant": ["@teacher", "runs/b"], "pkd": ["@teacher", "runs/b"], "tas": ["@assistant"],
+        "both": ["@assistant", "@teacher", "runs/b"],
+    }  # fmt: skip
+    assert stages["both"].sources == ("assistant", "teacher")
+    with pytest.raises(RecipeError, match=r"with_teacher.* needs `chain: tas`"):
+        parse_recipe(compared | {"compare": {"both": {"with_teacher": True}}})
+    with pytest.raises(RecipeError, match=r"other_teachers` need a `teacher`"):
+        parse_recipe({key: value for key, value in compared.items() if key != "teacher"} | {"other_teachers": [given]})
+
+
 def test_a_stage_and_a_method_may_have_views_of_their_own(content, compared):
     narrow = {"scale": [0.8, 1], "flip": 0}
     recipe = parse(content, stage("large", 32), stage("small", 16, "large", augmentation=narrow), augmentation={"seed": 3})
@@ -131,6 +146,12 @@ def test_a_stage_and_a_method_may_have_views_of_their_own(content, compared):
         ([stage("a", 16), stage("b", 32, "a")], r"stage b: its student reads 32 pixels, its teacher 16"),
         ([stage("a", 16), stage("a", 16)], r"stages names one thing twice"),
         ([stage("b", 16, {"network": "a", "image_size": 32})], r"stage b: its teacher is not trained \(weights: pretrained"),
+        ([stage("b", 16, other_teachers=["a"])], r"stage b starts from stage 'a'|stage b: `other_teachers` help a `teacher`"),
+        ([stage("a", 32), stage("b", 16, "a", other_teachers=["c"])], r"stage b starts from stage 'c'.* valid: a"),
+        (
+            [stage("a", 32), stage("b", 16, "a", other_teachers=[{"network": "a", "image_size": 8, "weights": "runs/a"}])],
+            r"stage b: its student reads 16 pixels, its teacher 8",
+        ),
         ([stage("a/b", 16)], r"stages.0.name"),
         ([stage("a", 16) | {"terms": [{"kind": "pkd"}]}], r"stage a: term pkd compares the student with a teacher"),
         ([stage("a", 16) | {"terms": []}], r"stages.0.terms"),

@@ -91,6 +91,26 @@ def test_the_recipe_that_trains_a_teacher_and_one_that_is_given_it_share_a_bank(
     assert values.stat().st_mtime_ns == before
 
 
+def test_the_mean_of_several_teachers_is_the_same_live_and_from_their_caches(content, tmp_path):
+    """They may read images of different sizes. Each has its own cache."""
+    other = run_here(content, tmp_path / "other", teacher={
+        "network": "test_resnet", "image_size": 24, "weights": "none", "schedule": content["schedule"],
+    }, student=None)["teacher", 0]  # fmt: skip
+    given = {"network": "test_resnet", "image_size": 24, "weights": str(other.folder)}
+    one = run_here(content, tmp_path / "one")["distilled", 0]
+    both = run_here(content, tmp_path / "both", other_teachers=[given])["distilled", 0]
+    cached = run_here(content, tmp_path / "cached", other_teachers=[given], teacher_cache={"views": "exact"})["distilled", 0]
+    assert len(list((tmp_path / "cached/teacher_cache").glob("*"))) == 2
+    assert difference(both, cached) < 5e-4 < difference(one, both)
+
+
+def test_a_stage_with_views_of_its_own_has_a_cache_of_its_own(content, tmp_path):
+    compare = {"pkd": None, "narrow": {"terms": [{"kind": "pkd"}], "augmentation": {"scale": [0.8, 1]}}}
+    results = run_here(content, tmp_path / "run", compare=compare, teacher_cache={"views": 2})
+    assert len(list((tmp_path / "run/teacher_cache").glob("*"))) == 2
+    assert difference(results["pkd", 0], results["narrow", 0]) > 5e-4
+
+
 def test_a_bank_of_something_else_is_refused_with_what_changed(content, tmp_path):
     teacher_cache = {"views": 2, "folder": str(tmp_path / "teacher_cache")}
     run_here(content, tmp_path / "a", teacher_cache=teacher_cache)

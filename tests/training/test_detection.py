@@ -92,6 +92,11 @@ def test_an_assistant_has_the_levels_of_both_its_partners(content):
         ({"augmentation": {"mixup": 0.2}}, "mixes classes, not boxes"),
         ({"augmentation": {"cutmix": 1}}, "augmentation.cutmix mixes classes, not boxes"),
         ({"augmentation": {"randaugment": 9}}, "moves the image and not its boxes"),
+        (
+            {"other_teachers": [{"network": "test_resnet", "image_size": 64, "weights": "runs/a"}]},
+            "`other_teachers` average what classifiers say: leave them out for detection",
+        ),
+        ({"compare": {"own": {"augmentation": {"mixup": 0.2}}}}, "mixes classes, not boxes"),
         ({"terms": [{"kind": "pkd"}]}, "no term trains the prediction: add supervised"),
         ({"terms": [{"kind": "supervised"}, {"kind": "dkd"}]}, "term dkd is one of classification"),
         ({"detector": {"levels": [5, 3]}}, "first <= last"),
@@ -261,12 +266,17 @@ def test_each_role_sees_its_own_boxes(tmp_path, stored):
     schedule = Schedule(epochs=1, optimizer="sgd", lr=0.1, batch_size=16)
     stages = [
         Stage(
-            name=f"s{image_size}", student=Network(network="x", image_size=image_size), terms=(), schedule=schedule, crop_size=96
+            name=f"s{image_size}",
+            student=Network(network="x", image_size=image_size),
+            terms=(),
+            schedule=schedule,
+            augmentation=views.augmentation,
+            crop_size=96,
         )
         for image_size in (96, 48)
     ]
     fabric = make_fabric(accelerator="cpu")
-    (batches,) = Stream(stages, [(), ()], views, None, TASKS["detection"], 1, 0, 0, fabric)(0, 0)
+    (batches,) = Stream(stages, [(), ()], views, [], TASKS["detection"], 1, 0, 0, fabric)(0, 0)
     flips = set()
     for image_size, batch in zip((96, 48), batches, strict=True):
         view = batch.views["student"]

@@ -21,6 +21,7 @@ from torch import nn
 from pixeldistill.data.sampler import micro_batches
 from pixeldistill.errors import DataError, Interrupted, RecipeError, RunError
 from pixeldistill.networks import build_classifier
+from pixeldistill.recipe.data import Augmentation
 from pixeldistill.recipe.detector import DetectorSettings
 from pixeldistill.recipe.load import parse_recipe
 from pixeldistill.recipe.losses import ISRDTerm, PKDTerm, SupervisedTerm
@@ -336,7 +337,8 @@ def test_half_precision_trains_alone(tmp_path):
     supervised = Stage(
         name="a", student=Network(network="test_vit", image_size=SIDE).of_task("classification"),
         terms=(SupervisedTerm(kind="supervised"),),
-        schedule=Schedule(epochs=1, optimizer="sgd", lr=1), crop_size=SIDE, seeds=(0, 1), shuffle_seed=0,
+        schedule=Schedule(epochs=1, optimizer="sgd", lr=1), augmentation=Augmentation(), crop_size=SIDE, seeds=(0, 1),
+        shuffle_seed=0,
     )  # fmt: skip
     student, schedule = {"network": "test_vit", "image_size": SIDE}, {"epochs": 1, "optimizer": "sgd", "lr": 1}
     recipe = parse_recipe(

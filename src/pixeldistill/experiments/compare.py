@@ -180,6 +180,8 @@ def _references(
         if stage.teacher and stage.teacher not in wanted.values():
             name = f"assistant {recipe.rules.title(stage.teacher)}"
             wanted[f"{name} ({len(wanted)})" if name in wanted else name] = stage.teacher
+        for other in (other for other in stage.other_teachers if other not in wanted.values()):
+            wanted[f"teacher {len(wanted) + 1}, {recipe.rules.title(other)}"] = other
     smaller = [student for student in recipe.all_students if _may_be_enlarged(student, recipe)]
     for student in sorted(smaller, key=lambda student: student.image_size):
         camera = student.camera or recipe.camera

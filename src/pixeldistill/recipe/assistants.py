@@ -39,7 +39,7 @@ def assistants_of(recipe: Recipe, teacher: str | Network) -> tuple[list[StageEnt
             continue
         entry = StageEntry(
             name=ASSISTANT, student=network, teacher=teacher, schedule=said.schedule, live=True,
-            terms=said.terms or rules.terms_of_assistant(network, student, recipe),
+            other_teachers=recipe.other_teachers, terms=said.terms or rules.terms_of_assistant(network, student, recipe),
         )  # fmt: skip
         name = next((name for name, other in trained.items() if other == entry), None)
         if name is None:

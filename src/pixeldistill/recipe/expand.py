@@ -1,6 +1,6 @@
 """Stages that a recipe stands for: first written out as entries, as the user could write them, then resolved."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pixeldistill.errors import RecipeError, nearest
@@ -72,10 +72,12 @@ def _taught(recipe: Recipe, teacher: str | Network) -> Iterator[StageEntry]:
     for name, method in methods.items():
         for student in recipe.all_students:
             teachers = {"supervised": None, "ts": teacher, "tas": assistants.get(student.label)}
+            joined = method.chain == "ts" or method.with_teacher
             yield StageEntry(
                 name=stage_name(name, student, recipe),
                 student=_prepared(student, method, recipe, assistants.get(student.label)),
                 teacher=teachers[method.chain],
+                other_teachers=(*((teacher,) if method.with_teacher else ()), *(recipe.other_teachers if joined else ())),
                 terms=SUPERVISED if method.chain == "supervised" else method.terms or _last_terms(method, recipe),
                 schedule=recipe.schedule.lasting(method.epochs) if method.epochs else None,
                 augmentation=method.augmentation,
@@ -117,6 +119,9 @@ def _completed(entry: StageEntry, recipe: Recipe) -> StageEntry:
     changes: dict[str, Any] = {"student": recipe.rules.complete(entry.student, recipe)}
     if isinstance(entry.teacher, Network):
         changes["teacher"] = recipe.rules.complete(entry.teacher, recipe)
+    changes["other_teachers"] = tuple(
+        recipe.rules.complete(other, recipe) if isinstance(other, Network) else other for other in entry.other_teachers
+    )
     return entry.model_copy(update=changes)
 
 
@@ -148,34 +153,43 @@ def resolve(recipe: Recipe, written: Sequence[StageEntry]) -> tuple[Stage, ...]:
     earlier: dict[str, StageEntry] = {}
     _check_costs(written)
     sources = {name for entry in written for name in _sources(entry)}
-    teaching = {entry.teacher for entry in written if isinstance(entry.teacher, str)}
+    teaching = {teacher for entry in written for teacher in _teachers(entry) if isinstance(teacher, str)}
     stages = []
     for entry in written:
         _check(entry, earlier, recipe)
         earlier[entry.name] = entry
         schedule = entry.schedule or recipe.schedule
-        teacher = entry.teacher
-        if isinstance(teacher, str):
-            teacher = earlier[teacher].student.model_copy(update={"weights": StageRef(teacher)})
-        teacher = teacher and _fed(teacher, recipe.camera.optics)
+        teachers = [_fed(_trained(teacher, earlier), recipe.camera.optics) for teacher in _teachers(entry)]
         distinct = None if recipe.teacher_cache is None or recipe.teacher_cache.views == "exact" else recipe.teacher_cache.views
         stages.append(
             Stage(
                 name=entry.name,
                 student=_fed(entry.student, recipe.camera.optics if entry.name in teaching else recipe.camera),
-                teacher=teacher,
+                teacher=teachers[0] if teachers else None,
+                other_teachers=tuple(teachers[1:]),
                 terms=entry.terms,
                 schedule=schedule,
                 augmentation=entry.augmentation or recipe.augmentation,
                 crop_size=crop_size,
                 distinct_views=distinct if entry.teacher or entry.name not in sources else None,
-                teacher_cache=recipe.teacher_cache if teacher and not entry.live else None,
+                teacher_cache=recipe.teacher_cache if teachers and not entry.live else None,
                 shuffle_seed=recipe.shuffle_seed,
                 match_compute_of=entry.match_compute_of,
                 seeds=entry.seeds or (recipe.seeds[:1] if entry.name in sources else recipe.seeds),
             )
         )
     return tuple(stages)
+
+
+def _teachers(entry: StageEntry) -> tuple[str | Network, ...]:
+    return (entry.teacher, *entry.other_teachers) if entry.teacher else ()
+
+
+def _trained(teacher: str | Network, earlier: Mapping[str, StageEntry]) -> Network:
+    """Return a teacher as a network. An earlier stage's has that stage's last weights."""
+    if isinstance(teacher, Network):
+        return teacher
+    return earlier[teacher].student.model_copy(update={"weights": StageRef(teacher)})
 
 
 def _fed(network: Network, camera: Camera) -> Network:
@@ -208,30 +222,39 @@ def _check(entry: StageEntry, earlier: dict[str, StageEntry], recipe: Recipe) ->
             f"{place}: its {entry.student.network} cannot start from the weights of stage {start.name}, which is a "
             f"{earlier[start.name].student.network}"
         )
-    teacher = earlier[entry.teacher].student if isinstance(entry.teacher, str) else entry.teacher
-    if teacher and entry.student.image_size > teacher.image_size:
-        raise RecipeError(
-            f"{place}: its student reads {entry.student.image_size} pixels, its teacher {teacher.image_size}: "
-            "pixel distillation goes from large images to small ones"
-        )
-    if isinstance(entry.teacher, Network) and entry.teacher.weights in ("none", "pretrained"):
-        raise RecipeError(
-            f"{place}: its teacher is not trained (weights: {entry.teacher.weights}): give the weights of a trained network, or "
-            "name the stage that trains it"
-        )
-    for network in (entry.student, teacher):
-        if network:
-            try:
-                recipe.rules.check_network(network)
-            except ValueError as error:
-                raise RecipeError(f"{place}: {error}") from None
+    teachers = [_trained(teacher, earlier) for teacher in _teachers(entry)]
+    _check_teachers(place, entry, teachers, recipe)
+    for network in (entry.student, *teachers):
+        try:
+            recipe.rules.check_network(network)
+        except ValueError as error:
+            raise RecipeError(f"{place}: {error}") from None
     if entry.student.class_order:
         raise RecipeError(f"{place}: class_order is that of a trained teacher's weights, and this is a student: leave it out")
-    _check_terms(place, entry, recipe, taught=teacher is not None)
+    _check_terms(place, entry, recipe, taught=bool(teachers))
     epochs = (entry.schedule or recipe.schedule).epochs
     for name, term in name_terms(entry.terms).items():
         if term.warmup_epochs + term.cooldown_epochs > epochs:
             raise RecipeError(f"{place}: term {name} rises and falls over more than the stage's {epochs} epochs")
+
+
+def _check_teachers(place: str, entry: StageEntry, teachers: Sequence[Network], recipe: Recipe) -> None:
+    """Raise RecipeError if a stage's teachers are untrained, read smaller images, or cannot be averaged."""
+    if entry.other_teachers and not entry.teacher:
+        raise RecipeError(f"{place}: `other_teachers` help a `teacher`, and it has none: name the first one so")
+    if entry.other_teachers and not recipe.rules.averages_teachers:
+        raise RecipeError(f"{place}: `other_teachers` average what classifiers say: leave them out for {recipe.task}")
+    for teacher in teachers:
+        if entry.student.image_size > teacher.image_size:
+            raise RecipeError(
+                f"{place}: its student reads {entry.student.image_size} pixels, its teacher {teacher.image_size}: "
+                "pixel distillation goes from large images to small ones"
+            )
+        if teacher.weights in ("none", "pretrained"):
+            raise RecipeError(
+                f"{place}: its teacher is not trained (weights: {teacher.weights}): give the weights of a trained network, or "
+                "name the stage that trains it"
+            )
 
 
 def _check_terms(place: str, entry: StageEntry, recipe: Recipe, *, taught: bool) -> None:
@@ -255,8 +278,7 @@ def _sources(entry: StageEntry) -> Iterator[str]:
     """Yield the names of the stages that a stage starts from, by its weights or its teacher."""
     if isinstance(entry.student.weights, StageRef):
         yield entry.student.weights.name
-    if isinstance(entry.teacher, str):
-        yield entry.teacher
+    yield from (teacher for teacher in _teachers(entry) if isinstance(teacher, str))
 
 
 def stage_name(kind: str, student: Student, recipe: Recipe) -> str:

@@ -16,6 +16,7 @@ class Method(Strict):
 
     chain: Literal["supervised", "ts", "tas"] = Field("ts", description="without a teacher, from the teacher, from an assistant")
     terms: tuple[Term, ...] | None = Field(None, min_length=1, description="of the last stage; by default the recipe's")
+    with_teacher: bool = Field(False, description="tas: learn from the mean of assistant and teacher")
     warm_start: bool = Field(False, description="the student starts from the assistant's weights, whoever teaches it")
     epochs: Count | None = Field(None, description="by default the recipe's: equally many updates")
     match_compute_of: str | None = Field(
@@ -30,6 +31,8 @@ class Method(Strict):
     def _possible(self) -> "Method":
         if self.terms and self.chain == "supervised":
             raise ValueError("`terms` compare the student with a teacher: leave them out, or `chain: supervised`")
+        if self.with_teacher and self.chain != "tas":
+            raise ValueError("`with_teacher` adds the teacher to an assistant: it needs `chain: tas`")
         if self.epochs and self.match_compute_of:
             raise ValueError("`epochs` and `match_compute_of` both say how long: give one of the two")
         if self.seeds and len(set(self.seeds)) < len(self.seeds):

@@ -40,6 +40,9 @@ class Recipe(Strict):
     teacher: Teacher | None = Field(
         None, description="the large network on large images; without it the student learns from labels"
     )
+    other_teachers: tuple[Network, ...] = Field(
+        (), description="more trained networks: students of the teacher learn from the mean of all logits"
+    )
     student: Student | None = Field(None, description="the small network on small images; without it the teacher is trained")
     students: tuple[Student, ...] = Field((), description="several students instead of one `student`")
     method: Literal["ts", "tas"] = Field("ts", description="ts: teacher → student; tas: teacher → assistant → student")
@@ -152,7 +155,13 @@ class Recipe(Strict):
     @property
     def networks(self) -> tuple[Network | Assistant, ...]:
         """All networks that it describes."""
-        listed = (self.teacher, self.assistant, *self.all_students, *(entry.student for entry in self.stages))
+        listed = (
+            self.teacher,
+            *self.other_teachers,
+            self.assistant,
+            *self.all_students,
+            *(entry.student for entry in self.stages),
+        )
         return tuple(network for network in listed if network)
 
     @property
@@ -162,7 +171,7 @@ class Recipe(Strict):
 
     def _check_stages(self) -> None:
         """Raise ValueError if a setting repeats what `stages` define."""
-        spelt = ("teacher", "student", "students", "terms", "controls", "assistant", "method", "compare")
+        spelt = ("teacher", "other_teachers", "student", "students", "terms", "controls", "assistant", "method", "compare")
         if also := [name for name in spelt if name in self.model_fields_set and getattr(self, name)]:
             raise ValueError(f"`stages` say all that `{also[0]}` says: give one of the two")
 
@@ -180,6 +189,7 @@ class Recipe(Strict):
             )
         for role, network in (
             ("teacher", self.teacher),
+            *(("other_teachers", network) for network in self.other_teachers),
             ("assistant", self.assistant),
             *(("student", s) for s in self.all_students),
         ):
@@ -188,8 +198,8 @@ class Recipe(Strict):
             starts_later = role == "student" and network and network.weights == ASSISTANT
             if starts_later and self.method != "tas" and not self.compare:
                 raise ValueError(f"student.weights {ASSISTANT!r} is the start of the second stage: it needs `method: tas`")
-        if self.teacher is None and (self.terms or self.controls or self.method != "ts"):
-            raise ValueError("`terms`, `controls` and `method` compare the student with a teacher: add `teacher`")
+        if self.teacher is None and (self.terms or self.controls or self.other_teachers or self.method != "ts"):
+            raise ValueError("`terms`, `controls`, `method` and `other_teachers` need a `teacher`: add it")
         if self.assistant and self.method != "tas" and not self.compare:
             raise ValueError("`assistant` is the middle of two stages: it needs `method: tas`")
         if self.assistant and self.assistant.given and self.assistant.terms:

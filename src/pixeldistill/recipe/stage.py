@@ -24,6 +24,7 @@ class Stage(Strict):
     name: str
     student: Network
     teacher: Network | None = None
+    other_teachers: tuple[Network, ...] = ()
     terms: tuple[Term, ...]
     schedule: Schedule
     augmentation: Augmentation
@@ -35,9 +36,14 @@ class Stage(Strict):
     match_compute_of: str | None = Field(None, description="the stage whose cost decides the epochs")
 
     @property
+    def teachers(self) -> tuple[Network, ...]:
+        """All its teachers. Features come from the first, the prediction is the mean of all."""
+        return (self.teacher, *self.other_teachers) if self.teacher else ()
+
+    @property
     def sources(self) -> tuple[str, ...]:
         """Names of the stages that it starts from."""
-        weights = [network.weights for network in (self.student, self.teacher) if network]
+        weights = [network.weights for network in (self.student, *self.teachers)]
         return tuple(dict.fromkeys(origin.name for origin in weights if isinstance(origin, StageRef)))
 
 
@@ -47,6 +53,9 @@ class StageEntry(Strict):
     name: str = Field(pattern=r"^[\w.-]+$", description="of its folder in the run")
     student: Network = Field(description="the network that is trained; weights: '@name' starts from an earlier stage")
     teacher: str | Network | None = Field(None, description="the name of an earlier stage, or a trained network")
+    other_teachers: tuple[str | Network, ...] = Field(
+        (), description="the student learns from the mean of all teachers' logits; features come from `teacher`"
+    )
     terms: tuple[Term, ...] = Field(min_length=1, description="its losses")
     schedule: Schedule | None = Field(None, description="by default the recipe's")
     augmentation: Augmentation | None = Field(None, description="by default the recipe's")

@@ -71,13 +71,10 @@ def check_stage(stage: Stage, stages: Mapping[str, Stage], context: RunContext, 
         source = stages[stage.student.weights.name]
         state = build_fresh(source.student, len(classes)).net.state_dict()
         load_state(student, state, source.student, f"stage {source.name}")
-    teacher = None
-    if stage.teacher:
-        untrained = _before(stage.teacher)
-        teacher = build_network(stage.teacher, classes, trained=untrained is None, weights=untrained)
-    objective = Objective(student, teacher.spec if teacher else None, stage.terms, stage.schedule.epochs)
+    teachers = [build_network(n, classes, trained=_before(n) is None, weights=_before(n)) for n in stage.teachers]
+    objective = Objective(student, teachers[0].spec if teachers else None, stage.terms, stage.schedule.epochs)
     check_batch(stage.schedule, len(context.splits.train), objective, fabric.world_size)
-    for note in dict.fromkeys([*student.notes, *(teacher.notes if teacher else [])]):
+    for note in dict.fromkeys([*student.notes, *(note for teacher in teachers for note in teacher.notes)]):
         context.say(f"{stage.name}: note: {note}")
 
 
@@ -86,22 +83,23 @@ def _before(network: Network) -> str | None:
     return "none" if isinstance(network.weights, StageRef) else None
 
 
-def teacher_network(trainings: Sequence[Training], context: RunContext) -> Adapter | None:
-    """Build the teacher of a pass."""
-    teacher = next((training.stage.teacher for training in trainings if training.stage.teacher), None)
-    if teacher is None:
-        return None
-    return build_network(teacher, context.splits.classes, trained=True, weights=resolve(teacher.weights, context.folders))
+def teacher_networks(trainings: Sequence[Training], context: RunContext) -> list[Adapter]:
+    """Build the teachers of a pass."""
+    networks = next((training.stage.teachers for training in trainings if training.stage.teacher), ())
+    return [
+        build_network(network, context.splits.classes, trained=True, weights=resolve(network.weights, context.folders))
+        for network in networks
+    ]
 
 
 def build_stream(
     trainings: Sequence[Training],
-    network: Adapter | None,
+    teachers: Sequence[Adapter],
     wanted: Sequence[Sequence[WantedMap]],
     context: RunContext,
     fabric: Fabric,
 ) -> Stream:
-    """Build the shared parts of a pass: the teacher, live or from a teacher cache, and the batches."""
+    """Build the shared parts of a pass: the teachers, live or from a teacher cache, and the batches."""
     recipe, splits = context.recipe, context.splits
     first = trainings[0].stage
     dataset = TrainingViews(
@@ -110,12 +108,14 @@ def build_stream(
         finished=recipe.data.image_cache is None or fabric.device.type != "cuda",
         input_specs=altering(t.stage for t in trainings),
     )  # fmt: skip
-    teacher = None
-    if network:
+    asked = []
+    if teachers:
         taught = next(training.stage for training in trainings if training.stage.teacher)
-        teacher = _build_teacher(taught, network, sorted(set().union(*wanted)), dataset, context, fabric)
+        maps = [sorted(set().union(*wanted)), *([()] * len(taught.other_teachers))]
+        parts = zip(taught.teachers, teachers, maps, strict=True)
+        asked = [_build_teacher(taught, *part, dataset, context, fabric) for part in parts]
     return Stream(
-        [training.stage for training in trainings], wanted, dataset, teacher, task_of(recipe), len(splits.classes),
+        [training.stage for training in trainings], wanted, dataset, asked, task_of(recipe), len(splits.classes),
         trainings[0].shuffle_seed, context.workers, fabric,
     )  # fmt: skip
 
@@ -138,15 +138,15 @@ def _open_images(context: RunContext, fabric: Fabric) -> ImageCache | None:
 
 
 def _build_teacher(
-    stage: Stage, network: Adapter, wanted: Sequence[WantedMap], dataset: TrainingViews, context: RunContext, fabric: Fabric
-) -> Teacher:
-    """Build a stage's teacher. With a cache, it predicts every view once, in float32, for later reading."""
-    assert stage.teacher is not None
+    stage: Stage, said: Network, network: Adapter, wanted: Sequence[WantedMap], dataset: TrainingViews, context: RunContext,
+    fabric: Fabric,
+) -> Teacher:  # fmt: skip
+    """Build one of a stage's teachers. With a cache, it predicts every view once, in float32, for later reading."""
     if stage.teacher_cache is None:
         return LiveTeacher(network, fabric, wanted, channels_last=stage.schedule.channels_last)
     exact = make_fabric(accelerator=context.accelerator)
     live = LiveTeacher(network, exact, wanted, channels_last=stage.schedule.channels_last)
-    input_spec = stage.teacher.input_spec
+    input_spec = said.input_spec
 
     def load_views(batches: Iterable[list[Key]]) -> Iterator[tuple[Tensor, Tensor]]:
         for batch in large_views(dataset, batches, context.workers, exact):
@@ -159,20 +159,20 @@ def _build_teacher(
     with counting(context.console, "teacher cache", "blocks") as progress:
         return open_teacher_cache(
             stage.distinct_views or stage.schedule.epochs, stage.schedule.epochs,
-            teacher_cache_folder(stage, context.recipe, context.folders),
-            teacher_cache_key(stage, context.recipe, context.splits, context.folders), live, len(context.splits.train),
+            teacher_cache_folder(stage, said, context.recipe, context.folders),
+            teacher_cache_key(stage, said, context.recipe, context.splits, context.folders), live, len(context.splits.train),
             load_views, exact, context.say, progress,
         )  # fmt: skip
 
 
-def build_objective(training: Training, teacher: Adapter | None, context: RunContext, fabric: Fabric) -> Objective:
+def build_objective(training: Training, teachers: Sequence[Adapter], context: RunContext, fabric: Fabric) -> Objective:
     """Build student and terms. The training's seed initialises their fresh parameters."""
     stage = training.stage
     torch.manual_seed(training.seed)
     student = build_network(
         stage.student, context.splits.classes, trained=False, weights=resolve(stage.student.weights, context.folders)
     )
-    spec = teacher.spec if teacher and stage.teacher else None
+    spec = teachers[0].spec if stage.teacher else None
     objective = Objective(student, spec, stage.terms, stage.schedule.epochs)
     if stage.schedule.compile:
         objective.compile_student()

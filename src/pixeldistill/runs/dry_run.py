@@ -29,6 +29,7 @@ from pixeldistill.tasks import task_of
 from pixeldistill.tasks.networks import Outline, check_trained, outline
 from pixeldistill.terms import build_term, wanted_maps
 from pixeldistill.training.cache_layout import cache_bytes
+from pixeldistill.types import WantedMap
 
 ANY = 10  # number of classes to show if it is unknown
 
@@ -47,15 +48,18 @@ def describe_stage(stage: Stage, classes: int, images: int | None) -> list[str]:
     lines += _describe_network("student" if stage.teacher else "network", stage.student, student)
     spec = None
     if stage.teacher:
-        teacher = outline(stage.teacher, classes)
-        lines += _describe_network("teacher", stage.teacher, teacher)
-        spec = teacher.spec
+        teachers = [outline(network, classes) for network in stage.teachers]
+        for network, teacher in zip(stage.teachers, teachers, strict=True):
+            lines += _describe_network("teacher", network, teacher)
+        spec = teachers[0].spec
+        if stage.other_teachers:
+            lines.append(f"  the student learns from the mean of the {len(teachers)} teachers' logits")
     terms = [build_term(config, student.spec, spec) for config in stage.terms]
     if spec and stage.teacher_cache:
         wanted = wanted_maps(terms)
         maps = "".join(f", map {spec.features[w.number]} as {w.height}×{w.width}" for w in wanted)
         views = used_views(stage)
-        size = in_bytes(cache_bytes(spec, wanted, views, images)) if images else "?"
+        size = in_bytes(_bytes_of_caches(teachers, wanted, views, images)) if images else "?"
         lines.append(f"  asked once: teacher cache of {in_words(views, 'view')} an image, {size} (prediction{maps})")
     for (name, config), term in zip(name_terms(stage.terms).items(), terms, strict=True):
         changes = [
@@ -114,14 +118,14 @@ def doubts(stage: Stage, classes: tuple[str, ...], images: int | None) -> list[s
     found = []
     if images is not None and stage.schedule.batch_size > images:
         found.append(f"stage {stage.name}: batch_size {stage.schedule.batch_size} is more than the {images} training images")
-    for network in (stage.student, stage.teacher):
-        if network is None or network.weights in ("none", "pretrained") or isinstance(network.weights, StageRef):
+    for network in (stage.student, *stage.teachers):
+        if network.weights in ("none", "pretrained") or isinstance(network.weights, StageRef):
             continue
         if not Path(network.weights).exists():
             found.append(f"stage {stage.name}: {missing_weights(network.weights)}")
         else:
             try:
-                if network is stage.teacher:
+                if network is not stage.student:
                     check_trained(network, classes if images is not None else None)
                 else:
                     check_card(network.weights, network.network, None, None)
@@ -138,9 +142,9 @@ def disagreements(recipe: Recipe, stages: Sequence[Stage]) -> list[str]:
             folder = stage_folder(recipe.run, number, stage.name, seed)
             if begun(folder):
                 found += _differing(folder / RECORD, stage_settings(stage, seed, recipe))
-        if stage.teacher_cache and stage.teacher:
-            for key in _teacher_cache_keys(stage, recipe, folders)[:1]:
-                found += _differing(key, teacher_cache_settings(stage, recipe))
+        for teacher in stage.teachers if stage.teacher_cache else ():
+            for key in _teacher_cache_keys(stage, teacher, recipe, folders)[:1]:
+                found += _differing(key, teacher_cache_settings(stage, teacher, recipe))
     data = recipe.data
     if data.image_cache:
         settings = image_cache_settings(data.image_cache, recipe.camera.kernel, reduced=data.decode == "reduced", bits=data.bits)
@@ -148,10 +152,16 @@ def disagreements(recipe: Recipe, stages: Sequence[Stage]) -> list[str]:
     return found
 
 
-def _teacher_cache_keys(stage: Stage, recipe: Recipe, folders: Mapping[str, Path]) -> list[Path]:
+def _bytes_of_caches(teachers: Sequence[Outline], wanted: Sequence[WantedMap], views: int, images: int) -> int:
+    """Return the size of the caches of a stage's teachers. The first one's has the maps."""
+    maps = [wanted, *([()] * (len(teachers) - 1))]
+    return sum(cache_bytes(teacher.spec, of, views, images) for teacher, of in zip(teachers, maps, strict=True))
+
+
+def _teacher_cache_keys(stage: Stage, teacher: Network, recipe: Recipe, folders: Mapping[str, Path]) -> list[Path]:
     """List the key files of a stage's teacher cache. Return none if its teacher's weights do not exist."""
     try:
-        return sorted(teacher_cache_folder(stage, recipe, folders).glob(f"*/view-*/{KEY}"))
+        return sorted(teacher_cache_folder(stage, teacher, recipe, folders).glob(f"*/view-*/{KEY}"))
     except (WeightsError, OSError):
         return []
 

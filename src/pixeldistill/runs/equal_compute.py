@@ -115,8 +115,8 @@ def _learning(stage: Stage, classes: int) -> float:
 
 
 def _asking(stage: Stage, classes: int) -> float:
-    """Count the teacher's cost for an image."""
-    return float(_macs(stage.teacher.shape_key, classes)) if stage.teacher else 0.0
+    """Count the teachers' cost for an image."""
+    return float(sum(_macs(teacher.shape_key, classes) for teacher in stage.teachers))
 
 
 @lru_cache

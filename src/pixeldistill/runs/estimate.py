@@ -31,9 +31,7 @@ def estimate(stages: Sequence[Stage], splits: Splits, workers: int) -> float:
     """
     forward: dict[ShapeKey, float] = {}
 
-    def cost(network: Network | None) -> float:
-        if network is None:
-            return 0.0
+    def cost(network: Network) -> float:
         key = network.shape_key
         if key not in forward:
             forward[key] = _forward(build_fresh(network, len(splits.classes)), network.image_size)
@@ -44,7 +42,9 @@ def estimate(stages: Sequence[Stage], splits: Splits, workers: int) -> float:
     for stage in stages:
         epochs = len(stage.seeds) * stage.schedule.epochs
         asked = used_views(stage) if stage.teacher_cache else epochs
-        total += len(splits.train) * (epochs * max(BACKWARD * cost(stage.student), decoding) + asked * cost(stage.teacher))
+        total += len(splits.train) * (
+            epochs * max(BACKWARD * cost(stage.student), decoding) + asked * sum(map(cost, stage.teachers))
+        )
     return total
 
 

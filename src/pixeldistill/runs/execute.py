@@ -18,9 +18,10 @@ from pixeldistill.networks.adapter import Adapter
 from pixeldistill.networks.weights.load import state_bytes
 from pixeldistill.recipe.expand import expand
 from pixeldistill.recipe.losses import SupervisedTerm, name_terms
+from pixeldistill.recipe.network import Network
 from pixeldistill.recipe.recipe import Recipe
 from pixeldistill.recipe.stage import Stage
-from pixeldistill.runs.build import RunContext, build_objective, build_stream, check_stage, teacher_network
+from pixeldistill.runs.build import RunContext, build_objective, build_stream, check_stage, teacher_networks
 from pixeldistill.runs.equal_compute import match_compute
 from pixeldistill.runs.passes import Training, first_folders, passes
 from pixeldistill.runs.provenance import stage_record
@@ -224,22 +225,20 @@ def _run_pass(
 def _build_pass(trainings: Sequence[Training], context: RunContext) -> tuple[Fabric, list[Objective], Stream]:
     """Build students, terms, teacher and batches of a pass, and fill its teacher cache."""
     fabric = make_fabric(trainings[0].stage.schedule.precision, context.accelerator)
-    network = teacher_network(trainings, context)
+    teachers = teacher_networks(trainings, context)
     taught = [training for training in trainings if training.stage.teacher and not begun(training.folder)]
-    if network and taught:
-        for line in _describe_teacher(network.to(fabric.device), taught, context, fabric):
+    for number, network in enumerate(teachers if taught else ()):
+        for line in _describe_teacher(network.to(fabric.device), taught[0].stage.teachers[number], taught, context, fabric):
             context.say(line)
-    objectives = [build_objective(training, network, context, fabric) for training in trainings]
-    stream = build_stream(trainings, network, [objective.wanted for objective in objectives], context, fabric)
+    objectives = [build_objective(training, teachers, context, fabric) for training in trainings]
+    stream = build_stream(trainings, teachers, [objective.wanted for objective in objectives], context, fabric)
     return fabric, objectives, stream
 
 
 def _describe_teacher(
-    network: Adapter, taught: Sequence[Training], context: RunContext, fabric: Fabric
+    network: Adapter, teacher: Network, taught: Sequence[Training], context: RunContext, fabric: Fabric
 ) -> list[str]:  # fmt: skip
     """Measure a frozen teacher on val before its first use. Return lines about its accuracy."""
-    teacher = taught[0].stage.teacher
-    assert teacher is not None
     images = test_images("val", teacher.input_spec, context, fabric)
     stages = expand(context.recipe)
     students = [

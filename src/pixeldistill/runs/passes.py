@@ -72,4 +72,4 @@ def _stream(training: Training) -> tuple[Any, ...]:
 
 
 def _teacher(stage: Stage) -> tuple[Any, ...]:
-    return stage.teacher, stage.teacher_cache
+    return stage.teachers, stage.teacher_cache

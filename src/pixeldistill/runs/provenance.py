@@ -1,5 +1,6 @@
 """Records in a training's folder: the record that decides whether the training may resume, and the network's card."""
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,8 @@ def finished(recipe: Recipe) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def stage_record(stage: Stage, seed: int, recipe: Recipe, splits: Splits, folders: Mapping[str, Path]) -> dict[str, Any]:
     """Return everything that determines a training's result. A folder's training resumes only with an equal record."""
-    networks = {role: network for role, network in (("student", stage.student), ("teacher", stage.teacher)) if network}
+    teachers = {f"teacher {n}" if n > 1 else "teacher": network for n, network in enumerate(stage.teachers, start=1)}
+    networks = {"student": stage.student, **teachers}
     return stage_settings(stage, seed, recipe) | {
         "data_digest": splits.digest(),
         "weights_digest": {role: weights_digest(network, folders) for role, network in networks.items()},
@@ -46,20 +48,20 @@ def stage_settings(stage: Stage, seed: int, recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def teacher_cache_key(stage: Stage, recipe: Recipe, splits: Splits, folders: Mapping[str, Path]) -> dict[str, Any]:
-    """Return everything that determines the predictions of a stage's teacher on the training views."""
-    assert stage.teacher is not None
-    return teacher_cache_settings(stage, recipe) | {
-        "weights": weights_digest(stage.teacher, folders),
+def teacher_cache_key(
+    stage: Stage, teacher: Network, recipe: Recipe, splits: Splits, folders: Mapping[str, Path]
+) -> dict[str, Any]:
+    """Return everything that determines the predictions of one of a stage's teachers on the training views."""
+    return teacher_cache_settings(stage, teacher, recipe) | {
+        "weights": weights_digest(teacher, folders),
         "images": splits.identity("train"),
     }
 
 
-def teacher_cache_settings(stage: Stage, recipe: Recipe) -> dict[str, Any]:
+def teacher_cache_settings(stage: Stage, teacher: Network, recipe: Recipe) -> dict[str, Any]:
     """Return the part of a teacher cache's key that depends only on the recipe."""
-    assert stage.teacher is not None
     return {
-        "teacher": stage.teacher.model_dump(mode="json", exclude={"weights"}),
+        "teacher": teacher.model_dump(mode="json", exclude={"weights"}),
         "augmentation": stage.augmentation.model_dump(mode="json"),
         "crop_side": stage.crop_size,
         "kernel": recipe.camera.kernel,
@@ -74,16 +76,20 @@ def used_views(stage: Stage) -> int:
     return min(stage.distinct_views or stage.schedule.epochs, stage.schedule.epochs)
 
 
-def teacher_cache_folder(stage: Stage, recipe: Recipe, folders: Mapping[str, Path]) -> Path:
-    """Return the folder of a stage's teacher cache, inside the recipe's cache folder, one for each teacher.
+def teacher_cache_folder(stage: Stage, teacher: Network, recipe: Recipe, folders: Mapping[str, Path]) -> Path:
+    """Return the folder of a teacher's cache, inside the recipe's cache folder.
 
     Its name consists of the teacher's network, image size and a digest of its weights. So the recipe that trains the teacher
-    and recipes that are given it use the same folder.
+    and recipes that are given it use the same folder. A stage with views of its own has a cache of its own.
     """
-    assert stage.teacher is not None
     assert stage.teacher_cache is not None
-    network, digest = stage.teacher.network.rsplit("/", maxsplit=1)[-1], weights_digest(stage.teacher, folders)[:8]
-    return (stage.teacher_cache.folder or recipe.run / "teacher_cache") / f"{network}-{stage.teacher.image_size}-{digest}"
+    network, digest = teacher.network.rsplit("/", maxsplit=1)[-1], weights_digest(teacher, folders)[:8]
+    views = "" if stage.augmentation == recipe.augmentation else f"-{_digest(stage.augmentation.model_dump_json())}"
+    return (stage.teacher_cache.folder or recipe.run / "teacher_cache") / f"{network}-{teacher.image_size}-{digest}{views}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def network_card(stage: Stage, student: Adapter, seed: int, recipe: Recipe, splits: Splits) -> dict[str, Any]:

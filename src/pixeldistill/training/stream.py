@@ -12,11 +12,12 @@ from pixeldistill.data.loading import load
 from pixeldistill.data.sampler import Key, micro_batches, steps_per_epoch
 from pixeldistill.data.views import resize, resize_batch, to_unit
 from pixeldistill.recipe.camera import InputSpec
+from pixeldistill.recipe.network import Network
 from pixeldistill.recipe.stage import Stage
 from pixeldistill.tasks import Task
 from pixeldistill.terms import needs_teacher_view
 from pixeldistill.training.fabric import Fabric
-from pixeldistill.training.teacher import Teacher
+from pixeldistill.training.teacher import Teacher, averaged
 from pixeldistill.types import Batch, Outputs, View, WantedMap
 
 Images = dict[InputSpec, Tensor]
@@ -29,7 +30,7 @@ class Stream:
     stages: stages of the students, in order. Schedule and crop are the same in all.
     wanted: for each student, the teacher's maps that its terms need.
     dataset: the training views.
-    teacher: teacher of the students that have one.
+    teachers: teachers of the students that have any, in the order of `Stage.teachers`.
     task: task of all students.
     classes: number of classes.
     shuffle_seed: seed of the order of the images.
@@ -38,7 +39,7 @@ class Stream:
     stages: Sequence[Stage]
     wanted: Sequence[Sequence[WantedMap]]
     dataset: TrainingViews
-    teacher: Teacher | None
+    teachers: Sequence[Teacher]
     task: Task
     classes: int
     shuffle_seed: int
@@ -62,24 +63,26 @@ class Stream:
                 others = self.task.soften(partner, self.classes, schedule.label_smoothing)
                 labels = self.task.mix(labels, others, share, self.classes)
             images = {input_spec: self._image(input_spec, large, small) for input_spec in self._cameras()}
-            outputs = None
-            if self.teacher:
-                outputs = self.teacher(images[self._teacher_camera] if self.teacher.sees_image else None, rows)
+            said = [
+                teacher(images[network.input_spec] if teacher.sees_image else None, rows)
+                for teacher, network in self._taught_by()
+            ]
+            outputs = averaged(said) if said else None
             now = number // schedule.accumulate / steps
             yield [
                 self._batch(stage, images, labels, outputs.outputs(wanted) if outputs else None, now)
                 for stage, wanted in zip(self.stages, self.wanted, strict=True)
             ]
 
-    @property
-    def _teacher_camera(self) -> InputSpec:
-        return next(stage.teacher.input_spec for stage in self.stages if stage.teacher)
+    def _taught_by(self) -> Iterator[tuple[Teacher, Network]]:
+        """Yield the teachers, with their settings."""
+        networks = next((stage.teachers for stage in self.stages if stage.teacher), ())
+        return zip(self.teachers, networks, strict=True)
 
     def _cameras(self) -> set[InputSpec]:
         """Return the cameras of all networks or terms that read the view."""
         input_specs = {stage.student.input_spec for stage in self.stages}
-        if self.teacher and self.teacher.sees_image:
-            input_specs.add(self._teacher_camera)
+        input_specs |= {network.input_spec for teacher, network in self._taught_by() if teacher.sees_image}
         return input_specs | {s.teacher.input_spec for s in self.stages if s.teacher and needs_teacher_view(s.terms)}
 
     def _image(self, input_spec: InputSpec, large: Tensor, small: Mapping[InputSpec, Tensor]) -> Tensor:
@@ -94,7 +97,7 @@ class Stream:
             return Batch(views, epoch=epoch)
         if stage.teacher.input_spec in images:
             views["teacher"] = self._view(stage.teacher.input_spec, images, target)
-        return Batch(views, outputs, epoch, self.teacher.head if self.teacher else None)
+        return Batch(views, outputs, epoch, self.teachers[0].head)
 
     def _view(self, input_spec: InputSpec, images: Images, target: Target) -> View:
         """Return a camera's view, with the target in the view's pixels."""
@@ -103,7 +106,7 @@ class Stream:
 
 def altering(stages: Iterable[Stage]) -> tuple[InputSpec, ...]:
     """Return the stages' cameras that do more to an image than resize it. The loader's workers make their views."""
-    input_specs = (network.input_spec for stage in stages for network in (stage.student, stage.teacher) if network)
+    input_specs = (network.input_spec for stage in stages for network in (stage.student, *stage.teachers))
     return tuple(dict.fromkeys(input_spec for input_spec in input_specs if input_spec.camera.alters))
 
 

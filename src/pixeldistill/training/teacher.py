@@ -1,6 +1,6 @@
 """Frozen teacher: live predictions of views. The teacher cache returns the same from disk."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import torch
@@ -26,6 +26,18 @@ class TeacherOutputs(NamedTuple):
         chosen = {want.number: self.maps[want] for want in wanted}
         features = tuple(chosen.get(i, nothing) for i in range(max(chosen, default=-1) + 1))
         return Outputs(self.prediction, nothing, features, self.towers)
+
+
+def averaged(outputs: Sequence[TeacherOutputs]) -> TeacherOutputs:
+    """Return one teacher's outputs unchanged; of several teachers the mean of the logits, and the first's maps. Source: ours.
+
+    The mean of logits is the geometric mean of the probabilities, at every temperature.
+    """
+    first, *others = outputs
+    if not others:
+        return first
+    logits = [said.prediction for said in outputs]
+    return first._replace(prediction=torch.stack(logits).mean(dim=0))  # type: ignore[arg-type]
 
 
 class Teacher(Protocol):

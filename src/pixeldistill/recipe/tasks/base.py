@@ -40,6 +40,7 @@ class TaskRules(ABC):
     - `labels`: kind of labels that its data must have, see `recipe.formats.Format`.
     - `headline`: name of the main metric in a run's records.
     - `unused_camera`: settings of a camera that have no effect.
+    - `averages_teachers`: whether a student may learn from the mean of several teachers.
     - `starting`: settings of a first recipe.
     - `default_terms`: default terms of the last stage, for each method.
     - `assistant_terms`: default terms of an assistant.
@@ -51,6 +52,7 @@ class TaskRules(ABC):
     labels: ClassVar[str]
     headline: ClassVar[str]
     unused_camera: ClassVar[tuple[str, ...]] = ()
+    averages_teachers: ClassVar[bool] = False
     starting: ClassVar[Starting]
     default_terms: ClassVar[Mapping[str, tuple[Term, ...]]]
     assistant_terms: ClassVar[tuple[Term, ...]]

@@ -19,6 +19,7 @@ class ClassificationRules(TaskRules):
     name = "classification"
     labels = "classes"
     headline = "top1"
+    averages_teachers = True
     starting = Starting(224, 4, 64, after={"teacher_cache": {"views": 10}})
     default_terms: ClassVar = {"ts": (_PKD, _ISRD), "tas": (_PKD, _UPSAMPLED, _ISRD)}
     assistant_terms: ClassVar = (_PKD, ATTerm(kind="at", weight=1000))
