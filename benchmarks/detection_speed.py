@@ -90,7 +90,7 @@ def training(method: str, splits: Splits, views: TrainingViews, folder: Path, st
     )  # fmt: skip
     objective = Objective(build(STUDENT, classes), network.spec if network else None, terms, schedule.epochs)
     teacher = LiveTeacher(network, fabric, objective.wanted, channels_last=True) if network else None
-    spec = TrainingSpec(method, objective, lambda: {"map": 0.0}, "map", lambda: b"", 0, folder)
+    spec = TrainingSpec(method, objective, objective.student, lambda _: {"map": 0.0}, "map", lambda _: b"", 0, folder)
     steps = len(splits.train) // BATCH
     trainer = Trainer(fabric, spec, schedule, steps, schedule.epochs, Progress(Console(quiet=True), method), stack)
     teachers, task = [teacher] if teacher else [], TASKS["detection"]

@@ -123,7 +123,7 @@ class Bench:
         student = build_classifier(network, self.classes, image_size)
         objective = Objective(student, self.live.spec if teacher else None, stage.terms, self.schedule.epochs)
         (self.folder / name).mkdir()
-        spec = TrainingSpec(name, objective, lambda: {"top1": 0.0}, "top1", lambda: b"", 0, self.folder / name)
+        spec = TrainingSpec(name, objective, student, lambda _: {"top1": 0.0}, "top1", lambda _: b"", 0, self.folder / name)
         steps = len(self.splits.train) // self.args.batch
         progress = Progress(Console(quiet=True), name)
         return stage, Trainer(self.fabric, spec, self.schedule, steps, self.schedule.epochs, progress, self.stack)

@@ -102,9 +102,10 @@ def train_all(students, schedule, *, stop_at=None, teacher=None, fail_at=None, a
             TrainingSpec(
                 name=student.folder.name,
                 objective=objective,
-                validate=lambda: {"top1": float(count % 5)},
+                deployed=network,
+                validate=lambda _: {"top1": float(count % 5)},
                 select_by="top1",
-                serialise=lambda: b"weights",
+                serialise=lambda _: b"weights",
                 seed=student.seed,
                 folder=student.folder,
                 loggers=("tensorboard",),
@@ -147,8 +148,10 @@ def test_accumulation_equals_the_big_batch(tmp_path):
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 @pytest.mark.parametrize("stop_at", [1, 4, 6])
 def test_a_stopped_run_goes_on_exactly(tmp_path, optimizer, stop_at):
-    """With batch norm, dropout, accumulation, clipping and warm-up; stopped within an epoch and at its end."""
-    schedule = Schedule(epochs=3, lr=0.05, batch_size=8, accumulate=2, optimizer=optimizer, clip_grad=1.0, warmup_epochs=1)
+    """With batch norm, dropout, accumulation, clipping, warm-up and averaged weights; stopped within an epoch and at its end."""
+    schedule = Schedule(
+        epochs=3, lr=0.05, batch_size=8, accumulate=2, optimizer=optimizer, clip_grad=1.0, warmup_epochs=1, ema_epochs=1
+    )  # fmt: skip
     whole_state, whole = train(tmp_path / "whole", schedule, student="test_resnet", dropout=0.3)
     with pytest.raises(Interrupted, match="the same command goes on"):
         train(tmp_path / "parts", schedule, student="test_resnet", dropout=0.3, stop_at=stop_at)
@@ -159,6 +162,28 @@ def test_a_stopped_run_goes_on_exactly(tmp_path, optimizer, stop_at):
     for a, b in zip(whole_state.history, state.history, strict=True):
         for name in ("loss", "pkd", "isrd", "share_isrd", "lr"):
             assert a[name] == pytest.approx(b[name], rel=1e-6)
+
+
+def test_the_trained_weights_are_the_average_of_all_steps(tmp_path, monkeypatch):
+    """After the first step, each step's weights and batch statistics count for one in `ema_epochs` epochs' steps."""
+    seen: list[dict[str, torch.Tensor]] = []
+    update = Trainer.update
+
+    def noting(self):
+        update(self)
+        seen.append({name: value.clone() for name, value in self.spec.deployed.state_dict().items()})
+
+    monkeypatch.setattr(Trainer, "update", noting)
+    schedule = Schedule(epochs=3, optimizer="sgd", lr=0.05, batch_size=8, ema_epochs=1)
+    _, averaged = train(tmp_path, schedule, student="test_resnet")
+    steps = len(seen) // 3
+    expected = seen[0]
+    for weights in seen[1:]:
+        expected = {name: value + (weights[name] - value) / steps for name, value in expected.items()}
+    for name, value in averaged.student.state_dict().items():
+        if value.is_floating_point():
+            torch.testing.assert_close(value, expected[name], rtol=1e-4, atol=1e-6)
+    assert not any(torch.equal(value, seen[-1][name]) for name, value in averaged.student.named_parameters())
 
 
 def test_the_teacher_stays_frozen_and_in_eval_mode(tmp_path):
@@ -473,7 +498,6 @@ def test_a_stop_while_the_last_epoch_is_finished_is_heard(images, tmp_path, monk
     import signal
 
     from pixeldistill.errors import Interrupted
-    from pixeldistill.training.trainer import Trainer
     from tests.conftest import recipe_content, run_here
 
     content = {key: value for key, value in recipe_content(images, tmp_path).items() if key != "teacher"}

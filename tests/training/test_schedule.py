@@ -56,6 +56,7 @@ def test_epochs_alone_are_a_schedule():
     assert Schedule(epochs=1, batch_size=16).lr == pytest.approx(0.0005)
     sgd = Schedule(epochs=40, optimizer="sgd", batch_size=32)
     assert (sgd.lr, sgd.weight_decay) == (0.01, 5e-4)
+    assert (usual.ema_epochs, usual.lasting(10).ema_epochs) == (4, 1)
     assert Schedule(epochs=40, lr=0.3, warmup_epochs=0, clip_grad=None).clip_grad is None
 
 

@@ -39,6 +39,6 @@ def trial_of(recipe: Recipe) -> Recipe:
 
 
 def _once(schedule: dict[str, Any]) -> dict[str, Any]:
-    short = {key: value for key, value in schedule.items() if key not in ("milestones", "gamma")}
+    short = {key: value for key, value in schedule.items() if key not in ("milestones", "gamma", "ema_epochs")}
     short |= {"epochs": 1, "warmup_epochs": 0, "batch_size": min(BATCH, schedule.get("batch_size", BATCH)), "accumulate": 1}
     return short | ({"decay": "cosine"} if schedule.get("decay") == "step" else {})

@@ -12,7 +12,7 @@ Seeds = Annotated[tuple[Seed, ...], AfterValidator(lambda seeds: tuple(sorted(se
 BATCH = 64
 LR = {"adamw": 0.001, "sgd": 0.02}  # for a batch of 64
 WEIGHT_DECAY = {"adamw": 0.05, "sgd": 5e-4}
-WARM_UP = 0.05  # share of the epochs
+WARM_UP, EMA = 0.05, 0.1  # shares of the epochs
 
 
 def _lr(known: dict[str, Any]) -> float:
@@ -45,6 +45,11 @@ class Schedule(Strict):
     warmup_epochs: float = Field(
         default_factory=lambda known: WARM_UP * known["epochs"], ge=0,
         description="first epochs, over which the learning rate rises; by default a twentieth of all",
+    )  # fmt: skip
+    ema_epochs: float = Field(
+        default_factory=lambda known: EMA * known["epochs"], ge=0,
+        description="the trained weights are an exponential moving average over about so many epochs; by default a tenth of all; "
+        "0 takes those of the last step",
     )  # fmt: skip
     label_smoothing: float = Field(0, ge=0, lt=1, description="share of the labels' weight that is spread over all classes")
     clip_grad: float | None = Field(
@@ -92,6 +97,7 @@ class Schedule(Strict):
         milestones = tuple(m for m in stretched if m < epochs)
         warmup = self.warmup_epochs if epochs >= self.epochs else self.warmup_epochs * epochs / self.epochs
         changes: dict[str, Any] = {"epochs": epochs, "milestones": milestones, "warmup_epochs": warmup}
+        changes["ema_epochs"] = self.ema_epochs * epochs / self.epochs
         if self.milestones and not milestones:  # too short for any step
             changes |= {"decay": "constant", "gamma": type(self).model_fields["gamma"].default}
         return self.model_copy(update=changes)

@@ -84,6 +84,7 @@ def describe_schedule(schedule: Schedule) -> str:
         f"weight decay {schedule.weight_decay:g}",
         f"label smoothing {schedule.label_smoothing:g}" if schedule.label_smoothing else "",
         f"gradients clipped at {schedule.clip_grad:g}" if schedule.clip_grad else "",
+        f"weights averaged over {schedule.ema_epochs:g} epochs" if schedule.ema_epochs else "",
         f"precision {schedule.precision}",
         "channels last" if schedule.channels_last else "",
         "compiled" if schedule.compile else "",

@@ -261,9 +261,10 @@ def _training_spec(training: Training, objective: Objective, context: RunContext
     return TrainingSpec(
         name=training.title,
         objective=objective,
-        validate=lambda: single_figures(evaluate(student, validation, fabric)),
+        deployed=student,
+        validate=lambda network: single_figures(evaluate(network, validation, fabric)),
         select_by=context.recipe.rules.headline,
-        serialise=lambda: state_bytes(student.net),
+        serialise=lambda network: state_bytes(network.net),
         loggers=context.recipe.loggers,
         seed=training.seed,
         folder=training.folder,

@@ -14,7 +14,7 @@ from torch import Tensor
 from pixeldistill.errors import RunError
 from pixeldistill.storage.files import check_regular, write_file
 
-_MARK = b"pixeldistill checkpoint 2\n"  # followed by the digest and the length of the rest, which torch.load reads
+_MARK = b"pixeldistill checkpoint 3\n"  # followed by the digest and the length of the rest, which torch.load reads
 _DIGEST, _LENGTH = 32, 8  # bytes
 
 
@@ -46,7 +46,8 @@ def read_checkpoint(
 
     Args:
         path: path of the file.
-        like: "objective" and "optimizer", as `state_dict` returns them for the training that resumes. The second may be fresh.
+        like: "objective", "average" and "optimizer", as `state_dict` returns them for the training that resumes. The last may be
+            fresh.
         device: device of the tensors.
         epochs: number of epochs in the schedule.
         steps: number of steps in an epoch.
@@ -60,6 +61,7 @@ def read_checkpoint(
     try:
         content = torch.load(io.BytesIO(_content(path)), map_location=device, weights_only=True)
         _check_tensors(content["objective"], like["objective"])
+        _check_tensors(content["average"], like["average"])
         _check_optimizer(content["optimizer"], like["optimizer"], [*like["parameters"]])
         state = State(**content["state"])
         _check_state(state, epochs, steps)

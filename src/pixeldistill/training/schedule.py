@@ -6,6 +6,7 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from pixeldistill.recipe.losses import Term
 from pixeldistill.recipe.schedule import Schedule
@@ -53,6 +54,18 @@ def build_optimizer(module: nn.Module, schedule: Schedule) -> Optimizer:
         {"params": _of(parameters, vectors=True), "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=schedule.lr, fused=fused)
+
+
+def start_average(module: nn.Module, schedule: Schedule, steps_per_epoch: int) -> AveragedModel | None:
+    """Start the moving average of a module's weights and statistics. Return None if the schedule averages less than two steps.
+
+    After a number of steps, a step counts 1/e of what it counted at first. `ema_epochs` is this number, in epochs.
+    """
+    steps = schedule.ema_epochs * steps_per_epoch
+    if steps < 2:
+        return None
+    blend = get_ema_multi_avg_fn(1 - 1 / steps)  # type: ignore[no-untyped-call]
+    return AveragedModel(module, multi_avg_fn=blend, use_buffers=True)
 
 
 def _of(parameters: Iterable[nn.Parameter], *, vectors: bool) -> list[nn.Parameter]:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from pixeldistill.training.fabric import Fabric
 from pixeldistill.training.loggers import open_loggers
 from pixeldistill.training.logs import drowning, terms_of, worse_than_guessing, write_csv
 from pixeldistill.training.progress import Progress
-from pixeldistill.training.schedule import build_optimizer, learning_rate, set_learning_rate
+from pixeldistill.training.schedule import build_optimizer, learning_rate, set_learning_rate, start_average
 from pixeldistill.types import Batch
 
 
@@ -35,17 +36,19 @@ class TrainingSpec:
 
     name: its name for the user.
     objective: called with a Batch, returns {"loss": scalar, "<term>": weighted share}.
-    validate: measures the current student. `select_by` names the metric that selects the best epoch.
-    serialise: returns the deployed network's weights as a file's content.
+    deployed: part of the objective that is deployed.
+    validate: measures a network like `deployed`. `select_by` names the metric that selects the best epoch.
+    serialise: returns the weights of such a network as a file's content.
     loggers: see `loggers.open_loggers`.
     chance: see `logs.worse_than_guessing`.
     """
 
     name: str
     objective: nn.Module
-    validate: Callable[[], Mapping[str, float]]
+    deployed: nn.Module
+    validate: Callable[[Any], Mapping[str, float]]
     select_by: str
-    serialise: Callable[[], bytes]
+    serialise: Callable[[Any], bytes]
     seed: int
     folder: Path
     loggers: Sequence[str] = ()
@@ -65,6 +68,7 @@ class Trainer:
             spec.objective.to(memory_format=torch.channels_last)
         optimizer = build_optimizer(spec.objective, schedule)
         self.module, self.optimizer = fabric.setup(spec.objective, optimizer)
+        self.average = start_average(spec.deployed, schedule, steps)
         self.state = self._restore()
         spec.folder.mkdir(parents=True, exist_ok=True)
         self.held = WatchedFolder(spec.folder)
@@ -115,6 +119,8 @@ class Trainer:
                 self.norms = self.norms + norm.detach()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+        if self.average is not None:
+            self.average.update_parameters(self.spec.deployed)
         self.state.step += 1
 
     def finish_epoch(self) -> None:
@@ -124,7 +130,10 @@ class Trainer:
         check_finite(torch.tensor(means["loss"]), spec.folder)
         check_finite(self.norms, spec.folder, "gradient")
         self._share_buffers()
-        measured = {f"val_{name}": value for name, value in spec.validate().items()}
+        network = spec.deployed if self.average is None else self.average.module
+        if state.epoch + 1 == self.schedule.epochs:
+            spec.deployed.load_state_dict(network.state_dict())  # the end of the training: the average is what remains
+        measured = {f"val_{name}": value for name, value in spec.validate(network).items()}
         check_finite(torch.tensor(measured.get("val_nll", 0.0)), spec.folder)
         weights = [value.sum() for value in spec.objective.state_dict().values() if value.is_floating_point()]
         check_finite(torch.stack(weights).sum(), spec.folder)  # the last update's damage shows in no loss yet
@@ -146,7 +155,7 @@ class Trainer:
         if self.fabric.is_global_zero:
             self.held.check()
             if better:
-                write_file(spec.folder / BEST, spec.serialise())
+                write_file(spec.folder / BEST, spec.serialise(network))
             write_csv(spec.folder / METRICS, state.history)
         self.save()
         self.log(row)
@@ -158,7 +167,8 @@ class Trainer:
     def _share_buffers(self) -> None:
         """Copy the first process's batch statistics to all processes, so that they measure the network that is saved."""
         if self.fabric.world_size > 1:
-            for buffer in self.spec.objective.buffers():
+            average = () if self.average is None else self.average.buffers()
+            for buffer in chain(self.spec.objective.buffers(), average):
                 torch.distributed.broadcast(buffer, src=0)
 
     def _means(self) -> dict[str, float]:
@@ -181,7 +191,8 @@ class Trainer:
         self.fabric.barrier()
 
     def _parts(self) -> dict[str, Any]:
-        return {"objective": self.spec.objective.state_dict(), "optimizer": self.optimizer.state_dict()}
+        average = {} if self.average is None else self.average.state_dict()
+        return {"objective": self.spec.objective.state_dict(), "optimizer": self.optimizer.state_dict(), "average": average}
 
     def _restore(self) -> State:
         """Return the state from the checkpoint, if there is one. Raise RunError if it is damaged or another training's."""
@@ -193,6 +204,8 @@ class Trainer:
         try:
             self.spec.objective.load_state_dict(content["objective"])
             self.optimizer.load_state_dict(content["optimizer"])
+            if self.average is not None:
+                self.average.load_state_dict(content["average"])
             self.fabric.strategy.precision.load_state_dict(content["precision"])
         except Exception as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
