@@ -8,12 +8,15 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from PIL import Image
 
 from pixeldistill.cli import app as cli
+from pixeldistill.evaluation.rerun import measure_crops
+from pixeldistill.recipe.card import read_card
 from pixeldistill.storage.run_folder import find_run
-from tests.conftest import recipe_content
+from tests.conftest import last_weights, recipe_content, run_here
 
 
 @pytest.fixture(scope="module")
@@ -476,3 +479,28 @@ def test_a_run_folder_that_is_none(tmp_path, capsys):
 def test_usage_errors_exit_with_two(program):
     assert program("distil", "x").returncode == 2
     assert program("distill").returncode == 2
+
+
+def test_the_crop_may_be_chosen_after_the_training(content, tmp_path, monkeypatch, capsys):
+    """Another crop measures the student again, with the same weights; the teacher cache stays as it is."""
+    content["data"] |= {"limit": 24}
+    settings = {"teacher_cache": {"views": 1}, "terms": [{"kind": "pkd"}, {"kind": "isrd"}]}
+    before = run_here(content, tmp_path / "run", **settings)
+    student = before["distilled", 0]
+    weights = last_weights(student)
+    crops = measure_crops(student.folder, (0.875, 0.3), workers=0, accelerator="cpu")
+    assert crops[0.875]["nll"] == pytest.approx(student.figures["last"]["val"]["nll"], rel=1e-5)
+    monkeypatch.setattr("pixeldistill.training.trainer.Trainer.learn", None)
+    after = run_here(content, tmp_path / "run", **settings, camera={"crop": 0.3})
+    assert after["distilled", 0].figures["last"]["val"]["nll"] == pytest.approx(crops[0.3]["nll"], rel=1e-5)
+    assert crops[0.3]["nll"] != pytest.approx(crops[0.875]["nll"], rel=1e-3)
+    assert all(torch.equal(value, weights[name]) for name, value in last_weights(after["distilled", 0]).items())
+    assert read_card(student.folder).camera.crop == after["distilled", 0].figures["crop"] == 0.3
+    capsys.readouterr()
+    assert command("evaluate", student.folder, "--crops", "--json", "--workers", "0") == 0
+    told = {row["crop"]: row["nll"] for row in json.loads(capsys.readouterr().out)["val"]}
+    assert told[0.875] == pytest.approx(crops[0.875]["nll"], rel=1e-5)
+    assert command("evaluate", student.folder, "--crops", "--workers", "0") == 0
+    assert "nothing is trained anew" in " ".join(capsys.readouterr().out.split())
+    assert command("evaluate", student.folder, "--crops", "--per-class", "--workers", "0") == 2
+    assert "leave out --recipe, --set and --per-class" in error_line(capsys)

@@ -420,6 +420,8 @@ def test_the_command_line_shows_evaluates_and_predicts(content, write, tmp_path,
     named = {"data": {"format": "folder", "root": "x"}, "student": content["student"], "schedule": SCHEDULE, "run": "x"}
     with pytest.raises(DataError, match="was trained on boxes, and the data has classes"):
         measure_run(tmp_path / "run", parse_recipe(named))
+    code, said = call("evaluate", tmp_path / "run", "--crops")
+    assert code == 2
     (found,) = Predictor(tmp_path / "run").predict([picture], min_score=0)
     assert len(found.objects) and found.path == picture
 

@@ -192,7 +192,10 @@ def _run_pass(
         record = stage_record(stage, seed, context.recipe, context.splits, context.folders)
         fabric = make_fabric(accelerator=context.accelerator)
         done = fabric.broadcast(claim(folder, record) if fabric.is_global_zero else None)
-        if done:
+        if done and done["crop"] != (crop := stage.student.input_spec.camera.crop):
+            context.say(f"{training.title}: measured again, with camera.crop {crop:g} for {done['crop']:g}; nothing is trained")
+            left.append(training)
+        elif done:
             context.say(f"{training.title}: done before, {folder}")
             ended.append((training, TrainingResult(stage, seed, folder, done)))
         else:

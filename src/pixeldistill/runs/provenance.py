@@ -18,6 +18,8 @@ from pixeldistill.storage.claims import file_digest
 from pixeldistill.storage.records import read_done
 from pixeldistill.storage.run_folder import DONE, find_run, stage_folder
 
+_CROP: dict[str, Any] = {"camera": {"crop"}}  # has no effect on training views
+
 
 def finished(recipe: Recipe) -> Iterator[tuple[str, dict[str, Any]]]:
     """Return the figures of every finished training of a recipe, with its stage's name."""
@@ -39,9 +41,10 @@ def stage_record(stage: Stage, seed: int, recipe: Recipe, splits: Splits, folder
 
 
 def stage_settings(stage: Stage, seed: int, recipe: Recipe) -> dict[str, Any]:
-    """Return the part of a training's record that depends only on the recipe."""
+    """Return the part of a training's record that depends only on the recipe. `camera.crop` is of test images alone."""
+    networks = {"student": _CROP, "teacher": _CROP, "other_teachers": {"__all__": _CROP}}
     return {
-        "stage": stage.model_dump(mode="json", exclude={"seeds": True, "teacher_cache": {"folder"}}),
+        "stage": stage.model_dump(mode="json", exclude={"seeds": True, "teacher_cache": {"folder"}, **networks}),
         "seed": seed,
         "data": recipe.data.model_dump(mode="json", exclude={"root", "image_cache_folder"}),
         "kernel": recipe.camera.kernel,  # kernel of the large view; networks have their own cameras
@@ -61,7 +64,7 @@ def teacher_cache_key(
 def teacher_cache_settings(stage: Stage, teacher: Network, recipe: Recipe) -> dict[str, Any]:
     """Return the part of a teacher cache's key that depends only on the recipe."""
     return {
-        "teacher": teacher.model_dump(mode="json", exclude={"weights"}),
+        "teacher": teacher.model_dump(mode="json", exclude={"weights": True, **_CROP}),
         "augmentation": stage.augmentation.model_dump(mode="json"),
         "crop_side": stage.crop_size,
         "kernel": recipe.camera.kernel,

@@ -93,6 +93,7 @@ def measure_trained(training: Training, objective: Objective, context: RunContex
         "image_size": stage.student.image_size,
         "parameters": parameters(student),
         "macs": macs(student, typical_view(shown, stage.student.image_size, task)),
+        "crop": stage.student.input_spec.camera.crop,
         "encoding": stage.student.input_spec.camera.encoding,
         "bytes": bytes_per_image(shown, stage.student.input_spec, task),
         "machine": f"{platform.machine()}, {fabric.world_size} × {fabric.device.type}, {torch.get_num_threads()} threads, "

@@ -23,6 +23,7 @@ class DoneRecord(BaseModel):
 
     network: str
     image_size: int
+    crop: float
     encoding: str
     bytes: float
     macs: int
