@@ -405,8 +405,8 @@ def test_show_looks_at_what_is_there_already(content, write, capsys, tmp_path):
     )
     out = capsys.readouterr().out
     for words in (
-        "2-distilled/seed-0 was made with other settings: its augmentation.seed was 0, is 1; data.image_cache was 32, is 36; "
-        "stage.schedule.lr was 0.05, is 0.1",
+        "2-distilled/seed-0 was made with other settings: its data.image_cache was 32, is 36; augmentation.seed was 0, is 1; "
+        "schedule.lr was 0.05, is 0.1",
         "/logits/view-0000 was made with other settings: its augmentation.seed was 0, is 1; image_cache was 32, is 36",
         "run/image_cache was made with other settings: its shorter_side was 32, is 36",
     ):

@@ -172,7 +172,8 @@ def _differing(path: Path, settings: Mapping[str, Any]) -> list[str]:
     if not path.is_file():
         return []
     before = read_record(path)
-    changes = list(differences({name: before.get(name) for name in settings}, dict(settings)))
+    found = differences({name: before.get(name) for name in settings}, dict(settings))
+    changes = [change.removeprefix("stage.") for change in found]
     return [f"{path.parent} was made with other settings: its {'; '.join(changes[:3])}"] if changes else []
 
 
