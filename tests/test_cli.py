@@ -482,7 +482,7 @@ def test_usage_errors_exit_with_two(program):
 
 
 def test_the_crop_may_be_chosen_after_the_training(content, tmp_path, monkeypatch, capsys):
-    """Another crop measures the student again, with the same weights; the teacher cache stays as it is."""
+    """Another crop measures the student again, with the same weights. It needs no checkpoint and no teacher cache."""
     content["data"] |= {"limit": 24}
     settings = {"teacher_cache": {"views": 1}, "terms": [{"kind": "pkd"}, {"kind": "isrd"}]}
     before = run_here(content, tmp_path / "run", **settings)
@@ -490,7 +490,9 @@ def test_the_crop_may_be_chosen_after_the_training(content, tmp_path, monkeypatc
     weights = last_weights(student)
     crops = measure_crops(student.folder, (0.875, 0.3), workers=0, accelerator="cpu")
     assert crops[0.875]["nll"] == pytest.approx(student.figures["last"]["val"]["nll"], rel=1e-5)
-    monkeypatch.setattr("pixeldistill.training.trainer.Trainer.learn", None)
+    monkeypatch.setattr("pixeldistill.runs.execute._build_pass", None)
+    for path in (*(tmp_path / "run").rglob("last.ckpt"), *(tmp_path / "run/teacher_cache").rglob("*.npy")):
+        path.unlink()
     after = run_here(content, tmp_path / "run", **settings, camera={"crop": 0.3})
     assert after["distilled", 0].figures["last"]["val"]["nll"] == pytest.approx(crops[0.3]["nll"], rel=1e-5)
     assert crops[0.3]["nll"] != pytest.approx(crops[0.875]["nll"], rel=1e-3)

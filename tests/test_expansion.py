@@ -115,6 +115,9 @@ def test_a_student_may_learn_from_the_mean_of_several_teachers(compared):
         "both": ["@assistant", "@teacher", "runs/b"],
     }  # fmt: skip
     assert stages["both"].sources == ("assistant", "teacher")
+    assert {s.crop_size for s in stages.values()} == {32}
+    larger = expand(parse_recipe(compared | {"compare": ["pkd"], "other_teachers": [given | {"image_size": 48}]}))
+    assert {s.crop_size for s in larger} == {48}, "views are as large as the largest network reads"
     with pytest.raises(RecipeError, match=r"with_teacher.* needs `chain: tas`"):
         parse_recipe(compared | {"compare": {"both": {"with_teacher": True}}})
     with pytest.raises(RecipeError, match=r"other_teachers` need a `teacher`"):
@@ -146,7 +149,7 @@ def test_a_stage_and_a_method_may_have_views_of_their_own(content, compared):
         ([stage("a", 16), stage("b", 32, "a")], r"stage b: its student reads 32 pixels, its teacher 16"),
         ([stage("a", 16), stage("a", 16)], r"stages names one thing twice"),
         ([stage("b", 16, {"network": "a", "image_size": 32})], r"stage b: its teacher is not trained \(weights: pretrained"),
-        ([stage("b", 16, other_teachers=["a"])], r"stage b starts from stage 'a'|stage b: `other_teachers` help a `teacher`"),
+        ([stage("b", 16, other_teachers=["a"])], r"stage b: `other_teachers` help a `teacher`, and it has none"),
         ([stage("a", 32), stage("b", 16, "a", other_teachers=["c"])], r"stage b starts from stage 'c'.* valid: a"),
         (
             [stage("a", 32), stage("b", 16, "a", other_teachers=[{"network": "a", "image_size": 8, "weights": "runs/a"}])],

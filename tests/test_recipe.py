@@ -57,6 +57,7 @@ def test_a_tilde_is_the_users_home(content):
         ("schedule", {"epochs": 2, "lr": 0.1, "optimizer": "adamw", "momentum": 0.8}, ["schedule", "`momentum` is SGD's"]),
         ("schedule.accumulate", 3, ["accumulate 3", "batch_size 8"]),
         ("schedule.warmup_epochs", 5, ["warmup_epochs 5"]),
+        ("schedule.ema_epochs", 5, ["ema_epochs 5 averages all of 2 epochs, the first too: lower it"]),
         ("terms", [{"kind": "isdr"}], ["terms.0.kind", "did you mean isrd?"]),
         ("terms", [{"kind": "isrd", "wieght": 2}], ["terms.0.wieght", "unknown key", "weight"]),
         ("terms", [{"weight": 2}], ["terms.0", "kind"]),

@@ -13,6 +13,7 @@ from pixeldistill.recipe.load import load_recipe, parse_recipe
 from pixeldistill.recipe.quick import trial_of
 from pixeldistill.recipe.tasks import RULES
 from pixeldistill.runs.equal_compute import match_compute, training_cost
+from tests.conftest import run_here
 
 
 @pytest.fixture
@@ -46,6 +47,19 @@ def test_equal_cost_counts_the_assistant(compared):
         assert stages[name].schedule.epochs == round(costs["tas"] / per_epoch)
         assert abs(costs[name] - costs["tas"]) <= per_epoch / 2
         assert stages[name].match_compute_of is None
+
+
+def test_every_teacher_is_counted_and_measured(compared, tmp_path):
+    teacher = {"network": "test_resnet", "image_size": 32, "weights": "none", "schedule": compared["schedule"]}
+    other = run_here(compared | {"assistant": None, "seeds": [0]}, tmp_path / "other", teacher=teacher, student=None)[
+        "teacher", 0
+    ]
+    given = {"network": "test_resnet", "image_size": 32, "weights": str(other.folder)}
+    recipe = parse_recipe(compared | {"compare": ["pkd"], "seeds": [0], "other_teachers": [given]})
+    stages = {stage.name: stage for stage in expand(recipe)}
+    assert training_cost(stages["pkd"], stages, 2, 24) == (3 * forward(16) + 2 * forward(32)) * 2 * 24
+    compare(recipe, workers=0, accelerator="cpu", console=Console(quiet=True))
+    assert "| teacher 2, test_resnet at 32 |" in (tmp_path / "run/comparison.md").read_text()
 
 
 def test_what_lasts_longer_rises_in_the_same_share_of_it(compared):

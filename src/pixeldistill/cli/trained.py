@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pixeldistill.tasks.base import Result
 
 TOP, MIN_SCORE = 3, 0.3  # limits of the printed predictions
-CROPS = (1.0, 0.875, 0.8, 0.7, 0.6, 0.5)
+CROPS = (1.0, 0.875, 0.8, 0.7, 0.6, 0.5)  # of the camera, to compare
 
 WhichEpoch = Literal["last", "best"]
 

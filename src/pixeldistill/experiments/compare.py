@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any, cast
 
@@ -175,13 +176,13 @@ def _references(
     teacher = teacher_of(recipe)
     if recipe.teacher.schedule:
         teacher = teacher.model_copy(update={"weights": StageRef("teacher")})
-    wanted = {"teacher": teacher}
+    wanted, numbers = {"teacher": teacher}, count(2)
     for stage in stages:
         if stage.teacher and stage.teacher not in wanted.values():
             name = f"assistant {recipe.rules.title(stage.teacher)}"
             wanted[f"{name} ({len(wanted)})" if name in wanted else name] = stage.teacher
         for other in (other for other in stage.other_teachers if other not in wanted.values()):
-            wanted[f"teacher {len(wanted) + 1}, {recipe.rules.title(other)}"] = other
+            wanted[f"teacher {next(numbers)}, {recipe.rules.title(other)}"] = other
     smaller = [student for student in recipe.all_students if _may_be_enlarged(student, recipe)]
     for student in sorted(smaller, key=lambda student: student.image_size):
         camera = student.camera or recipe.camera

@@ -1,13 +1,14 @@
 """Stages that a recipe stands for: first written out as entries, as the user could write them, then resolved."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from pixeldistill.errors import RecipeError, nearest
+from pixeldistill.errors import RecipeError
 from pixeldistill.recipe.assistants import assistants_of
 from pixeldistill.recipe.base import StageRef
 from pixeldistill.recipe.camera import Camera
-from pixeldistill.recipe.losses import BoxesTerm, PKDTerm, SupervisedTerm, Term, name_terms
+from pixeldistill.recipe.chain import check_costs, check_stage, trained
+from pixeldistill.recipe.losses import BoxesTerm, PKDTerm, SupervisedTerm, Term
 from pixeldistill.recipe.method import Method
 from pixeldistill.recipe.network import Assistant, Network, Student
 from pixeldistill.recipe.presets import complete_methods
@@ -142,7 +143,7 @@ def _prepared(student: Student, method: Method, recipe: Recipe, assistant: str |
 
 def resolve(recipe: Recipe, written: Sequence[StageEntry]) -> tuple[Stage, ...]:
     """Fill in missing settings of the entries from the recipe. Raise RecipeError for entries that cannot be trained."""
-    networks = [n for entry in written for n in (entry.student, entry.teacher, recipe.teacher) if isinstance(n, Network)]
+    networks = [n for entry in written for n in (entry.student, *entry.teachers, recipe.teacher) if isinstance(n, Network)]
     crop_size = max(network.image_size for network in networks)
     if recipe.data.image_cache and recipe.data.image_cache < crop_size:
         raise RecipeError(
@@ -151,15 +152,15 @@ def resolve(recipe: Recipe, written: Sequence[StageEntry]) -> tuple[Stage, ...]:
     if recipe.teacher_cache and not any(entry.teacher for entry in written):
         raise RecipeError("`teacher_cache` keeps what a teacher says: no stage has one")
     earlier: dict[str, StageEntry] = {}
-    _check_costs(written)
-    sources = {name for entry in written for name in _sources(entry)}
-    teaching = {teacher for entry in written for teacher in _teachers(entry) if isinstance(teacher, str)}
+    check_costs(written)
+    sources = {name for entry in written for name in entry.sources}
+    teaching = {teacher for entry in written for teacher in entry.teachers if isinstance(teacher, str)}
     stages = []
     for entry in written:
-        _check(entry, earlier, recipe)
+        check_stage(entry, earlier, recipe)
         earlier[entry.name] = entry
         schedule = entry.schedule or recipe.schedule
-        teachers = [_fed(_trained(teacher, earlier), recipe.camera.optics) for teacher in _teachers(entry)]
+        teachers = [_fed(trained(teacher, earlier), recipe.camera.optics) for teacher in entry.teachers]
         distinct = None if recipe.teacher_cache is None or recipe.teacher_cache.views == "exact" else recipe.teacher_cache.views
         stages.append(
             Stage(
@@ -181,104 +182,9 @@ def resolve(recipe: Recipe, written: Sequence[StageEntry]) -> tuple[Stage, ...]:
     return tuple(stages)
 
 
-def _teachers(entry: StageEntry) -> tuple[str | Network, ...]:
-    return (entry.teacher, *entry.other_teachers) if entry.teacher else ()
-
-
-def _trained(teacher: str | Network, earlier: Mapping[str, StageEntry]) -> Network:
-    """Return a teacher as a network. An earlier stage's has that stage's last weights."""
-    if isinstance(teacher, Network):
-        return teacher
-    return earlier[teacher].student.model_copy(update={"weights": StageRef(teacher)})
-
-
 def _fed(network: Network, camera: Camera) -> Network:
     """Return a network with its own camera, or with the given one if it has none."""
     return network if network.camera else network.model_copy(update={"camera": camera})
-
-
-def _check_costs(written: Sequence[StageEntry]) -> None:
-    """Raise RecipeError if `match_compute_of` names an unknown stage or forms a cycle."""
-    wanted = {entry.name: entry.match_compute_of for entry in written}
-    for name in wanted:
-        way = [name]
-        while (other := wanted[way[-1]]) is not None:
-            if other not in wanted:
-                raise RecipeError(f"stage {way[-1]}: match_compute_of {other!r} is no stage, {nearest(other, wanted)}")
-            if other in way:
-                raise RecipeError(f"stage {name}: match_compute_of goes in a circle, {' → '.join([*way, other])}")
-            way.append(other)
-
-
-def _check(entry: StageEntry, earlier: dict[str, StageEntry], recipe: Recipe) -> None:
-    place = f"stage {entry.name}"
-    for name in _sources(entry):
-        if name not in earlier:
-            others = f"{nearest(name, earlier)}" if earlier else "it is the first"
-            raise RecipeError(f"{place} starts from stage {name!r}, which no stage before it is called: {others}")
-    start = entry.student.weights
-    if isinstance(start, StageRef) and earlier[start.name].student.network != entry.student.network:
-        raise RecipeError(
-            f"{place}: its {entry.student.network} cannot start from the weights of stage {start.name}, which is a "
-            f"{earlier[start.name].student.network}"
-        )
-    teachers = [_trained(teacher, earlier) for teacher in _teachers(entry)]
-    _check_teachers(place, entry, teachers, recipe)
-    for network in (entry.student, *teachers):
-        try:
-            recipe.rules.check_network(network)
-        except ValueError as error:
-            raise RecipeError(f"{place}: {error}") from None
-    if entry.student.class_order:
-        raise RecipeError(f"{place}: class_order is that of a trained teacher's weights, and this is a student: leave it out")
-    _check_terms(place, entry, recipe, taught=bool(teachers))
-    epochs = (entry.schedule or recipe.schedule).epochs
-    for name, term in name_terms(entry.terms).items():
-        if term.warmup_epochs + term.cooldown_epochs > epochs:
-            raise RecipeError(f"{place}: term {name} rises and falls over more than the stage's {epochs} epochs")
-
-
-def _check_teachers(place: str, entry: StageEntry, teachers: Sequence[Network], recipe: Recipe) -> None:
-    """Raise RecipeError if a stage's teachers are untrained, read smaller images, or cannot be averaged."""
-    if entry.other_teachers and not entry.teacher:
-        raise RecipeError(f"{place}: `other_teachers` help a `teacher`, and it has none: name the first one so")
-    if entry.other_teachers and not recipe.rules.averages_teachers:
-        raise RecipeError(f"{place}: `other_teachers` average what classifiers say: leave them out for {recipe.task}")
-    for teacher in teachers:
-        if entry.student.image_size > teacher.image_size:
-            raise RecipeError(
-                f"{place}: its student reads {entry.student.image_size} pixels, its teacher {teacher.image_size}: "
-                "pixel distillation goes from large images to small ones"
-            )
-        if teacher.weights in ("none", "pretrained"):
-            raise RecipeError(
-                f"{place}: its teacher is not trained (weights: {teacher.weights}): give the weights of a trained network, or "
-                "name the stage that trains it"
-            )
-
-
-def _check_terms(place: str, entry: StageEntry, recipe: Recipe, *, taught: bool) -> None:
-    """Raise RecipeError if a stage's terms belong to another task, train no prediction, or lack a teacher or hard labels."""
-    losses, terms = recipe.rules.losses, entry.terms
-    if foreign := next((term for term in terms if term.kind not in losses), None):
-        raise RecipeError(f"{place}: term {foreign.kind} is one of {' and '.join(foreign.computed_by)}: leave it out")
-    if not recipe.rules.trains_prediction(terms):
-        teachers = [kind for kind, loss in losses.items() if recipe.rules.is_trained_by(loss)]
-        raise RecipeError(f"{place}: no term trains the prediction: add {' or '.join(teachers)}")
-    if not taught and (needy := next((term.kind for term in terms if term.needs_teacher), None)):
-        raise RecipeError(f"{place}: term {needy} compares the student with a teacher: add `teacher`")
-    mixes = (entry.augmentation or recipe.augmentation).mixes
-    if mixes and (exact := next((term.kind for term in terms if term.needs_hard_labels), None)):
-        raise RecipeError(
-            f"{place}: {exact} tells the true class from the others, and augmentation.{mixes} leaves no true class: remove one"
-        )
-
-
-def _sources(entry: StageEntry) -> Iterator[str]:
-    """Yield the names of the stages that a stage starts from, by its weights or its teacher."""
-    if isinstance(entry.student.weights, StageRef):
-        yield entry.student.weights.name
-    yield from (teacher for teacher in _teachers(entry) if isinstance(teacher, str))
 
 
 def stage_name(kind: str, student: Student, recipe: Recipe) -> str:

@@ -87,6 +87,8 @@ class Schedule(Strict):
             raise ValueError(
                 f"warmup_epochs {self.warmup_epochs:g} leaves nothing of {self.epochs} epochs: lower it, or raise `epochs`"
             )
+        if self.ema_epochs >= self.epochs:
+            raise ValueError(f"ema_epochs {self.ema_epochs:g} averages all of {self.epochs} epochs, the first too: lower it")
         if self.batch_size % self.accumulate:
             raise ValueError(f"accumulate {self.accumulate} does not divide batch_size {self.batch_size}")
         return self

@@ -64,3 +64,15 @@ class StageEntry(Strict):
     )
     live: bool = Field(False, description="ask the teacher at every step, whatever `teacher_cache` says")
     seeds: Seeds | None = Field(None, description="by default the recipe's, or its first for what later stages start from")
+
+    @property
+    def teachers(self) -> tuple[str | Network, ...]:
+        """All its teachers: names of earlier stages, or trained networks."""
+        return (self.teacher, *self.other_teachers) if self.teacher else ()
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Names of the stages that it starts from, by its weights or its teachers."""
+        start = self.student.weights
+        own = (start.name,) if isinstance(start, StageRef) else ()
+        return (*own, *(teacher for teacher in self.teachers if isinstance(teacher, str)))

@@ -25,7 +25,14 @@ from pixeldistill.runs.build import RunContext, build_objective, build_stream, c
 from pixeldistill.runs.equal_compute import match_compute
 from pixeldistill.runs.passes import Training, first_folders, passes
 from pixeldistill.runs.provenance import stage_record
-from pixeldistill.runs.results import TrainingResult, measure_trained, single_figures, supervised_on_val, test_images
+from pixeldistill.runs.results import (
+    TrainingResult,
+    measure_again,
+    measure_trained,
+    single_figures,
+    supervised_on_val,
+    test_images,
+)
 from pixeldistill.storage.claims import begun, check_record, claim
 from pixeldistill.storage.files import PARTIAL, WatchedFolder, locked, remove_litter, write_json
 from pixeldistill.storage.run_folder import DONE, renumber, stages_of
@@ -194,7 +201,10 @@ def _run_pass(
         done = fabric.broadcast(claim(folder, record) if fabric.is_global_zero else None)
         if done and done["crop"] != (crop := stage.student.input_spec.camera.crop):
             context.say(f"{training.title}: measured again, with camera.crop {crop:g} for {done['crop']:g}; nothing is trained")
-            left.append(training)
+            done |= measure_again(training, context, fabric)
+            if fabric.is_global_zero:
+                write_json(folder / DONE, done)
+            ended.append((training, TrainingResult(stage, seed, folder, done)))
         elif done:
             context.say(f"{training.title}: done before, {folder}")
             ended.append((training, TrainingResult(stage, seed, folder, done)))

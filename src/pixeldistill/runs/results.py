@@ -16,15 +16,17 @@ from pixeldistill.data.views import camera_view, to_unit
 from pixeldistill.display.metric_names import decisive, headline
 from pixeldistill.errors import PixelDistillError
 from pixeldistill.evaluation.evaluate import TestImages, evaluate, figures, predict
+from pixeldistill.networks.adapter import Adapter
 from pixeldistill.networks.weights.load import state_bytes
 from pixeldistill.recipe.camera import InputSpec
 from pixeldistill.recipe.stage import Stage
 from pixeldistill.runs.build import RunContext
 from pixeldistill.runs.passes import Training
 from pixeldistill.runs.pictures import save_reconstructions
+from pixeldistill.runs.provenance import network_card
 from pixeldistill.storage.files import write_file, write_json
 from pixeldistill.storage.records import read_done
-from pixeldistill.storage.run_folder import BEST, DONE, LAST, RECONSTRUCTION, TEST_PREDICTIONS
+from pixeldistill.storage.run_folder import BEST, CARD, DONE, LAST, RECONSTRUCTION, TEST_PREDICTIONS
 from pixeldistill.tasks import task_of
 from pixeldistill.tasks.networks import build_network
 from pixeldistill.terms.isrd import ISRD
@@ -68,11 +70,26 @@ def supervised_on_val(stage: Stage, stages: Sequence[Stage], folders: Mapping[st
 
 def measure_trained(training: Training, objective: Objective, context: RunContext, fabric: Fabric) -> dict[str, Any]:
     """Measure a trained student with its last and its best weights. Write its last weights and its picture."""
-    stage, folder, student = training.stage, training.folder, objective.student
+    folder, student = training.folder, objective.student
     if fabric.is_global_zero:
         write_file(folder / LAST, state_bytes(student.net))
-        save_picture(objective, stage, folder / RECONSTRUCTION, context, fabric)
+        save_picture(objective, training.stage, folder / RECONSTRUCTION, context, fabric)
     fabric.barrier()
+    return _measured(training, student, context, fabric)
+
+
+def measure_again(training: Training, context: RunContext, fabric: Fabric) -> dict[str, Any]:
+    """Measure a finished training's student on the images of its present camera, and write its card anew. Nothing is trained."""
+    stage, classes = training.stage, context.splits.classes
+    student = build_network(stage.student, classes, trained=True, weights=str(training.folder / LAST)).to(fabric.device)
+    if fabric.is_global_zero:
+        write_json(training.folder / CARD, network_card(stage, student, training.seed, context.recipe, context.splits))
+    return _measured(training, student, context, fabric)
+
+
+def _measured(training: Training, student: Adapter, context: RunContext, fabric: Fabric) -> dict[str, Any]:
+    """Return the figures of a student, with these weights and with its best ones. Write its predictions."""
+    stage, folder = training.stage, training.folder
     best = build_network(stage.student, context.splits.classes, trained=True, weights=str(folder / BEST)).to(fabric.device)
     images = {
         name: test_images(name, stage.student.input_spec, context, fabric)

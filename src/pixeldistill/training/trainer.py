@@ -75,9 +75,8 @@ class Trainer:
         self.names = list(self.state.sums)
         self.sums = torch.tensor(list(self.state.sums.values()), device=fabric.device)
         self.loss = torch.zeros(())
-        self.norms = torch.zeros(
-            (), device=fabric.device
-        )  # sum of the gradients' norms: clipped to 0, an infinite one would not show
+        # The sum of the gradients' norms. An infinite gradient is clipped to 0 and shows nowhere else.
+        self.norms = torch.zeros((), device=fabric.device)
         self.failure: Diverged | None = None
         self.began = time.monotonic() - self.state.seconds
         opened = open_loggers(spec.loggers, spec.folder, self.state.epoch)
@@ -131,8 +130,8 @@ class Trainer:
         check_finite(self.norms, spec.folder, "gradient")
         self._share_buffers()
         network = spec.deployed if self.average is None else self.average.module
-        if state.epoch + 1 == self.schedule.epochs:
-            spec.deployed.load_state_dict(network.state_dict())  # the end of the training: the average is what remains
+        if self.average is not None and state.epoch + 1 == self.schedule.epochs:
+            spec.deployed.load_state_dict(network.state_dict())  # at the end of the training, the average remains
         measured = {f"val_{name}": value for name, value in spec.validate(network).items()}
         check_finite(torch.tensor(measured.get("val_nll", 0.0)), spec.folder)
         weights = [value.sum() for value in spec.objective.state_dict().values() if value.is_floating_point()]
@@ -167,7 +166,7 @@ class Trainer:
     def _share_buffers(self) -> None:
         """Copy the first process's batch statistics to all processes, so that they measure the network that is saved."""
         if self.fabric.world_size > 1:
-            average = () if self.average is None else self.average.buffers()
+            average = () if self.average is None else self.average.module.buffers()
             for buffer in chain(self.spec.objective.buffers(), average):
                 torch.distributed.broadcast(buffer, src=0)
 
