@@ -47,7 +47,7 @@ class Kind(NamedTuple):
 
 def kinds(root: Path) -> dict[str, Kind]:
     """Give a run of every kind, each some seconds long."""
-    plan = {"epochs": 3, "optimizer": "sgd", "lr": 0.01, "batch_size": 8, "clip_grad": 5, "warmup_epochs": 0, "ema_epochs": 0}
+    plan = {"epochs": 3, "optimizer": "sgd", "lr": 0.01, "batch_size": 8, "clip_grad": 5, "warmup_epochs": 0, "ema_epochs": 1}
     data = {"format": "folder", "root": str(root / "images")}
     teacher = {"network": "test_resnet", "image_size": 32, "weights": "none", "schedule": plan | {"epochs": 2}}
     student = {"network": "test_vit", "image_size": 16, "weights": "none", "options": {"drop_rate": 0.1}}
