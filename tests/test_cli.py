@@ -13,7 +13,7 @@ import yaml
 from PIL import Image
 
 from pixeldistill.cli import app as cli
-from pixeldistill.evaluation.rerun import measure_crops
+from pixeldistill.recipe.camera import CROPS
 from pixeldistill.recipe.card import read_card
 from pixeldistill.storage.run_folder import find_run
 from tests.conftest import last_weights, recipe_content, run_here
@@ -481,28 +481,31 @@ def test_usage_errors_exit_with_two(program):
     assert program("distill").returncode == 2
 
 
-def test_the_crop_may_be_chosen_after_the_training(content, tmp_path, monkeypatch, capsys):
-    """Another crop measures the student again, with the same weights. It needs no checkpoint and no teacher cache."""
+def test_the_crop_is_chosen_after_the_training(content, tmp_path, monkeypatch):
+    """By default it is the one with the least loss on val. Another one measures the same weights again.
+
+    That needs no checkpoint and no teacher cache.
+    """
     content["data"] |= {"limit": 24}
     settings = {"teacher_cache": {"views": 1}, "terms": [{"kind": "pkd"}, {"kind": "isrd"}]}
-    before = run_here(content, tmp_path / "run", **settings)
-    student = before["distilled", 0]
-    weights = last_weights(student)
-    crops = measure_crops(student.folder, (0.875, 0.3), workers=0, accelerator="cpu")
-    assert crops[0.875]["nll"] == pytest.approx(student.figures["last"]["val"]["nll"], rel=1e-5)
+    student = run_here(content, tmp_path / "run", **settings)["distilled", 0]
+    weights, chosen = last_weights(student), student.figures
     monkeypatch.setattr("pixeldistill.runs.execute._build_pass", None)
     for path in (*(tmp_path / "run").rglob("last.ckpt"), *(tmp_path / "run/teacher_cache").rglob("*.npy")):
         path.unlink()
-    after = run_here(content, tmp_path / "run", **settings, camera={"crop": 0.3})
-    assert after["distilled", 0].figures["last"]["val"]["nll"] == pytest.approx(crops[0.3]["nll"], rel=1e-5)
-    assert crops[0.3]["nll"] != pytest.approx(crops[0.875]["nll"], rel=1e-3)
-    assert all(torch.equal(value, weights[name]) for name, value in last_weights(after["distilled", 0]).items())
-    assert read_card(student.folder).camera.crop == after["distilled", 0].figures["crop"] == 0.3
-    capsys.readouterr()
-    assert command("evaluate", student.folder, "--crops", "--json", "--workers", "0") == 0
-    told = {row["crop"]: row["nll"] for row in json.loads(capsys.readouterr().out)["val"]}
-    assert told[0.875] == pytest.approx(crops[0.875]["nll"], rel=1e-5)
-    assert command("evaluate", student.folder, "--crops", "--workers", "0") == 0
-    assert "nothing is trained anew" in " ".join(capsys.readouterr().out.split())
-    assert command("evaluate", student.folder, "--crops", "--per-class", "--workers", "0") == 2
-    assert "leave out --recipe, --set and --per-class" in error_line(capsys)
+
+    def at(crop):
+        result = run_here(content, tmp_path / "run", **settings, camera={"crop": crop})["distilled", 0]
+        assert read_card(result.folder).camera.crop == result.figures["crop"]
+        assert all(torch.equal(value, weights[name]) for name, value in last_weights(result).items())
+        return result.figures
+
+    losses = {crop: at(crop)["last"]["val"]["nll"] for crop in CROPS}
+    assert len({round(loss, 3) for loss in losses.values()}) > 1
+    assert chosen["crops"] == pytest.approx(losses, rel=1e-5)
+    assert chosen["crop"] == min(losses, key=losses.get)
+    again = at("auto")
+    assert (again["crop"], again["crops"]) == (chosen["crop"], chosen["crops"])
+    assert again["last"]["val"]["nll"] == pytest.approx(min(losses.values()), rel=1e-5)
+    monkeypatch.setattr("pixeldistill.runs.execute.measure_again", None)
+    assert at("auto") == again, "nothing to measure again"

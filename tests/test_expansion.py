@@ -29,7 +29,7 @@ def test_two_stages_by_default(tas):
     assert chain(stages) == [
         ("teacher", 32, "none", None, ["supervised"]),
         ("assistant", 32, "none", "@teacher", ["pkd", "at"]),
-        ("distilled", 16, "none", "@assistant", ["pkd", "upsampled", "isrd"]),
+        ("distilled", 16, "none", "@assistant", ["pkd", "upsampled"]),
     ]
     known = expand(parse_recipe(tas | {"student": tas["student"] | {"weights": "pretrained"}}))
     assert known[1].student.weights == "pretrained", "an assistant starts as its student does"

@@ -19,7 +19,10 @@ def test_every_recipe_is_valid_and_short(path):
 
 
 def test_stages_of_a_recipe_with_controls(content):
-    stages = expand(parse_recipe(content | {"controls": ["supervised", "pkd"], "seeds": [3, 4]}))
+    content |= {"controls": ["supervised", "pkd"], "seeds": [3, 4]}
+    with pytest.raises(RecipeError, match="pkd is what the student learns by already"):
+        expand(parse_recipe(content))
+    stages = expand(parse_recipe(content | {"terms": [{"kind": "pkd"}, {"kind": "isrd"}]}))
     assert [s.name for s in stages] == ["teacher", "supervised", "pkd", "distilled"]
     assert [s.seeds for s in stages] == [(3,), (3, 4), (3, 4), (3, 4)]
     assert [[t.kind for t in s.terms] for s in stages] == [["supervised"], ["supervised"], ["pkd"], ["pkd", "isrd"]]

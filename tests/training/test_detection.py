@@ -15,8 +15,8 @@ from pixeldistill.data.boxes import Annotation
 from pixeldistill.data.dataset import TrainingViews
 from pixeldistill.data.image_cache import open_image_cache
 from pixeldistill.data.splits import Sample
-from pixeldistill.errors import DataError, RecipeError, RunError
-from pixeldistill.evaluation.rerun import measure_crops, measure_run
+from pixeldistill.errors import DataError, RecipeError
+from pixeldistill.evaluation.rerun import measure_run
 from pixeldistill.recipe.data import Augmentation
 from pixeldistill.recipe.expand import expand
 from pixeldistill.recipe.load import parse_recipe
@@ -420,8 +420,6 @@ def test_the_command_line_shows_evaluates_and_predicts(content, write, tmp_path,
     named = {"data": {"format": "folder", "root": "x"}, "student": content["student"], "schedule": SCHEDULE, "run": "x"}
     with pytest.raises(DataError, match="was trained on boxes, and the data has classes"):
         measure_run(tmp_path / "run", parse_recipe(named))
-    with pytest.raises(RunError, match="is shown whole images: there is no crop to choose"):
-        measure_crops(tmp_path / "run", (0.5,))
     (found,) = Predictor(tmp_path / "run").predict([picture], min_score=0)
     assert len(found.objects) and found.path == picture
 

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -24,13 +24,10 @@ from pixeldistill.display.text import in_words, one_line
 from pixeldistill.errors import DataError, ExportError, RunError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from pixeldistill.inference.results import ImagePredictor
     from pixeldistill.tasks.base import Result
 
 TOP, MIN_SCORE = 3, 0.3  # limits of the printed predictions
-CROPS = (1.0, 0.875, 0.8, 0.7, 0.6, 0.5)  # of the camera, to compare
 
 WhichEpoch = Literal["last", "best"]
 
@@ -43,21 +40,13 @@ def evaluate(
     set_: Overrides = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, per-class accuracy included.")] = False,
     per_class: Annotated[bool, typer.Option(help="Print every class's accuracy, or AP.")] = False,
-    crops: Annotated[
-        bool, typer.Option("--crops", help="Classifiers: only compare crops of the camera, on val, to choose camera.crop.")
-    ] = False,
     workers: Workers = None,
     accelerator: Accelerator = "auto",
 ) -> None:
     """Measure a trained network on val and test, with its last and its best weights."""
     need_torch()
-    from pixeldistill.evaluation.rerun import measure_crops, measure_run
+    from pixeldistill.evaluation.rerun import measure_run
 
-    if crops:
-        if recipe or set_ or per_class:
-            raise RunError("--crops measures the run's own val alone: leave out --recipe, --set and --per-class")
-        _compare_crops(run, measure_crops(run, CROPS, workers=workers, accelerator=accelerator), as_json=as_json)
-        return
     found = measure_run(run, optional_recipe(recipe, set_), workers=workers, accelerator=accelerator)
     if as_json:
         say_json({"run": str(found.folder), "classes": found.classes, "figures": found.figures})
@@ -73,17 +62,6 @@ def evaluate(
     if per_class:
         shares = [[name, *(share(m["per_class"][i]) for m in measured.values())] for i, name in enumerate(found.classes)]
         table(f"{metric_title(names[0])} of each class", ["class", *(" ".join(place) for place in measured)], shares)
-
-
-def _compare_crops(run: Path, figures: "Mapping[float, Mapping[str, Any]]", *, as_json: bool) -> None:
-    """Print the figures on val for several crops of the camera."""
-    if as_json:
-        say_json({"run": str(run), "val": [{"crop": crop, **found} for crop, found in figures.items()]})
-        return
-    name = headline(next(iter(figures.values())))
-    rows = [[f"{crop:g}", share(found[name])] for crop, found in figures.items()]
-    table(f"{run}, val", ["camera.crop", metric_title(name)], rows)
-    say("say the best one in the recipe, as camera.crop, and give the training's command again: nothing is trained anew")
 
 
 def predict(

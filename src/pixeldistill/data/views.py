@@ -29,12 +29,12 @@ def jpeg_reduction(height: int, width: int, image_size: int) -> int:
 def camera_view(image: NDArray[np.uint8], image_size: int, camera: Camera) -> Tensor:
     """Make the test image as a cheap camera would deliver it, from the whole original (H, W, 3): uint8 (3, side, side).
 
-    The shorter side is resized to `image_size / camera.crop` (256 for 224), then the centre is cropped. Source: paper,
+    The shorter side is resized to `image_size / camera.centre` (256 for 224), then the centre is cropped. Source: paper,
     schedule. An image that already has the view's size is used unchanged, as sent by a camera.
     """
     if image.shape[:2] == (image_size, image_size):
         return to_tensor(image)
-    short = round(image_size / camera.crop)
+    short = round(image_size / camera.centre)
     image = cut_long(image)
     height, width = image.shape[:2]
     rows, columns = (max(short, round(length * short / min(height, width))) for length in (height, width))

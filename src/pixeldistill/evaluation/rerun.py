@@ -1,6 +1,6 @@
 """Measuring a former run again, for `pixeldistill evaluate`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,7 @@ def measure_run(run: Path, recipe: Recipe | None = None, *, workers: int | None 
     workers = default_workers() if workers is None else workers
     splits = splits_of_run(folder, recipe, workers=workers)
     camera = recipe.camera if recipe and "camera" in recipe.model_fields_set else card.camera
+    camera = camera.cropped(card.camera.centre) if camera.crop == "auto" else camera
     fabric = make_fabric(accelerator=accelerator)
     images = {
         name: TestImages(samples, InputSpec(card.image_size, camera), task_of(card), workers, fabric)
@@ -55,32 +56,6 @@ def measure_run(run: Path, recipe: Recipe | None = None, *, workers: int | None 
         network = load_trained(folder, which).to(fabric.device)
         figures[which] = {name: evaluate(network, split, fabric) for name, split in images.items()}
     return Measured(folder, splits.classes, {name: split.total for name, split in images.items()}, figures)
-
-
-def measure_crops(
-    run: Path, crops: Sequence[float], *, workers: int | None = None, accelerator: str = "auto"
-) -> dict[float, Mapping[str, Any]]:
-    """Measure a run's last weights on val for several crops of the camera. Test is not looked at.
-
-    The crop does not change the training, so it may be chosen afterwards.
-
-    Raises:
-        RunError: the run's images are shown whole, so that there is no crop.
-        WeightsError, DataError: see `measure_run`.
-    """
-    folder = find_run(run)
-    card = read_card(folder)
-    task, workers = task_of(card), default_workers() if workers is None else workers
-    if "crop" in task.rules.unused_camera:
-        raise RunError(f"{folder} is {task.noun}, which is shown whole images: there is no crop to choose")
-    val, fabric = splits_of_run(folder, workers=workers).val, make_fabric(accelerator=accelerator)
-    network = load_trained(folder, "last").to(fabric.device)
-
-    def figures_at(crop: float) -> Mapping[str, Any]:
-        camera = card.camera.model_copy(update={"crop": crop})
-        return evaluate(network, TestImages(val, InputSpec(card.image_size, camera), task, workers, fabric), fabric)
-
-    return {crop: figures_at(crop) for crop in crops}
 
 
 def splits_of_run(folder: Path, recipe: Recipe | None = None, *, workers: int | None = None) -> Splits:

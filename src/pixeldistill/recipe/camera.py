@@ -1,19 +1,25 @@
 """Deployed camera: how it makes an image of the network's image size from the scene, and how it sends the image. Pure data."""
 
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
 from pixeldistill.recipe.base import Strict
 
 QUALITY = 85
+USUAL_CROP = 0.875  # 224 / 256
+CROPS = (USUAL_CROP, 1.0, 0.8, 0.7, 0.6, 0.5)  # to choose from
 
 
 class Camera(Strict):
     """The deployed camera: how it makes an image of the network's image size from the scene, and how it sends the image."""
 
     kernel: Literal["bilinear", "bicubic"] = Field("bilinear", description="of the resizing, always antialiased")
-    crop: float = Field(0.875, ge=0.05, le=1, description="test time: side of the centre crop / shorter side (224 / 256)")
+    crop: Annotated[float, Field(ge=0.05, le=1)] | Literal["auto"] = Field(
+        "auto",
+        description="test time: side of the centre crop / shorter side; auto: chosen after the training, of "
+        f"{', '.join(f'{crop:g}' for crop in sorted(CROPS))} the one with the least loss on val; until then {USUAL_CROP:g}",
+    )
     colour: Literal["rgb", "grey"] = Field("rgb", description="grey: the sensor sees no colour")
     noise: float = Field(0, ge=0, le=64, description="of the sensor, Gaussian: standard deviation in levels of 8 bits")
     codec: Literal["raw", "png", "jpeg", "webp"] = Field("raw", description="how an image is sent; raw and png lose nothing")
@@ -24,6 +30,15 @@ class Camera(Strict):
         if self.quality is not None and not self.lossy:
             raise ValueError(f"codec {self.codec!r} loses nothing, so it has no `quality`: leave it out, or send jpeg or webp")
         return self
+
+    @property
+    def centre(self) -> float:
+        """Side of the centre crop / shorter side: the crop, or the usual one as long as none is chosen."""
+        return USUAL_CROP if self.crop == "auto" else self.crop
+
+    def cropped(self, crop: float) -> "Camera":
+        """Return the same camera with another crop."""
+        return self.model_copy(update={"crop": crop})
 
     @property
     def lossy(self) -> bool:
@@ -78,7 +93,7 @@ class Camera(Strict):
         """
         usual = Camera()
         more: list[str] = [self.kernel] if self.kernel != usual.kernel else []
-        more += [f"crop {self.crop:g}"] if self.crop != usual.crop else []
+        more += [f"crop {self.crop:g}"] if self.crop not in ("auto", USUAL_CROP) else []
         more += [f"noise {self.noise:g}"] if self.noise else []
         return ", ".join([self.encoding, *more])
 
@@ -88,3 +103,7 @@ class InputSpec(NamedTuple):
 
     image_size: int
     camera: Camera
+
+    def cropped(self, crop: float) -> "InputSpec":
+        """Return the same input with another crop of the camera."""
+        return self._replace(camera=self.camera.cropped(crop))

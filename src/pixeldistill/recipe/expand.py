@@ -90,7 +90,7 @@ def _taught(recipe: Recipe, teacher: str | Network) -> Iterator[StageEntry]:
 def _last_terms(method: Method, recipe: Recipe) -> tuple[Term, ...]:
     """Return the terms of a chain's last stage. In a comparison, `ts` has the recipe's terms, and `tas` adds its own."""
     if recipe.terms is None:
-        return recipe.rules.default_terms[method.chain]
+        return recipe.rules.published_terms[method.chain] if recipe.compare else recipe.rules.default_terms(method.chain)
     # In a method with more epochs, they rise and fall over the same share of the epochs.
     said = tuple(term.stretched((method.epochs or recipe.schedule.epochs) / recipe.schedule.epochs) for term in recipe.terms)
     own = recipe.rules.chain_term
@@ -107,10 +107,13 @@ def _methods(recipe: Recipe) -> dict[str, Method]:
             if method.match_compute_of not in (None, *methods):
                 raise RecipeError(f"compare.{name} lasts as long as {method.match_compute_of!r}, which is not compared: add it")
         return methods
+    terms = recipe.terms or recipe.rules.default_terms(recipe.method)
     controls = {
         "supervised": Method(chain="supervised"),
-        "pkd": Method(terms=_plain(recipe.terms or recipe.rules.default_terms[recipe.method])),
+        "pkd": Method(terms=_plain(terms)),
     }
+    if "pkd" in recipe.controls and recipe.method == "ts" and controls["pkd"].terms == terms:
+        raise RecipeError("controls: pkd is what the student learns by already: leave it out, or add other `terms`")
     chosen = {name: method for name, method in controls.items() if name in recipe.controls}
     return chosen | {DISTILLED: Method(chain=recipe.method)}
 

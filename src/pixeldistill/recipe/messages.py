@@ -41,7 +41,7 @@ def _is_branch(location: Sequence[Any], i: int) -> bool:
     part = str(location[i])
     return (
         "[" in part
-        or part in ("constrained-int", "str", "Network")
+        or part in ("constrained-int", "constrained-float", "str", "Network")
         or (i > 0 and part in losses() and isinstance(location[i - 1], int))
     )
 

@@ -103,7 +103,7 @@ def _card(run: Run, student: StageOfRun) -> dict[str, Any]:
     return {
         "facts": [
             ("network", f"{card.network}, {told['parameters']:,} parameters, {told['macs']:,} MACs an image"),
-            ("input", f"{colour}, {_size(card)}, {card.camera.kernel}, antialiased; {_sent(told)}{noise}"),
+            ("input", f"{colour}, {_size(card)}, {card.camera.kernel}, antialiased{_crop(card, told)}; {_sent(told)}{noise}"),
             ("classes", f"{len(card.classes)}: {', '.join(card.classes[:12])}{', …' if len(card.classes) > 12 else ''}"),
             ("data", f"{card.data.format}, {source}; content {first.data_digest}"),
             ("trained", training),
@@ -119,6 +119,11 @@ def _card(run: Run, student: StageOfRun) -> dict[str, Any]:
 
 def _size(card: NetworkCard) -> str:
     return task_of(card).describe_input(card.image_size)
+
+
+def _crop(card: NetworkCard, figures: dict[str, Any]) -> str:
+    chosen = " (chosen on val)" if figures["crops"] else ""
+    return f", crop {card.camera.centre:g}{chosen}" if task_of(card).rules.crops else ""
 
 
 def _sent(figures: dict[str, Any]) -> str:

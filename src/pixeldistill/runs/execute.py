@@ -27,6 +27,7 @@ from pixeldistill.runs.passes import Training, first_folders, passes
 from pixeldistill.runs.provenance import stage_record
 from pixeldistill.runs.results import (
     TrainingResult,
+    crop_differs,
     measure_again,
     measure_trained,
     single_figures,
@@ -199,8 +200,9 @@ def _run_pass(
         record = stage_record(stage, seed, context.recipe, context.splits, context.folders)
         fabric = make_fabric(accelerator=context.accelerator)
         done = fabric.broadcast(claim(folder, record) if fabric.is_global_zero else None)
-        if done and done["crop"] != (crop := stage.student.input_spec.camera.crop):
-            context.say(f"{training.title}: measured again, with camera.crop {crop:g} for {done['crop']:g}; nothing is trained")
+        if done and crop_differs(stage, done, context):
+            crop = stage.student.input_spec.camera.crop
+            context.say(f"{training.title}: measured again, with camera.crop {crop} for {done['crop']:g}; nothing is trained")
             done |= measure_again(training, context, fabric)
             if fabric.is_global_zero:
                 write_json(folder / DONE, done)

@@ -97,7 +97,7 @@ def _digest(text: str) -> str:
 
 def network_card(stage: Stage, student: Adapter, seed: int, recipe: Recipe, splits: Splits) -> dict[str, Any]:
     """Describe the deployed network. See `recipe.card.NetworkCard`."""
-    network, root = stage.student, recipe.data.root
+    network, root, camera = stage.student, recipe.data.root, stage.student.input_spec.camera
     card = {
         "task": network.task,
         "network": network.network,
@@ -111,7 +111,7 @@ def network_card(stage: Stage, student: Adapter, seed: int, recipe: Recipe, spli
         "mean": list(student.mean),
         "std": list(student.std),
         "bits": splits.bits,
-        "camera": network.input_spec.camera.model_dump(mode="json", exclude=set(recipe.rules.unused_camera)),
+        "camera": camera.cropped(camera.centre).model_dump(mode="json", exclude=set() if recipe.rules.crops else {"crop"}),
         "data": recipe.data.model_dump(mode="json") | ({"root": str(root.resolve())} if root else {}),
         "stage": stage.name,
         "seed": seed,

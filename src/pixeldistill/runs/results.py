@@ -18,7 +18,7 @@ from pixeldistill.errors import PixelDistillError
 from pixeldistill.evaluation.evaluate import TestImages, evaluate, figures, predict
 from pixeldistill.networks.adapter import Adapter
 from pixeldistill.networks.weights.load import state_bytes
-from pixeldistill.recipe.camera import InputSpec
+from pixeldistill.recipe.camera import CROPS, USUAL_CROP, InputSpec
 from pixeldistill.recipe.stage import Stage
 from pixeldistill.runs.build import RunContext
 from pixeldistill.runs.passes import Training
@@ -79,17 +79,21 @@ def measure_trained(training: Training, objective: Objective, context: RunContex
 
 
 def measure_again(training: Training, context: RunContext, fabric: Fabric) -> dict[str, Any]:
-    """Measure a finished training's student on the images of its present camera, and write its card anew. Nothing is trained."""
+    """Measure a finished training's student on the images of its present camera. Nothing is trained."""
     stage, classes = training.stage, context.splits.classes
     student = build_network(stage.student, classes, trained=True, weights=str(training.folder / LAST)).to(fabric.device)
-    if fabric.is_global_zero:
-        write_json(training.folder / CARD, network_card(stage, student, training.seed, context.recipe, context.splits))
     return _measured(training, student, context, fabric)
 
 
 def _measured(training: Training, student: Adapter, context: RunContext, fabric: Fabric) -> dict[str, Any]:
-    """Return the figures of a student, with these weights and with its best ones. Write its predictions."""
-    stage, folder = training.stage, training.folder
+    """Return the figures of a student, with these weights and with its best ones. Write its card and its predictions."""
+    folder, losses = training.folder, losses_by_crop(training.stage, student, context, fabric)
+    stage = training.stage
+    if losses:
+        crop = min(losses, key=losses.__getitem__)
+        told = f"camera.crop {crop:g}, chosen on val: loss {losses[crop]:.3f}, {losses[USUAL_CROP]:.3f} at {USUAL_CROP:g}"
+        context.say(f"{training.title}: {told}")
+        stage = _with_crop(stage, crop)
     best = build_network(stage.student, context.splits.classes, trained=True, weights=str(folder / BEST)).to(fabric.device)
     images = {
         name: test_images(name, stage.student.input_spec, context, fabric)
@@ -100,6 +104,7 @@ def _measured(training: Training, student: Adapter, context: RunContext, fabric:
     task = task_of(context.recipe)
     predictions = {name: predict(student, split, fabric) for name, split in images.items()}
     if fabric.is_global_zero:
+        write_json(folder / CARD, network_card(stage, student, training.seed, context.recipe, context.splits))
         told = "test" if "test" in images else "val"
         pairs = zip(predictions[told], images[told].samples, strict=True)
         write_json(
@@ -110,7 +115,8 @@ def _measured(training: Training, student: Adapter, context: RunContext, fabric:
         "image_size": stage.student.image_size,
         "parameters": parameters(student),
         "macs": macs(student, typical_view(shown, stage.student.image_size, task)),
-        "crop": stage.student.input_spec.camera.crop,
+        "crop": stage.student.input_spec.camera.centre,
+        "crops": losses,
         "encoding": stage.student.input_spec.camera.encoding,
         "bytes": bytes_per_image(shown, stage.student.input_spec, task),
         "machine": f"{platform.machine()}, {fabric.world_size} × {fabric.device.type}, {torch.get_num_threads()} threads, "
@@ -118,6 +124,29 @@ def _measured(training: Training, student: Adapter, context: RunContext, fabric:
         "last": {name: figures(predictions[name], split, student) for name, split in images.items()},
         "best": {name: evaluate(best, split, fabric) for name, split in images.items()},
     }
+
+
+def losses_by_crop(stage: Stage, student: Adapter, context: RunContext, fabric: Fabric) -> dict[float, float] | None:
+    """Return a student's loss on val by the camera's crop, the usual one first. None if there is none to choose."""
+    said = stage.student.input_spec
+    if said.camera.crop != "auto" or not context.recipe.rules.crops:
+        return None
+    task, val = task_of(context.recipe), context.splits.val
+    tried = {crop: TestImages(val, said.cropped(crop), task, context.workers, fabric) for crop in CROPS}
+    return {crop: evaluate(student, images, fabric)["nll"] for crop, images in tried.items()}
+
+
+def crop_differs(stage: Stage, done: Mapping[str, Any], context: RunContext) -> bool:
+    """Return whether a finished training was measured with another crop than its recipe wants now."""
+    if not context.recipe.rules.crops:
+        return False
+    said = stage.student.input_spec.camera.crop
+    return done["crops"] is None if said == "auto" else bool(done["crop"] != said)
+
+
+def _with_crop(stage: Stage, crop: float) -> Stage:
+    student = stage.student
+    return stage.model_copy(update={"student": student.model_copy(update={"camera": student.input_spec.cropped(crop).camera})})
 
 
 @torch.no_grad()

@@ -24,6 +24,7 @@ class DoneRecord(BaseModel):
     network: str
     image_size: int
     crop: float
+    crops: dict[float, float] | None  # loss on val by crop, if the crop was chosen
     encoding: str
     bytes: float
     macs: int

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 from pixeldistill.recipe.data import Augmentation
-from pixeldistill.recipe.losses import EVERY_TASK, Loss, SupervisedTerm, Term, losses, published_losses
+from pixeldistill.recipe.losses import EVERY_TASK, ISRDTerm, Loss, SupervisedTerm, Term, losses, published_losses
 from pixeldistill.recipe.method import Method
 from pixeldistill.recipe.network import Assistant, Network, Student
 
@@ -39,10 +39,10 @@ class TaskRules(ABC):
     - `name`: value of a recipe's `task`.
     - `labels`: kind of labels that its data must have, see `recipe.formats.Format`.
     - `headline`: name of the main metric in a run's records.
-    - `unused_camera`: settings of a camera that have no effect.
+    - `crops`: whether its test images are centre crops. Its metrics have the loss then, as `nll`, to choose the crop by.
     - `averages_teachers`: whether a student may learn from the mean of several teachers.
     - `starting`: settings of a first recipe.
-    - `default_terms`: default terms of the last stage, for each method.
+    - `published_terms`: terms of the last stage of the paper's methods, which a comparison calls `ts` and `tas`.
     - `assistant_terms`: default terms of an assistant.
     - `plain_terms`: terms of plain prediction distillation.
     - `chain_term`: term that `tas` adds to the terms of a comparison's recipe.
@@ -51,10 +51,10 @@ class TaskRules(ABC):
     name: ClassVar[str]
     labels: ClassVar[str]
     headline: ClassVar[str]
-    unused_camera: ClassVar[tuple[str, ...]] = ()
+    crops: ClassVar[bool] = True
     averages_teachers: ClassVar[bool] = False
     starting: ClassVar[Starting]
-    default_terms: ClassVar[Mapping[str, tuple[Term, ...]]]
+    published_terms: ClassVar[Mapping[str, tuple[Term, ...]]]
     assistant_terms: ClassVar[tuple[Term, ...]]
     plain_terms: ClassVar[tuple[Term, ...]]
     chain_term: ClassVar[Term]
@@ -87,6 +87,10 @@ class TaskRules(ABC):
     def assistant_of(self, network: Network, said: Assistant, student: Student, recipe: "Recipe") -> Network:
         """Return a student's assistant with the task's additions."""
         return network
+
+    def default_terms(self, chain: str) -> tuple[Term, ...]:
+        """Return the terms of a chain's last stage if a recipe names none: the paper's without ISRD, which gained nothing."""
+        return tuple(term for term in self.published_terms[chain] if not isinstance(term, ISRDTerm))
 
     def terms_of_assistant(self, assistant: Network, student: Student, recipe: "Recipe") -> tuple[Term, ...]:
         """Return an assistant's terms if the recipe names none."""

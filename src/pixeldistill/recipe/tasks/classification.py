@@ -21,7 +21,7 @@ class ClassificationRules(TaskRules):
     headline = "top1"
     averages_teachers = True
     starting = Starting(224, 4, 64, after={"teacher_cache": {"views": 10}})
-    default_terms: ClassVar = {"ts": (_PKD, _ISRD), "tas": (_PKD, _UPSAMPLED, _ISRD)}
+    published_terms: ClassVar = {"ts": (_PKD, _ISRD), "tas": (_PKD, _UPSAMPLED, _ISRD)}
     assistant_terms: ClassVar = (_PKD, ATTerm(kind="at", weight=1000))
     plain_terms: ClassVar = (_PKD,)
     chain_term: ClassVar = _UPSAMPLED

@@ -28,9 +28,9 @@ class DetectionRules(TaskRules):
     name = "detection"
     labels = "boxes"
     headline = "map"
-    unused_camera = ("crop",)
+    crops = False
     starting = Starting(512, 2, BATCH, before={"detector": {"channels": 64, "depth": 2}})
-    default_terms: ClassVar = {"ts": (*_PLAIN, _ISRD), "tas": (*_PLAIN, _FKD, _ISRD)}
+    published_terms: ClassVar = {"ts": (*_PLAIN, _ISRD), "tas": (*_PLAIN, _FKD, _ISRD)}
     assistant_terms: ClassVar = (*_PLAIN, _FKD)
     plain_terms: ClassVar = _PLAIN
     chain_term: ClassVar = _FKD

@@ -49,7 +49,7 @@ def classifier_view(image_size: int, camera: Camera) -> Graph:
     def view(ops: Ops, image: Any) -> Any:  # noqa: ANN401
         lengths, shorter, longer = image_lengths(ops, image)
         fits = ops.And(ops.Equal(shorter, [image_size]), ops.Equal(longer, [image_size]))
-        wanted = ops.Where(fits, [image_size], [round(image_size / camera.crop)])
+        wanted = ops.Where(fits, [image_size], [round(image_size / camera.centre)])
         size = ops.Max(quotient(ops, ops.Mul(lengths, wanted), shorter), wanted)
         first = quotient(ops, ops.Sub(size, [image_size]), [2])
         return coloured(ops, camera, resized(ops, camera, image, size, first, [image_size, image_size]))
