@@ -47,7 +47,7 @@ LARGE, SMALL, IMAGE_CACHE, BATCH = 512, 256, 576, 8
 SETTINGS = DetectorSettings(levels=(3, 7), channels=64, depth=2, scales=2)
 TEACHER = Network(network="tf_efficientnet_lite2", image_size=LARGE, detector=SETTINGS).of_task("detection")
 STUDENT = Network(network="tf_efficientnet_lite0", image_size=SMALL, detector=SETTINGS).of_task("detection")
-TS = DetectionRules.default_terms["ts"]
+TS = DetectionRules.published_terms["ts"]
 METHODS: dict[str, tuple[Term, ...]] = {
     "supervised": (SupervisedTerm(kind="supervised"),),
     "pkd": DetectionRules.plain_terms,

@@ -7,6 +7,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from pixeldistill.data.survey import first_recipe
 from pixeldistill.errors import DataError
 from pixeldistill.recipe.load import load_recipe
 from pixeldistill.recipe.starter import starter
@@ -161,6 +162,9 @@ def test_settings_in_place_of_a_recipe(images, tmp_path):
     with pytest.raises(pixeldistill.RecipeError, match="valid: classification, detection"):
         pixeldistill.distill(data=images, student="test_resnet", task="x")
     assert starter("photos", "resnet18", 56, task="detection")["schedule"] == {"epochs": 40, "batch_size": 8}
+    for epochs, expected in ((None, (10, 80)), (10, (5, 10)), (1, (1, 1)), (300, (10, 300))):
+        chosen = starter("photos", "resnet18", 56, epochs=epochs)
+        assert (chosen["teacher"]["schedule"]["epochs"], chosen["schedule"]["epochs"]) == expected
 
 
 @pytest.mark.parametrize(("make", "format_", "batch"), [(None, "folder", 32), (voc_by_split, "voc", 8)])
@@ -174,6 +178,13 @@ def test_settings_do_with_a_folder_what_the_command_does(images, program, tmp_pa
     told = program("init", folder, *TINY)
     assert told.returncode == 0, told.stderr
     assert yaml.safe_load((tmp_path / "recipe.yaml").read_text()) == asked
+
+
+def test_large_photographs_are_kept_decoded(images):
+    """At the side from which the teacher's views are cut; not where they are hardly larger than that."""
+    kept = first_recipe(images, 0, teacher_image_size=16, image_size=8)[1]["data"]
+    assert kept["image_cache"] == 18
+    assert "image_cache" not in first_recipe(images, 0)[1]["data"]
 
 
 def test_long_paths_and_folders_where_one_stands(images, program, tmp_path):

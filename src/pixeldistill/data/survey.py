@@ -15,6 +15,7 @@ from pixeldistill.data.loading import default_workers
 from pixeldistill.data.splits import Splits, load_splits
 from pixeldistill.display.text import in_words
 from pixeldistill.errors import DataError
+from pixeldistill.recipe.camera import USUAL_CROP
 from pixeldistill.recipe.data import Data
 from pixeldistill.recipe.starter import starter, suited
 from pixeldistill.recipe.tasks import RULES
@@ -26,6 +27,7 @@ _YOLO_LISTS = ("classes.txt", "obj.names")
 _LISTS = (".csv", ".tsv")
 MEASURED = 64  # images whose size is read
 MOST_FILES = 20  # JSON files that are read
+LARGER, MOST_CACHED = 1.25, 4e9  # images smaller than this many cached sides are decoded fast enough; bytes of an image cache
 
 
 class Survey(NamedTuple):
@@ -60,7 +62,26 @@ def first_recipe(folder: Path, workers: int | None = None, **settings: Any) -> t
     task = said.get("task", found.task)
     sizes = suited(min(found.size), len(found.splits.train), task)
     chosen = {"task": task, "student": "resnet18", "image_size": sizes.student, "batch_size": sizes.batch} | said
-    return found, starter(found.data, **{"teacher_image_size": max(sizes.teacher, chosen["image_size"]), **chosen})
+    chosen = {"teacher_image_size": max(sizes.teacher, chosen["image_size"])} | chosen
+    side = image_cache_side(chosen["teacher_image_size"], found.size, len(found.splits.train))
+    cached = {"image_cache": side} if side and RULES[task].starting.image_cache else {}
+    return found, starter(found.data | cached, **chosen)
+
+
+def image_cache_side(image_size: int, size: tuple[int, int], images: int) -> int | None:
+    """Return the shorter side at which it pays to keep training images decoded. None if it does not, or takes too much disk.
+
+    Args:
+        image_size: the teacher's.
+        size: height and width of the images.
+        images: number of training images.
+
+    >>> image_cache_side(224, (480, 640), 2000), image_cache_side(224, (240, 320), 2000), image_cache_side(224, (480, 640), 10**6)
+    (256, None, None)
+    """
+    side = round(image_size / USUAL_CROP)
+    bytes_each = 3 * side * side * max(size) / min(size)
+    return side if min(size) >= LARGER * side and images * bytes_each <= MOST_CACHED else None
 
 
 def survey(root: Path, workers: int | None = None) -> Survey:

@@ -29,7 +29,7 @@ from pixeldistill.report.summary import to_markdown as summarise
 from pixeldistill.runs.equal_compute import match_compute, training_cost
 from pixeldistill.runs.execute import run_recipe
 from pixeldistill.runs.passes import first_folders
-from pixeldistill.runs.provenance import resolve, weights_digest
+from pixeldistill.runs.provenance import resolve, trained_input, weights_digest
 from pixeldistill.runs.results import TrainingResult
 from pixeldistill.storage.files import write_file, write_json
 from pixeldistill.storage.records import write_sheets
@@ -203,7 +203,11 @@ def _references(
         if before.get(name, {}).get("key") != key:
             built = build_network(network, splits.classes, trained=True, weights=resolve(network.weights, folders))
             images = TestImages(
-                splits.test, network.input_spec, task_of(recipe), default_workers() if workers is None else workers, fabric
+                splits.test,
+                trained_input(network, folders),
+                task_of(recipe),
+                default_workers() if workers is None else workers,
+                fabric,
             )
             before[name] = {"key": key, "figure": decisive(evaluate(built.to(fabric.device), images, fabric))}
             write_json(path, before)

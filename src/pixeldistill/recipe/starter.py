@@ -12,7 +12,6 @@ from pixeldistill.recipe.tasks import DEFAULT_TASK, RULES
 from pixeldistill.recipe.tasks.base import Starting
 
 LONGEST = 2**30  # characters of a line: folded text could swallow a comment
-FINE_TUNING, DISTILLING = 20, 40  # epochs
 
 
 def starter(
@@ -42,7 +41,7 @@ def starter(
         teacher_weights: a run folder or a weights file of a teacher that knows these classes. By default it is trained first.
         task: classification or detection.
         method: ts (in one stage) or tas (through an assistant).
-        epochs: number of the student's epochs. The teacher is trained for half as many.
+        epochs: number of the student's epochs. The teacher is trained for half as many, at most for the task's usual number.
         batch_size: batch size of all trainings. By default 64, for detectors 8.
         weights: initial weights of all networks: pretrained or none.
         seeds: seeds of the student.
@@ -60,11 +59,12 @@ def starter(
     known = dict(data) if isinstance(data, Mapping) else {"format": "folder", "root": str(data)}
     starting = _starting(task)
     batch = {"batch_size": batch_size or starting.batch_size}
-    distilling = {"epochs": DISTILLING if epochs is None else epochs, **batch}
-    fine_tuning = {"epochs": FINE_TUNING if epochs is None else max(1, epochs // 2), **batch}
+    fine_tuning, distilling = starting.epochs
+    if epochs is not None:
+        fine_tuning, distilling = min(fine_tuning, max(1, epochs // 2)), epochs
     taught: dict[str, Any] = {"network": teacher, "image_size": teacher_image_size}
     if teacher_weights is None:
-        taught |= {"weights": weights, "schedule": fine_tuning}
+        taught |= {"weights": weights, "schedule": {"epochs": fine_tuning, **batch}}
     else:
         taught |= {"weights": str(teacher_weights)}
     return {
@@ -75,7 +75,7 @@ def starter(
         "student": {"network": student, "image_size": image_size, "weights": weights},
         **({"method": method} if method != "ts" else {}),
         "controls": ["supervised"],
-        "schedule": distilling,
+        "schedule": {"epochs": distilling, **batch},
         **starting.after,
         **({"seeds": list(seeds)} if tuple(seeds) != (0,) else {}),
         "run": str(run or _beside(Path(str(known.get("root") or known["format"])))),

@@ -24,7 +24,7 @@ from pixeldistill.recipe.stage import Stage
 from pixeldistill.runs.build import RunContext, build_objective, build_stream, check_stage, teacher_networks
 from pixeldistill.runs.equal_compute import match_compute
 from pixeldistill.runs.passes import Training, first_folders, passes
-from pixeldistill.runs.provenance import stage_record
+from pixeldistill.runs.provenance import stage_record, trained_input
 from pixeldistill.runs.results import (
     TrainingResult,
     crop_differs,
@@ -254,7 +254,7 @@ def _describe_teacher(
     network: Adapter, teacher: Network, taught: Sequence[Training], context: RunContext, fabric: Fabric
 ) -> list[str]:  # fmt: skip
     """Measure a frozen teacher on val before its first use. Return lines about its accuracy."""
-    images = test_images("val", teacher.input_spec, context, fabric)
+    images = test_images("val", trained_input(teacher, context.folders), context, fabric)
     stages = expand(context.recipe)
     students = [
         TaughtStudent(t.stage.name, t.stage.student, teacher, supervised_on_val(t.stage, stages, context.folders)) for t in taught

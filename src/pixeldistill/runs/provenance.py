@@ -9,7 +9,8 @@ from pixeldistill.data.splits import Splits
 from pixeldistill.networks.adapter import Adapter
 from pixeldistill.networks.weights.load import packaged_weights, weights_file
 from pixeldistill.recipe.base import StageRef
-from pixeldistill.recipe.card import NetworkCard
+from pixeldistill.recipe.camera import InputSpec
+from pixeldistill.recipe.card import NetworkCard, read_card
 from pixeldistill.recipe.expand import expand
 from pixeldistill.recipe.network import Network
 from pixeldistill.recipe.recipe import Recipe
@@ -125,6 +126,12 @@ def resolve(weights: str | StageRef, folders: Mapping[str, Path]) -> str:
     if isinstance(weights, StageRef):
         return str(folders[weights.name])
     return weights
+
+
+def trained_input(network: Network, folders: Mapping[str, Path]) -> InputSpec:
+    """Return a trained network's input. If its crop is not said, it is the one that was chosen after its training."""
+    said, path = network.input_spec, Path(resolve(network.weights, folders))
+    return said.cropped(read_card(find_run(path)).camera.centre) if said.camera.crop == "auto" and path.is_dir() else said
 
 
 def weights_digest(network: Network, folders: Mapping[str, Path]) -> str:

@@ -16,14 +16,17 @@ NetworkT = TypeVar("NetworkT", bound=Network)
 
 
 class Starting(NamedTuple):
-    """Settings of a first recipe: image sizes in pixels, batch size, settings before and after the networks.
+    """Settings of a first recipe: image sizes in pixels, batch size, epochs, settings before and after the networks.
 
     image_size: the teacher's, if the images are as large. share: the teacher's image size divided by the student's.
+    epochs: the teacher's and the student's. image_cache: whether large training images are kept decoded.
     """
 
     image_size: int
     share: int
     batch_size: int
+    epochs: tuple[int, int]
+    image_cache: bool = False
     before: Mapping[str, Any] = {}
     after: Mapping[str, Any] = {}
 

@@ -20,7 +20,7 @@ class ClassificationRules(TaskRules):
     labels = "classes"
     headline = "top1"
     averages_teachers = True
-    starting = Starting(224, 4, 64, after={"teacher_cache": {"views": 10}})
+    starting = Starting(224, 4, 64, (10, 80), image_cache=True, after={"teacher_cache": {"views": 20}})
     published_terms: ClassVar = {"ts": (_PKD, _ISRD), "tas": (_PKD, _UPSAMPLED, _ISRD)}
     assistant_terms: ClassVar = (_PKD, ATTerm(kind="at", weight=1000))
     plain_terms: ClassVar = (_PKD,)

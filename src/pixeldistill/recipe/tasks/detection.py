@@ -29,7 +29,7 @@ class DetectionRules(TaskRules):
     labels = "boxes"
     headline = "map"
     crops = False
-    starting = Starting(512, 2, BATCH, before={"detector": {"channels": 64, "depth": 2}})
+    starting = Starting(512, 2, BATCH, (20, 40), before={"detector": {"channels": 64, "depth": 2}})
     published_terms: ClassVar = {"ts": (*_PLAIN, _ISRD), "tas": (*_PLAIN, _FKD, _ISRD)}
     assistant_terms: ClassVar = (*_PLAIN, _FKD)
     plain_terms: ClassVar = _PLAIN
