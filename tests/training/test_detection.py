@@ -324,7 +324,8 @@ def test_a_teacher_with_little_to_teach_is_named(content, tmp_path, own, warned)
     folders = {stage.name: tmp_path / stage.name for stage in stages}
     for stage in stages:
         folders[stage.name].mkdir()
-        cost = {"network": "a", "image_size": 64, "crop": 0.875, "encoding": "png", "bytes": 1, "macs": 1, "parameters": 1}
+        cost = {"network": "a", "image_size": 64, "crop": 0.875, "crops": None, "encoding": "png"}
+        cost |= {"bytes": 1, "macs": 1, "parameters": 1}
         figures = {"val": {"map": own}}
         (folders[stage.name] / "done.json").write_text(json.dumps(cost | {"last": figures, "best": figures}))
     asked = []
