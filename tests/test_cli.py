@@ -24,7 +24,7 @@ def trained(images, tmp_path_factory):
     """A distilled run with controls and two seeds, on data with classes that can be learned."""
     folder = tmp_path_factory.mktemp("trained")
     content = recipe_content(images, folder / "run")
-    content |= {"controls": ["supervised", "pkd"], "seeds": [0, 1]}
+    content |= {"controls": ["supervised", "pkd"], "seeds": [0, 1], "terms": [{"kind": "pkd"}, {"kind": "isrd"}]}
     content["schedule"]["epochs"] = content["teacher"]["schedule"]["epochs"] = 6
     path = folder / "recipe.yaml"
     path.write_text(yaml.safe_dump(content))
@@ -307,7 +307,7 @@ def test_a_teacher_of_another_side_is_refused(trained, content, write, capsys):
 
 def test_several_students_from_one_command(trained, content, write, capsys):
     students = [{"network": "test_resnet", "image_size": image_size, "weights": "none"} for image_size in (16, 24)]
-    content |= {"student": None, "students": students, "controls": ["pkd"]}
+    content |= {"student": None, "students": students, "controls": ["pkd"], "terms": [{"kind": "pkd"}, {"kind": "isrd"}]}
     content["teacher"] |= {"weights": str(trained[0] / "1-teacher"), "schedule": None}
     assert command("distill", write(content), "--workers", "0") == 0
     said = capsys.readouterr().out
@@ -368,7 +368,7 @@ def test_quick_is_a_trial_in_a_folder_of_its_own(content, write, tmp_path):
 
 def test_show_prints_every_shape(content, write, capsys):
     content["student"] |= {"network": "vit_tiny_patch16_224", "image_size": 24, "options": {"depth": 2}}
-    assert command("show", write(content)) == 0
+    assert command("show", write(content | {"terms": [{"kind": "pkd"}, {"kind": "isrd"}]})) == 0
     out = capsys.readouterr().out
     for words in (
         "1. teacher", "2. distilled", "one crop at 32×32", "3×24×24", "3×32×32", "input feature 192×1×1",

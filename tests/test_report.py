@@ -23,7 +23,8 @@ def runs(images, tmp_path_factory):
     """A distilled classifier behind a JPEG camera with two seeds, and a detector with its teacher."""
     folder = tmp_path_factory.mktemp("report")
     content = recipe_content(images, folder) | {
-        "controls": ["supervised"], "seeds": [0, 1], "camera": {"codec": "jpeg", "quality": 30}
+        "controls": ["supervised"], "seeds": [0, 1], "camera": {"codec": "jpeg", "quality": 30},
+        "terms": [{"kind": "pkd"}, {"kind": "isrd"}],
     }  # fmt: skip
     run_here(content, folder / "classified")
     schedule = {"epochs": 1, "optimizer": "sgd", "lr": 0.05, "batch_size": 8}

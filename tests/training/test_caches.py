@@ -458,7 +458,13 @@ def test_several_students_share_a_pass_and_equal_their_single_runs(content, tmp_
         {"network": "test_resnet", "image_size": 16, "weights": "none"},
         {"network": "test_resnet", "image_size": 24, "weights": "none"},
     ]
-    common = {**content, "controls": ["supervised", "pkd"], "seeds": [0, 1], "shuffle_seed": 5}
+    common = {
+        **content,
+        "controls": ["supervised", "pkd"],
+        "seeds": [0, 1],
+        "shuffle_seed": 5,
+        "terms": [{"kind": "pkd"}, {"kind": "isrd"}],
+    }
     single = {**common, "student": None, "students": students}
     together = run_here(single, tmp_path / "together")
     assert len(together) == 18
