@@ -91,8 +91,8 @@ def _measured(training: Training, student: Adapter, context: RunContext, fabric:
     stage = training.stage
     if losses:
         crop = min(losses, key=losses.__getitem__)
-        told = f"camera.crop {crop:g}, chosen on val: loss {losses[crop]:.3f}, {losses[USUAL_CROP]:.3f} at {USUAL_CROP:g}"
-        context.say(f"{training.title}: {told}")
+        found = f"loss {losses[crop]:.3f}, {losses[USUAL_CROP]:.3f} at {USUAL_CROP:g}"
+        context.say(f"{training.title}: camera.crop {crop:g}, chosen on val: {found}")
         stage = _with_crop(stage, crop)
     best = build_network(stage.student, context.splits.classes, trained=True, weights=str(folder / BEST)).to(fabric.device)
     images = {
