@@ -13,8 +13,12 @@ import yaml
 from PIL import Image
 
 from pixeldistill.cli import app as cli
+from pixeldistill.evaluation.rerun import measure_run
 from pixeldistill.recipe.camera import CROPS
 from pixeldistill.recipe.card import read_card
+from pixeldistill.recipe.load import parse_recipe
+from pixeldistill.recipe.network import Network
+from pixeldistill.runs.provenance import trained_input
 from pixeldistill.storage.run_folder import find_run
 from tests.conftest import last_weights, recipe_content, run_here
 
@@ -496,7 +500,13 @@ def test_the_crop_is_chosen_after_the_training(content, tmp_path, monkeypatch):
 
     def at(crop):
         result = run_here(content, tmp_path / "run", **settings, camera={"crop": crop})["distilled", 0]
-        assert read_card(result.folder).camera.crop == result.figures["crop"]
+        crop = result.figures["crop"]
+        assert read_card(result.folder).camera.crop == crop
+        as_teacher = Network(network="test_resnet", image_size=16, weights=str(result.folder))
+        assert trained_input(as_teacher, {}).camera.crop == crop, "that of its own training"
+        unsaid = parse_recipe(content | settings | {"run": str(tmp_path / "run"), "camera": {"codec": "raw"}})
+        again = measure_run(result.folder, unsaid, workers=0, accelerator="cpu").figures["last"]["val"]
+        assert again["nll"] == pytest.approx(result.figures["last"]["val"]["nll"], rel=1e-5), "measured at its own crop"
         assert all(torch.equal(value, weights[name]) for name, value in last_weights(result).items())
         return result.figures
 

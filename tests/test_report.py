@@ -97,7 +97,7 @@ def test_a_page_is_one_file_that_needs_nothing_else(runs):
             assert base64.b64decode(source.split(",", 1)[1])
     assert page.count("<h1>") == 2
     for text in (
-        "Model card: distilled", "What the input module keeps", "sent as jpeg 30", "top-1 against costs",
+        "Model card: distilled", "What the input module keeps", "sent as jpeg 30", "top-1 against costs", "(chosen on val)",
         "whole images, their shorter side",
     ):  # fmt: skip
         assert text in page

@@ -27,7 +27,8 @@ _YOLO_LISTS = ("classes.txt", "obj.names")
 _LISTS = (".csv", ".tsv")
 MEASURED = 64  # images whose size is read
 MOST_FILES = 20  # JSON files that are read
-LARGER, MOST_CACHED = 1.25, 4e9  # images smaller than this many cached sides are decoded fast enough; bytes of an image cache
+LARGER = 1.25  # an image is kept decoded if its shorter side is so many times the cached one
+MOST_CACHED = 4e9  # bytes of an image cache
 
 
 class Survey(NamedTuple):
