@@ -514,6 +514,10 @@ def test_the_crop_is_chosen_after_the_training(content, tmp_path, monkeypatch):
     assert len({round(loss, 3) for loss in losses.values()}) > 1
     assert chosen["crops"] == pytest.approx(losses, rel=1e-5)
     assert chosen["crop"] == min(losses, key=losses.get)
+    with monkeypatch.context() as patch:  # 0.875 is best here: were another one, that would be taken
+        patch.setattr("pixeldistill.runs.results.losses_by_crop", lambda *_: losses | {0.6: 0.01})
+        assert at("auto")["crop"] == 0.6
+    at(1.0)
     again = at("auto")
     assert (again["crop"], again["crops"]) == (chosen["crop"], chosen["crops"])
     assert again["last"]["val"]["nll"] == pytest.approx(min(losses.values()), rel=1e-5)
