@@ -422,8 +422,8 @@ def test_show_warns_of_what_distill_would_refuse(content, write, capsys):
     out = capsys.readouterr().out
     assert "batch_size 99 is more than the 44 training images" in out
     assert "weights gone.pth are not there" in out
-    assert command("show", write(content), "--set", "student.weights=asistant") == 0
-    assert "weights asistant are not there (did you mean assistant?)" in capsys.readouterr().out
+    assert command("show", write(content), "--set", "student.weights=pretraned") == 0
+    assert "weights pretraned are not there (did you mean pretrained?)" in capsys.readouterr().out
 
 
 def test_show_tells_what_compare_would_train(content, write, capsys):

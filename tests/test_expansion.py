@@ -45,7 +45,7 @@ def test_a_teacher_is_trained_with_one_seed_whoever_learns_from_it(content):
 
 
 def test_the_student_may_start_from_the_assistant_and_its_controls_do_not(tas):
-    tas["student"] |= {"weights": "assistant"}
+    tas["student"].pop("weights")
     stages = {s.name: s for s in expand(parse_recipe(tas | {"controls": ["supervised", "pkd"]}))}
     assert str(stages["distilled"].student.weights) == "@assistant"
     assert stages["supervised"].student.weights == stages["pkd"].student.weights == "pretrained"
@@ -63,7 +63,7 @@ def test_one_assistant_for_several_students_of_its_architecture_and_one_for_each
 
 
 def test_a_given_assistant_is_not_trained(tas):
-    tas["student"] |= {"weights": "assistant"}
+    tas["student"].pop("weights")
     stages = expand(parse_recipe(tas | {"assistant": {"weights": "runs/a"}}))
     assert [s.name for s in stages] == ["teacher", "distilled"]
     assert stages[1].teacher.weights == stages[1].student.weights == "runs/a"
@@ -170,7 +170,6 @@ def test_a_chain_that_cannot_be_trained(content, stages, words):
     ("changes", "words"),
     [
         ({"method": "ts", "assistant": {}}, r"`assistant` is the middle of two stages: it needs `method: tas`"),
-        ({"method": "ts", "student": {"network": "a", "image_size": 16, "weights": "assistant"}}, r"needs `method: tas`"),
         ({"assistant": {"weights": "@teacher"}}, r"assistant.weights '@teacher': @ is reserved for `stages`"),
         ({"assistant": {"image_size": 64}}, r"stage assistant: its student reads 64 pixels, its teacher 32"),
         (
@@ -300,7 +299,7 @@ def test_a_student_that_is_added_leaves_the_others_their_assistant(compared):
 
 
 def test_controls_start_as_the_assistant_does(tas):
-    tas["student"] |= {"weights": "assistant"}
+    tas["student"].pop("weights")
     for weights, expected in (("none", "none"), ("pretrained", "pretrained")):
         stages = {s.name: s for s in expand(parse_recipe(tas | {"controls": ["supervised"], "assistant": {"weights": weights}}))}
         assert stages["supervised"].student.weights == expected
@@ -308,7 +307,7 @@ def test_controls_start_as_the_assistant_does(tas):
 
 def test_in_a_comparison_methods_say_themselves_what_the_student_starts_from(compared):
     """Else `tas` and `tas-warm-start` would be one training, twice."""
-    compared["student"] |= {"weights": "assistant"}
+    compared["student"].pop("weights")
     stages = {s.name: s for s in expand(parse_recipe(compared | {"compare": ["supervised", "tas", "tas-warm-start"]}))}
     starts = {name: str(stages[name].student.weights) for name in ("supervised", "tas", "tas-warm-start")}
     assert starts == {"supervised": "pretrained", "tas": "pretrained", "tas-warm-start": "@assistant"}
@@ -317,3 +316,37 @@ def test_in_a_comparison_methods_say_themselves_what_the_student_starts_from(com
 def test_a_start_of_another_architecture_is_refused(compared):
     with pytest.raises(RecipeError, match="test_resnet cannot start from the weights of stage assistant, which is a b"):
         expand(parse_recipe(compared | {"compare": ["pkd-warm-start"], "assistant": {"network": "b"}}))
+
+
+@pytest.mark.parametrize(
+    ("teacher", "student", "start"),
+    [
+        ({}, {}, "@teacher"),
+        ({}, {"stem_stride": 1}, "@teacher"),
+        ({"schedule": None, "weights": "runs/t"}, {}, "runs/t"),
+        ({}, {"weights": "pretrained"}, "pretrained"),
+        ({}, {"network": "b"}, "pretrained"),
+        ({}, {"options": {"drop_rate": 0.1}}, "pretrained"),
+        ({"mean": [0, 0, 0]}, {}, "pretrained"),
+        ({"schedule": None, "weights": "t.pth", "class_order": "alphabetical"}, {}, "pretrained"),
+    ],
+)
+def test_a_student_of_its_teachers_architecture_starts_from_its_weights(content, teacher, student, start):
+    content["teacher"] |= {"network": "a"} | teacher
+    content["student"] = {"network": "a", "image_size": 16} | student
+    stages = {s.name: s for s in expand(parse_recipe(content | {"controls": ["supervised"]}))}
+    assert str(stages["distilled"].student.weights) == start
+    assert stages["supervised"].student.weights == content["student"].get("weights", "pretrained")
+
+
+def test_a_detector_starts_from_one_of_other_levels_but_not_of_other_channels(content):
+    content |= {
+        "task": "detection",
+        "data": {"format": "coco", "root": "d", "train": "a.json", "val": "b.json"},
+        "terms": None,
+        "controls": [],
+    }
+    content["teacher"] |= {"network": "a", "image_size": 512}
+    for settings, start in (({"levels": [2, 6]}, "@teacher"), ({"channels": 64}, "pretrained")):
+        content["student"] = {"network": "a", "image_size": 256, "detector": settings}
+        assert str(expand(parse_recipe(content))[-1].student.weights) == start

@@ -23,17 +23,9 @@ def same(one, other):
 
 @pytest.fixture
 def tas(content):
-    content["student"] |= {"weights": "assistant"}
+    content["student"].pop("weights")
     content["data"] |= {"limit": 24}
     return {**content, "method": "tas", "assistant": {"weights": "none"}, "controls": ["supervised"], "seeds": [0, 1]}
-
-
-@pytest.fixture
-def untrained_start(monkeypatch):
-    """The controls of the fixture start from pretrained weights, which no test may download."""
-    from pixeldistill.networks.weights import load as weights
-
-    monkeypatch.setattr(weights, "packaged_weights", lambda name: None)
 
 
 def test_tas_is_one_command(tas, tmp_path):
@@ -190,7 +182,7 @@ def test_a_start_that_cannot_be_loaded_is_refused_before_anything_is_trained(con
     """CaiT's positions cannot be resampled."""
     from pixeldistill.errors import WeightsError
 
-    content["student"] = {"network": "cait_xxs24_224", "image_size": 32, "weights": "assistant", "options": {"depth": 1}}
+    content["student"] = {"network": "cait_xxs24_224", "image_size": 32, "options": {"depth": 1}}
     content["teacher"] |= {"image_size": 64}
     chain = content | {"method": "tas", "assistant": {"weights": "none"}}
     with pytest.raises(WeightsError, match="stage assistant do not fit"):
@@ -220,7 +212,7 @@ def test_a_training_that_is_worse_than_guessing_is_said(content, tmp_path, monke
 
 def test_a_student_of_another_stride_starts_from_its_assistant(content, tmp_path):
     """It has the assistant's weights, and its own stride in training, in its card and in its exported file."""
-    content["student"] = {"network": "test_resnet", "image_size": 16, "weights": "assistant", "stem_stride": 1}
+    content["student"] = {"network": "test_resnet", "image_size": 16, "stem_stride": 1}
     results = run_here(content | {"method": "tas", "assistant": {"weights": "none"}}, tmp_path / "run")
     folder = results["distilled", 0].folder
     assert read_card(folder).stem_stride == 1

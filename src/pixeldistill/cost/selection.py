@@ -42,14 +42,14 @@ def list_students(candidates: Candidates, camera: Camera, recipe: Recipe | None 
         NetworkError: an unknown name.
     """
     cameras, strides = candidates.cameras or (camera,), candidates.stem_strides or (None,)
-    names = network_names(candidates.networks, pretrained=candidates.weights == "pretrained")
+    names = network_names(candidates.networks, pretrained=candidates.weights in (None, "pretrained"))
     found = []
     for (name, named), image_size, stride, own in product(names.items(), candidates.image_sizes, strides, cameras):
         stem = f"-stem{stride}" if len(strides) > 1 else ""
         sent = f"-{own.words.replace(', ', '-').replace(' ', '')}" if len(cameras) > 1 else ""
         student = Student(
-            network=name, image_size=image_size, weights=candidates.weights, patch_size=candidates.patch_size,
-            options=candidates.options, stem_stride=stride, camera=own,
+            network=name, image_size=image_size, patch_size=candidates.patch_size, options=candidates.options,
+            stem_stride=stride, camera=own, **({"weights": candidates.weights} if candidates.weights else {}),
             name=f"{name.rsplit('/', maxsplit=1)[-1]}-{image_size}{stem}{sent}",
         )  # fmt: skip
         found.append(Listed(recipe.rules.complete(student, recipe) if recipe else student.of_task(DEFAULT_TASK), named))

@@ -1,12 +1,10 @@
 """Assistants of a two-stage chain: which ones a recipe's students need, and the settings of a detector among them (AFP)."""
 
-from typing import TypeVar
-
 from pixeldistill.recipe.network import Assistant, Network
-from pixeldistill.recipe.recipe import ASSISTANT, Recipe
+from pixeldistill.recipe.recipe import Recipe
 from pixeldistill.recipe.stage import StageEntry
 
-NetworkT = TypeVar("NetworkT", bound=Network)
+ASSISTANT = "assistant"
 
 
 def assistants_of(recipe: Recipe, teacher: str | Network) -> tuple[list[StageEntry], dict[str, str | Network]]:

@@ -1,6 +1,6 @@
 """Stages that a recipe stands for: first written out as entries, as the user could write them, then resolved."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pixeldistill.errors import RecipeError
@@ -12,7 +12,7 @@ from pixeldistill.recipe.losses import BoxesTerm, PKDTerm, SupervisedTerm, Term
 from pixeldistill.recipe.method import Method
 from pixeldistill.recipe.network import Assistant, Network, Student
 from pixeldistill.recipe.presets import complete_methods
-from pixeldistill.recipe.recipe import ASSISTANT, Recipe
+from pixeldistill.recipe.recipe import Recipe
 from pixeldistill.recipe.stage import Stage, StageEntry
 from pixeldistill.recipe.tasks.base import SUPERVISED
 
@@ -67,16 +67,20 @@ def _taught(recipe: Recipe, teacher: str | Network) -> Iterator[StageEntry]:
     """Return the assistants and the students: all students of one method, then of the next."""
     methods = _methods(recipe)
     assistants: dict[str, str | Network] = {}
+    known = {} if isinstance(teacher, Network) else {teacher: teacher_of(recipe)}
     if any(method.chain == "tas" or method.warm_start for method in methods.values()):
         trained, assistants = assistants_of(recipe, teacher)
+        known |= {entry.name: entry.student for entry in trained}
         yield from trained
     for name, method in methods.items():
         for student in recipe.all_students:
-            teachers = {"supervised": None, "ts": teacher, "tas": assistants.get(student.label)}
+            assistant = assistants.get(student.label)
+            teachers = {"supervised": None, "ts": teacher, "tas": assistant}
+            chosen = name == DISTILLED and not recipe.compare
             joined = method.chain == "ts" or method.with_teacher
             yield StageEntry(
                 name=stage_name(name, student, recipe),
-                student=_prepared(student, method, recipe, assistants.get(student.label)),
+                student=_prepared(student, method, recipe, assistant, teachers[method.chain] if chosen else None, known),
                 teacher=teachers[method.chain],
                 other_teachers=(*((teacher,) if method.with_teacher else ()), *(recipe.other_teachers if joined else ())),
                 terms=SUPERVISED if method.chain == "supervised" else method.terms or _last_terms(method, recipe),
@@ -129,19 +133,49 @@ def _completed(entry: StageEntry, recipe: Recipe) -> StageEntry:
     return entry.model_copy(update=changes)
 
 
-def _prepared(student: Student, method: Method, recipe: Recipe, assistant: str | Network | None) -> Network:
-    """Return the student as a method needs it: with its initial weights, and with a control's changes."""
+def _prepared(
+    student: Student,
+    method: Method,
+    recipe: Recipe,
+    assistant: str | Network | None,
+    partner: str | Network | None,
+    known: Mapping[str, Network],
+) -> Network:
+    """Return the student as a method needs it: with its initial weights, and with a control's changes.
+
+    Args:
+        student: student of the recipe.
+        method: method that trains it.
+        recipe: recipe.
+        assistant: its assistant, if there is one.
+        partner: teacher or assistant whose weights it starts from if they fit and the recipe names none.
+        known: networks of the stages before.
+    """
     assert recipe.teacher is not None
     changes: dict[str, Any] = {"stem_stride": method.stem_stride} if method.stem_stride else {}
     if method.enlarge:
         changes["enlarge"] = recipe.teacher.built_for
-    said_so = student.weights == ASSISTANT and method.chain == "tas" and not recipe.compare  # compared methods set it
-    if assistant is not None and (method.warm_start or said_so):
-        changes["weights"] = StageRef(assistant) if isinstance(assistant, str) else assistant.weights
-    elif student.weights == ASSISTANT:
-        said = recipe.assistant or Assistant()  # a control has no assistant, so it starts from the assistant's initial weights
-        changes["weights"] = "pretrained" if said.given else said.start(student.weights)
+    if method.warm_start and assistant is not None:
+        changes["weights"] = _weights_of(assistant)
+    elif "weights" not in student.model_fields_set and not recipe.compare:
+        said = recipe.assistant or Assistant()
+        other = known[partner] if isinstance(partner, str) else partner
+        if partner is not None and other is not None and _fits(other, recipe.rules.complete(student, recipe)):
+            changes["weights"] = _weights_of(partner)
+        elif not said.given:
+            changes["weights"] = said.start("pretrained")  # of an assistant from scratch, its controls are so too
     return _network(student).model_copy(update=changes)
+
+
+def _weights_of(other: str | Network) -> str | StageRef:
+    return StageRef(other) if isinstance(other, str) else other.weights
+
+
+def _fits(other: Network, student: Network) -> bool:
+    """Return whether a student can start from another network's weights. A detector may have other levels."""
+    same = all(getattr(other, name) == getattr(student, name) for name in ("network", "options", "mean", "std"))
+    heads = [n.detector and n.detector.model_copy(update={"levels": (3, 7), "freeze_norms": False}) for n in (other, student)]
+    return same and heads[0] == heads[1] and other.class_order is None
 
 
 def resolve(recipe: Recipe, written: Sequence[StageEntry]) -> tuple[Stage, ...]:

@@ -118,6 +118,9 @@ class Network(Strict):
 class Student(Network):
     """The small network. `name` distinguishes students with the same network and image size."""
 
+    weights: Origin = Field(
+        "pretrained", description="by default those of its assistant or teacher, if that has its architecture, else pretrained"
+    )
     name: str | None = Field(None, pattern=r"^[\w.-]+$", description="tells students apart; by default network and image size")
 
     @property

@@ -22,8 +22,6 @@ from pixeldistill.recipe.search import Budget, Candidates, Halving
 from pixeldistill.recipe.stage import StageEntry, TeacherCache
 from pixeldistill.recipe.tasks import DEFAULT_TASK, RULES, TaskRules
 
-ASSISTANT = "assistant"
-
 
 def _known_task(name: object) -> object:
     if not isinstance(name, str) or name not in RULES:
@@ -195,9 +193,6 @@ class Recipe(Strict):
         ):
             if network and isinstance(network.weights, StageRef):
                 raise ValueError(f"{role}.weights '{network.weights}': @ is reserved for `stages`; name a file or a run folder")
-            starts_later = role == "student" and network and network.weights == ASSISTANT
-            if starts_later and self.method != "tas" and not self.compare:
-                raise ValueError(f"student.weights {ASSISTANT!r} is the start of the second stage: it needs `method: tas`")
         if self.teacher is None and (self.terms or self.controls or self.other_teachers or self.method != "ts"):
             raise ValueError("`terms`, `controls`, `method` and `other_teachers` need a `teacher`: add it")
         if self.assistant and self.method != "tas" and not self.compare:

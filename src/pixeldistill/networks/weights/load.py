@@ -48,14 +48,14 @@ def packaged_weights(name: str) -> str | None:
 def missing_weights(source: str) -> str:
     """Return a message that weights do not exist, with the word that may have been meant.
 
-    >>> missing_weights("asistant")
-    'weights asistant are not there (did you mean assistant?)'
+    >>> missing_weights("pretraned")
+    'weights pretraned are not there (did you mean pretrained?)'
     """
     return f"weights {source} are not there{_meant(source)}"
 
 
 def _meant(source: str) -> str:
-    near = difflib.get_close_matches(source, ("none", "pretrained", "assistant"), n=1)
+    near = difflib.get_close_matches(source, ("none", "pretrained"), n=1)
     return f" (did you mean {near[0]}?)" if near else ""
 
 
