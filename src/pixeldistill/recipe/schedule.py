@@ -12,7 +12,7 @@ Seeds = Annotated[tuple[Seed, ...], AfterValidator(lambda seeds: tuple(sorted(se
 BATCH = 64
 LR = {"adamw": 0.001, "sgd": 0.02}  # for a batch of 64
 WEIGHT_DECAY = {"adamw": 0.05, "sgd": 5e-4}
-WARM_UP, EMA = 0.05, 0.1  # shares of the epochs
+WARM_UP, EMA = 20, 10  # the epochs are divided by so much
 
 
 def _lr(known: dict[str, Any]) -> float:
@@ -43,11 +43,11 @@ class Schedule(Strict):
     milestones: tuple[PositiveInt, ...] = Field((), description="step decay: epochs at which lr is multiplied by gamma")
     gamma: float = Field(0.1, gt=0, le=1, description="step decay: the factor at each milestone")
     warmup_epochs: float = Field(
-        default_factory=lambda known: WARM_UP * known["epochs"], ge=0,
+        default_factory=lambda known: known["epochs"] / WARM_UP, ge=0,
         description="first epochs, over which the learning rate rises; by default a twentieth of all",
     )  # fmt: skip
     ema_epochs: float = Field(
-        default_factory=lambda known: EMA * known["epochs"], ge=0,
+        default_factory=lambda known: known["epochs"] / EMA, ge=0,
         description="the trained weights are an exponential moving average over about so many epochs; by default a tenth of all; "
         "0 takes those of the last step",
     )  # fmt: skip

@@ -51,7 +51,7 @@ def starter(
         RecipeError: there is no student or no image size, or the task is unknown.
 
     >>> starter("photos", "resnet18", 56, epochs=10)["student"]
-    {'network': 'resnet18', 'image_size': 56, 'weights': 'pretrained'}
+    {'network': 'resnet18', 'image_size': 56}
     """
     for name, value in (("data", data), ("student", student), ("image_size", image_size)):
         if value is None:
@@ -72,7 +72,7 @@ def starter(
         "data": known,
         **starting.before,
         "teacher": taught,
-        "student": {"network": student, "image_size": image_size, "weights": weights},
+        "student": {"network": student, "image_size": image_size, **({} if weights == "pretrained" else {"weights": weights})},
         **({"method": method} if method != "ts" else {}),
         "controls": ["supervised"],
         "schedule": {"epochs": distilling, **batch},
