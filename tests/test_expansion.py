@@ -332,7 +332,7 @@ def test_a_start_of_another_architecture_is_refused(compared):
     ],
 )
 def test_a_student_of_its_teachers_architecture_starts_from_its_weights(content, teacher, student, start):
-    content["teacher"] |= {"network": "a"} | teacher
+    content["teacher"] |= {"network": "a", "weights": "pretrained"} | teacher
     content["student"] = {"network": "a", "image_size": 16} | student
     stages = {s.name: s for s in expand(parse_recipe(content | {"controls": ["supervised"]}))}
     assert str(stages["distilled"].student.weights) == start
@@ -346,7 +346,44 @@ def test_a_detector_starts_from_one_of_other_levels_but_not_of_other_channels(co
         "terms": None,
         "controls": [],
     }
-    content["teacher"] |= {"network": "a", "image_size": 512}
+    content["teacher"] |= {"network": "a", "image_size": 512, "weights": "pretrained"}
     for settings, start in (({"levels": [2, 6]}, "@teacher"), ({"channels": 64}, "pretrained")):
         content["student"] = {"network": "a", "image_size": 256, "detector": settings}
         assert str(expand(parse_recipe(content))[-1].student.weights) == start
+
+
+@pytest.mark.parametrize(("network", "start"), [("a", "none"), ("b", "pretrained")])
+def test_controls_of_a_teacher_from_scratch_are_so_too(content, network, start):
+    content["teacher"] |= {"network": "a", "weights": "none"}
+    content["student"] = {"network": network, "image_size": 16}
+    stages = {s.name: s for s in expand(parse_recipe(content | {"controls": ["supervised"]}))}
+    assert stages["supervised"].student.weights == start
+
+
+def test_an_assistant_of_another_architecture_gives_its_students_no_weights(tas):
+    """The student and its control are what they would be without it, whatever the assistant starts from."""
+    tas["student"] = {"network": "a", "image_size": 16}
+    for weights in ("none", "runs/b"):
+        assistant = {"network": "b", "weights": weights, "schedule": {"epochs": 1}}
+        stages = expand(parse_recipe(tas | {"assistant": assistant, "controls": ["supervised"], "terms": [PKD]}))
+        assert [s.student.weights for s in stages[2:]] == ["pretrained", "pretrained"]
+
+
+def test_plain_distillation_is_a_control_of_a_student_that_starts_from_its_teacher(content):
+    content = content | {"terms": None, "controls": ["pkd"], "student": {"network": "a", "image_size": 16}}
+    content["teacher"] |= {"network": "a", "weights": "pretrained"}
+    stages = expand(parse_recipe(content))
+    assert [str(s.student.weights) for s in stages] == ["pretrained", "pretrained", "@teacher"]
+    content["teacher"] |= {"network": "b"}
+    with pytest.raises(RecipeError, match="pkd is what the student learns by already"):
+        expand(parse_recipe(content))
+
+
+def test_a_chosen_candidate_keeps_the_start_that_was_said(content):
+    from pixeldistill.recipe.load import told
+
+    content["teacher"] |= {"network": "a", "weights": "pretrained"}
+    for weights, start in (("pretrained", "pretrained"), ("auto", "@teacher")):
+        student = parse_recipe(content | {"student": {"network": "a", "image_size": 16, "weights": weights}}).student
+        again = parse_recipe(content | {"student": told(student)})
+        assert str(expand(again)[-1].student.weights) == start

@@ -12,7 +12,7 @@ from pixeldistill.data.splits import Sample
 from pixeldistill.errors import NetworkError
 from pixeldistill.recipe.camera import Camera
 from pixeldistill.recipe.load import parse_recipe, told
-from pixeldistill.recipe.network import Student
+from pixeldistill.recipe.network import AUTO, Student
 from pixeldistill.recipe.recipe import Recipe
 from pixeldistill.recipe.search import Candidates
 from pixeldistill.recipe.tasks import DEFAULT_TASK
@@ -42,14 +42,14 @@ def list_students(candidates: Candidates, camera: Camera, recipe: Recipe | None 
         NetworkError: an unknown name.
     """
     cameras, strides = candidates.cameras or (camera,), candidates.stem_strides or (None,)
-    names = network_names(candidates.networks, pretrained=candidates.weights in (None, "pretrained"))
+    names = network_names(candidates.networks, pretrained=candidates.weights in (AUTO, "pretrained"))
     found = []
     for (name, named), image_size, stride, own in product(names.items(), candidates.image_sizes, strides, cameras):
         stem = f"-stem{stride}" if len(strides) > 1 else ""
         sent = f"-{own.words.replace(', ', '-').replace(' ', '')}" if len(cameras) > 1 else ""
         student = Student(
-            network=name, image_size=image_size, patch_size=candidates.patch_size, options=candidates.options,
-            stem_stride=stride, camera=own, **({"weights": candidates.weights} if candidates.weights else {}),
+            network=name, image_size=image_size, weights=candidates.weights, patch_size=candidates.patch_size,
+            options=candidates.options, stem_stride=stride, camera=own,
             name=f"{name.rsplit('/', maxsplit=1)[-1]}-{image_size}{stem}{sent}",
         )  # fmt: skip
         found.append(Listed(recipe.rules.complete(student, recipe) if recipe else student.of_task(DEFAULT_TASK), named))

@@ -29,6 +29,8 @@ def assistants_of(recipe: Recipe, teacher: str | Network) -> tuple[list[StageEnt
             weights=said.start(student.weights),
             patch_size=student.patch_size if own and said.patch_size is None else said.patch_size,
             options=student.options if own and not said.options else said.options,
+            mean=student.mean if own else None,
+            std=student.std if own else None,
             camera=recipe.camera.optics if recipe.camera.alters else None,
         )
         network = rules.assistant_of(network, said, student, recipe)

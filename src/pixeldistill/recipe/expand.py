@@ -10,7 +10,7 @@ from pixeldistill.recipe.camera import Camera
 from pixeldistill.recipe.chain import check_costs, check_stage, trained
 from pixeldistill.recipe.losses import BoxesTerm, PKDTerm, SupervisedTerm, Term
 from pixeldistill.recipe.method import Method
-from pixeldistill.recipe.network import Assistant, Network, Student
+from pixeldistill.recipe.network import AUTO, Network, Student
 from pixeldistill.recipe.presets import complete_methods
 from pixeldistill.recipe.recipe import Recipe
 from pixeldistill.recipe.stage import Stage, StageEntry
@@ -116,7 +116,15 @@ def _methods(recipe: Recipe) -> dict[str, Method]:
         "supervised": Method(chain="supervised"),
         "pkd": Method(terms=_plain(terms)),
     }
-    if "pkd" in recipe.controls and recipe.method == "ts" and controls["pkd"].terms == terms:
+    same = (
+        recipe.method == "ts"
+        and controls["pkd"].terms == terms
+        and not any(
+            student.weights == AUTO and _fits(teacher_of(recipe), recipe.rules.complete(student, recipe))
+            for student in recipe.all_students
+        )
+    )
+    if "pkd" in recipe.controls and same:
         raise RecipeError("controls: pkd is what the student learns by already: leave it out, or add other `terms`")
     chosen = {name: method for name, method in controls.items() if name in recipe.controls}
     return chosen | {DISTILLED: Method(chain=recipe.method)}
@@ -148,7 +156,7 @@ def _prepared(
         method: method that trains it.
         recipe: recipe.
         assistant: its assistant, if there is one.
-        partner: teacher or assistant whose weights it starts from if they fit and the recipe names none.
+        partner: teacher or assistant whose weights it starts from, if they fit and its `weights` are auto.
         known: networks of the stages before.
     """
     assert recipe.teacher is not None
@@ -157,14 +165,20 @@ def _prepared(
         changes["enlarge"] = recipe.teacher.built_for
     if method.warm_start and assistant is not None:
         changes["weights"] = _weights_of(assistant)
-    elif "weights" not in student.model_fields_set and not recipe.compare:
-        said = recipe.assistant or Assistant()
+    elif student.weights == AUTO and not recipe.compare:
         other = known[partner] if isinstance(partner, str) else partner
         if partner is not None and other is not None and _fits(other, recipe.rules.complete(student, recipe)):
             changes["weights"] = _weights_of(partner)
-        elif not said.given:
-            changes["weights"] = said.start("pretrained")  # of an assistant from scratch, its controls are so too
+        else:
+            changes["weights"] = _control_start(student, recipe)
     return _network(student).model_copy(update=changes)
+
+
+def _control_start(student: Student, recipe: Recipe) -> str:
+    """Return the initial weights of a student without a partner: none if the partner itself began so, else pretrained."""
+    partner = recipe.teacher if recipe.method == "ts" else recipe.assistant
+    scratch = partner is not None and partner.weights == "none" and partner.network in (None, student.network)
+    return "none" if scratch else "pretrained"
 
 
 def _weights_of(other: str | Network) -> str | StageRef:
@@ -242,7 +256,8 @@ def student_pairs(recipe: Recipe) -> list[tuple[str, str]]:
 
 
 def _network(student: Student) -> Network:
-    return Network(**student.model_dump(exclude={"name"}, exclude_unset=True))
+    network = Network(**student.model_dump(exclude={"name"}, exclude_unset=True))
+    return network.model_copy(update={"weights": "pretrained"}) if network.weights == AUTO else network
 
 
 def _plain(terms: Sequence[Term]) -> tuple[Term, ...]:

@@ -12,6 +12,8 @@ from pixeldistill.recipe.detector import DetectorSettings
 from pixeldistill.recipe.losses import Term
 from pixeldistill.recipe.schedule import Schedule
 
+AUTO = "auto"
+
 Patch = Annotated[int, Field(ge=1, le=1024)]
 
 _TAKEN = {"num_classes", "pretrained", "img_size", "patch_size", "in_chans", "features_only", "checkpoint_path"}
@@ -119,7 +121,9 @@ class Student(Network):
     """The small network. `name` distinguishes students with the same network and image size."""
 
     weights: Origin = Field(
-        "pretrained", description="by default those of its assistant or teacher, if that has its architecture, else pretrained"
+        AUTO,
+        description="auto | none | pretrained | a weights file | a run folder. auto: those of its assistant or teacher, if that "
+        "has its architecture and `options`, else pretrained; in `compare` pretrained",
     )
     name: str | None = Field(None, pattern=r"^[\w.-]+$", description="tells students apart; by default network and image size")
 

@@ -9,6 +9,7 @@ from pixeldistill.recipe.architectures import Architecture
 from pixeldistill.recipe.base import ImageSize, Strict, Stride
 from pixeldistill.recipe.budget import AXES, parse_limit
 from pixeldistill.recipe.camera import Camera
+from pixeldistill.recipe.network import AUTO
 
 
 class StudentOptions(NamedTuple):
@@ -28,7 +29,7 @@ class Candidates(Strict):
     image_sizes: tuple[ImageSize, ...] = Field(min_length=1, description="of the student's image, in pixels")
     cameras: tuple[Camera, ...] = Field((), description="by default the recipe's `camera`")
     stem_strides: tuple[Stride, ...] = Field((), description="of the first convolution; by default each network's own")
-    weights: str | None = Field(None, description="what every student starts from; by default as a `student`")
+    weights: str = Field(AUTO, description="what every student starts from; auto as of a `student`")
     patch_size: PositiveInt | None = Field(None, description="patch size of ViTs")
     options: dict[str, Any] = Field(default_factory=dict, description="passed on to timm.create_model")
     fps: float | None = Field(None, gt=0, lt=1e6, description="images a second, for a budget of bit rate")

@@ -26,7 +26,7 @@ def starter(
     method: str = "ts",
     epochs: int | None = None,
     batch_size: int | None = None,
-    weights: str = "pretrained",
+    weights: str | None = None,
     seeds: Sequence[int] = (0,),
     run: str | Path | None = None,
 ) -> dict[str, Any]:
@@ -43,7 +43,8 @@ def starter(
         method: ts (in one stage) or tas (through an assistant).
         epochs: number of the student's epochs. The teacher is trained for half as many, at most for the task's usual number.
         batch_size: batch size of all trainings. By default 64, for detectors 8.
-        weights: initial weights of all networks: pretrained or none.
+        weights: initial weights of all networks: pretrained or none. By default pretrained, and a student of its teacher's
+            architecture starts from the teacher.
         seeds: seeds of the student.
         run: the run folder. By default `runs/` and the data folder's name.
 
@@ -64,7 +65,7 @@ def starter(
         fine_tuning, distilling = min(fine_tuning, max(1, epochs // 2)), epochs
     taught: dict[str, Any] = {"network": teacher, "image_size": teacher_image_size}
     if teacher_weights is None:
-        taught |= {"weights": weights, "schedule": {"epochs": fine_tuning, **batch}}
+        taught |= {"weights": weights or "pretrained", "schedule": {"epochs": fine_tuning, **batch}}
     else:
         taught |= {"weights": str(teacher_weights)}
     return {
@@ -72,7 +73,7 @@ def starter(
         "data": known,
         **starting.before,
         "teacher": taught,
-        "student": {"network": student, "image_size": image_size, **({} if weights == "pretrained" else {"weights": weights})},
+        "student": {"network": student, "image_size": image_size, **({"weights": weights} if weights else {})},
         **({"method": method} if method != "ts" else {}),
         "controls": ["supervised"],
         "schedule": {"epochs": distilling, **batch},

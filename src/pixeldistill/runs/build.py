@@ -13,6 +13,7 @@ from pixeldistill.data.image_cache import ImageCache, open_image_cache
 from pixeldistill.data.sampler import Key
 from pixeldistill.data.splits import Splits
 from pixeldistill.display.tables import write_line
+from pixeldistill.errors import WeightsError
 from pixeldistill.evaluation.evaluate import TestImages
 from pixeldistill.networks.adapter import Adapter
 from pixeldistill.recipe.base import StageRef
@@ -70,7 +71,10 @@ def check_stage(stage: Stage, stages: Mapping[str, Stage], context: RunContext, 
     if isinstance(stage.student.weights, StageRef):
         source = stages[stage.student.weights.name]
         state = build_fresh(source.student, len(classes)).net.state_dict()
-        load_state(student, state, source.student, f"stage {source.name}")
+        try:
+            load_state(student, state, source.student, f"stage {source.name}")
+        except WeightsError as error:
+            raise WeightsError(f"{error}: let the student start otherwise, as by `weights: pretrained` (or none)") from None
     teachers = [build_network(n, classes, trained=_before(n) is None, weights=_before(n)) for n in stage.teachers]
     objective = Objective(student, teachers[0].spec if teachers else None, stage.terms, stage.schedule.epochs)
     check_batch(stage.schedule, len(context.splits.train), objective, fabric.world_size)

@@ -55,7 +55,7 @@ def missing_weights(source: str) -> str:
 
 
 def _meant(source: str) -> str:
-    near = difflib.get_close_matches(source, ("none", "pretrained"), n=1)
+    near = difflib.get_close_matches(source, ("none", "pretrained", "auto"), n=1)
     return f" (did you mean {near[0]}?)" if near else ""
 
 
