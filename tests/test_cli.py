@@ -381,6 +381,17 @@ def test_show_prints_every_shape(content, write, capsys):
         assert words in out, words
 
 
+def test_show_says_why_a_student_does_not_start_from_its_teacher(content, write, capsys):
+    del content["student"]["weights"], content["teacher"]["weights"]
+    words = "the student does not start from the teacher's weights"
+    assert command("show", write(content)) == 0
+    out = capsys.readouterr().out
+    assert "student: test_resnet (weights: stage teacher)" in out
+    assert words not in out
+    assert command("show", write(content), "--set", "student.std=[1,1,1]") == 0
+    assert f"{words}: `std` differs" in capsys.readouterr().out
+
+
 def test_show_works_without_the_data(content, write, capsys):
     content["data"] = {"format": "cub", "root": "nowhere"}
     assert command("show", write(content)) == 0

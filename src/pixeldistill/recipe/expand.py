@@ -10,7 +10,7 @@ from pixeldistill.recipe.camera import Camera
 from pixeldistill.recipe.chain import check_costs, check_stage, trained
 from pixeldistill.recipe.losses import BoxesTerm, PKDTerm, SupervisedTerm, Term
 from pixeldistill.recipe.method import Method
-from pixeldistill.recipe.network import AUTO, Network, Student
+from pixeldistill.recipe.network import AUTO, Network, Student, misfit
 from pixeldistill.recipe.presets import complete_methods
 from pixeldistill.recipe.recipe import Recipe
 from pixeldistill.recipe.stage import Stage, StageEntry
@@ -120,7 +120,7 @@ def _methods(recipe: Recipe) -> dict[str, Method]:
         recipe.method == "ts"
         and controls["pkd"].terms == terms
         and not any(
-            student.weights == AUTO and _fits(teacher_of(recipe), recipe.rules.complete(student, recipe))
+            student.weights == AUTO and misfit(teacher_of(recipe), recipe.rules.complete(student, recipe)) is None
             for student in recipe.all_students
         )
     )
@@ -167,7 +167,7 @@ def _prepared(
         changes["weights"] = _weights_of(assistant)
     elif student.weights == AUTO and not recipe.compare:
         other = known[partner] if isinstance(partner, str) else partner
-        if partner is not None and other is not None and _fits(other, recipe.rules.complete(student, recipe)):
+        if partner is not None and other is not None and misfit(other, recipe.rules.complete(student, recipe)) is None:
             changes["weights"] = _weights_of(partner)
         else:
             changes["weights"] = _control_start(student, recipe)
@@ -183,13 +183,6 @@ def _control_start(student: Student, recipe: Recipe) -> str:
 
 def _weights_of(other: str | Network) -> str | StageRef:
     return StageRef(other) if isinstance(other, str) else other.weights
-
-
-def _fits(other: Network, student: Network) -> bool:
-    """Return whether a student can start from another network's weights. A detector may have other levels."""
-    same = all(getattr(other, name) == getattr(student, name) for name in ("network", "options", "mean", "std"))
-    heads = [n.detector and n.detector.model_copy(update={"levels": (3, 7), "freeze_norms": False}) for n in (other, student)]
-    return same and heads[0] == heads[1] and other.class_order is None
 
 
 def resolve(recipe: Recipe, written: Sequence[StageEntry]) -> tuple[Stage, ...]:

@@ -161,3 +161,17 @@ class Assistant(Strict):
     def start(self, student: str | StageRef) -> str | StageRef:
         """Return the assistant's initial weights, given its student's `weights`."""
         return self.weights or ("none" if student == "none" else "pretrained")
+
+
+def misfit(other: Network, student: Network) -> str | None:
+    """Return the setting for which a student does not start from another network's weights by itself. None: there is none.
+
+    A detector may have other levels, and its norms may be frozen or not.
+    """
+    for name in ("network", "options", "mean", "std"):
+        if getattr(other, name) != getattr(student, name):
+            return name
+    heads = [n.detector and n.detector.model_copy(update={"levels": (3, 7), "freeze_norms": False}) for n in (other, student)]
+    if heads[0] != heads[1]:
+        return "detector"
+    return "class_order" if other.class_order is not None else None

@@ -15,7 +15,7 @@ from pixeldistill.recipe.base import StageRef
 from pixeldistill.recipe.data import Data
 from pixeldistill.recipe.formats import formats
 from pixeldistill.recipe.losses import name_terms
-from pixeldistill.recipe.network import Network
+from pixeldistill.recipe.network import Network, misfit
 from pixeldistill.recipe.recipe import Recipe
 from pixeldistill.recipe.schedule import Schedule
 from pixeldistill.recipe.stage import Stage
@@ -52,6 +52,9 @@ def describe_stage(stage: Stage, classes: int, images: int | None) -> list[str]:
         for network, teacher in zip(stage.teachers, teachers, strict=True):
             lines += _describe_network("teacher", network, teacher)
         spec = teachers[0].spec
+        same = stage.teacher.network == stage.student.network and stage.student.weights == "pretrained"
+        if same and (setting := misfit(stage.teacher, stage.student)):
+            lines.append(f"  the student does not start from the teacher's weights: `{setting}` differs")
         if stage.other_teachers:
             lines.append(f"  the student learns from the mean of the {len(teachers)} teachers' logits")
     terms = [build_term(config, student.spec, spec) for config in stage.terms]
