@@ -2,8 +2,8 @@
 
 >>> import pixeldistill
 >>> recipe = pixeldistill.load_recipe("recipes/demo.yaml")
->>> [stage.name for stage in recipe.stages]
-['teacher', 'supervised', 'distilled']
+>>> recipe.teacher.image_size, recipe.student.image_size
+(64, 32)
 """
 
 from importlib import import_module
